@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The pure core of the supervisor: it decides, and does nothing else.
+//!
+//! Everything outside reaches it as an [`Event`] together with the [`Now`] at
+//! which it happened; everything it wants done leaves it as a list of
+//! [`Action`]s. It has no clock, no IO, no async runtime and no `unsafe`, so a
+//! seed and a list of events replay exactly.
+#![forbid(unsafe_code)]
+
+pub mod action;
+pub mod clock;
+pub mod death;
+pub mod event;
+pub mod id;
+pub mod memory;
+pub mod name;
+pub mod notification;
+pub mod order;
+pub mod record;
+pub mod refusal;
+pub mod run;
+pub mod spec;
+pub mod status;
+
+pub use action::{Action, Announcement, Answer};
+pub use clock::{Mono, Now, Wall};
+pub use death::{Cause, ExitReport, ExitStatus, SpawnError, SpawnStage};
+pub use event::{Command, Event, Fact};
+pub use id::{Generation, InstanceId, RunId, Ticket};
+pub use name::AgentName;
+pub use order::{Hook, Order, ProbeKind, ProbeOutcome};
+pub use record::{Durability, Record, RecordId};
+pub use refusal::Refusal;
+pub use run::{Run, RunOutcome, RunPhase, Trigger};
+pub use spec::{AgentSpec, FleetSpec};
+pub use status::{AgentStatus, PublicState, Reason};

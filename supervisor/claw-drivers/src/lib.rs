@@ -1,1 +1,8 @@
-//! Placeholder.
+//! Drivers: they carry out what the core orders and report what they saw.
+//!
+//! The only crate with `unsafe`. A driver takes no decision of its own: when to
+//! stop, restart or give up is the core's to say.
+
+pub mod driver;
+
+pub use driver::{Driver, FactSender, OpenInstance, Usage};

@@ -1,1 +1,2 @@
-//! Placeholder.
+//! Durable things: the journal of lifecycles, always local.
+#![forbid(unsafe_code)]

@@ -1,0 +1,201 @@
+//! What reaches the core.
+
+use std::sync::Arc;
+
+use crate::clock::Wall;
+use crate::death::{ExitReport, ExitStatus, SpawnError};
+use crate::id::{InstanceId, RunId, Ticket};
+use crate::name::AgentName;
+use crate::notification::Notification;
+use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
+use crate::record::RecordId;
+use crate::spec::FleetSpec;
+
+/// Everything that can happen to a fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A deadline may have passed; carries nothing because deadlines live in the phases.
+    Tick,
+    /// Somebody asks for something and waits under `ticket`.
+    Command {
+        /// Where the answer goes. Each ticket is answered exactly once.
+        ticket: Ticket,
+        /// What is asked.
+        command: Command,
+    },
+    /// A driver or the journal reports.
+    Fact(Fact),
+    /// A new configuration, already parsed and validated.
+    Configure {
+        /// Where the answer goes.
+        ticket: Ticket,
+        /// The whole new fleet.
+        fleet: Arc<FleetSpec>,
+    },
+    /// The supervisor was asked to end.
+    Shutdown(ShutdownMode),
+}
+
+/// What ending the supervisor does to the agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownMode {
+    /// Stop every agent in reverse order of dependencies, each with its grace.
+    Stop,
+    /// Leave the agents running; the next supervisor adopts them.
+    Keep,
+    /// Stop at once: kill every tree. The second signal of an impatient user.
+    Hasten,
+}
+
+/// What can be asked of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Goal up; clears `gave_up` and a waiting backoff.
+    Start {
+        /// Who.
+        agent: AgentName,
+    },
+    /// Goal down, kept across restarts of the supervisor. Answered when the agent is stopped.
+    Stop {
+        /// Who.
+        agent: AgentName,
+    },
+    /// Stop, then start; answered when the new instance is spawned.
+    Restart {
+        /// Who.
+        agent: AgentName,
+    },
+    /// No new runs or starts; a running instance goes on, or is frozen.
+    Pause {
+        /// Who.
+        agent: AgentName,
+        /// Whether the running tree is frozen too.
+        freeze: Freeze,
+    },
+    /// Undo `Pause`.
+    Resume {
+        /// Who.
+        agent: AgentName,
+    },
+    /// Ask for one run.
+    Trigger {
+        /// Who.
+        agent: AgentName,
+        /// JSON for the run.
+        payload: Option<String>,
+    },
+    /// Cancel a queued or running run.
+    Cancel {
+        /// Whose run.
+        agent: AgentName,
+        /// Which.
+        run: RunId,
+    },
+}
+
+impl Command {
+    /// The agent the command is about.
+    #[must_use]
+    pub const fn agent(&self) -> &AgentName {
+        match self {
+            Self::Start { agent }
+            | Self::Stop { agent }
+            | Self::Restart { agent }
+            | Self::Pause { agent, .. }
+            | Self::Resume { agent }
+            | Self::Trigger { agent, .. }
+            | Self::Cancel { agent, .. } => agent,
+        }
+    }
+}
+
+/// Whether a pause stops the processes too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Freeze {
+    /// The running instance goes on.
+    #[default]
+    No,
+    /// The running tree is frozen.
+    Yes,
+}
+
+/// What drivers and the journal report. Drivers tell what they saw, never what it means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// The journal holds the record, as durably as its class demands.
+    Recorded(RecordId),
+    /// The journal could not take the record.
+    RecordFailed {
+        /// Which record.
+        record: RecordId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The main process runs.
+    Started {
+        /// Whose.
+        instance: InstanceId,
+        /// Its process id on the host.
+        pid: u32,
+        /// When it was started.
+        at: Wall,
+    },
+    /// The instance could not be started, and nothing of it is left.
+    SpawnFailed {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        error: SpawnError,
+    },
+    /// The main process ended; its descendants may still run and are being ended.
+    MainExited {
+        /// Whose.
+        instance: InstanceId,
+        /// How.
+        status: ExitStatus,
+    },
+    /// Nothing of the instance is left, and its output is in the log.
+    Gone {
+        /// Which.
+        instance: InstanceId,
+        /// What was observed.
+        report: ExitReport,
+    },
+    /// The instance's shim died; its tree has been killed; how it ended is not known.
+    Lost {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// A probe ended.
+    Probed {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        probe: ProbeKind,
+        /// As in the order.
+        sequence: u64,
+        /// What it found.
+        outcome: ProbeOutcome,
+    },
+    /// The agent sent a notification (`sd_notify(3)`), checked to come from its own tree.
+    Notified {
+        /// Who.
+        instance: InstanceId,
+        /// What.
+        notification: Notification,
+    },
+    /// The agent gave evidence of work since the last such fact (a log line, for now).
+    Progressed {
+        /// Who.
+        instance: InstanceId,
+    },
+    /// A hook ended.
+    HookDone {
+        /// For which life.
+        instance: InstanceId,
+        /// Which.
+        hook: Hook,
+        /// How.
+        outcome: HookOutcome,
+    },
+}

@@ -1,0 +1,170 @@
+//! What the core may ask of a driver.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{InstanceId, RunId};
+use crate::run::Trigger;
+use crate::spec::AgentSpec;
+
+/// An order to the driver that runs the instance. Orders for one instance are carried out in
+/// order; each is answered by the facts named here, and no order blocks the sender.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Start an instance. Answered by `Started` or `SpawnFailed`, later by `MainExited` and `Gone`.
+    Spawn {
+        /// The new life.
+        instance: InstanceId,
+        /// What to start, and within which limits.
+        spec: Arc<AgentSpec>,
+        /// The unit of work it is started for; `None` for a daemon.
+        run: Option<RunContext>,
+    },
+    /// Send a signal to the main process. Not answered; a gone process is no error.
+    Signal {
+        /// To whom.
+        instance: InstanceId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// End the whole tree at once, escaped descendants included. Answered by `Gone`.
+    Kill {
+        /// Whose tree.
+        instance: InstanceId,
+    },
+    /// Stop scheduling the whole tree. Not answered.
+    Freeze {
+        /// Whose tree.
+        instance: InstanceId,
+    },
+    /// Undo `Freeze`. Not answered.
+    Thaw {
+        /// Whose tree.
+        instance: InstanceId,
+    },
+    /// Run a probe once. Answered by `Probed` with the same sequence number, within
+    /// `timeout` plus a second; a driver never runs two of the same kind at once.
+    Probe {
+        /// Whose probe.
+        instance: InstanceId,
+        /// Which of its probes; the check itself stands in `spec`.
+        probe: ProbeKind,
+        /// The spec that holds the check.
+        spec: Arc<AgentSpec>,
+        /// Echoed in the answer.
+        sequence: u64,
+    },
+    /// Run a hook to its end or its timeout. Answered by `HookDone`.
+    RunHook {
+        /// For which life; `pre_start` runs before its `Spawn`.
+        instance: InstanceId,
+        /// Which hook.
+        hook: Hook,
+        /// The spec that holds the hook.
+        spec: Arc<AgentSpec>,
+    },
+    /// Forget a gone instance: its run directory and cgroup may be removed. Not answered.
+    Release {
+        /// Which.
+        instance: InstanceId,
+    },
+}
+
+impl Order {
+    /// The instance the order is about.
+    #[must_use]
+    pub const fn instance(&self) -> &InstanceId {
+        match self {
+            Self::Spawn { instance, .. }
+            | Self::Signal { instance, .. }
+            | Self::Kill { instance }
+            | Self::Freeze { instance }
+            | Self::Thaw { instance }
+            | Self::Probe { instance, .. }
+            | Self::RunHook { instance, .. }
+            | Self::Release { instance } => instance,
+        }
+    }
+}
+
+/// What a process started for one run is told about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunContext {
+    /// `OPENCLAW_RUN_ID`.
+    pub run: RunId,
+    /// `OPENCLAW_TRIGGER`.
+    pub trigger: Trigger,
+    /// `OPENCLAW_ATTEMPT`, from 1.
+    pub attempt: u32,
+    /// JSON on its standard input; empty input when there is none.
+    pub payload: Option<Arc<str>>,
+}
+
+/// Which probe of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// Has it come up? Holds back the other two until it succeeded once.
+    Startup,
+    /// Does it still work? Failure restarts.
+    Liveness,
+    /// May it be given work? Failure never restarts.
+    Readiness,
+    /// Is there evidence of work? Silence restarts. Judged by the core, never run by a driver.
+    Progress,
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Startup => "startup",
+            Self::Liveness => "liveness",
+            Self::Readiness => "readiness",
+            Self::Progress => "progress",
+        })
+    }
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The check passed.
+    Success,
+    /// The check was made and did not pass; the text says what was seen.
+    Failure(String),
+    /// The check could not be made (no descriptors, the supervisor was paused); takes no action.
+    Unknown(String),
+}
+
+/// Which hook of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// Before each start; its failure is the reason shown and counts as a failed start.
+    PreStart,
+    /// After each end, before the next start; its failure is recorded only.
+    PostStop,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PreStart => "pre_start",
+            Self::PostStop => "post_stop",
+        })
+    }
+}
+
+/// How a hook ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookOutcome {
+    /// It exited with code 0.
+    Success,
+    /// It failed; the text names the exit status and the last lines of its output.
+    Failure(String),
+    /// It was killed with its tree after this long.
+    TimedOut(Duration),
+}

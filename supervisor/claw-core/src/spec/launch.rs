@@ -1,0 +1,117 @@
+//! The program, its surroundings and its limits.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// The program and its surroundings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Launch {
+    /// The program and its arguments; never run by a shell. At least one element.
+    pub command: Vec<String>,
+    /// The environment beside the short list every agent gets.
+    pub env: BTreeMap<String, String>,
+    /// The secrets granted to it, by name; in its environment, and nowhere else.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Where it starts; absolute.
+    pub working_dir: PathBuf,
+    /// The user it runs as; `None`: the supervisor's own.
+    pub user: Option<String>,
+    /// Directories that are made, owned by its user and kept; absolute.
+    pub data_dirs: Vec<PathBuf>,
+    /// Free configuration, handed over as JSON in `OPENCLAW_CONFIG`; `null` when there is none.
+    pub config: serde_json::Value,
+}
+
+/// A value that is never printed, logged or serialised. Two specs with different secrets
+/// differ by its digest.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    #[must_use]
+    pub const fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the environment of its agent only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(self.0.as_bytes());
+        let short: String = digest
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        serializer.serialize_str(&format!("*** ({short})"))
+    }
+}
+
+/// What an agent may use. `None`: no limit of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u32>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// Programs around an agent's life.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Hooks {
+    /// Before each start.
+    pub pre_start: Option<HookSpec>,
+    /// After each end.
+    pub post_stop: Option<HookSpec>,
+}
+
+/// A program around an agent's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HookSpec {
+    /// The program and its arguments; never run by a shell.
+    pub command: Vec<String>,
+    /// After this it is killed with its tree and has failed.
+    pub timeout: Duration,
+}
+
+/// What becomes of an agent's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogPolicy {
+    /// Bytes of one segment before the next is begun.
+    pub max_size: u64,
+    /// Segments kept.
+    pub max_files: u32,
+    /// Age at which a segment is removed.
+    pub retention: Duration,
+    /// What happens when the log cannot be written.
+    pub on_full: OnFull,
+}
+
+/// What happens when the log cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// Output is dropped, counted, and marked in the log once it can be written again.
+    Drop,
+    /// The agent's pipe fills and the agent waits.
+    Block,
+}

@@ -1,0 +1,119 @@
+//! What a fleet is to be: validated, resolved, defaults filled in.
+//!
+//! The fleet file is parsed into these types by the daemon; nothing here is
+//! ever half valid. Spec and runtime state never share a struct.
+
+pub mod launch;
+pub mod probe;
+pub mod restart;
+pub mod schedule;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::name::AgentName;
+
+pub use launch::{HookSpec, Hooks, Launch, LogPolicy, OnFull, Resources, Secret};
+pub use probe::{Check, Probe, Probes, Progress};
+pub use restart::{Backoff, ExitCodes, Restart, RestartPolicy};
+pub use schedule::{CatchUp, Overlap, Schedule, Timing};
+
+/// A whole fleet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FleetSpec {
+    /// Its name.
+    pub project: String,
+    /// How many agents may be between spawn and ready at once.
+    pub max_concurrent_starts: NonZeroU32,
+    /// Its agents. Dependencies name agents of this map and have no cycle.
+    pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
+}
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AgentSpec {
+    /// The program and its surroundings.
+    pub launch: Launch,
+    /// One long-lived process, or one process per run.
+    pub mode: Mode,
+    /// When runs are due; only with `mode: oneshot`.
+    pub schedule: Option<Schedule>,
+    /// What must be there before it starts.
+    pub depends_on: BTreeMap<AgentName, Condition>,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// How its health is judged.
+    pub probes: Probes,
+    /// What it may use.
+    pub resources: Resources,
+    /// How it is stopped.
+    pub shutdown: Shutdown,
+    /// Programs around its life.
+    pub hooks: Hooks,
+    /// What becomes of its output.
+    pub logging: LogPolicy,
+}
+
+impl AgentSpec {
+    /// A hash of everything that a running process cannot take over without a restart is not
+    /// made here; this one covers the whole spec and tells whether two are the same.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        use sha2::Digest;
+        let canonical = serde_json::to_vec(self)
+            .expect("a spec has no map with keys that are not text and no failing Serialize");
+        let digest = sha2::Sha256::digest(&canonical);
+        digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+/// Whether an agent is one process or one per run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One long-lived process.
+    Daemon,
+    /// One process per run. Without a schedule it runs once at start, and on triggers.
+    Oneshot,
+}
+
+/// What a dependency must have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// Its process was started.
+    Started,
+    /// It is ready: startup and readiness probes pass, or `READY=1` arrived.
+    Ready,
+    /// It is a oneshot and its first run of this fleet's life succeeded.
+    Completed,
+}
+
+/// How an agent is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shutdown {
+    /// From the signal to the kill of the whole tree.
+    pub timeout: Duration,
+    /// The signal, by number; SIGTERM unless said otherwise.
+    pub signal: i32,
+    /// Endings that count as clean after the signal was sent.
+    pub clean: Vec<CleanExit>,
+}
+
+/// An ending that counts as clean when it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CleanExit {
+    /// An exit code.
+    Code(u8),
+    /// A signal's number.
+    Signal(i32),
+}
