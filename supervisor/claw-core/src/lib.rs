@@ -18,6 +18,7 @@ pub mod order;
 pub mod record;
 pub mod refusal;
 pub mod run;
+pub mod slots;
 pub mod spec;
 pub mod status;
 
