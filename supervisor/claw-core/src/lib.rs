@@ -17,6 +17,7 @@ pub mod notification;
 pub mod order;
 pub mod record;
 pub mod refusal;
+pub mod restart;
 pub mod run;
 pub mod slots;
 pub mod spec;
