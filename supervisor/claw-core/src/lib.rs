@@ -15,6 +15,7 @@ pub mod memory;
 pub mod name;
 pub mod notification;
 pub mod order;
+pub mod plan;
 pub mod record;
 pub mod refusal;
 pub mod restart;
