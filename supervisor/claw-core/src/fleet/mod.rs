@@ -355,3 +355,6 @@ fn refuse_late(turn: &mut Turn, event: &Event) {
         Event::Tick | Event::Fact(_) | Event::Shutdown(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
