@@ -58,8 +58,6 @@ pub(crate) struct Agent {
     machine: Machine,
     waiters: Waiters,
     face: Face,
-    /// Another spec that takes over when what runs under the old one is gone.
-    successor: Option<Arc<AgentSpec>>,
 }
 
 impl Agent {
@@ -74,7 +72,6 @@ impl Agent {
             common: Common::new(name, spec, memory),
             waiters: Waiters::default(),
             face: Face::new(since),
-            successor: None,
         }
     }
 

@@ -100,6 +100,10 @@ impl Oneshot {
 
     /// Brings runs and slots after goal, hold, latch and place.
     pub(crate) fn follow(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        if common.place != Place::Member {
+            // Slots that fall due from now on are for the next supervisor.
+            self.plan = None;
+        }
         if common.memory.goal == Goal::Down || common.place == Place::Leaving {
             self.disarm(common, cx);
             self.cancel_waiting(common, cx, &Cause::Asked);
@@ -262,6 +266,7 @@ impl Oneshot {
         common.memory.goal == Goal::Up
             && common.memory.hold == Hold::None
             && common.place == Place::Member
+            && common.successor.is_none()
             && !is_given_up(common)
     }
 
@@ -292,7 +297,7 @@ impl Oneshot {
 
     fn arm_if_wanted(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let wanted = common.belongs_up() && common.memory.armed_since.is_none();
-        if !wanted || self.has_live() {
+        if !wanted || self.has_live() || common.successor.is_some() {
             return;
         }
         let now = cx.now.wall;

@@ -1,6 +1,5 @@
 //! Daemons: start, restart, stop, kill.
 
-use crate::action::Action;
 use crate::death::{ExitStatus, SpawnError, SpawnStage};
 use crate::event::Fact;
 use crate::order::{Hook, HookOutcome};
@@ -8,7 +7,7 @@ use crate::record::Record;
 use crate::spec::{HookSpec, RestartPolicy};
 use crate::status::PublicState::{Error, Initializing, Running, Stopped, Stopping};
 
-use super::world::{Journal, World, daemon, orders, outcomes, secs, stale, start, stop};
+use super::world::{Journal, World, daemon, orders, outcomes, records, secs, stale, start, stop};
 
 #[test]
 fn nothing_is_spawned_before_the_journal_has_the_intent() {
@@ -17,13 +16,9 @@ fn nothing_is_spawned_before_the_journal_has_the_intent() {
     let actions = world.configure(vec![("a", daemon())]);
     assert!(orders(&actions).is_empty());
     assert_eq!(world.face("a"), (Initializing, "spawning"));
-    let intent = world.done.iter().find_map(|action| match action {
-        Action::Record {
-            id,
-            record: Record::Intent { .. },
-        } => *id,
-        _ => None,
-    });
+    let intent = records(&world.done)
+        .find(|(_, record)| matches!(record, Record::Intent { .. }))
+        .and_then(|(id, _)| id);
     let actions = world.fact(Fact::Recorded(intent.expect("an intent")));
     assert_eq!(orders(&actions), ["spawn a#1"]);
 }
@@ -40,7 +35,11 @@ fn a_journal_that_fails_delays_the_start_and_never_gives_up() {
     assert!(orders(&world.done).is_empty());
     world.journal = Journal::Answers;
     let actions = world.pass(secs(300));
-    assert!(orders(&actions).iter().any(|order| order.starts_with("spawn")));
+    assert!(
+        orders(&actions)
+            .iter()
+            .any(|order| order.starts_with("spawn"))
+    );
 }
 
 #[test]
@@ -128,7 +127,10 @@ fn a_stop_gives_the_whole_grace_then_kills_until_it_is_gone() {
     let mut world = World::new(vec![("a", daemon())]);
     world.started("a");
     let ticket = world.ask_later(stop("a"));
-    assert_eq!(orders(&world.done).last().map(String::as_str), Some("signal 15 a#1"));
+    assert_eq!(
+        orders(&world.done).last().map(String::as_str),
+        Some("signal 15 a#1")
+    );
     assert_eq!(world.face("a"), (Stopping, "ending"));
     assert!(orders(&world.pass(secs(29))).is_empty());
     assert_eq!(orders(&world.pass(secs(1))), ["kill a#1"]);

@@ -237,7 +237,10 @@ fn a_frozen_tree_is_not_probed_and_gets_its_time_back() {
     let agent = name("a");
     let freeze = Freeze::Yes;
     let before = world.done.len();
-    assert!(matches!(world.ask(Command::Pause { agent, freeze }), Some(Ok(_))));
+    assert!(matches!(
+        world.ask(Command::Pause { agent, freeze }),
+        Some(Ok(_))
+    ));
     assert_eq!(orders(&world.done[before..]), ["freeze a#1"]);
     assert_eq!(world.face("a"), (Paused, "frozen"));
     assert!(orders(&world.pass(secs(10_000))).is_empty());

@@ -84,7 +84,10 @@ fn the_fleet_stops_in_reverse_order_and_keeps_its_goals() {
     let actions = world.event(Event::Shutdown(ShutdownMode::Stop));
     assert_eq!(orders(&actions), ["signal 15 web#1"]);
     let actions = world.gone("web", ExitStatus::Signal(15));
-    assert_eq!(orders(&actions).first().map(String::as_str), Some("signal 15 db#1"));
+    assert_eq!(
+        orders(&actions).first().map(String::as_str),
+        Some("signal 15 db#1")
+    );
     assert!(!ended(&actions));
     let actions = world.gone("db", ExitStatus::Signal(15));
     assert!(ended(&actions));

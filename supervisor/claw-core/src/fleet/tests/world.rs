@@ -16,7 +16,7 @@ use crate::id::{Generation, InstanceId, Ticket};
 use crate::memory::Inheritance;
 use crate::name::AgentName;
 use crate::notification::{Lifecycle, Notification};
-use crate::order::{Order, ProbeKind, ProbeOutcome};
+use crate::order::{Order, ProbeKind, ProbeOutcome, RunContext};
 use crate::record::{Record, RecordId};
 use crate::refusal::Refusal;
 use crate::run::{Run, RunOutcome, RunPhase};
@@ -104,10 +104,10 @@ impl World {
     }
 
     pub(crate) fn answer(&self, ticket: Ticket) -> Option<Result<Answer, Refusal>> {
-        let mut answers = self.done.iter().filter_map(|action| match action {
-            Action::Reply { ticket: to, result } if *to == ticket => Some(result.clone()),
-            _ => None,
-        });
+        let to_it = |(to, result): (Ticket, &Result<Answer, Refusal>)| {
+            (to == ticket).then(|| result.clone())
+        };
+        let mut answers = answers(&self.done).filter_map(to_it);
         let answer = answers.next();
         assert_eq!(answers.next(), None, "{ticket:?} was answered twice");
         answer
@@ -155,6 +155,12 @@ impl World {
         self.gone(agent, ExitStatus::Code(code))
     }
 
+    /// It starts and fails.
+    pub(crate) fn crash_once(&mut self, agent: &str) {
+        self.started(agent);
+        self.exits(agent, 1);
+    }
+
     /// It starts, fails, and waits for its next start.
     pub(crate) fn crashes(&mut self, agent: &str) {
         self.started(agent);
@@ -189,16 +195,19 @@ impl World {
         kind: ProbeKind,
         outcome: ProbeOutcome,
     ) -> Vec<Action> {
-        let asked = self.done.iter().rev().find_map(|action| match action {
-            Action::Order(Order::Probe {
+        let asked = ordered(&self.done).rev().find_map(|order| {
+            if let Order::Probe {
                 instance,
                 probe,
                 sequence,
                 ..
-            }) if *probe == kind && instance.agent == name(agent) => {
-                Some((instance.clone(), *sequence))
+            } = order
+            {
+                let own = *probe == kind && instance.agent == name(agent);
+                own.then(|| (instance.clone(), *sequence))
+            } else {
+                None
             }
-            _ => None,
         });
         let (instance, sequence) = asked.expect("the probe was ordered");
         self.fact(Fact::Probed {
@@ -211,12 +220,12 @@ impl World {
 
     /// The newest instance for which an intent was written.
     pub(crate) fn newest(&self, agent: &str) -> InstanceId {
-        let newest = self.done.iter().rev().find_map(|action| match action {
-            Action::Record {
-                record: Record::Intent { instance, .. },
-                ..
-            } if instance.agent == name(agent) => Some(instance.clone()),
-            _ => None,
+        let newest = records(&self.done).rev().find_map(|(_, record)| {
+            if let Record::Intent { instance, .. } = record {
+                (instance.agent == name(agent)).then(|| instance.clone())
+            } else {
+                None
+            }
         });
         newest.unwrap_or_else(|| InstanceId {
             agent: name(agent),
@@ -249,13 +258,7 @@ impl World {
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
-        let asked: Vec<RecordId> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Record { id, .. } => *id,
-                _ => None,
-            })
-            .collect();
+        let asked: Vec<RecordId> = records(&actions).filter_map(|(id, _)| id).collect();
         self.done.extend(actions);
         for record in asked {
             let fact = match self.journal {
@@ -420,6 +423,65 @@ pub(crate) fn trigger(agent: &str) -> Command {
     }
 }
 
+/// The records among actions, with who waits for them.
+pub(crate) fn records(
+    actions: &[Action],
+) -> impl DoubleEndedIterator<Item = (Option<RecordId>, &Record)> {
+    actions.iter().filter_map(|action| {
+        if let Action::Record { id, record } = action {
+            Some((*id, record))
+        } else {
+            None
+        }
+    })
+}
+
+/// The orders among actions.
+fn ordered(actions: &[Action]) -> impl DoubleEndedIterator<Item = &Order> {
+    actions.iter().filter_map(|action| {
+        if let Action::Order(order) = action {
+            Some(order)
+        } else {
+            None
+        }
+    })
+}
+
+/// The spawns among actions, with what the process is told of its run.
+pub(crate) fn spawns(actions: &[Action]) -> impl Iterator<Item = (InstanceId, Option<RunContext>)> {
+    ordered(actions).filter_map(|order| {
+        if let Order::Spawn { instance, run, .. } = order {
+            Some((instance.clone(), run.clone()))
+        } else {
+            None
+        }
+    })
+}
+
+/// The answers among actions.
+pub(crate) fn answers(
+    actions: &[Action],
+) -> impl Iterator<Item = (Ticket, &Result<Answer, Refusal>)> {
+    actions.iter().filter_map(|action| {
+        if let Action::Reply { ticket, result } = action {
+            Some((*ticket, result))
+        } else {
+            None
+        }
+    })
+}
+
+/// What was announced among actions.
+fn happenings(actions: &[Action]) -> impl Iterator<Item = &Happened> {
+    actions.iter().filter_map(|action| {
+        if let Action::Announce(announcement) = action {
+            Some(&announcement.happened)
+        } else {
+            None
+        }
+    })
+}
+
 /// The orders among actions, as short words with their generation.
 pub(crate) fn orders(actions: &[Action]) -> Vec<String> {
     let word = |order: &Order| match order {
@@ -432,53 +494,51 @@ pub(crate) fn orders(actions: &[Action]) -> Vec<String> {
         Order::RunHook { hook, .. } => format!("hook {hook}"),
         Order::Release { .. } => "release".to_owned(),
     };
-    let orders = actions.iter().filter_map(|action| match action {
-        Action::Order(order) => Some(format!("{} {}", word(order), order.instance())),
-        _ => None,
-    });
-    orders.collect()
+    ordered(actions)
+        .map(|order| format!("{} {}", word(order), order.instance()))
+        .collect()
 }
 
 /// The outcomes among actions: generation, cause code, failed.
 pub(crate) fn outcomes(actions: &[Action]) -> Vec<(u64, &'static str, bool)> {
-    let outcomes = actions.iter().filter_map(|action| match action {
-        Action::Record {
-            record:
-                Record::Outcome {
-                    instance,
-                    cause,
-                    failed,
-                    ..
-                },
+    let outcome = |(_, record)| {
+        if let &Record::Outcome {
+            ref instance,
+            ref cause,
+            failed,
             ..
-        } => Some((instance.generation.0, cause.code(), *failed)),
-        _ => None,
-    });
-    outcomes.collect()
+        } = record
+        {
+            Some((instance.generation.0, cause.code(), failed))
+        } else {
+            None
+        }
+    };
+    records(actions).filter_map(outcome).collect()
 }
 
 /// The slots settled among actions.
 pub(crate) fn fates(actions: &[Action]) -> Vec<(Wall, SlotFate)> {
-    let fates = actions.iter().filter_map(|action| match action {
-        Action::Announce(announcement) => match &announcement.happened {
-            Happened::SlotSettled { slot, fate, .. } => Some((*slot, *fate)),
-            _ => None,
-        },
-        _ => None,
-    });
-    fates.collect()
+    let fate = |happened: &Happened| {
+        if let Happened::SlotSettled { slot, fate, .. } = happened {
+            Some((*slot, *fate))
+        } else {
+            None
+        }
+    };
+    happenings(actions).filter_map(fate).collect()
 }
 
 /// The phases of runs as they were announced.
 pub(crate) fn run_phases(actions: &[Action]) -> Vec<String> {
-    let phases = actions.iter().filter_map(|action| match action {
-        Action::Announce(announcement) => match &announcement.happened {
-            Happened::RunChanged { run } => Some(phase_word(run)),
-            _ => None,
-        },
-        _ => None,
-    });
-    phases.collect()
+    let phase = |happened: &Happened| {
+        if let Happened::RunChanged { run } = happened {
+            Some(phase_word(run))
+        } else {
+            None
+        }
+    };
+    happenings(actions).filter_map(phase).collect()
 }
 
 fn phase_word(run: &Run) -> String {
@@ -497,13 +557,8 @@ fn phase_word(run: &Run) -> String {
 
 /// How many facts were ignored.
 pub(crate) fn stale(actions: &[Action]) -> usize {
-    let stale = actions.iter().filter(|action| match action {
-        Action::Announce(announcement) => {
-            matches!(announcement.happened, Happened::StaleFact { .. })
-        }
-        _ => false,
-    });
-    stale.count()
+    let stale = |happened: &&Happened| matches!(happened, Happened::StaleFact { .. });
+    happenings(actions).filter(stale).count()
 }
 
 /// A cause for tests that need some failure.
