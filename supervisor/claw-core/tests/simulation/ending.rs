@@ -65,7 +65,10 @@ fn check_stable(world: &World) -> Verdict {
     world.watch.check_all_answered()?;
     for status in &statuses {
         must(is_stable(world, status, &statuses), "stuck", || {
-            format!("{status:#?}")
+            let others = statuses
+                .iter()
+                .map(|other| (&other.name, other.state, &other.reason));
+            format!("{status:?} among {:?}", others.collect::<Vec<_>>())
         })?;
         must(is_frozen_as_asked(world, status), "frozen", || {
             format!("the tree of {status:#?}")

@@ -1,7 +1,8 @@
 //! The whole core against a world that lies.
 //!
 //! `CLAW_SIM_SEED=7` runs that one world and prints its last steps, `CLAW_SIM_STEPS=50000000`
-//! runs longer. A failure prints the seed with which it comes back.
+//! runs longer. A failure prints the seed with which it comes back, and its last steps
+//! (`CLAW_SIM_TRACED=500` more of them).
 
 mod chaos;
 mod ending;
@@ -66,7 +67,9 @@ fn run(seed: u64) -> u64 {
     match live(seed, Plant::None, None) {
         Ok(steps) => steps,
         Err(failure) => {
-            let from = failure.step.saturating_sub(TRACED);
+            let from = failure
+                .step
+                .saturating_sub(variable("CLAW_SIM_TRACED").unwrap_or(TRACED));
             let again = live(seed, Plant::None, Some(from));
             assert!(
                 again.is_err(),

@@ -351,8 +351,15 @@ impl World {
             .intents
             .iter()
             .filter(|(id, _)| !contents.outcomes.contains_key(*id));
+        // Generations are never reused, whatever was lost of the memories.
+        let mut agents = contents.agents.clone();
+        let outcomes = contents.outcomes.keys();
+        for InstanceId { agent, generation } in contents.intents.keys().chain(outcomes) {
+            let memory = agents.entry(agent.clone()).or_default();
+            memory.last_generation = memory.last_generation.max(*generation);
+        }
         Inheritance {
-            agents: contents.agents.clone(),
+            agents,
             instances: open
                 .map(|(id, run)| (id.clone(), *run, self.host.find(id)))
                 .collect(),
@@ -364,6 +371,17 @@ impl World {
     pub(crate) fn end_supervisor(&mut self, back_after: Duration) {
         self.sut = None;
         self.life += 1;
+        // What another supervisor had asked for is answered to nobody.
+        let of_the_shim = |fact: &Fact| {
+            matches!(
+                fact,
+                Fact::Started { .. }
+                    | Fact::MainExited { .. }
+                    | Fact::Gone { .. }
+                    | Fact::Lost { .. }
+            )
+        };
+        self.old_facts.retain(of_the_shim);
         self.away_until = Duration::ZERO;
         self.journal.supervisor_died();
         self.watch.supervisor_died();

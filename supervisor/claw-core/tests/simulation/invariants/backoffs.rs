@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use claw_core::restart::{Class, classify, delay};
 use claw_core::spec::{Mode, Restart, RestartPolicy};
-use claw_core::{Action, AgentName, Cause, Event, Generation, InstanceId, Order, Record};
+use claw_core::{
+    Action, AgentName, Cause, Event, Generation, InstanceId, Order, Record, SpawnStage,
+};
 
 use super::{Instances, Seen, Verdict, must};
 
@@ -108,6 +110,12 @@ impl Backoffs {
 }
 
 fn restarts_later(restart: &Restart, cause: &Cause) -> bool {
+    // What the supervisor itself could not do is nothing to punish the agent for.
+    if let Cause::Spawn { error } = cause
+        && error.stage == SpawnStage::Prepare
+    {
+        return false;
+    }
     match classify(&restart.exit_codes, cause) {
         Class::Success => restart.policy == RestartPolicy::Always,
         Class::Failure | Class::Retry => restart.policy != RestartPolicy::Never,

@@ -8,7 +8,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
 use claw_core::notification::Lifecycle;
 use claw_core::order::HookOutcome;
-use claw_core::spec::{AgentSpec, Check};
+use claw_core::spec::{AgentSpec, Check, FleetSpec};
 use claw_core::{
     Action, AgentName, Event, Fact, Generation, Hook, Inheritance, InstanceId, Order, ProbeKind,
     ProbeOutcome, Record,
@@ -44,6 +44,16 @@ pub(crate) struct Known {
     pub(crate) pre_start_passed: bool,
     pub(crate) frozen: bool,
     pub(crate) probes: BTreeMap<ProbeKind, (u64, Duration)>,
+    /// The shortest and the longest grace that any configuration since its start gave it.
+    pub(crate) grace: Option<(Duration, Duration)>,
+}
+
+impl Known {
+    pub(crate) fn note_grace(&mut self, spec: &AgentSpec) {
+        let timeout = spec.shutdown.timeout;
+        let (shortest, longest) = self.grace.unwrap_or((timeout, timeout));
+        self.grace = Some((shortest.min(timeout), longest.max(timeout)));
+    }
 }
 
 /// When it was asked to end.
@@ -84,9 +94,21 @@ impl Instances {
                     *mode
                 });
             }
-            Some(Event::Tick | Event::Command { .. } | Event::Configure { .. }) | None => {}
+            Some(Event::Configure { fleet, .. }) => self.note_graces(fleet),
+            Some(Event::Tick | Event::Command { .. }) => {}
+            None => self.note_graces(seen.spec),
         }
         Ok(())
+    }
+
+    fn note_graces(&mut self, fleet: &FleetSpec) {
+        for id in &self.live {
+            if let (Some(known), Some(spec)) = (self.known.get_mut(id), fleet.agents.get(&id.agent))
+            {
+                known.note_grace(spec);
+                known.up |= known.started.is_some() && spec.probes.startup.is_none();
+            }
+        }
     }
 
     /// What is stale, and what says nothing about the life of an agent, ends nothing.
@@ -185,13 +207,13 @@ impl Instances {
     }
 
     /// Those that hold a place among the starting ones for certain.
-    pub(crate) fn starting(&self) -> usize {
+    pub(crate) fn starting(&self) -> Vec<&InstanceId> {
         let certain = |id: &&InstanceId| {
             let known = &self.known[*id];
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
             known.spawned.is_some() && !known.up && !ending
         };
-        self.live.iter().filter(certain).count()
+        self.live.iter().filter(certain).collect()
     }
 
     pub(crate) fn supervisor_died(&mut self) {

@@ -84,7 +84,7 @@ const MOST_TICKS_AT_ONCE: u32 = 20;
 impl Watch {
     /// After each step, before its actions are carried out.
     pub(crate) fn step(&mut self, seen: &Seen<'_>) -> Verdict {
-        must(seen.actions.len() <= 5000, "bounded", || {
+        must(seen.actions.len() <= 10_000, "bounded", || {
             format!("{} actions in one step", seen.actions.len())
         })?;
         self.instances.learn(seen)?;
@@ -102,12 +102,21 @@ impl Watch {
     }
 
     fn remember(&mut self, action: &Action) {
-        if let Action::Record {
-            record: Record::Memory { agent, memory, .. },
-            ..
-        } = action
-        {
-            self.memories.insert(agent.clone(), memory.clone());
+        let Action::Record { record, .. } = action else {
+            return;
+        };
+        match record {
+            Record::Memory { agent, memory, .. } => {
+                self.memories.insert(agent.clone(), memory.clone());
+            }
+            Record::Removed { agent, .. } => {
+                self.memories.remove(agent);
+            }
+            Record::Intent { .. }
+            | Record::Started { .. }
+            | Record::Outcome { .. }
+            | Record::Run(_)
+            | Record::Slot { .. } => {}
         }
     }
 

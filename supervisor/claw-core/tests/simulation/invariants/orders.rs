@@ -36,7 +36,10 @@ impl Instances {
             Action::Record {
                 record: Record::Intent { instance, .. },
                 ..
-            } => self.intends(seen, instance),
+            } => {
+                self.wanted(instance, seen, memories)?;
+                self.intends(seen, instance)
+            }
             Action::Record {
                 record: Record::Outcome { instance, .. },
                 ..
@@ -82,7 +85,10 @@ impl Instances {
         match order {
             Order::Spawn { spec, .. } => {
                 self.may_spawn(seen, id, spec)?;
-                self.wanted(id, spec, memories)?;
+                let goal = memories.get(&id.agent).map(|memory| memory.goal);
+                must(goal != Some(Goal::Down), "goal", || {
+                    format!("{id} is started while its goal is down")
+                })?;
                 self.spawned(seen, id, spec)
             }
             Order::Signal { signal, .. } => self.signals(seen, id, *signal),
@@ -131,7 +137,7 @@ impl Instances {
         })?;
         let schedule = spec.schedule.as_ref();
         let several = spec.mode == Mode::Oneshot
-            && schedule.is_some_and(|schedule| schedule.overlap == Overlap::Allow);
+            && schedule.is_none_or(|schedule| schedule.overlap == Overlap::Allow);
         let others = self.alive_of(&id.agent, seen);
         must(several || others.is_empty(), "one live instance", || {
             format!("{id} is started beside {others:?}")
@@ -147,25 +153,27 @@ impl Instances {
         )
     }
 
-    /// Nobody starts what is stopped, paused or given up.
+    /// Nobody begins to start what is stopped, paused or given up. A start under way goes on
+    /// when it is paused.
     fn wanted(
         &self,
         id: &InstanceId,
-        spec: &AgentSpec,
+        seen: &Seen<'_>,
         memories: &BTreeMap<AgentName, AgentMemory>,
     ) -> Verdict {
         let Some(memory) = memories.get(&id.agent) else {
             return Ok(());
         };
         must(memory.goal == Goal::Up, "goal", || {
-            format!("{id} is started while its goal is down")
+            format!("{id} is begun while its goal is down")
         })?;
         must(memory.hold == Hold::None, "goal", || {
-            format!("{id} is started while it is paused")
+            format!("{id} is begun while it is paused")
         })?;
-        let latched = spec.mode == Mode::Daemon && memory.latch.is_some();
-        must(!latched, "goal", || {
-            format!("{id} is started in spite of {:?}", memory.latch)
+        let spec = seen.spec.agents.get(&id.agent);
+        let daemon = spec.is_some_and(|spec| spec.mode == Mode::Daemon);
+        must(!daemon || memory.latch.is_none(), "goal", || {
+            format!("{id} is begun in spite of {:?}", memory.latch)
         })
     }
 
@@ -173,13 +181,14 @@ impl Instances {
         if spec.mode == Mode::Daemon {
             let starting = self.starting();
             let most = usize::try_from(seen.spec.max_concurrent_starts.get()).unwrap_or(usize::MAX);
-            must(starting < most, "starts", || {
-                format!("{id} is started while {starting} of {most} are starting")
+            must(starting.len() < most, "starts", || {
+                format!("{id} is started while of {most} {starting:?} are starting")
             })?;
         }
         let known = self.known.entry(id.clone()).or_default();
         known.spawned = Some(seen.time);
         known.spec = Some(Arc::clone(spec));
+        known.note_grace(spec);
         // Runs do not come up, they run.
         known.up = spec.mode == Mode::Oneshot;
         self.live.insert(id.clone());
@@ -321,12 +330,9 @@ impl Instances {
 
 /// The shortest and the longest grace that can be meant, whatever spec is in force.
 fn graces(seen: &Seen<'_>, id: &InstanceId, known: &Known) -> (Duration, Duration) {
-    let current = seen.spec.agents.get(&id.agent);
-    let specs = [current, known.spec.as_ref()].into_iter().flatten();
-    let graces: Vec<Duration> = specs.map(|spec| spec.shutdown.timeout).collect();
-    let shortest = graces.iter().min().copied().unwrap_or(ORPHAN_GRACE);
-    let longest = graces.iter().max().copied().unwrap_or(ORPHAN_GRACE);
-    let longest = if current.is_none() {
+    let orphan = !seen.spec.agents.contains_key(&id.agent);
+    let (shortest, longest) = known.grace.unwrap_or((ORPHAN_GRACE, ORPHAN_GRACE));
+    let longest = if orphan {
         longest.max(ORPHAN_GRACE)
     } else {
         longest

@@ -165,7 +165,11 @@ impl Runs {
         else {
             return Ok(());
         };
-        let last = self.settled.insert(agent.clone(), planned);
+        let last = self.settled.get(agent).copied();
+        // One that failed to be written down is offered again, out of order.
+        if last.is_none_or(|last| last < planned) {
+            self.settled.insert(agent.clone(), planned);
+        }
         let just_before = planned - jiff::SignedDuration::from_secs(1);
         let expected = next_after(schedule, planned, just_before);
         must(expected == Some(planned), "slot", || {
@@ -196,12 +200,13 @@ impl Runs {
             let known = self.known.entry(run.id).or_default();
             known.finished = false;
         }
-        for (id, run, found) in &inheritance.instances {
-            let known = run.and_then(|run| self.known.get_mut(&run));
-            if let (Some(known), Recovered::NeverStarted) = (known, found)
-                && known.instance.as_ref() == Some(id)
-            {
-                known.attempts = known.attempts.saturating_sub(1);
+        for run in &inheritance.runs {
+            let under_way = inheritance.instances.iter().any(|(_, other, found)| {
+                *other == Some(run.id) && *found != Recovered::NeverStarted
+            });
+            let known = self.known.entry(run.id).or_default();
+            if !under_way {
+                known.attempts = run.attempts;
             }
         }
     }
