@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
 use crate::event::Freeze;
@@ -277,10 +277,10 @@ impl Daemon {
         earlier(own, self.healthy_at.map(|at| (at, Why::Healthy)))
     }
 
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         match &mut self.phase {
             Phase::Live(instance) => instance.shift(gap, now),
-            Phase::PostStop { give_up, .. } => *give_up = *give_up + gap,
+            Phase::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
             Phase::Down | Phase::Waiting | Phase::Queued | Phase::BackingOff { .. } => {}
         }
     }

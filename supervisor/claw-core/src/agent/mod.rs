@@ -28,9 +28,8 @@ mod verdict;
 mod waiters;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, earlier};
 use crate::id::Generation;
 use crate::memory::AgentMemory;
@@ -175,9 +174,9 @@ impl Agent {
     }
 
     /// The supervisor was away for `gap`.
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         self.machine.shift(gap, now);
-        self.waiters.shift(gap);
+        self.waiters.shift(gap.late);
     }
 
     pub(crate) fn need(&self) -> Need {

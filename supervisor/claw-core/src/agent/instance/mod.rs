@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Happened;
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId};
@@ -341,25 +341,27 @@ impl Instance {
         }
     }
 
-    /// The supervisor was away for `gap`: nothing of that time is held against the agent.
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    /// The supervisor was away: nothing of that time is held against the agent. Its grace goes on
+    /// by what we were certainly late; its health gets back all the time we may have been away.
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
+        let Gap { late, away } = gap;
         match &mut self.phase {
             Phase::Recording { give_up, .. }
             | Phase::PreStart { give_up }
-            | Phase::Spawning { give_up } => *give_up = *give_up + gap,
+            | Phase::Spawning { give_up } => *give_up = *give_up + late,
             Phase::CallingOff {
                 kill_at, give_up, ..
             } => {
-                *kill_at = *kill_at + gap;
-                *give_up = *give_up + gap;
+                *kill_at = *kill_at + late;
+                *give_up = *give_up + late;
             }
-            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + gap,
+            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + late,
             Phase::Up | Phase::Killing { .. } => {}
         }
         if let Some(at) = &mut self.run_deadline {
-            *at = *at + gap;
+            *at = *at + away;
         }
-        self.health.shift(gap, now);
+        self.health.shift(away, now);
     }
 
     fn run_pre_start(&mut self, cx: &mut Context<'_>) {

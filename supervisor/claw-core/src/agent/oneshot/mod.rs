@@ -18,9 +18,7 @@ mod restore;
 mod settle;
 mod work;
 
-use std::time::Duration;
-
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, earlier};
 use crate::death::Cause;
 use crate::id::{Generation, Ticket};
@@ -202,14 +200,14 @@ impl Oneshot {
         }
     }
 
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         for work in &mut self.works {
             match &mut work.stage {
                 Stage::Live(instance) => instance.shift(gap, now),
-                Stage::PostStop { give_up, .. } => *give_up = *give_up + gap,
+                Stage::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
                 Stage::Accepting(accepting) => {
                     if let Some((_, until)) = &mut accepting.asker {
-                        *until = *until + gap;
+                        *until = *until + gap.late;
                     }
                 }
                 Stage::Queued | Stage::Retrying { .. } => {}
