@@ -206,9 +206,7 @@ impl Oneshot {
                 Stage::Live(instance) => instance.shift(gap, now),
                 Stage::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
                 Stage::Accepting(accepting) => {
-                    if let Some((_, until)) = &mut accepting.asker {
-                        *until = *until + gap.late;
-                    }
+                    accepting.until = accepting.until + gap.late;
                 }
                 Stage::Queued | Stage::Retrying { .. } => {}
             }
@@ -230,7 +228,7 @@ impl Oneshot {
         }
         for work in &mut self.works {
             if let Stage::Accepting(accepting) = &mut work.stage
-                && let Some((ticket, _)) = accepting.asker.take()
+                && let Some(ticket) = accepting.asker.take()
             {
                 cx.reply(ticket, Err(Refusal::ShuttingDown));
             }
