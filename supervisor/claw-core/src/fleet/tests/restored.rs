@@ -167,7 +167,7 @@ fn a_stopped_agent_stays_stopped_and_what_lives_of_it_is_ended() {
         ..AgentMemory::default()
     };
     let mut world = World::restored(vec![("a", daemon())], left(memory, alive()));
-    assert_eq!(orders(&world.done), ["thaw a#7", "signal 15 a#7"]);
+    assert_eq!(orders(&world.done), ["signal 15 a#7"]);
     world.gone_of(instance(7), ExitStatus::Signal(15));
     assert_eq!(world.face("a"), (Stopped, "asked"));
 }
