@@ -3,7 +3,7 @@
 //! What is true is kept here; what the supervisor is told of it is a fact that may come late,
 //! twice or, where the contract has a way out, never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,9 @@ pub(crate) struct Clock {
 #[derive(Debug, Default)]
 pub(crate) struct Host {
     pub(crate) processes: BTreeMap<InstanceId, Process>,
+    /// What was started since the machine was, and what was started before.
+    started: BTreeSet<InstanceId>,
+    of_earlier_boots: BTreeSet<InstanceId>,
     /// No more faults: everything new is well-behaved.
     pub(crate) calm: bool,
 }
@@ -163,6 +166,8 @@ impl Host {
         run: Option<RunId>,
         random: &mut Random,
     ) -> Vec<Then> {
+        self.started.insert(id.clone());
+        self.of_earlier_boots.remove(id);
         let process = self.plan(id, spec, random);
         process.run = run;
         process.life = Life::Starting;
@@ -451,6 +456,7 @@ impl Host {
 
     /// Every process ends with the power.
     pub(crate) fn power_cut(&mut self) {
+        self.of_earlier_boots.append(&mut self.started);
         for process in self.processes.values_mut() {
             process.life = Life::Rebooted;
             process.hook = None;
@@ -473,6 +479,10 @@ impl Host {
 
     /// What a new supervisor finds of an instance that the journal has no outcome for.
     pub(crate) fn find(&self, id: &InstanceId) -> Recovered {
+        // The boot id tells, also of those whose run directory was removed before.
+        if self.of_earlier_boots.contains(id) {
+            return Recovered::Rebooted;
+        }
         match self.processes.get(id).map(|process| &process.life) {
             None | Some(Life::Planned | Life::Never | Life::Starting) => Recovered::NeverStarted,
             Some(Life::Running { at }) => Recovered::Alive {
