@@ -13,7 +13,8 @@ use crate::journal::Mood;
 use crate::world::{Item, World};
 
 /// Longer than the longest delay with its jitter, and a chain of dependencies coming up.
-const CALM: Duration = Duration::from_secs(40 * 60);
+/// No multiple of a minute, so that no slot falls due at its very end.
+const CALM: Duration = Duration::from_secs(40 * 60 + 37);
 
 /// A queue of runs that was caught up may keep those waiting who wait for its end.
 const MOST_CALMS: u32 = 4;
@@ -115,7 +116,7 @@ fn is_idle(status: &AgentStatus) -> bool {
 fn is_frozen_as_asked(world: &World, status: &AgentStatus) -> bool {
     let memory = world.journal.contents.agents.get(&status.name);
     let asked = memory.is_some_and(|memory| memory.hold == Hold::Frozen);
-    let running = |life: &Life| matches!(life, Life::Running { .. });
+    let running = |life: &Life| matches!(life, Life::Running);
     world
         .host
         .processes

@@ -205,10 +205,10 @@ impl Runs {
             known.finished = false;
         }
         for run in &inheritance.runs {
-            let under_way = inheritance.instances.iter().any(|(_, other, found)| {
-                *other == Some(run.id) && *found != Recovered::NeverStarted
-            });
             let known = self.known.entry(run.id).or_default();
+            let under_way = inheritance.instances.iter().any(|(id, _, found)| {
+                known.instance.as_ref() == Some(id) && *found != Recovered::NeverStarted
+            });
             if !under_way {
                 known.attempts = run.attempts;
             }
