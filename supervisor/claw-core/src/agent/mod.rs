@@ -154,7 +154,7 @@ impl Agent {
     /// All its dependencies are there, or these are missing.
     pub(crate) fn dependencies(&mut self, cx: &mut Context<'_>, missing: Vec<AgentName>) {
         if missing.is_empty() {
-            self.machine.open();
+            self.machine.open(&self.common);
         }
         self.common.missing = missing;
         self.finish(cx);

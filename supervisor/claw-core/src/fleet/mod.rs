@@ -196,6 +196,7 @@ impl Fleet {
         if self.orphans.owns(&instance) {
             if let Some((cause, report)) = self.orphans.report(&instance, &report) {
                 self.bury(turn, &instance, cause, report);
+                turn.todo.push_back(Todo::CheckDependencies(instance.agent));
             }
             return;
         }
@@ -277,7 +278,11 @@ impl Fleet {
         loop {
             match turn.todo.pop_front() {
                 Some(Todo::CheckDependencies(name)) => {
-                    let missing = missing(&self.agents, &name);
+                    let mut missing = missing(&self.agents, &name);
+                    if self.orphans.has_any_of(&name) {
+                        // A rest of its own that it cannot take over must be gone first.
+                        missing.push(name.clone());
+                    }
                     self.visit(turn, &name, |agent, cx| agent.dependencies(cx, missing));
                 }
                 Some(Todo::AtRest(name)) => {

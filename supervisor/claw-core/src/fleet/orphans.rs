@@ -10,7 +10,8 @@ use crate::agent::context::{Context, Source};
 use crate::clock::Mono;
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitReport};
-use crate::id::InstanceId;
+use crate::id::{Generation, InstanceId};
+use crate::name::AgentName;
 use crate::order::Order;
 use crate::record::{Record, RecordId};
 
@@ -38,6 +39,16 @@ pub(super) struct Orphans {
 impl Orphans {
     pub(super) fn is_empty(&self) -> bool {
         self.live.is_empty()
+    }
+
+    /// Whether anything of an agent is among them.
+    pub(super) fn has_any_of(&self, agent: &AgentName) -> bool {
+        let first = InstanceId {
+            agent: agent.clone(),
+            generation: Generation(0),
+        };
+        let next = self.live.range(first..).next();
+        next.is_some_and(|(instance, _)| instance.agent == *agent)
     }
 
     /// Begins to stop one, which may be frozen.
