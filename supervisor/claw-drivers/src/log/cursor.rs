@@ -45,7 +45,8 @@ impl LanePosition {
     }
 }
 
-/// A place in a log: one offset for each lane, and the lines that were open there.
+/// A place in a log: one offset for each lane, and the lines that were open there. The default is
+/// the beginning: the oldest byte kept of every lane.
 ///
 /// The text form is compact and fits a URL as it is: `0.1234.o1200_1.55` is offset 1234 of lane 0
 /// within a line of standard output that began at 1200, and offset 55 of lane 1.

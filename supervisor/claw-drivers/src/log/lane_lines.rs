@@ -192,11 +192,13 @@ fn begin(
     stop: u64,
 ) -> io::Result<LanePosition> {
     let oldest = segment::list(dir)?.first().copied().unwrap_or(0);
-    let resumed = query
+    // A lane that is new to a cursor is read from its first byte, and a gap told if that is gone;
+    // the empty cursor asks for what is there.
+    let after = query
         .after
         .as_ref()
-        .and_then(|cursor| cursor.lanes.get(&lane))
-        .copied();
+        .filter(|cursor| !cursor.lanes.is_empty());
+    let resumed = after.map(|cursor| cursor.lanes.get(&lane).copied().unwrap_or_default());
     let mut begin = resumed.unwrap_or(LanePosition::at(oldest));
     let floor = query.range.as_ref().map_or(0, |range| range.from);
     if floor > begin.next {

@@ -28,8 +28,10 @@ mod lane;
 mod lane_lines;
 mod lines;
 mod locate;
+mod open_segment;
 mod policy;
 mod prune;
+mod pumped;
 mod query;
 mod reader;
 mod segment;
@@ -47,10 +49,11 @@ pub use lane::MAX_LANES;
 pub use lines::Lines;
 pub use policy::{LogPolicy, OnFull};
 pub use prune::{PruneError, Pruned, prune};
+pub use pumped::{LogStats, Pumped, Stamp};
 pub use query::{
     Limits, LogGap, LogItem, LogLine, LogQuery, LogRange, MAX_LINE_PIECE, MAX_TAIL_LINES, Page,
     PageEnd, Unterminated,
 };
 pub use reader::{LogReader, ReadError};
 pub use stream::{Stream, StreamSet};
-pub use writer::{FINISH_LIMIT, LogStats, LogWriter, PUMP_LIMIT, Pumped, Stamp};
+pub use writer::{FINISH_LIMIT, LogWriter, PUMP_LIMIT};

@@ -13,7 +13,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -21,6 +21,7 @@ use super::buffer::{Buffer, KEEP_BUFFER};
 use super::capture::Capture;
 use super::failure::LogFailure;
 use super::policy::{LogPolicy, OnFull};
+use super::pumped::{LogStats, Pumped, Stamp};
 use super::stream::Stream;
 
 /// The most bytes one [`LogWriter::pump`] moves, so that a flood on one pipe cannot starve the
@@ -40,50 +41,6 @@ const RELEASE_AFTER: Duration = Duration::from_secs(1);
 
 /// Markers wait here, in bytes, while nothing can be written; more are counted as dropped.
 const MARKER_QUEUE: usize = 8 * 1024;
-
-/// The time of a call, on both clocks: `mono` for waiting, `wall` for the time stamps.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    /// Monotonic time.
-    pub mono: Instant,
-    /// Wall time.
-    pub wall: SystemTime,
-}
-
-impl Stamp {
-    /// Reads both clocks.
-    #[must_use]
-    pub fn now() -> Self {
-        Self {
-            mono: Instant::now(),
-            wall: SystemTime::now(),
-        }
-    }
-}
-
-/// The outcome of [`LogWriter::pump`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pumped {
-    /// So many bytes were taken from the pipe; 0 when it was empty.
-    Read(usize),
-    /// All writers have closed the pipe, and it is empty.
-    Closed,
-    /// Nothing was read: the log is full and the policy says `block`.
-    Waiting,
-    /// The pipe cannot be read, which no pipe in order does. Treat it as closed.
-    Unreadable(Errno),
-}
-
-/// What became of an agent's output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogStats {
-    /// Bytes of the agent that were written.
-    pub bytes: u64,
-    /// Bytes that were dropped because they could not be written.
-    pub dropped_bytes: u64,
-    /// Line ends among the dropped bytes.
-    pub dropped_lines: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

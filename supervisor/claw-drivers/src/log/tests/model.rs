@@ -133,6 +133,33 @@ proptest! {
     }
 
     #[test]
+    fn a_follower_sees_what_a_later_reader_sees(
+        steps in prop::collection::vec((step(), 0_usize..4), 0..60),
+        max_size in 20_u64..2000,
+    ) {
+        let mut agent = Agent::new(policy(max_size, 10_000));
+        let reader = agent.reader();
+        let mut cursor = Cursor::default();
+        let mut seen = Vec::new();
+        for (step, lines) in steps {
+            match step {
+                Step::Print(stream, bytes) => agent.print(stream, bytes),
+                Step::Restart => agent.restart(),
+                Step::SetClock(_) => {}
+            }
+            if lines > 0 {
+                let page = reader.read_after(&cursor, Limits { lines, bytes: 1 << 20 }).unwrap();
+                seen.extend(page.items);
+                cursor = page.cursor.to_string().parse().unwrap();
+            }
+        }
+        let rest = LogQuery { after: Some(cursor), ..LogQuery::default() };
+        seen.extend(reader.lines(&rest).unwrap().map(Result::unwrap));
+        let all = reader.lines(&LogQuery::default()).unwrap().map(Result::unwrap);
+        prop_assert_eq!(seen, all.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn filters_by_time_and_stream_select_from_the_whole(
         steps in prop::collection::vec(step(), 1..80),
         max_size in 20_u64..2000,
