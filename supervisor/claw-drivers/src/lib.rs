@@ -4,5 +4,6 @@
 //! stop, restart or give up is the core's to say.
 
 pub mod driver;
+pub mod log;
 
 pub use driver::{Driver, FactSender, OpenInstance, Usage};
