@@ -15,9 +15,12 @@ pub mod memory;
 pub mod name;
 pub mod notification;
 pub mod order;
+pub mod plan;
 pub mod record;
 pub mod refusal;
+pub mod restart;
 pub mod run;
+pub mod slots;
 pub mod spec;
 pub mod status;
 
