@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The daemon: hosts the core, reads the fleet file, answers the API.
+#![forbid(unsafe_code)]
+
+pub mod api;
