@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod http;
+pub mod telemetry;

@@ -66,12 +66,10 @@ pub enum ReloadClass {
 }
 
 /// What applying a configuration did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    /// Agents started because they are new.
-    pub added: Vec<String>,
-    /// Agents changed, live or by a restart.
-    pub changed: Vec<String>,
-    /// Agents stopped because they are gone.
-    pub removed: Vec<String>,
+    /// The changes that were planned; all are in force but those of `held_back`.
+    pub changes: Vec<Change>,
+    /// Agents left as they were, because `reload: hot` restarts nobody.
+    pub held_back: Vec<String>,
 }

@@ -9,7 +9,7 @@ use super::{Cause, Reason, Run, SlotFate, State, Time};
 /// One event. The SSE stream sends it as `data`, with `id` and `type` as its `id` and `event`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Its number; grows by one for each event of this life of the supervisor.
+    /// Its number; grows by one for each event, and goes on growing when the supervisor restarts.
     pub id: u64,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]

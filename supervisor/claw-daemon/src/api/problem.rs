@@ -154,6 +154,8 @@ codes! {
     InvalidConfig = "invalid_config",
     /// Another change of the configuration is under way (409).
     ReloadBusy = "reload_busy",
+    /// The change takes a new supervisor; nothing was changed (409).
+    NeedsRestart = "needs_restart",
     /// The idempotency key was used for another request (422).
     IdempotencyKeyReused = "idempotency_key_reused",
     /// The first request with this idempotency key is under way (409).
