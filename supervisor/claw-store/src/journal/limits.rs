@@ -64,6 +64,9 @@ pub const INSTANCES_KEPT: u32 = 200;
 /// How long slots are kept; the newest of each agent is kept always.
 pub const SLOTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// Slots kept per agent: a month of a schedule that fires every four minutes.
+pub const SLOTS_KEPT_COUNT: u32 = 10_000;
+
 /// Configurations kept.
 pub const CONFIGS_KEPT: u32 = 50;
 

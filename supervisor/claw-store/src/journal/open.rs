@@ -22,7 +22,7 @@ use super::retention::Retention;
 use super::schema;
 use super::stats::Meters;
 use super::sync::{self, AckFn, Acks, SyncFn, SyncQueue, Syncer};
-use super::writer::Writer;
+use super::writer::{Disk, Writer};
 
 /// How to open a journal.
 pub struct Options {
@@ -234,6 +234,7 @@ fn start(
         boot_id: options.boot_id,
         retention,
         kept: Vec::new(),
+        disk: Disk::Writes,
     };
     let no_thread = |error| JournalError::from_io(path, "start a thread for", error);
     let reader = Reader::start(readers).map_err(no_thread)?;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::limits::{
     CONFIGS_KEPT, IDEMPOTENCY_KEPT, INSTANCES_KEPT, PRUNE_EVERY, PRUNE_ROWS, RUNS_KEPT, SLOTS_KEPT,
+    SLOTS_KEPT_COUNT,
 };
 use super::queue::What;
 use super::time;
@@ -88,9 +89,13 @@ fn prune_agent(conn: &Connection, agent: &str, now: Wall) -> Result<bool, rusqli
         conn.prepare_cached(INSTANCES)?
             .execute(params![agent, INSTANCES_KEPT, PRUNE_ROWS])?;
     let oldest = now.saturating_sub(SLOTS_KEPT).unwrap_or(Wall::MIN);
-    let slots =
-        conn.prepare_cached(SLOTS)?
-            .execute(params![agent, time::to_column(oldest), PRUNE_ROWS])?;
+    let oldest = time::to_column(oldest);
+    let slots = conn.prepare_cached(SLOTS)?.execute(params![
+        agent,
+        oldest,
+        SLOTS_KEPT_COUNT,
+        PRUNE_ROWS
+    ])?;
     let most = runs.max(instances).max(slots);
     Ok(most >= PRUNE_ROWS as usize)
 }
@@ -115,10 +120,13 @@ const INSTANCES: &str = "DELETE FROM instance WHERE agent = ?1 AND generation IN
         ORDER BY generation DESC LIMIT 1 OFFSET ?2)
     ORDER BY generation LIMIT ?3)";
 
+/// Old ones and too many; the condition on the newest keeps that one however old it is.
 const SLOTS: &str = "DELETE FROM slot WHERE agent = ?1 AND planned IN (
-    SELECT planned FROM slot WHERE agent = ?1 AND planned < ?2 AND planned < (
-        SELECT max(planned) FROM slot WHERE agent = ?1)
-    ORDER BY planned LIMIT ?3)";
+    SELECT planned FROM slot WHERE agent = ?1
+    AND planned < (SELECT max(planned) FROM slot WHERE agent = ?1)
+    AND planned < max(?2, ifnull((SELECT planned FROM slot WHERE agent = ?1
+        ORDER BY planned DESC LIMIT 1 OFFSET ?3 - 1), ?2))
+    ORDER BY planned LIMIT ?4)";
 
 const CONFIGS: &str = "DELETE FROM config WHERE generation <= (
     SELECT generation FROM config ORDER BY generation DESC LIMIT 1 OFFSET ?1)";

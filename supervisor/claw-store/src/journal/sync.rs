@@ -62,6 +62,15 @@ struct Wishes {
     refused: Vec<(Answer, &'static str)>,
     checkpoint: bool,
     end: Option<Ending>,
+    /// The thread has heard of the end and takes nothing any more.
+    stage: Stage,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Serving,
+    Over,
 }
 
 /// How the journal ends.
@@ -96,9 +105,13 @@ impl SyncQueue {
         self.restartable.swap(false, Relaxed)
     }
 
+    /// After the end a wish is dropped, and with it whoever waits for an answer to it.
     fn wish(&self, change: impl FnOnce(&mut Wishes)) {
-        change(&mut self.lock());
-        self.wake.notify_one();
+        let mut wishes = self.lock();
+        if wishes.stage == Stage::Serving {
+            change(&mut wishes);
+            self.wake.notify_one();
+        }
     }
 
     fn take(&self) -> Wishes {
@@ -107,7 +120,11 @@ impl SyncQueue {
             let woken = self.wake.wait(wishes);
             wishes = woken.unwrap_or_else(PoisonError::into_inner);
         }
-        std::mem::take(&mut *wishes)
+        let taken = std::mem::take(&mut *wishes);
+        if taken.end.is_some() {
+            wishes.stage = Stage::Over;
+        }
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Wishes> {

@@ -37,6 +37,14 @@ pub(super) struct Writer {
     pub(super) retention: Retention,
     /// What the disk refused and nobody waits for: written first, as soon as it can be.
     pub(super) kept: Vec<Job>,
+    pub(super) disk: Disk,
+}
+
+/// What the disk did last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    Writes,
+    Refuses,
 }
 
 /// What became of a transaction.
@@ -53,16 +61,15 @@ impl Writer {
     /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) {
         loop {
-            let wait = if self.kept.is_empty() {
-                self.has_chores().then_some(IDLE)
-            } else {
-                Some(RETRY)
+            let wait = match self.disk {
+                Disk::Refuses => Some(RETRY),
+                Disk::Writes => self.has_chores().then_some(IDLE),
             };
-            match self.queue.take(wait) {
-                Taken::Batch(batch) => self.write(batch),
-                Taken::Idle if self.kept.is_empty() => self.tidy(),
-                Taken::Idle => self.write(Vec::new()),
-                Taken::Closed => break,
+            match (self.queue.take(wait), self.disk) {
+                (Taken::Batch(batch), Disk::Writes | Disk::Refuses) => self.write(batch),
+                (Taken::Idle, Disk::Writes) => self.tidy(),
+                (Taken::Idle, Disk::Refuses) => self.try_again(),
+                (Taken::Closed, Disk::Writes | Disk::Refuses) => break,
             }
         }
         self.write(Vec::new());
@@ -79,7 +86,7 @@ impl Writer {
         loop {
             match self.transact(&jobs) {
                 Written::Committed(results) => {
-                    self.meters.set_blocked(None);
+                    self.unblock();
                     return self.answer(jobs, results);
                 }
                 Written::Locked if !self.queue.is_closed() => {
@@ -90,6 +97,23 @@ impl Writer {
                 Written::Failed(error) => return self.fail(jobs, &self.explain(&error)),
             }
         }
+    }
+
+    /// Writes what was kept, or something of no meaning, so that the journal says that it can be
+    /// written again as soon as that is so.
+    fn try_again(&mut self) {
+        if !self.kept.is_empty() {
+            return self.write(Vec::new());
+        }
+        match mark::touch(&self.conn) {
+            Ok(()) => self.unblock(),
+            Err(error) => tracing::debug!(%error, "the journal still cannot be written"),
+        }
+    }
+
+    fn unblock(&mut self) {
+        self.disk = Disk::Writes;
+        self.meters.set_blocked(None);
     }
 
     /// After a failed sync nothing can be promised to survive a power cut; who asks for that is
@@ -199,6 +223,7 @@ impl Writer {
 
     /// Tells everybody who waits; what nobody waits for has happened and must not get lost.
     fn fail(&mut self, jobs: Vec<Job>, reason: &str) {
+        self.disk = Disk::Refuses;
         self.meters.set_blocked(Some(reason.to_owned()));
         let mut jobs = jobs;
         let nobody = |job: &mut Job| matches!(job.answer, Answer::Nobody);
