@@ -8,8 +8,8 @@ use claw_daemon::config::{Environment, Style, load};
 
 fn broken_files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir("tests/broken")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").path())
         .filter(|path| {
             path.extension()
                 .is_some_and(|extension| extension == "yaml")

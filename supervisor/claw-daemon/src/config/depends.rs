@@ -7,7 +7,7 @@ use claw_core::spec::{Condition, Mode};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys_agent::DEPENDENCY;
+use super::keys_life::DEPENDENCY;
 use super::reader::Reader;
 use super::section::nearest;
 use super::tree::Value;
@@ -102,7 +102,7 @@ impl Reader<'_> {
         };
         let parsed = self.parsed(
             &condition,
-            "one of `started`, `ready` and `completed`",
+            "`started`, `ready` or `completed`",
             |text| match text {
                 "started" => Ok(Condition::Started),
                 "ready" => Ok(Condition::Ready),
@@ -115,8 +115,7 @@ impl Reader<'_> {
                         }
                         _ => "started",
                     };
-                    Err(Rejected::new("it is another word")
-                        .help(format!("did you mean `{meant}`?")))
+                    Err(Rejected::plainly().help(format!("did you mean `{meant}`?")))
                 }
             },
         );
@@ -127,12 +126,18 @@ impl Reader<'_> {
         if let Some((known, _)) = modes.get_key_value(name) {
             return Some(known.clone());
         }
-        let message = if item.is_from_environment() {
+        let message = if self.problems.is_full() {
+            "there is no such agent".to_owned()
+        } else if item.is_from_environment() {
             format!("the value of {} names no agent", item.shown())
         } else {
             format!("there is no agent `{}`", super::syntax::short(name))
         };
-        let help = match nearest(name, modes.keys().map(AgentName::as_str)) {
+        let candidates = modes
+            .keys()
+            .map(AgentName::as_str)
+            .filter(|_| !self.problems.is_full());
+        let help = match nearest(name, candidates) {
             Some(near) if !item.is_from_environment() => format!("did you mean `{near}`?"),
             Some(_) | None => "name an agent of this fleet, or remove it".to_owned(),
         };

@@ -176,6 +176,11 @@ impl Problems {
         self.list.push(problem);
     }
 
+    /// Whether no more are listed, so that no more need be worded well.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= MAX_LISTED
+    }
+
     /// Whether any of them is an error.
     pub(super) fn failed(&self) -> bool {
         self.failed

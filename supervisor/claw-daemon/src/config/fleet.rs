@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 
 use claw_core::name::AgentName;
@@ -12,10 +13,11 @@ use super::depends::{Dependency, Modes};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::{Fields, Item};
 use super::keys::{FLEET, SANDBOX, SECURITY};
-use super::launch::overlap;
+use super::keys_agent::AGENT;
 use super::reader::Reader;
 use super::supervisor::SupervisorConfig;
-use super::tree::Node;
+use super::syntax::short;
+use super::tree::{Node, Value};
 use super::value::Rejected;
 
 /// The only version of the file's format.
@@ -31,6 +33,9 @@ impl Reader<'_> {
         self.version(&fields);
         self.security(&fields);
         let (supervisor, max_concurrent_starts) = self.supervisor(&fields);
+        if let Some(defaults) = fields.get("defaults") {
+            self.all_known_keys(&AGENT, &defaults);
+        }
         let agents = self.agents(&fields);
         self.data_dirs_are_apart(&agents, &supervisor);
         let modes = agents
@@ -124,10 +129,17 @@ impl Reader<'_> {
                     .path("agents"),
             );
         }
-        for (name, item) in entries
-            .into_iter()
-            .filter(|(name, _)| !name.starts_with("x-"))
-        {
+        for (name, item) in entries {
+            if let Value::Text(scalar) = &item.node.value {
+                let message = format!("`{}` must be a map, found {}", item.name(), item.shown());
+                let help = format!(
+                    "write `{}: {{command: {}}}`",
+                    item.name(),
+                    short(scalar.shown())
+                );
+                self.error(&item, Code::WrongType, message, help);
+                continue;
+            }
             let parsed = name.parse::<AgentName>();
             let agent = self.agent(&item);
             match (parsed, agent) {
@@ -181,15 +193,14 @@ impl Reader<'_> {
         agents: &BTreeMap<AgentName, Agent<'_>>,
         supervisor: &SupervisorConfig,
     ) {
-        let mut taken: Vec<(&AgentName, &std::path::PathBuf, Item<'_>)> = Vec::new();
+        let mut taken: BTreeMap<&Path, (&AgentName, Item<'_>)> = BTreeMap::new();
         for (name, agent) in agents {
             let Some(item) = agent.fields.get("data_dirs") else {
                 continue;
             };
             for path in &agent.spec.launch.data_dirs {
-                if supervisor.data_dir.starts_with(path) {
-                    let message =
-                        format!("a directory of `{name}` holds the supervisor's own data");
+                if overlap(&supervisor.data_dir, path) {
+                    let message = format!("a directory of `{name}` overlaps the supervisor's own");
                     self.error(
                         &item,
                         Code::Conflict,
@@ -197,25 +208,43 @@ impl Reader<'_> {
                         "name a directory beside `supervisor.data_dir`",
                     );
                 }
-                let clash = taken
-                    .iter()
-                    .find(|(other, known, _)| *other != name && overlap(known, path));
-                if let Some((other, known, first)) = clash {
+                if let Some((shared, (other, first))) =
+                    clash(&taken, path).filter(|found| found.1.0 != name)
+                {
                     let message = format!(
-                        "`{name}` and `{other}` share the directory `{}`",
-                        shorter(known, path).display()
+                        "`{other}` and `{name}` share the directory `{}`",
+                        self.shown_path(shared)
                     );
                     let both = [first.clone(), item.clone()];
                     self.only_one(&both, &message, "give each agent a directory of its own");
                 }
-                taken.push((name, path, item.clone()));
+                taken.insert(path, (name, item.clone()));
             }
         }
     }
+
+    /// A path as the user would name it.
+    fn shown_path(&self, path: &Path) -> String {
+        let path = path.strip_prefix(self.folder).unwrap_or(path);
+        path.display().to_string()
+    }
 }
 
-fn shorter<'p>(one: &'p std::path::Path, other: &'p std::path::Path) -> &'p std::path::Path {
-    if one.starts_with(other) { other } else { one }
+/// The directory that two agents would share: the outer one of the two, with its neighbour.
+fn clash<'p, T>(taken: &'p BTreeMap<&'p Path, T>, path: &'p Path) -> Option<(&'p Path, &'p T)> {
+    let outer = path
+        .ancestors()
+        .find_map(|outer| taken.get_key_value(outer));
+    let inner = || {
+        let (inner, taker) = taken.range(path..).next()?;
+        inner.starts_with(path).then_some((path, taker))
+    };
+    outer.map(|(outer, taker)| (*outer, taker)).or_else(inner)
+}
+
+/// Whether one directory is the other or lies in it.
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 fn finish(

@@ -111,13 +111,14 @@ impl Includer<'_> {
         let mut scalar = scalar.clone();
         let mut unset = None;
         interpolate::expand_scalar(&mut scalar, self.lookup, |problem, _| {
-            unset = Some(problem.kind.to_string());
+            unset = Some((problem.kind.to_string(), problem.kind.help()));
         });
-        if let Some(message) = unset {
+        if let Some((message, help)) = unset {
             self.problems.push(
                 Diagnostic::error(Code::Variable, message)
                     .at(name.span)
-                    .path("$include"),
+                    .path("$include")
+                    .help(help),
             );
             return None;
         }

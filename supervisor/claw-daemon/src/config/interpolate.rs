@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::diagnostic::{Code, Diagnostic, Problems};
+use super::merge::Keys;
 use super::source::Sources;
 use super::syntax::short;
 use super::tree::{Inserted, Node, Scalar, Span, Value};
@@ -46,7 +47,7 @@ pub(super) enum ProblemKind {
 }
 
 impl ProblemKind {
-    fn help(&self) -> String {
+    pub(super) fn help(&self) -> String {
         match self {
             Self::Unset(name) => format!(
                 "set it in the environment or in `.env`, or give a default: `${{{name}:-value}}`; write `$$` for a `$` that is meant as it is"
@@ -232,10 +233,10 @@ impl Expanded {
     }
 }
 
-/// Puts variables into every value of a tree. Keys, and blocks under `x-…`, are left alone.
+/// Puts variables into every value of a tree. Keys, and extensions under `x-…`, are left alone.
 pub(super) fn expand_tree(
     node: &mut Node,
-    path: &str,
+    (path, keys): (&str, Keys),
     lookup: Lookup<'_>,
     (sources, problems): (&Sources, &mut Problems),
 ) {
@@ -244,20 +245,22 @@ pub(super) fn expand_tree(
         Value::Text(scalar) => {
             let span = node.span;
             expand_scalar(scalar, lookup, |problem, template| {
-                problems.push(report(&problem, template, span, sources).path(path));
+                problems.push(report(&problem, template, (span, path), sources));
             });
         }
         Value::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
                 let path = format!("{path}[{index}]");
-                expand_tree(item, &path, lookup, (sources, problems));
+                expand_tree(item, (&path, keys), lookup, (sources, problems));
             }
         }
         Value::Map(map) => {
+            let extension = |key: &str| keys == Keys::Known && key.starts_with("x-");
             let entries = map.entries.iter_mut();
-            for entry in entries.filter(|entry| !entry.key.starts_with("x-")) {
+            for entry in entries.filter(|entry| !extension(&entry.key)) {
                 let path = super::item::join(path, &entry.key);
-                expand_tree(&mut entry.node, &path, lookup, (sources, problems));
+                let keys = keys.below(&entry.key);
+                expand_tree(&mut entry.node, (&path, keys), lookup, (sources, problems));
             }
         }
     }
@@ -282,7 +285,12 @@ pub(super) fn expand_scalar(
     }
 }
 
-fn report(problem: &Problem, template: &str, span: Span, sources: &Sources) -> Diagnostic {
+fn report(
+    problem: &Problem,
+    template: &str,
+    (span, path): (Span, &str),
+    sources: &Sources,
+) -> Diagnostic {
     let expression = &template[problem.at.clone()];
     let written = &sources.get(span.file).text[span.start..span.end];
     let at = match written.find(expression) {
@@ -293,7 +301,9 @@ fn report(problem: &Problem, template: &str, span: Span, sources: &Sources) -> D
         },
         Some(_) | None => span,
     };
-    Diagnostic::error(Code::Variable, problem.kind.to_string())
+    let key = path.rsplit('.').next().unwrap_or(path);
+    Diagnostic::error(Code::Variable, format!("`{key}`: {}", problem.kind))
         .at(at)
+        .path(path)
         .help(problem.kind.help())
 }

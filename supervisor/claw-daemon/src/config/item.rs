@@ -116,12 +116,9 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The keys with their places.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&'a str, Span)> {
-        self.map
-            .entries
-            .iter()
-            .map(|entry| (entry.key.as_str(), entry.key_span))
+    /// Everything that is there.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Item<'a>)> {
+        self.item.named().unwrap_or_default()
     }
 
     /// Those of some keys that are there.

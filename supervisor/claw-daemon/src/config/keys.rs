@@ -175,5 +175,5 @@ pub(super) const REPLICAS: Key = key(
 /// Where an agent's program comes from, besides `command`.
 pub(super) const SOURCE: Key = later_use(
     "source",
-    "use `command: [python3, FILE]` to run the file as a program",
+    "agents written with the SDK come later; use `command: [python3, FILE]` to run the file as a program",
 );

@@ -2,7 +2,7 @@
 //! `user`, `data_dirs`, `config`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use claw_core::spec::{Launch, Secret};
 
@@ -175,7 +175,11 @@ impl Reader<'_> {
             let Some(path) = self.path(&file) else {
                 continue;
             };
-            let read = variables::read(&path, self.variables, (self.sources, &mut self.problems));
+            let named = match path.strip_prefix(self.folder) {
+                Ok(inside) => lexical(&self.folder_name.join(inside)),
+                Err(_) => path,
+            };
+            let read = variables::read(&named, self.variables, (self.sources, &mut self.problems));
             let assignments = match read {
                 Ok(assignments) => assignments,
                 Err(error) => {
@@ -235,18 +239,18 @@ impl Reader<'_> {
             !name.is_empty() && !name.contains(['=', '\0']) && !name.contains(char::is_whitespace);
         if !usable {
             let message = format!("`{name}` cannot be the name of a variable");
-            self.error(
+            self.key_error(
                 item,
                 Code::InvalidValue,
-                message,
+                &message,
                 "use letters, digits and `_`",
             );
         } else if RESERVED.contains(&name) {
             let message = format!("`{name}` is set by the supervisor itself");
-            self.error(
+            self.key_error(
                 item,
                 Code::Conflict,
-                message,
+                &message,
                 "remove it, or use another name",
             );
         }
@@ -351,10 +355,4 @@ impl Reader<'_> {
         };
         free::value(&item, &mut self.problems)
     }
-}
-
-/// Whether one directory is the other or lies in it.
-pub(super) fn overlap(one: &Path, other: &Path) -> bool {
-    let (one, other) = (lexical(one), lexical(other));
-    one.starts_with(&other) || other.starts_with(&one)
 }

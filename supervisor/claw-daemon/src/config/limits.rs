@@ -6,7 +6,8 @@ use claw_core::spec::{CleanExit, HookSpec, Hooks, Launch, LogPolicy, OnFull, Res
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys_agent::{HOOK, HOOKS, LOGGING, RESOURCES, SHUTDOWN};
+use super::keys_agent::{LOGGING, RESOURCES};
+use super::keys_life::{HOOK, HOOKS, SHUTDOWN};
 use super::reader::Reader;
 use super::tree::Value;
 use super::value::{Rejected, quantity, signal};

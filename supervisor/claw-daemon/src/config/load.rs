@@ -17,11 +17,13 @@ use super::reader::Reader;
 use super::resolved;
 use super::source::{self, Exposure, FileError, Source, Sources};
 use super::supervisor::{self, SupervisorConfig};
-use super::tree::{Map, Node, Value};
+use super::tree::{Node, Value};
 use super::variables::Variables;
 
 /// The name of files with variables.
 const DOTENV: &str = ".env";
+/// Values that `defaults` may put into all agents together.
+const MAX_DEFAULTED: usize = 500_000;
 
 /// A fleet file that can be used.
 #[derive(Debug, Clone)]
@@ -124,16 +126,23 @@ impl Files {
         if let Some(data_dir) = data_dir(&node, &folder, &variables) {
             self.dotenv(&data_dir.join(DOTENV), &mut variables);
         }
-        let mut node = with_defaults(node);
+        let mut node = self.with_defaults(node);
         let lookup = |name: &str| variables.get(name);
-        interpolate::expand_tree(&mut node, "", &lookup, (&self.sources, &mut self.problems));
+        interpolate::expand_tree(
+            &mut node,
+            ("", Keys::Known),
+            &lookup,
+            (&self.sources, &mut self.problems),
+        );
         let mut reader = Reader {
             problems: std::mem::take(&mut self.problems),
             sources: &mut self.sources,
             environment,
             variables: &variables,
             folder: &absolute,
+            folder_name: &folder,
             firing: BTreeSet::new(),
+            never_firing: 0,
         };
         let read = reader.fleet(&node);
         self.problems = reader.problems;
@@ -174,6 +183,33 @@ impl Files {
         Some(includer.resolve(node, Keys::Known))
     }
 
+    /// Lays every agent over `defaults`.
+    fn with_defaults(&mut self, mut root: Node) -> Node {
+        let Value::Map(map) = &mut root.value else {
+            return root;
+        };
+        let Some(defaults) = map.get("defaults").map(|entry| entry.node.clone()) else {
+            return root;
+        };
+        let agents = map.entries.iter_mut().find(|entry| entry.key == "agents");
+        let Some(Value::Map(agents)) = agents.map(|entry| &mut entry.node.value) else {
+            return root;
+        };
+        if defaults.extent().nodes * agents.entries.len() > MAX_DEFAULTED {
+            let message = "`defaults` is too large for so many agents";
+            self.problems.push(
+                Diagnostic::error(Code::TooComplex, message)
+                    .at(defaults.span)
+                    .path("defaults"),
+            );
+            return root;
+        }
+        for agent in &mut agents.entries {
+            over_defaults(&mut agent.node, &defaults);
+        }
+        root
+    }
+
     fn hash(&self) -> String {
         let mut hash = sha2::Sha256::new();
         for source in self.sources.iter() {
@@ -210,31 +246,20 @@ fn data_dir(root: &Node, folder: &Path, variables: &Variables) -> Option<PathBuf
     }
 }
 
-/// Lays every agent over `defaults`.
-fn with_defaults(mut root: Node) -> Node {
-    let Value::Map(map) = &mut root.value else {
-        return root;
-    };
-    let Some(defaults) = map.get("defaults").map(|entry| entry.node.clone()) else {
-        return root;
-    };
-    let Some(agents) = map.entries.iter_mut().find(|entry| entry.key == "agents") else {
-        return root;
-    };
-    let (Value::Map(agents), Value::Map(_)) = (&mut agents.node.value, &defaults.value) else {
-        return root;
-    };
-    for agent in &mut agents.entries {
-        let nothing = Node {
-            span: agent.node.span,
-            value: Value::Map(Map::default()),
-        };
-        let own = std::mem::replace(&mut agent.node, nothing);
-        agent.node = match own.value {
-            Value::Null => defaults.clone(),
-            Value::Map(_) => merge(defaults.clone(), own, Keys::Known),
-            Value::Text(_) | Value::List(_) => own,
-        };
+fn over_defaults(agent: &mut Node, defaults: &Node) {
+    if !matches!(defaults.value, Value::Map(_)) {
+        return;
     }
-    root
+    let span = agent.span;
+    match std::mem::replace(&mut agent.value, Value::Null) {
+        Value::Null => {
+            let value = defaults.value.clone();
+            *agent = Node { span, value };
+        }
+        Value::Map(map) => {
+            let value = Value::Map(map);
+            *agent = merge(defaults.clone(), Node { span, value }, Keys::Known);
+        }
+        other @ (Value::Text(_) | Value::List(_)) => agent.value = other,
+    }
 }

@@ -23,6 +23,7 @@ mod item;
 mod keys;
 mod keys_agent;
 mod keys_health;
+mod keys_life;
 mod launch;
 mod limits;
 mod load;

@@ -8,7 +8,8 @@ use super::diagnostic::{Code, Diagnostic, Problems};
 use super::environment::Environment;
 use super::include::lexical;
 use super::item::{Fields, Item};
-use super::section::{Known, Section, listed, nearest};
+use super::restart::policy_of_elsewhere;
+use super::section::{Kind, Known, POLICY, Section, either, nearest};
 use super::source::Sources;
 use super::syntax::short;
 use super::tree::{Scalar, Style, Value};
@@ -23,8 +24,12 @@ pub(super) struct Reader<'a> {
     pub(super) variables: &'a Variables,
     /// The folder of the fleet file, absolute. Relative paths start here.
     pub(super) folder: &'a Path,
+    /// The same folder as it was named.
+    pub(super) folder_name: &'a Path,
     /// Cron expressions that are known to fire, as finding out is slow.
     pub(super) firing: BTreeSet<String>,
+    /// How many never fire.
+    pub(super) never_firing: usize,
 }
 
 impl Reader<'_> {
@@ -38,8 +43,14 @@ impl Reader<'_> {
             self.wrong_type(item, "a map");
             return None;
         };
-        for (key, span) in fields.keys().filter(|(key, _)| !key.starts_with("x-")) {
-            let path = super::item::join(&item.path, key);
+        self.known_keys(&fields);
+        Some(fields)
+    }
+
+    /// Reports keys that a section does not know.
+    fn known_keys(&mut self, fields: &Fields<'_>) {
+        let section = fields.section;
+        for (key, item) in fields.entries() {
             let shown = short(key);
             let problem = match section.knows(key) {
                 Known::Yes => continue,
@@ -47,14 +58,33 @@ impl Reader<'_> {
                     let message = format!("`{shown}` is not supported yet");
                     Diagnostic::error(Code::NotSupportedYet, message).help(instead)
                 }
-                Known::No(help) => {
+                Known::No if self.problems.is_full() => {
+                    Diagnostic::error(Code::UnknownKey, "unknown key")
+                }
+                Known::No => {
                     let message = format!("unknown key `{shown}` in {}", section.title);
-                    Diagnostic::error(Code::UnknownKey, message).maybe_help(help)
+                    let help = section.suggestion(key).replace(POLICY, policy_meant(&item));
+                    Diagnostic::error(Code::UnknownKey, message).help(help)
                 }
             };
-            self.problems.push(problem.at(span).path(path));
+            let span = item.key.unwrap_or(item.span());
+            self.problems.push(problem.at(span).path(item.path));
         }
-        Some(fields)
+    }
+
+    /// Checks the keys of a section, and of those in it, without its values.
+    pub(super) fn all_known_keys(&mut self, section: &'static Section, item: &Item<'_>) {
+        let Some(fields) = self.fields(section, item) else {
+            return;
+        };
+        for key in section.keys {
+            let Kind::Section(inner) = key.kind else {
+                continue;
+            };
+            if let Some(item) = fields.get(key.name) {
+                self.all_known_keys(inner, &item);
+            }
+        }
     }
 
     /// The fields of a section within a section; an absent one has none.
@@ -132,7 +162,10 @@ impl Reader<'_> {
             Diagnostic::error(Code::InvalidValue, message)
                 .help("the value comes from the environment or `.env` and is not shown")
         } else {
-            let message = format!("{shown} is not {what}: {}", rejected.why);
+            let message = match rejected.why.as_str() {
+                "" => format!("{shown} is not {what}"),
+                why => format!("{shown} is not {what}: {why}"),
+            };
             Diagnostic::error(Code::InvalidValue, message).maybe_help(rejected.help)
         };
         self.problems
@@ -164,14 +197,10 @@ impl Reader<'_> {
         let what = format!("a whole number from {min} to {max}");
         self.parsed(item, &what, |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            match text.parse::<u64>() {
-                Ok(number) if digits && (min..=max).contains(&number) => Ok(number),
-                Ok(number) if digits && number < min => Err(Rejected::new("it is too small")),
-                Ok(_) | Err(_) if digits && !text.is_empty() => {
-                    Err(Rejected::new("it is too large"))
-                }
-                Ok(_) | Err(_) => Err(Rejected::new("it is not made of digits")),
-            }
+            let number = text.parse::<u64>().ok().filter(|_| digits);
+            number
+                .filter(|number| (min..=max).contains(number))
+                .ok_or_else(Rejected::plainly)
         })
     }
 
@@ -184,12 +213,12 @@ impl Reader<'_> {
             "true" | "false" => Err(Rejected::new("it is in quotes").help("remove the quotes")),
             _ => Err(match text.to_lowercase().as_str() {
                 "yes" | "on" | "y" | "1" | "true" => {
-                    Rejected::new("YAML has other words for it").help("did you mean `true`?")
+                    Rejected::plainly().help("did you mean `true`?")
                 }
                 "no" | "off" | "n" | "0" | "false" => {
-                    Rejected::new("YAML has other words for it").help("did you mean `false`?")
+                    Rejected::plainly().help("did you mean `false`?")
                 }
-                _ => Rejected::new("it is something else"),
+                _ => Rejected::plainly(),
             }),
         })
     }
@@ -197,11 +226,11 @@ impl Reader<'_> {
     /// One of some words.
     pub(super) fn choice<T: Copy>(&mut self, item: &Item<'_>, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-        let what = format!("one of {}", listed(&names));
+        let what = either(&names);
         self.parsed(item, &what, |text| {
             let found = words.iter().find(|(name, _)| *name == text);
             found.map(|(_, value)| *value).ok_or_else(|| {
-                let rejected = Rejected::new("it is another word");
+                let rejected = Rejected::plainly();
                 match nearest(text, names.iter().copied()) {
                     Some(near) => rejected.help(format!("did you mean `{near}`?")),
                     None => rejected,
@@ -269,6 +298,16 @@ impl Reader<'_> {
         );
     }
 
+    /// Reports a problem of a value's key.
+    pub(super) fn key_error(&mut self, item: &Item<'_>, code: Code, message: &str, help: &str) {
+        self.problems.push(
+            Diagnostic::error(code, message)
+                .at(item.key.unwrap_or(item.span()))
+                .path(item.path.clone())
+                .help(help),
+        );
+    }
+
     /// Reports that more than one of some values is there, where one is allowed.
     pub(super) fn only_one(&mut self, items: &[Item<'_>], message: &str, help: &str) {
         let [first, second, ..] = items else { return };
@@ -280,4 +319,13 @@ impl Reader<'_> {
                 .help(help),
         );
     }
+}
+
+/// The policy of `restart: WORD` as other tools write it.
+fn policy_meant(item: &Item<'_>) -> &'static str {
+    let word = item
+        .node
+        .as_scalar()
+        .map_or("always", |scalar| &scalar.text);
+    policy_of_elsewhere(word)
 }

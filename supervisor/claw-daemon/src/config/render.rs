@@ -31,6 +31,10 @@ impl Diagnostics {
         let mut text = String::new();
         for problem in self.iter() {
             text.push_str(&renderer.render(&[self.group(problem)]));
+            if let (None, Some(help)) = (problem.span, &problem.help) {
+                text.push_str("\n  = help: ");
+                text.push_str(&visible(help));
+            }
             text.push_str("\n\n");
         }
         text.push_str(&self.summary());
@@ -45,9 +49,10 @@ impl Diagnostics {
         };
         let message = visible(&problem.message);
         let mut group = Group::with_title(level.primary_title(message).id(problem.code.as_str()));
-        if let Some(span) = problem.span {
-            group = self.with_place(group, span, problem);
-        }
+        let Some(span) = problem.span else {
+            return group;
+        };
+        group = self.with_place(group, span, problem);
         match &problem.help {
             Some(help) => group.element(Level::HELP.message(visible(help))),
             None => group,

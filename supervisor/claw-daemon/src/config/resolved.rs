@@ -54,7 +54,7 @@ fn masked(node: &Node, key: &str) -> Json {
 /// The list `secrets: [NAME]` holds names, which are shown.
 fn telling(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
-    key != "secrets" && TELLING.iter().any(|part| key.contains(part))
+    key != "secrets" && (key.ends_with("_key") || TELLING.iter().any(|part| key.contains(part)))
 }
 
 /// `scheme://user:password@host` without its password.

@@ -7,7 +7,7 @@ use claw_core::spec::{Backoff, ExitCodes, Mode, Restart, RestartPolicy};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys_agent::{EXIT_CODES, RESTART};
+use super::keys_life::{EXIT_CODES, RESTART};
 use super::reader::Reader;
 use super::tree::Value;
 use super::value::{Rejected, percent};
@@ -73,11 +73,11 @@ impl Reader<'_> {
             ("on-failure", RestartPolicy::OnFailure),
             ("never", RestartPolicy::Never),
         ];
-        let policy = self.parsed(&item, "one of `always`, `on-failure` and `never`", |text| {
+        let policy = self.parsed(&item, "`always`, `on-failure` or `never`", |text| {
             let found = words.iter().find(|(word, _)| *word == text);
             found.map(|(_, policy)| *policy).ok_or_else(|| {
                 let near = policy_of_elsewhere(text);
-                Rejected::new("it is another word").help(format!("did you mean `{near}`?"))
+                Rejected::plainly().help(format!("did you mean `{near}`?"))
             })
         })?;
         if policy == RestartPolicy::Always && mode == Mode::Oneshot {
@@ -209,7 +209,7 @@ fn usual_codes() -> ExitCodes {
 }
 
 /// The policy meant by a word of Compose, systemd or Kubernetes.
-fn policy_of_elsewhere(word: &str) -> &'static str {
+pub(super) fn policy_of_elsewhere(word: &str) -> &'static str {
     match word.to_lowercase().as_str() {
         "no" | "none" | "false" | "never" => "never",
         "onfailure" | "on_failure" | "on-abnormal" | "on-abort" | "on-failure" | "failure"

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys_agent::SCHEDULE;
+use super::keys_life::SCHEDULE;
 use super::reader::Reader;
 use super::section::nearest;
 use super::tree::Value;
@@ -19,6 +19,8 @@ const FORMS: &str =
     "write `every 5m`, `daily 09:00` or a cron expression in quotes, such as \"*/5 * * * *\"";
 /// More often, and agents would do little but start.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// Finding out that one never fires takes long; after so many the file is known to be wrong.
+const MAX_NEVER_FIRING: usize = 10;
 const CATCH_UP: [(&str, CatchUp); 3] = [
     ("none", CatchUp::None),
     ("one", CatchUp::One),
@@ -70,18 +72,7 @@ impl Reader<'_> {
             "cron" => self.cron(item, rest.trim().trim_matches(['"', '\'']), zone),
             _ if looks_like_cron(text) => self.cron(item, text, zone),
             _ => {
-                let rejected = match text {
-                    "hourly" | "weekly" | "monthly" | "yearly" => Rejected::new("it lacks its `@`")
-                        .help(format!("did you mean `\"@{text}\"`?")),
-                    _ => match duration::parse(text) {
-                        Ok(_) => Rejected::new("it is a duration alone")
-                            .help(format!("did you mean `every {text}`?")),
-                        Err(_) => {
-                            Rejected::new("it begins with none of `every`, `cron` and `daily`")
-                                .help(FORMS)
-                        }
-                    },
-                };
+                let rejected = unknown_schedule(text);
                 self.rejected(item, "a schedule", rejected);
                 None
             }
@@ -158,7 +149,7 @@ impl Reader<'_> {
         };
         match item.name() {
             "every" => {
-                if let Some(zone) = fields.get("timezone") {
+                if let Some(zone) = fields.get("timezone").filter(|_| given.len() == 1) {
                     self.error(
                         &zone,
                         Code::Conflict,
@@ -197,14 +188,17 @@ impl Reader<'_> {
     }
 
     fn cron(&mut self, item: &Item<'_>, text: &str, zone: TimeZone) -> Option<Timing> {
-        let known = self.firing.contains(text);
+        let known = self.firing.contains(text) || self.never_firing >= MAX_NEVER_FIRING;
+        let mut never = 0;
         let expression = self.parsed(item, "a cron expression", |_| {
             let expression = cron_expression(text)?;
             if !known {
-                fires(&expression)?;
+                fires(&expression).inspect_err(|_| never = 1)?;
             }
             Ok(expression)
-        })?;
+        });
+        self.never_firing += never;
+        let expression = expression?;
         self.firing.insert(text.to_owned());
         Some(Timing::Cron { expression, zone })
     }
@@ -253,7 +247,7 @@ fn every(text: &str) -> Result<Timing, Rejected> {
                     duration::format(period)
                 )),
                 Err(inner) => Rejected {
-                    why: format!("after `every`, {}", rejected.why),
+                    why: format!("after `every`: {}", rejected.why),
                     help: inner.help,
                 },
             });
@@ -282,11 +276,27 @@ fn time_of_day(text: &str) -> Result<Time, Rejected> {
     }
 }
 
+fn unknown_schedule(text: &str) -> Rejected {
+    if matches!(text, "hourly" | "weekly" | "monthly" | "yearly") {
+        return Rejected::new("it lacks its `@`").help(format!("did you mean `\"@{text}\"`?"));
+    }
+    if duration::parse(text).is_ok() {
+        let help = format!("did you mean `every {text}`?");
+        return Rejected::new("it is a duration alone").help(help);
+    }
+    if time_of_day(text).is_ok() {
+        let help = format!("did you mean `daily {text}`?");
+        return Rejected::new("it is a time alone").help(help);
+    }
+    Rejected::new("it begins with none of `every`, `cron` and `daily`").help(FORMS)
+}
+
+/// Also what has too few fields, so that its fault is named.
 fn looks_like_cron(text: &str) -> bool {
-    let fields = text.split_whitespace().count();
-    let first = text.chars().next();
-    text.starts_with('@')
-        || (fields >= 5 && first.is_some_and(|c| c.is_ascii_digit() || matches!(c, '*' | '?')))
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let begins = |field: &&str| field.starts_with(|c: char| c.is_ascii_digit() || c == '*');
+    let short = fields.iter().all(begins) && fields.len() >= 2;
+    text.starts_with('@') || short || (fields.len() >= 5 && fields.first().is_some_and(begins))
 }
 
 fn cron_expression(text: &str) -> Result<CronExpression, Rejected> {
@@ -309,7 +319,9 @@ fn cron_expression(text: &str) -> Result<CronExpression, Rejected> {
     }
     let text = if text == "@midnight" { "@daily" } else { text };
     CronExpression::parse(text).map_err(|error| {
-        Rejected::new(format!("{error}").trim_end_matches('.').to_owned())
+        let error = error.to_string();
+        let reason = error.rsplit(": ").next().unwrap_or(&error);
+        Rejected::new(reason.trim_end_matches('.').to_lowercase())
             .help("fields are minute, hour, day, month, weekday, such as \"30 2 * * 1-5\"")
     })
 }

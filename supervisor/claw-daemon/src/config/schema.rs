@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::keys::FLEET;
-use super::keys_agent::{DEPENDENCY, HOOK, SCHEDULE};
+use super::keys_life::{DEPENDENCY, HOOK, SCHEDULE};
 use super::section::{Kind, Section};
 
 /// A scalar may always be a variable.

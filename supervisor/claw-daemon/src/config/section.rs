@@ -100,8 +100,8 @@ pub(super) enum Known {
     Yes,
     /// It is refused until it is built.
     Later(&'static str),
-    /// It is unknown; with what may have been meant.
-    No(Option<String>),
+    /// It is unknown.
+    No,
 }
 
 impl Section {
@@ -112,7 +112,8 @@ impl Section {
                 ..
             }) => Known::Later(instead),
             Some(_) => Known::Yes,
-            None => Known::No(self.suggestion(name)),
+            None if name.starts_with("x-") => Known::Yes,
+            None => Known::No,
         }
     }
 
@@ -120,13 +121,14 @@ impl Section {
         self.keys.iter().any(|key| key.name == name)
     }
 
-    fn suggestion(&self, name: &str) -> Option<String> {
+    /// What to do about an unknown key.
+    pub(super) fn suggestion(&self, name: &str) -> String {
         let habit = self.habits.iter().find(|(word, _)| *word == name);
         if let Some((_, meant)) = habit {
-            return Some((*meant).to_owned());
+            return (*meant).to_owned();
         }
         if let Some(near) = nearest(name, self.keys.iter().map(|key| key.name)) {
-            return Some(format!("did you mean `{near}`?"));
+            return format!("did you mean `{near}`?");
         }
         let known: Vec<&str> = self
             .keys
@@ -134,7 +136,7 @@ impl Section {
             .filter(|key| !matches!(key.kind, Kind::Later(_)))
             .map(|key| key.name)
             .collect();
-        Some(format!("{} has the keys {}", self.title, listed(&known)))
+        format!("{} has the keys {}", self.title, listed(&known))
     }
 }
 
@@ -155,12 +157,24 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
+/// Stands in a habit for the restart policy that was meant.
+pub(super) const POLICY: &str = "<policy>";
+
 /// Words as `a`, `b` and `c`.
-pub(super) fn listed(words: &[&str]) -> String {
+fn listed(words: &[&str]) -> String {
+    joined(words, "and")
+}
+
+/// Words as `a`, `b` or `c`.
+pub(super) fn either(words: &[&str]) -> String {
+    joined(words, "or")
+}
+
+fn joined(words: &[&str], conjunction: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        Some((last, others)) => format!("{} {conjunction} {last}", others.join(", ")),
     }
 }

@@ -47,6 +47,10 @@ fn describe(error: &ScanError, source: &Source, offset: usize) -> (String, Optio
     let at_end = source.text[offset..].trim().is_empty();
     let said = |message: &str, help: &str| (message.to_owned(), Some(help.to_owned()));
     match error.kind() {
+        ErrorKind::InvalidQuotedScalarIndent if at_end => said(
+            "a quote is opened and never closed",
+            "close it, or write the file again if it was cut off",
+        ),
         ErrorKind::UnclosedQuotedScalar => said(
             "a quote is opened here and never closed",
             "close it, or write the file again if it was cut off",

@@ -20,9 +20,11 @@ pub(in crate::config) fn listen(text: &str) -> Result<Option<SocketAddr>, Reject
         return Ok(Some(address));
     }
     Err(
-        Rejected::new("it is not on loopback, and there are no access tokens yet: anybody who reaches it could run programs").help(
-            format!("write `127.0.0.1:{}` and reach it from elsewhere through `ssh -L`", address.port()),
-        ),
+        Rejected::new("it can be reached from other machines, and there are no access tokens yet")
+            .help(format!(
+                "write `127.0.0.1:{}` and reach it from elsewhere through `ssh -L`",
+                address.port()
+            )),
     )
 }
 

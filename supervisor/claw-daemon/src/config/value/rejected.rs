@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub(in crate::config) struct Rejected {
-    /// The reason; may repeat parts of the value.
+    /// The reason, if there is more to say; may repeat parts of the value.
     pub(in crate::config) why: String,
     /// What to do; may repeat parts of the value.
     pub(in crate::config) help: Option<String>,
@@ -16,6 +16,11 @@ impl Rejected {
             why: why.into(),
             help: None,
         }
+    }
+
+    /// The value is not what it should be, and that says it all.
+    pub(in crate::config) fn plainly() -> Self {
+        Self::new("")
     }
 
     pub(in crate::config) fn help(mut self, help: impl Into<String>) -> Self {
