@@ -1,4 +1,4 @@
-"""A web service that counts visits in the store: `/live` says it runs, `/ready` that it can work."""
+"""A web service that counts visits in the store; `/live` says it runs, `/ready` it can work."""
 
 import argparse
 import http.server
