@@ -47,7 +47,11 @@ impl Account {
             errno,
             detail: format!("cannot run as the user `{name}`: {why}"),
         };
-        let by_number = || name.parse().ok().map(|uid| User::from_uid(Uid::from_raw(uid)));
+        let by_number = || {
+            name.parse()
+                .ok()
+                .map(|uid| User::from_uid(Uid::from_raw(uid)))
+        };
         let found = match User::from_name(name) {
             Ok(None) => by_number().unwrap_or(Ok(None)),
             other => other,
@@ -71,7 +75,9 @@ impl Account {
 
     /// Owner and group for directories made on the agent's behalf.
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
-        self.identity.as_ref().map(|identity| (identity.uid, identity.gid))
+        self.identity
+            .as_ref()
+            .map(|identity| (identity.uid, identity.gid))
     }
 }
 

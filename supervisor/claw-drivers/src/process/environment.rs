@@ -18,12 +18,11 @@ pub(crate) struct BaseEnvironment(BTreeMap<String, String>);
 
 impl BaseEnvironment {
     /// Picks what is passed on from the supervisor's own environment, and adds `control`.
-    pub(crate) fn new(
-        own: &BTreeMap<String, String>,
-        control: &BTreeMap<String, String>,
-    ) -> Self {
+    pub(crate) fn new(own: &BTreeMap<String, String>, control: &BTreeMap<String, String>) -> Self {
         let mut base = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-        let passed = own.iter().filter(|(key, _)| INHERITED.contains(&key.as_str()));
+        let passed = own
+            .iter()
+            .filter(|(key, _)| INHERITED.contains(&key.as_str()));
         base.extend(passed.map(|(key, value)| (key.clone(), value.clone())));
         base.extend(control.clone());
         Self(base)
@@ -51,9 +50,16 @@ impl BaseEnvironment {
             ..
         } = &spec.launch;
         all.extend(env.iter().map(|(key, value)| (key.clone(), value.clone())));
-        all.extend(secrets.iter().map(|(key, secret)| (key.clone(), secret.expose().to_owned())));
+        all.extend(
+            secrets
+                .iter()
+                .map(|(key, secret)| (key.clone(), secret.expose().to_owned())),
+        );
         all.insert("OPENCLAW_AGENT".to_owned(), instance.agent.to_string());
-        all.insert("OPENCLAW_INSTANCE".to_owned(), instance.generation.to_string());
+        all.insert(
+            "OPENCLAW_INSTANCE".to_owned(),
+            instance.generation.to_string(),
+        );
         if !config.is_null() {
             all.insert("OPENCLAW_CONFIG".to_owned(), config.to_string());
         }
@@ -82,7 +88,10 @@ impl Environment {
     /// is returned: `WATCHDOG_PID` is for the child to set.
     pub(crate) fn set_notify(&mut self, socket: &str, probes: &Probes) -> super::wire::Watchdog {
         self.set("NOTIFY_SOCKET", socket);
-        let heartbeat = probes.liveness.as_ref().filter(|probe| probe.check == Check::Heartbeat);
+        let heartbeat = probes
+            .liveness
+            .as_ref()
+            .filter(|probe| probe.check == Check::Heartbeat);
         match heartbeat {
             Some(probe) => {
                 self.set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
@@ -94,6 +103,9 @@ impl Environment {
 
     /// As `execve` wants it.
     pub(crate) fn into_entries(self) -> Vec<String> {
-        self.0.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+        self.0
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
     }
 }

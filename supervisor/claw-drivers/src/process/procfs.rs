@@ -93,7 +93,9 @@ pub(crate) fn descendants(of: i32) -> Vec<i32> {
 /// A parent may die between two steps; its children then have a new parent, so a broken chain
 /// is followed once more from the start.
 pub(crate) fn descends_from(pid: i32, ancestor: i32) -> bool {
-    climb(pid, ancestor).or_else(|| climb(pid, ancestor)).unwrap_or(false)
+    climb(pid, ancestor)
+        .or_else(|| climb(pid, ancestor))
+        .unwrap_or(false)
 }
 
 fn climb(pid: i32, ancestor: i32) -> Option<bool> {

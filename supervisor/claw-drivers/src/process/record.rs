@@ -89,13 +89,7 @@ impl InstanceDir {
 
     /// Whether a file of that name is there.
     pub(crate) fn has(&self, name: &str) -> bool {
-        rustix::fs::accessat(
-            &self.0,
-            name,
-            rustix::fs::Access::EXISTS,
-            AtFlags::empty(),
-        )
-        .is_ok()
+        rustix::fs::accessat(&self.0, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     /// Removes a file; a missing one is no error.

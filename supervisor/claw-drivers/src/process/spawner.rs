@@ -76,11 +76,11 @@ pub(super) fn run() -> ExitCode {
 
 /// Takes the socket from standard input, leaves the terminal, and arms the signals.
 fn prepare() -> io::Result<(OwnedFd, SignalFd)> {
-    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
     // Fails for a process group leader only, which a fresh child is not.
     rustix::process::setsid().ok();
     std::env::set_current_dir("/")?;
@@ -247,7 +247,12 @@ fn refuse(stream: &OwnedFd, errno: nix::errno::Errno) {
         detail: format!("cannot make a process for the shim: {}", errno.desc()),
     });
     // A supervisor that is gone will find that nothing was started.
-    rustix::net::send(stream, &wire::line(&report), rustix::net::SendFlags::NOSIGNAL).ok();
+    rustix::net::send(
+        stream,
+        &wire::line(&report),
+        rustix::net::SendFlags::NOSIGNAL,
+    )
+    .ok();
 }
 
 /// What the forked process does instead of being a spawner.
@@ -258,7 +263,11 @@ fn become_shim(launch: Launch, buffer: &mut [u8]) -> i32 {
         Body::MemoryFile(file) => {
             from_file = Vec::new();
             let limit = u64::try_from(MESSAGE_LIMIT).unwrap_or(u64::MAX);
-            if File::from(file).take(limit).read_to_end(&mut from_file).is_err() {
+            if File::from(file)
+                .take(limit)
+                .read_to_end(&mut from_file)
+                .is_err()
+            {
                 return 1;
             }
             &mut from_file

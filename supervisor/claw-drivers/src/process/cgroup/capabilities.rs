@@ -112,9 +112,15 @@ impl Capabilities {
     /// Whether anything that could be had from a kernel of today is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        [&self.memory, &self.cpu, &self.pids, &self.freeze, &self.oom_counter]
-            .into_iter()
-            .all(|limit| *limit == Enforcement::Yes)
+        [
+            &self.memory,
+            &self.cpu,
+            &self.pids,
+            &self.freeze,
+            &self.oom_counter,
+        ]
+        .into_iter()
+        .all(|limit| *limit == Enforcement::Yes)
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Cgroups {
 }
 
 /// What was found of one backend, and why parts of it are missing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Found {
     tree: Result<PathBuf, String>,
     memory: Result<PathBuf, String>,
@@ -91,7 +91,10 @@ impl Cgroups {
 
     fn of(backend: Backend, found: Found, notes: Vec<String>) -> Self {
         let mut roots: Vec<PathBuf> = Vec::new();
-        for path in [&found.tree, &found.memory, &found.cpu, &found.pids].into_iter().flatten() {
+        for path in [&found.tree, &found.memory, &found.cpu, &found.pids]
+            .into_iter()
+            .flatten()
+        {
             if !roots.contains(path) {
                 roots.push(path.clone());
             }
@@ -268,7 +271,11 @@ impl Trial<'_> {
 
     fn bare_v2(&self, mounts: &Mounts) -> Result<PathBuf, String> {
         let own = own_v2(mounts)?;
-        self.works(&own.join(OURS).join(self.project), "cgroup.procs", "cgroup.procs")
+        self.works(
+            &own.join(OURS).join(self.project),
+            "cgroup.procs",
+            "cgroup.procs",
+        )
     }
 
     fn find_v2(&self, mounts: &Mounts) -> Found {
@@ -301,7 +308,8 @@ impl Trial<'_> {
         } else {
             Err(format!("{} has no `{proof}`", group.display()))
         };
-        file::remove(&group).map_err(|error| format!("cannot remove {}: {error}", group.display()))?;
+        file::remove(&group)
+            .map_err(|error| format!("cannot remove {}: {error}", group.display()))?;
         result.map(|()| root.to_owned())
     }
 
@@ -322,7 +330,10 @@ impl Trial<'_> {
                 entrance.display(),
                 io::Error::from_raw_os_error(errno)
             )),
-            None => Err(format!("the trial to enter {} was killed", entrance.display())),
+            None => Err(format!(
+                "the trial to enter {} was killed",
+                entrance.display()
+            )),
         }
     }
 }
@@ -341,7 +352,10 @@ fn own_v2(mounts: &Mounts) -> Result<PathBuf, String> {
 fn enable(own: &Path, controller: &str) -> Result<(), String> {
     let offered = fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
     if !offered.split_whitespace().any(|name| name == controller) {
-        return Err(format!("the controller `{controller}` is not offered in {}", own.display()));
+        return Err(format!(
+            "the controller `{controller}` is not offered in {}",
+            own.display()
+        ));
     }
     let value = format!("+{controller}");
     match file::write(own, "cgroup.subtree_control", &value) {
@@ -353,7 +367,11 @@ fn enable(own: &Path, controller: &str) -> Result<(), String> {
             let pid = std::process::id().to_string();
             file::write(&leaf, "cgroup.procs", &pid).map_err(|error| sentence(&error))?;
             file::write(own, "cgroup.subtree_control", &value).map_err(|error| {
-                format!("{} (other processes live in {})", sentence(&error), own.display())
+                format!(
+                    "{} (other processes live in {})",
+                    sentence(&error),
+                    own.display()
+                )
             })
         }
         other => other.map_err(|error| sentence(&error)),

@@ -87,7 +87,11 @@ pub(crate) fn open(group: &Path, file: &str) -> Result<File, CgroupError> {
 
 /// The number a control file holds; `None` when it is missing or says `max`.
 pub(crate) fn number(group: &Path, file: &str) -> Option<u64> {
-    fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()
+    fs::read_to_string(group.join(file))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The number behind `key` in a control file of `key value` lines.
@@ -126,7 +130,10 @@ fn collect(group: &Path, found: &mut Vec<PathBuf>) {
 
 /// The processes of the group and of all groups below it.
 pub(crate) fn all_members(group: &Path) -> Vec<i32> {
-    subtree(group).iter().flat_map(|group| members(group)).collect()
+    subtree(group)
+        .iter()
+        .flat_map(|group| members(group))
+        .collect()
 }
 
 /// Removes the group and all groups below it; a missing one is no error.

@@ -96,7 +96,10 @@ impl Group {
     /// Every directory once.
     pub(crate) fn directories(&self) -> Vec<&Path> {
         let mut found: Vec<&Path> = Vec::with_capacity(4);
-        for path in [&self.tree, &self.memory, &self.cpu, &self.pids].into_iter().flatten() {
+        for path in [&self.tree, &self.memory, &self.cpu, &self.pids]
+            .into_iter()
+            .flatten()
+        {
             if !found.contains(&path.as_path()) {
                 found.push(path);
             }
@@ -111,15 +114,27 @@ impl Group {
         }
         let version2 = self.backend == Backend::V2;
         if let (Some(path), Some(bytes)) = (&self.memory, self.limits.memory) {
-            let limit = if version2 { v2::limit_memory } else { v1::limit_memory };
+            let limit = if version2 {
+                v2::limit_memory
+            } else {
+                v1::limit_memory
+            };
             limit(path, bytes)?;
         }
         if let (Some(path), Some(millis)) = (&self.cpu, self.limits.cpu_millis) {
-            let limit = if version2 { v2::limit_cpu } else { v1::limit_cpu };
+            let limit = if version2 {
+                v2::limit_cpu
+            } else {
+                v1::limit_cpu
+            };
             limit(path, millis)?;
         }
         if let (Some(path), Some(count)) = (&self.pids, self.limits.pids) {
-            let limit = if version2 { v2::limit_pids } else { v1::limit_pids };
+            let limit = if version2 {
+                v2::limit_pids
+            } else {
+                v1::limit_pids
+            };
             limit(path, count)?;
         }
         Ok(())
@@ -194,7 +209,10 @@ impl Group {
 
     /// The processes in the group.
     pub(crate) fn members(&self) -> Vec<i32> {
-        self.tree.as_deref().map(file::all_members).unwrap_or_default()
+        self.tree
+            .as_deref()
+            .map(file::all_members)
+            .unwrap_or_default()
     }
 
     /// Removes the directories; fails with `EBUSY` as long as anything is in them.

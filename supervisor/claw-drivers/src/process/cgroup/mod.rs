@@ -21,7 +21,7 @@ mod v1;
 mod v2;
 
 pub use capabilities::{Backend, Capabilities, Enforcement, KillMethod};
-pub(crate) use detect::Cgroups;
 pub use detect::CgroupChoice;
+pub(crate) use detect::Cgroups;
 pub(crate) use file::CgroupError;
-pub(crate) use group::{Entrances, Group, Limits};
+pub(crate) use group::{Entrances, Group};

@@ -33,7 +33,10 @@ impl Mounts {
 
     /// This process's own group of version 2, as a directory.
     pub(super) fn own_v2(&self) -> Option<PathBuf> {
-        let hierarchy = self.hierarchies.iter().find(|found| found.controllers.is_none())?;
+        let hierarchy = self
+            .hierarchies
+            .iter()
+            .find(|found| found.controllers.is_none())?;
         let own = self.own.lines().find_map(|line| line.strip_prefix("0::"))?;
         let below = Path::new(own)
             .strip_prefix(&hierarchy.root)
@@ -50,7 +53,10 @@ impl Mounts {
             let list = found.controllers.as_ref();
             list.is_some_and(|list| list.iter().any(|name| name == controller))
         };
-        self.hierarchies.iter().find(has).map(|found| found.point.clone())
+        self.hierarchies
+            .iter()
+            .find(has)
+            .map(|found| found.point.clone())
     }
 }
 
@@ -78,7 +84,8 @@ mod tests {
 
     #[test]
     fn both_versions_are_found_and_other_mounts_are_not() {
-        let hybrid = "33 25 0:29 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        let hybrid =
+            "33 25 0:29 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
         let memory = "34 25 0:30 /docker/ab /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
         let found = Mounts {
             hierarchies: [hybrid, memory, "26 1 0:5 / /proc rw - proc proc rw"]
@@ -88,7 +95,10 @@ mod tests {
             own: "4:memory:/docker/ab\n0::/user.slice/x\n".to_owned(),
         };
         assert_eq!(found.hierarchies.len(), 2);
-        assert_eq!(found.own_v2(), Some("/sys/fs/cgroup/unified/user.slice/x".into()));
+        assert_eq!(
+            found.own_v2(),
+            Some("/sys/fs/cgroup/unified/user.slice/x".into())
+        );
         assert_eq!(found.top_v1("memory"), Some("/sys/fs/cgroup/memory".into()));
         assert_eq!(found.top_v1("freezer"), None);
     }

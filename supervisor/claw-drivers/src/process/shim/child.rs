@@ -65,7 +65,10 @@ pub(super) struct Newborn {
 
 /// Makes the process. That it is there does not mean that the program could be executed.
 pub(super) fn spawn(birth: &Birth<'_>) -> Result<Newborn, SpawnError> {
-    let mut entrances = birth.group.entrances().map_err(|error| cgroup_failure(&error))?;
+    let mut entrances = birth
+        .group
+        .entrances()
+        .map_err(|error| cgroup_failure(&error))?;
     let (verdict, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|errno| failure(SpawnStage::Prepare, "cannot make a pipe", &errno.into()))?;
     let parent = rustix::process::getpid();
@@ -87,7 +90,11 @@ fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, Sp
     loop {
         let into = entrances.born_in();
         let modern = into.is_some();
-        let forked = if modern { fork::fork(into) } else { fork::fork_plainly() };
+        let forked = if modern {
+            fork::fork(into)
+        } else {
+            fork::fork_plainly()
+        };
         let error = match forked {
             Ok(forked) => return Ok(forked),
             Err(error) => error,
@@ -98,7 +105,9 @@ fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, Sp
                 None => return Err(failure(SpawnStage::Fork, "cannot make a process", &error)),
             },
             Some(_) | None if modern => {
-                entrances.enter_instead(group).map_err(|error| cgroup_failure(&error))?;
+                entrances
+                    .enter_instead(group)
+                    .map_err(|error| cgroup_failure(&error))?;
             }
             Some(_) | None => {
                 return Err(failure(SpawnStage::Fork, "cannot make a process", &error));
@@ -128,11 +137,12 @@ fn prepare(
     entrances
         .enter()
         .map_err(|error| failure(SpawnStage::Cgroup, "cannot enter the cgroup", &error))?;
-    let mut program: Program = serde_json::from_slice(birth.program).map_err(|error| SpawnError {
-        stage: SpawnStage::Prepare,
-        errno: 0,
-        detail: format!("the launch description is unreadable: {error}"),
-    })?;
+    let mut program: Program =
+        serde_json::from_slice(birth.program).map_err(|error| SpawnError {
+            stage: SpawnStage::Prepare,
+            errno: 0,
+            detail: format!("the launch description is unreadable: {error}"),
+        })?;
     detach(birth).map_err(|error| failure(SpawnStage::Prepare, "cannot set up", &error))?;
     set_limits()?;
     if let Some(slot) = &birth.record {
@@ -149,7 +159,9 @@ fn prepare(
         failure(SpawnStage::WorkingDir, &what, &errno.into())
     })?;
     if program.watchdog == Watchdog::On {
-        program.env.push(format!("WATCHDOG_PID={}", std::process::id()));
+        program
+            .env
+            .push(format!("WATCHDOG_PID={}", std::process::id()));
     }
     Ok(program)
 }
@@ -159,11 +171,12 @@ fn detach(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Some(stdin) = birth.stdin {
-        rustix::stdio::dup2_stdin(stdin)?;
+        nix::unistd::dup2_stdin(stdin)?;
     }
-    rustix::stdio::dup2_stdout(birth.stdout)?;
-    rustix::stdio::dup2_stderr(birth.stderr)?;
-    for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP)) {
+    nix::unistd::dup2_stdout(birth.stdout)?;
+    nix::unistd::dup2_stderr(birth.stderr)?;
+    for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP))
+    {
         set_disposition(each, SigHandler::SigDfl)?;
     }
     SigSet::empty().thread_set_mask()?;
@@ -175,8 +188,13 @@ fn set_limits() -> Result<(), SpawnError> {
     if let Ok(mut file) = File::options().write(true).open("/proc/self/oom_score_adj") {
         file.write_all(OOM_SCORE.as_bytes()).ok();
     }
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)
-        .map_err(|errno| failure(SpawnStage::Limits, "cannot forbid core dumps", &errno.into()))
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|errno| {
+        failure(
+            SpawnStage::Limits,
+            "cannot forbid core dumps",
+            &errno.into(),
+        )
+    })
 }
 
 fn write_record(
@@ -222,7 +240,11 @@ fn assume_user(program: &Program) -> Result<(), SpawnError> {
 fn die_with(parent: rustix::process::Pid) -> Result<(), SpawnError> {
     let signal = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(signal).map_err(|errno| {
-        failure(SpawnStage::Prepare, "cannot arm the death signal", &errno.into())
+        failure(
+            SpawnStage::Prepare,
+            "cannot arm the death signal",
+            &errno.into(),
+        )
     })?;
     if rustix::process::getppid() == Some(parent) {
         return Ok(());

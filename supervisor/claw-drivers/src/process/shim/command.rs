@@ -32,11 +32,7 @@ struct Command {
 }
 
 /// Runs a command to its end or its timeout and reports; nothing of it is left after.
-pub(in crate::process) fn run_command(
-    task: &ExecTask,
-    program: &mut [u8],
-    stream: OwnedFd,
-) -> i32 {
+pub(in crate::process) fn run_command(task: &ExecTask, program: &mut [u8], stream: OwnedFd) -> i32 {
     let started = start(task, program, &stream);
     program.fill(0);
     let report = match started {
@@ -61,12 +57,18 @@ fn start(
     stream: &OwnedFd,
 ) -> Result<(Command, Newborn), SpawnError> {
     let broken = |error: std::io::Error| {
-        child::failure(SpawnStage::Prepare, &format!("cannot set up {}", task.what), &error)
+        child::failure(
+            SpawnStage::Prepare,
+            &format!("cannot set up {}", task.what),
+            &error,
+        )
     };
     prepare::become_session().map_err(broken)?;
     let signals = prepare::watch_children().map_err(broken)?;
     if task.ownership == GroupOwnership::Owner {
-        task.group.create().map_err(|error| child::cgroup_failure(&error))?;
+        task.group
+            .create()
+            .map_err(|error| child::cgroup_failure(&error))?;
     }
     let flags = rustix::pipe::PipeFlags::CLOEXEC;
     let (output, write_end) =

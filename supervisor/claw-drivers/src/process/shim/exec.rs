@@ -25,10 +25,16 @@ pub(super) fn execute(program: &Program) -> SpawnError {
         return refusal(Errno::EINVAL, "the command is empty".to_owned());
     };
     let Some(arguments) = c_strings(&program.command) else {
-        return refusal(Errno::EINVAL, format!("cannot execute `{name}`: an argument holds a zero byte"));
+        return refusal(
+            Errno::EINVAL,
+            format!("cannot execute `{name}`: an argument holds a zero byte"),
+        );
     };
     let Some(environment) = c_strings(&program.env) else {
-        return refusal(Errno::EINVAL, format!("cannot execute `{name}`: a variable holds a zero byte"));
+        return refusal(
+            Errno::EINVAL,
+            format!("cannot execute `{name}`: a variable holds a zero byte"),
+        );
     };
     close_on_exec();
     let path = path_of(program);
@@ -46,12 +52,15 @@ pub(super) fn execute(program: &Program) -> SpawnError {
     }
     match denied {
         Some(file) => refusal(Errno::EACCES, explain(name, &file, Errno::EACCES)),
-        None if name.contains('/') => {
-            refusal(Errno::ENOENT, format!("cannot execute `{name}`: no such file"))
-        }
+        None if name.contains('/') => refusal(
+            Errno::ENOENT,
+            format!("cannot execute `{name}`: no such file"),
+        ),
         None => refusal(
             Errno::ENOENT,
-            format!("cannot execute `{name}`: no such file or directory (not found in PATH {path})"),
+            format!(
+                "cannot execute `{name}`: no such file or directory (not found in PATH {path})"
+            ),
         ),
     }
 }
@@ -61,13 +70,21 @@ pub(super) fn execute(program: &Program) -> SpawnError {
 fn close_on_exec() {
     // SAFETY: only flags of this process's own descriptors change; none is closed.
     let result = unsafe {
-        libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            3_u32,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     };
     if result == 0 {
         return;
     }
     // Kernels before 5.11; all our own descriptors have the flag already, this is for inherited ones.
-    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let listed = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
     let numbers: Vec<i32> = listed
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2)
@@ -79,7 +96,11 @@ fn close_on_exec() {
 }
 
 fn path_of(program: &Program) -> &str {
-    let set = program.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let set = program
+        .env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="));
     set.unwrap_or(DEFAULT_PATH)
 }
 
@@ -88,13 +109,22 @@ fn candidates(name: &str, path: &str) -> Vec<PathBuf> {
         return vec![PathBuf::from(name)];
     }
     path.split(':')
-        .map(|dir| if dir.is_empty() { Path::new(".") } else { Path::new(dir) })
+        .map(|dir| {
+            if dir.is_empty() {
+                Path::new(".")
+            } else {
+                Path::new(dir)
+            }
+        })
         .map(|dir| dir.join(name))
         .collect()
 }
 
 fn c_strings(texts: &[String]) -> Option<Vec<CString>> {
-    texts.iter().map(|text| CString::new(text.as_str()).ok()).collect()
+    texts
+        .iter()
+        .map(|text| CString::new(text.as_str()).ok())
+        .collect()
 }
 
 fn refusal(errno: Errno, detail: String) -> SpawnError {
@@ -111,7 +141,9 @@ fn explain(name: &str, file: &Path, errno: Errno) -> String {
             Some(interpreter) => format!("its interpreter `{interpreter}` does not exist"),
             None => "the loader it asks for does not exist".to_owned(),
         },
-        Errno::ENOEXEC => "it is neither a program of this machine nor a script with `#!`".to_owned(),
+        Errno::ENOEXEC => {
+            "it is neither a program of this machine nor a script with `#!`".to_owned()
+        }
         Errno::EACCES if file.is_dir() => "it is a directory".to_owned(),
         other => lower(other.desc()),
     };
@@ -124,7 +156,9 @@ fn explain(name: &str, file: &Path, errno: Errno) -> String {
 
 fn interpreter(file: &Path) -> Option<String> {
     let mut line = String::new();
-    BufReader::new(File::open(file).ok()?.take(SHEBANG_LIMIT)).read_line(&mut line).ok()?;
+    BufReader::new(File::open(file).ok()?.take(SHEBANG_LIMIT))
+        .read_line(&mut line)
+        .ok()?;
     let rest = line.strip_prefix("#!")?.trim();
     rest.split_ascii_whitespace().next().map(str::to_owned)
 }
@@ -139,7 +173,10 @@ pub(super) fn reason(error: &io::Error) -> String {
 
 fn lower(text: &str) -> String {
     let mut letters = text.chars();
-    let second_is_lower = text.chars().nth(1).is_none_or(|letter| !letter.is_uppercase());
+    let second_is_lower = text
+        .chars()
+        .nth(1)
+        .is_none_or(|letter| !letter.is_uppercase());
     match letters.next() {
         Some(first) if second_is_lower => first.to_lowercase().chain(letters).collect(),
         Some(_) | None => text.to_owned(),

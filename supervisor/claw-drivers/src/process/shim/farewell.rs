@@ -39,12 +39,7 @@ pub(super) fn finish(
 }
 
 /// The program could not be executed: takes everything back, as if it had never been tried.
-pub(super) fn fail(
-    task: &ShimTask,
-    holdings: &Holdings,
-    mut peer: Peer,
-    error: SpawnError,
-) -> i32 {
+pub(super) fn fail(task: &ShimTask, holdings: &Holdings, mut peer: Peer, error: SpawnError) -> i32 {
     let deadline = Instant::now() + REMOVAL;
     while tree::reap(|_, _| {}) == Children::Left && Instant::now() < deadline {
         tree::kill(&task.group);

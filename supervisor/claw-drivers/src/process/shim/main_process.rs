@@ -100,7 +100,9 @@ impl MainProcess {
 /// A raw wait status.
 fn decode(status: i32) -> Option<ExitStatus> {
     if libc::WIFEXITED(status) {
-        return u8::try_from(libc::WEXITSTATUS(status)).ok().map(ExitStatus::Code);
+        return u8::try_from(libc::WEXITSTATUS(status))
+            .ok()
+            .map(ExitStatus::Code);
     }
     libc::WIFSIGNALED(status).then(|| ExitStatus::Signal(libc::WTERMSIG(status)))
 }

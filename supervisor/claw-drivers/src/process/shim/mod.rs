@@ -15,7 +15,6 @@ mod child;
 mod command;
 mod exec;
 mod farewell;
-mod log_stand_in;
 mod main_process;
 mod notify;
 mod output;

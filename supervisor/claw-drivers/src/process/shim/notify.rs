@@ -23,7 +23,13 @@ const BATCH: usize = 32;
 
 /// What is told again to a supervisor that connects later, by key. Heartbeats are not: they
 /// count only when they come.
-const REMEMBERED: [&str; 5] = ["READY", "STATUS", "RELOADING", "STOPPING", "EXTEND_TIMEOUT_USEC"];
+const REMEMBERED: [&str; 5] = [
+    "READY",
+    "STATUS",
+    "RELOADING",
+    "STOPPING",
+    "EXTEND_TIMEOUT_USEC",
+];
 
 /// Receives notifications and remembers the last ones.
 #[derive(Debug)]
@@ -44,8 +50,7 @@ impl Notify {
     /// Makes the socket.
     pub(super) fn bind(dir: &InstanceDir, address: &NotifyAddress) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         rustix::net::sockopt::set_socket_passcred(&socket, true)?;
         match address {
             NotifyAddress::Path => {
@@ -80,7 +85,8 @@ impl Notify {
             let Ok((text, sender)) = self.receive_one() else {
                 break;
             };
-            let Some(text) = text.filter(|_| sender.is_some_and(|pid| procfs::descends_from(pid, own)))
+            let Some(text) =
+                text.filter(|_| sender.is_some_and(|pid| procfs::descends_from(pid, own)))
             else {
                 continue;
             };
@@ -110,15 +116,25 @@ impl Notify {
             }
         }
         let whole = !received.flags.contains(ReturnFlags::TRUNC);
-        let text = std::str::from_utf8(&buffer[..received.bytes]).ok().filter(|_| whole);
+        let text = std::str::from_utf8(&buffer[..received.bytes])
+            .ok()
+            .filter(|_| whole);
         Ok((text.map(str::to_owned), sender))
     }
 
     fn remember(&mut self, text: &str) {
         for key in REMEMBERED {
-            if let Some(value) = field(text, key) {
-                self.remembered.insert(key, format!("{key}={value}"));
+            let Some(value) = field(text, key) else {
+                continue;
+            };
+            match key {
+                "READY" => drop(self.remembered.remove("RELOADING")),
+                "STOPPING" => self
+                    .remembered
+                    .retain(|key, _| !matches!(*key, "READY" | "RELOADING")),
+                _ => {}
             }
+            self.remembered.insert(key, format!("{key}={value}"));
         }
     }
 
@@ -129,11 +145,10 @@ impl Notify {
     }
 }
 
-/// The last value of a key, as systemd takes it.
+/// The first value of a key, as the core's parser takes it.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines()
         .filter_map(|line| line.split_once('='))
-        .filter(|(name, _)| *name == key)
+        .find(|(name, _)| *name == key)
         .map(|(_, value)| value)
-        .last()
 }

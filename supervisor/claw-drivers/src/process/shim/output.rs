@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use claw_core::death::LogRange;
 
-use super::log_stand_in::{LogPolicy, LogWriter, OnFull, Pumped, Stamp, Stream, prepare_pipe};
+use crate::log::{LogPolicy, LogWriter, OnFull, Pumped, Stamp, Stream, prepare_pipe};
 use crate::process::wire::{BlockWhenFull, LogSettings, ShimTask};
 
 /// Both pipes of an agent and the log they go to. Nothing that goes wrong with a log is fatal:

@@ -96,7 +96,10 @@ pub(super) fn watch_children() -> io::Result<SignalFd> {
 fn open_dir(path: &Path) -> io::Result<InstanceDir> {
     match InstanceDir::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(DIR_MODE).create(path)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(path)?;
             InstanceDir::open(path)
         }
         other => other,
@@ -124,7 +127,10 @@ fn check(
         return refuse("this generation has run already");
     }
     let mut polled = [PollFd::new(supervisor, PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     let gone = rustix::event::poll(&mut polled, Some(&now)).is_ok()
         && polled[0].revents().contains(PollFlags::HUP);
     if gone {
@@ -155,7 +161,10 @@ fn listen(dir: &InstanceDir) -> io::Result<OwnedFd> {
     let path = dir.short_path(SHIM_SOCKET);
     // The mode is that of the umask until the next line; nobody is accepted who is not us anyway.
     rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_str())?)?;
-    rustix::fs::chmod(path.as_str(), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
+    rustix::fs::chmod(
+        path.as_str(),
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }

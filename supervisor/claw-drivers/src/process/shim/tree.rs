@@ -31,7 +31,9 @@ pub(super) fn reap(mut ended: impl FnMut(i32, ExitStatus)) -> Children {
 }
 
 fn exit_status(status: rustix::process::WaitStatus) -> Option<ExitStatus> {
-    let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
+    let code = status
+        .exit_status()
+        .and_then(|code| u8::try_from(code).ok());
     code.map(ExitStatus::Code)
         .or_else(|| status.terminating_signal().map(ExitStatus::Signal))
 }

@@ -168,9 +168,21 @@ impl Shim {
             sources.push(source);
         };
         use std::os::fd::AsFd;
-        add(self.holdings.signals.as_fd(), PollFlags::IN, Source::Children);
-        add(self.holdings.notify.interest(), PollFlags::IN, Source::Notify);
-        add(self.holdings.listener.as_fd(), PollFlags::IN, Source::Listener);
+        add(
+            self.holdings.signals.as_fd(),
+            PollFlags::IN,
+            Source::Children,
+        );
+        add(
+            self.holdings.notify.interest(),
+            PollFlags::IN,
+            Source::Notify,
+        );
+        add(
+            self.holdings.listener.as_fd(),
+            PollFlags::IN,
+            Source::Listener,
+        );
         if let Some((fd, flags)) = self.peer.interest() {
             add(fd, flags, Source::Peer);
         }
@@ -188,13 +200,19 @@ impl Shim {
             return Vec::new();
         }
         let ready = polled.iter().zip(sources);
-        ready.filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, source)| source).collect()
+        ready
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, source)| source)
+            .collect()
     }
 
     fn deadline(&self) -> Option<Instant> {
         let progress = self.task.progress.filter(|_| self.unreported_progress);
         let progress = progress.map(|interval| self.last_progress + interval);
-        [self.kill_at, progress, self.holdings.output.deadline()].into_iter().flatten().min()
+        [self.kill_at, progress, self.holdings.output.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_deadlines(&mut self) {
@@ -205,7 +223,10 @@ impl Shim {
             self.kill_at = Some(now + self.kill_step);
             self.kill_step = (self.kill_step * 2).min(LAST_KILL_STEP);
         }
-        let due = self.task.progress.is_some_and(|interval| now >= self.last_progress + interval);
+        let due = self
+            .task
+            .progress
+            .is_some_and(|interval| now >= self.last_progress + interval);
         if self.unreported_progress && due {
             self.peer.tell(&Report::Progressed);
             self.last_progress = now;
@@ -295,7 +316,9 @@ impl Shim {
                 signal::send(pid, self.task.stop_signal);
                 signal::send(pid, signal::CONT);
             }
-            let grace = self.grace_until.unwrap_or_else(|| Instant::now() + LEFTOVER_GRACE);
+            let grace = self
+                .grace_until
+                .unwrap_or_else(|| Instant::now() + LEFTOVER_GRACE);
             self.kill_at.get_or_insert(grace);
         }
         self.phase = Phase::Ending {
