@@ -57,7 +57,7 @@ pub(crate) struct InstanceDir(OwnedFd);
 #[derive(Debug)]
 pub(crate) enum Lock {
     /// We do, as long as this lives.
-    Ours(#[expect(dead_code, reason = "held, not used")] OwnedFd),
+    Ours(OwnedFd),
     /// A live shim does.
     Held,
 }

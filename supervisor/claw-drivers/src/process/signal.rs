@@ -7,8 +7,6 @@ use nix::libc;
 
 /// SIGKILL.
 pub(crate) const KILL: i32 = libc::SIGKILL;
-/// SIGTERM.
-pub(crate) const TERM: i32 = libc::SIGTERM;
 /// SIGCONT.
 pub(crate) const CONT: i32 = libc::SIGCONT;
 /// SIGSTOP.

@@ -19,7 +19,6 @@ use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use claw_core::{SpawnError, SpawnStage};
@@ -67,10 +66,10 @@ enum Body {
 }
 
 /// Runs the spawner until the supervisor is gone.
-pub(super) fn run() -> ExitCode {
+pub(super) fn run() -> u8 {
     match prepare().and_then(|(socket, signals)| serve(&socket, &signals)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(u8::try_from(error.raw_os_error().unwrap_or(1)).unwrap_or(1)),
+        Ok(()) => 0,
+        Err(error) => u8::try_from(error.raw_os_error().unwrap_or(1)).unwrap_or(1),
     }
 }
 

@@ -77,22 +77,6 @@ impl Entrances {
 }
 
 impl Group {
-    /// A group that is none: nothing is limited, and the tree is known by its parents only.
-    pub(crate) const fn none() -> Self {
-        Self {
-            backend: Backend::None,
-            tree: None,
-            memory: None,
-            cpu: None,
-            pids: None,
-            limits: Limits {
-                cpu_millis: None,
-                memory: None,
-                pids: None,
-            },
-        }
-    }
-
     /// Every directory once.
     pub(crate) fn directories(&self) -> Vec<&Path> {
         let mut found: Vec<&Path> = Vec::with_capacity(4);
