@@ -22,7 +22,7 @@ pub enum StartError {
     Listen(#[from] crate::http::ListenError),
     /// The process driver cannot work.
     #[error(transparent)]
-    Driver(#[from] claw_drivers::process::DriverError),
+    Driver(#[from] claw_drivers::process::StartError),
     /// Signals cannot be listened to.
     #[error("signal handlers cannot be installed")]
     Signals {

@@ -36,8 +36,6 @@ pub struct Options {
     pub file: PathBuf,
     /// The variables that the fleet file may refer to.
     pub environment: Environment,
-    /// This executable, which the driver re-enters for its spawner.
-    pub executable: PathBuf,
 }
 
 /// A running supervisor.
@@ -68,12 +66,8 @@ impl Daemon {
         let (handle, facts, inbox) = supervise::inbox();
         let (journal, opened) = open_journal(&data_dir, facts.clone())?;
         notes.extend(opened.notes.iter().cloned());
-        let driver = ProcessDriver::start(ProcessConfig {
-            data_dir: data_dir.path().to_owned(),
-            executable: options.executable.clone(),
-            facts,
-        })?;
-        let driver = Arc::new(driver);
+        let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
+        let driver = Arc::new(ProcessDriver::start(config).await?);
         let inheritance = inherit(&loaded, driver.as_ref(), opened).await;
 
         let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));

@@ -5,5 +5,8 @@
 
 pub mod driver;
 pub mod log;
+pub mod process;
+
+mod probe;
 
 pub use driver::{Driver, FactSender, OpenInstance, Usage};
