@@ -12,7 +12,7 @@ use crate::supervise::Handle;
 /// # Errors
 ///
 /// The handlers cannot be installed.
-pub fn listen(handle: Handle, reloader: Reloader, first: ShutdownMode) -> std::io::Result<()> {
+pub(crate) fn listen(handle: Handle, reloader: Reloader, first: ShutdownMode) -> std::io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;

@@ -20,12 +20,12 @@ const QUIET: Duration = Duration::from_millis(250);
 /// # Errors
 ///
 /// The kernel gives no watch.
-pub fn start(reloader: Reloader) -> notify::Result<()> {
+pub(crate) fn start(reloader: Reloader) -> notify::Result<()> {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // A full channel already says that something changed.
-            drop(changed.try_send(()));
+            changed.try_send(()).ok();
         }
     })?;
     let mut watched = BTreeSet::new();

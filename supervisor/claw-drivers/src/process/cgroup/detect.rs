@@ -51,6 +51,19 @@ struct Found {
     pids: Result<PathBuf, String>,
 }
 
+impl Capabilities {
+    /// Finds out what this machine can do for agents whose data lies below `data_dir`, and leaves
+    /// nothing behind.
+    #[must_use]
+    pub fn probe(data_dir: &Path) -> Self {
+        let data_dir = data_dir.canonicalize().unwrap_or_else(|_missing| data_dir.to_owned());
+        let project = Paths::new(data_dir).project();
+        let cgroups = Cgroups::detect(CgroupChoice::Auto, &project, Path::new("/proc/self/exe"));
+        cgroups.remove_if_empty();
+        cgroups.capabilities
+    }
+}
+
 impl Cgroups {
     /// Tries the backends, best first. `exe` is re-entered once to enter a group for trial.
     pub(crate) fn detect(choice: CgroupChoice, project: &str, exe: &Path) -> Self {
