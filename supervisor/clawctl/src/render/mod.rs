@@ -1,0 +1,7 @@
+//! How things look on a terminal.
+
+pub mod agent;
+pub mod live;
+pub mod style;
+pub mod table;
+pub mod time;
