@@ -221,7 +221,7 @@ impl Reader<'_> {
 
 fn defaults(timing: Timing) -> Schedule {
     let (catch_up, run_on_start) = match &timing {
-        Timing::Every(_) => (CatchUp::None, RunOnStart::Yes),
+        Timing::Every(_) => (CatchUp::One, RunOnStart::Yes),
         Timing::Cron { .. } | Timing::Daily { .. } => (CatchUp::One, RunOnStart::No),
     };
     Schedule {
