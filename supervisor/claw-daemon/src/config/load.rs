@@ -84,6 +84,31 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
     }
 }
 
+/// Where the data of the fleet file at `path` lies, as far as the file can be read; for those who
+/// look for its socket or its last good copy and need nothing else of it.
+#[must_use]
+pub fn data_dir_of(path: &Path, environment: &Environment) -> PathBuf {
+    let folder = folder_of(path);
+    let told = || {
+        let mut files = Files::default();
+        let text = source::read_text(path).ok()?;
+        let name = path.display().to_string();
+        let main = Source::new(name, path.to_owned(), text, Exposure::Shown);
+        let mut variables = Variables::new(&environment.variables);
+        files.dotenv(&folder.join(DOTENV), &mut variables);
+        let node = files.tree(main, &folder, &variables)?;
+        data_dir(&node, &folder, &variables)
+    };
+    told().unwrap_or_else(|| supervisor::data_dir(&folder, None))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
 fn unusable(path: &Path, error: &FileError) -> Diagnostics {
     let message = format!("`{}` cannot be used: {error}", path.display());
     let help = match error {
@@ -115,10 +140,7 @@ impl Files {
         main: Source,
         environment: &Environment,
     ) -> Option<(FleetSpec, SupervisorConfig, String)> {
-        let folder = match main.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            Some(_) | None => PathBuf::from("."),
-        };
+        let folder = folder_of(&main.path);
         let absolute = std::path::absolute(&folder).unwrap_or_else(|_unknown| folder.clone());
         let mut variables = Variables::new(&environment.variables);
         self.dotenv(&folder.join(DOTENV), &mut variables);
