@@ -129,7 +129,7 @@ fn schedules_are_read_in_all_their_forms() {
         ("\"*/5 * * * *\"", "*/5 * * * *"),
         ("\"0 0 3 * * 1\"", "0 0 3 * * 1"),
         ("\"@daily\"", "@daily"),
-        ("\"@midnight\"", "@daily"),
+        ("\"@midnight\"", "@midnight"),
         ("daily 09:00", "09:00:00"),
         ("{every: 5m, on_start: 1}", ""),
         (

@@ -146,7 +146,7 @@ const LIKE: f64 = 0.84;
 const MAX_WORD: usize = 64;
 /// Words that differ more in length are not compared.
 const MAX_DIFFERENCE: usize = 6;
-/// As many words are compared, as a fleet may have thousands of agents.
+/// As many words are compared; there are about 600 time zones.
 const MAX_CANDIDATES: usize = 1000;
 
 /// The word most like another one, if any is like it at all.
