@@ -302,27 +302,3 @@ fn the_schema_knows_every_key_of_the_sample_and_none_that_is_refused() {
         65_535
     );
 }
-
-#[test]
-fn the_examples_of_the_manual_are_accepted() {
-    let manual = include_str!("../../../docs/fleet-file.md");
-    let blocks: Vec<&str> = manual.split("```yaml").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
-    for block in blocks {
-        let block = block.split("```").next().expect("it is closed");
-        match block.strip_prefix(" fragment\n") {
-            Some(fragment) => {
-                let indented = fragment.replace('\n', "\n    ");
-                accepted(
-                    &format!("  a:\n    command: x\n    {indented}\n"),
-                    &nothing(),
-                );
-            }
-            None => {
-                let path = Path::new("/srv/openclaw.yaml");
-                let loaded = load_str(block, path, &nothing());
-                loaded.unwrap_or_else(|problems| panic!("{problems}"));
-            }
-        }
-    }
-}
