@@ -8,9 +8,15 @@ use super::fleet::{Fleet, OLD_RUN};
 use super::{Call, call, get, post};
 
 fn bad_calls() -> Vec<Call> {
-    let run = format!("/api/agents/nightly/runs/{OLD_RUN}/cancel");
+    let mut calls = bad_paths_and_queries();
+    calls.extend(bad_commands());
+    calls.extend(bad_streams());
+    calls.extend(bad_callers());
+    calls
+}
+
+fn bad_paths_and_queries() -> Vec<Call> {
     let long_name = format!("/api/agents/{}", "x".repeat(64));
-    let huge = vec![b' '; (1 << 20) + 1];
     vec![
         get("/api/nothing"),
         get("/"),
@@ -33,6 +39,13 @@ fn bad_calls() -> Vec<Call> {
         get("/api/agents/nightly/runs?limit=1&limit=2"),
         get("/api/agents/nightly/runs?before=yesterday"),
         get("/api/agents/broken/transitions?limit=x"),
+    ]
+}
+
+fn bad_commands() -> Vec<Call> {
+    let run = format!("/api/agents/nightly/runs/{OLD_RUN}/cancel");
+    let huge = vec![b' '; (1 << 20) + 1];
+    vec![
         post("/api/agents/nobody/start"),
         post("/api/agents/broken/start"),
         post("/api/agents/monitor/resume"),
@@ -50,6 +63,17 @@ fn bad_calls() -> Vec<Call> {
         post("/api/agents/nightly/trigger").body("text/plain", "{}"),
         post("/api/agents/nightly/trigger").body("application/json", huge),
         post(&run),
+        post("/api/config/apply").body("text/yaml", "agnets: {}"),
+        post("/api/config/apply").body("text/yaml", "supervisor: {listen: 'off'}"),
+        post("/api/config/plan").body("application/json", "{}"),
+        post("/api/shutdown?mode=now"),
+        post("/api/agents/nightly/trigger").header("idempotency-key", ""),
+        post("/api/agents/nightly/trigger").header("idempotency-key", &"k".repeat(256)),
+    ]
+}
+
+fn bad_streams() -> Vec<Call> {
+    vec![
         get("/api/agents/nobody/logs"),
         get("/api/agents/monitor/logs?tail=lots"),
         get("/api/agents/monitor/logs?since=breakfast"),
@@ -63,14 +87,15 @@ fn bad_calls() -> Vec<Call> {
         get("/api/events?after=start"),
         get("/api/events?agent=nobody"),
         get("/api/events").header("last-event-id", "seven"),
-        post("/api/config/apply").body("text/yaml", "agnets: {}"),
-        post("/api/config/apply").body("text/yaml", "supervisor: {listen: 'off'}"),
-        post("/api/config/plan").body("application/json", "{}"),
+    ]
+}
+
+fn bad_callers() -> Vec<Call> {
+    vec![
         post("/api/config/apply")
             .body("text/yaml", "project: x")
             .over_tcp()
             .header("host", "[::1]"),
-        post("/api/shutdown?mode=now"),
         post("/api/shutdown")
             .over_tcp()
             .header("host", "127.0.0.1:8400"),
@@ -92,8 +117,6 @@ fn bad_calls() -> Vec<Call> {
             .header("host", "localhost:8400")
             .header("origin", "http://localhost:3000")
             .header("upgrade", "websocket"),
-        post("/api/agents/nightly/trigger").header("idempotency-key", ""),
-        post("/api/agents/nightly/trigger").header("idempotency-key", &"k".repeat(256)),
     ]
 }
 
