@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
 use claw_core::action::Happened;
 use claw_core::spec::{
     Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Resources, Restart,
@@ -30,6 +31,7 @@ use crate::http::ports::{
     JournalLatency, JournalLoad, JournalPorts, LogError, LogPage, LogQuestion, Port, Ports,
     ReloadFailure, RunsQuestion,
 };
+use crate::http::router;
 use crate::http::state::ApiState;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +45,7 @@ pub(super) const NEW_RUN: &str = "01932f6e-8c0a-7000-8000-000000000002";
 /// The server's state over the fleet, and the strings to pull.
 pub(super) struct Fleet {
     pub(super) state: ApiState,
+    pub(super) app: Router,
     pub(super) world: Arc<World>,
     _data_dir: TempDir,
 }
@@ -74,6 +77,7 @@ impl Fleet {
         let data_dir = tempfile::tempdir().unwrap();
         let state = ApiState::new(ports(&world), Metrics::new(), data_dir.path().to_owned());
         Self {
+            app: router::app(state.clone()),
             state,
             world,
             _data_dir: data_dir,

@@ -17,7 +17,6 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::caller::{Caller, Link};
-use super::router;
 use fleet::Fleet;
 
 /// A call of the API, with everything about it.
@@ -91,10 +90,7 @@ impl Call {
         }
         let mut request = request.body(Body::from(self.body)).unwrap();
         request.extensions_mut().insert(Link::new(self.caller));
-        router::app(fleet.state.clone())
-            .oneshot(request)
-            .await
-            .unwrap()
+        fleet.app.clone().oneshot(request).await.unwrap()
     }
 
     async fn send(self, fleet: &Fleet) -> Answered {
