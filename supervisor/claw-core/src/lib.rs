@@ -6,26 +6,37 @@
 //! seed and a list of events replay exactly.
 #![forbid(unsafe_code)]
 
+mod agent;
+mod random;
+
 pub mod action;
 pub mod clock;
+pub mod deadline;
 pub mod death;
 pub mod event;
+pub mod fleet;
 pub mod id;
 pub mod memory;
 pub mod name;
 pub mod notification;
 pub mod order;
+pub mod plan;
 pub mod record;
 pub mod refusal;
+pub mod restart;
 pub mod run;
+pub mod slots;
 pub mod spec;
 pub mod status;
 
 pub use action::{Action, Announcement, Answer};
 pub use clock::{Mono, Now, Wall};
+pub use deadline::Why;
 pub use death::{Cause, ExitReport, ExitStatus, SpawnError, SpawnStage};
 pub use event::{Command, Event, Fact};
+pub use fleet::Fleet;
 pub use id::{Generation, InstanceId, RunId, Ticket};
+pub use memory::Inheritance;
 pub use name::AgentName;
 pub use order::{Hook, Order, ProbeKind, ProbeOutcome};
 pub use record::{Durability, Record, RecordId};

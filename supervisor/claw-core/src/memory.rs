@@ -37,6 +37,11 @@ pub struct AgentMemory {
     pub armed_since: Option<Wall>,
     /// Finished runs: succeeded, failed.
     pub runs: (u64, u64),
+    /// The last generation whose end is contained in the counters, so that none is counted twice
+    /// when its outcome was not recorded in time.
+    pub settled: Generation,
+    /// The last generation that came up; an adopted instance of it need not prove itself again.
+    pub came_up: Generation,
 }
 
 /// What the user wants of an agent.
@@ -80,6 +85,11 @@ pub enum Latch {
     Refused {
         /// Why, for people.
         reason: String,
+    },
+    /// Its restart policy does not start it again.
+    NotRestarted {
+        /// How it ended.
+        cause: Cause,
     },
 }
 

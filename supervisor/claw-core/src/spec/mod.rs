@@ -3,6 +3,7 @@
 //! The fleet file is parsed into these types by the daemon; nothing here is
 //! ever half valid. Spec and runtime state never share a struct.
 
+pub mod cron;
 pub mod launch;
 pub mod probe;
 pub mod restart;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use crate::name::AgentName;
 
+pub use cron::{CronError, CronExpression};
 pub use launch::{HookSpec, Hooks, Launch, LogPolicy, OnFull, Resources, Secret};
 pub use probe::{Check, Probe, Probes, Progress};
 pub use restart::{Backoff, ExitCodes, Restart, RestartPolicy};

@@ -6,6 +6,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
+pub use crate::spec::cron::{ClockChanges, CronError, CronExpression};
+
 /// When runs are due and what happens when they cannot be had then.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Schedule {
@@ -51,65 +53,6 @@ pub enum Timing {
 
 fn zone_name<S: Serializer>(zone: &TimeZone, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.iana_name().unwrap_or("local"))
-}
-
-/// A cron expression that was parsed and fires at least once.
-#[derive(Debug, Clone)]
-pub struct CronExpression {
-    text: String,
-    cron: Box<croner::Cron>,
-}
-
-/// Why a text is not a usable cron expression.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CronError {
-    /// It cannot be read.
-    #[error("{0}")]
-    Syntax(String),
-}
-
-impl CronExpression {
-    /// Reads a cron expression: five fields, or six with seconds first; `@hourly` and its kin.
-    ///
-    /// # Errors
-    ///
-    /// Says what cannot be read.
-    pub fn parse(text: &str) -> Result<Self, CronError> {
-        let cron = croner::parser::CronParser::builder()
-            .seconds(croner::parser::Seconds::Optional)
-            .sloppy_ranges(true)
-            .build()
-            .parse(text)
-            .map_err(|error| CronError::Syntax(error.to_string()))?;
-        Ok(Self {
-            text: text.to_owned(),
-            cron: Box::new(cron),
-        })
-    }
-
-    /// The expression as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The parsed pattern.
-    #[must_use]
-    pub fn pattern(&self) -> &croner::Cron {
-        &self.cron
-    }
-}
-
-impl PartialEq for CronExpression {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Serialize for CronExpression {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
 }
 
 /// What a slot or trigger does while a run is under way.

@@ -2,5 +2,6 @@
 
 pub(crate) mod exposition;
 pub(crate) mod journal_histogram;
+pub mod logging;
 pub mod metrics;
 mod used;

@@ -1,0 +1,174 @@
+//! What people ask of an agent, and what they are told.
+//!
+//! A command changes goal, hold or latch in memory and lets the phase follow. The change is
+//! written down before the answer is given.
+
+use std::sync::Arc;
+
+use crate::death::Cause;
+use crate::event::{Command, Freeze};
+use crate::id::Ticket;
+use crate::memory::{Goal, Hold};
+use crate::refusal::Refusal;
+use crate::spec::AgentSpec;
+
+use super::Agent;
+use super::common::Place;
+use super::context::Context;
+use super::machine::Machine;
+use super::waiters::Wish;
+
+impl Agent {
+    /// Carries out a command or refuses it.
+    pub(crate) fn command(&mut self, cx: &mut Context<'_>, ticket: Ticket, command: Command) {
+        let refused = match command {
+            Command::Start { .. } => self.start(cx, ticket),
+            Command::Stop { .. } => self.stop(cx, ticket),
+            Command::Restart { .. } => self.restart(cx, ticket),
+            Command::Pause { freeze, .. } => self.pause(cx, ticket, freeze),
+            Command::Resume { .. } => self.resume(cx, ticket),
+            Command::Trigger { payload, .. } => match &mut self.machine {
+                Machine::Daemon(_) => Err(Refusal::TakesNoRuns {
+                    agent: self.common.name.clone(),
+                }),
+                Machine::Oneshot(oneshot) => oneshot.trigger(&mut self.common, cx, ticket, payload),
+            },
+            Command::Cancel { run, .. } => match &mut self.machine {
+                Machine::Daemon(_) => Err(Refusal::NoSuchRun { run }),
+                Machine::Oneshot(oneshot) => oneshot.cancel(&mut self.common, cx, ticket, run),
+            },
+        };
+        if let Err(refusal) = refused {
+            cx.reply(ticket, Err(refusal));
+        }
+        self.finish(cx);
+    }
+
+    /// Takes over another spec without touching what runs.
+    pub(crate) fn change_live(&mut self, cx: &mut Context<'_>, spec: &Arc<AgentSpec>) {
+        self.common.spec = Arc::clone(spec);
+        self.machine.retune(&mut self.common, cx, spec);
+        self.follow(cx);
+    }
+
+    /// Takes over another spec; what runs under the old one ends first.
+    pub(crate) fn change_by_restart(&mut self, cx: &mut Context<'_>, spec: Arc<AgentSpec>) {
+        self.common.place = Place::Member;
+        self.common.forgive();
+        let same_kind = self.common.spec.mode == spec.mode;
+        if same_kind {
+            self.common.spec = spec;
+            self.successor = None;
+        } else {
+            self.successor = Some(spec);
+        }
+        self.common.save(cx);
+        self.machine
+            .restart(&mut self.common, cx, Cause::Reconfigured);
+        self.follow(cx);
+    }
+
+    /// A spec of the other kind takes over once nothing of the old kind runs.
+    pub(super) fn succeed(&mut self, cx: &mut Context<'_>) {
+        if self.successor.is_none() || self.machine.has_live() {
+            return;
+        }
+        if let Some(spec) = self.successor.take() {
+            self.machine.dissolve(&mut self.common, cx);
+            self.machine = Self::machine(&spec);
+            self.common.spec = spec;
+            self.machine.follow(&mut self.common, cx);
+        }
+    }
+
+    fn start(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        self.check_not_paused()?;
+        let was = self.common.memory.goal;
+        let changes = was == Goal::Down
+            || self.common.memory.latch.is_some()
+            || self.common.memory.next_start.is_some();
+        self.common.memory.goal = Goal::Up;
+        self.common.forgive();
+        let record = changes.then(|| self.common.save_synced(cx));
+        self.wait(cx, ticket, Wish::Start { was }, record);
+        self.machine.start_now(&mut self.common, cx);
+        Ok(())
+    }
+
+    fn stop(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        let changes = self.common.memory.goal == Goal::Up || self.common.memory.hold != Hold::None;
+        self.common.memory.goal = Goal::Down;
+        self.common.memory.hold = Hold::None;
+        self.common.memory.next_start = None;
+        let record = changes.then(|| self.common.save_synced(cx));
+        self.wait(cx, ticket, Wish::Stop, record);
+        self.machine.follow(&mut self.common, cx);
+        Ok(())
+    }
+
+    fn restart(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        self.check_not_paused()?;
+        let was = self.common.memory.goal;
+        self.common.memory.goal = Goal::Up;
+        self.common.forgive();
+        let record = match was {
+            Goal::Up => {
+                self.common.save(cx);
+                None
+            }
+            Goal::Down => Some(self.common.save_synced(cx)),
+        };
+        let after = self.common.memory.last_generation;
+        self.wait(cx, ticket, Wish::Restart { after }, record);
+        self.machine.restart(&mut self.common, cx, Cause::Asked);
+        Ok(())
+    }
+
+    fn pause(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        freeze: Freeze,
+    ) -> Result<(), Refusal> {
+        if self.common.memory.goal == Goal::Down {
+            let agent = self.common.name.clone();
+            return Err(if self.is_at_rest() {
+                Refusal::Stopped { agent }
+            } else {
+                Refusal::Stopping { agent }
+            });
+        }
+        let hold = match freeze {
+            Freeze::No => Hold::Paused,
+            Freeze::Yes => Hold::Frozen,
+        };
+        self.change_hold(cx, ticket, hold);
+        Ok(())
+    }
+
+    fn resume(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        if self.common.memory.hold == Hold::None {
+            let agent = self.common.name.clone();
+            return Err(Refusal::NotPaused { agent });
+        }
+        self.change_hold(cx, ticket, Hold::None);
+        Ok(())
+    }
+
+    fn change_hold(&mut self, cx: &mut Context<'_>, ticket: Ticket, hold: Hold) {
+        let changes = self.common.memory.hold != hold;
+        self.common.memory.hold = hold;
+        let record = changes.then(|| self.common.save_synced(cx));
+        self.wait(cx, ticket, Wish::Hold, record);
+        self.machine.follow(&mut self.common, cx);
+    }
+
+    fn check_not_paused(&self) -> Result<(), Refusal> {
+        match self.common.memory.hold {
+            Hold::None => Ok(()),
+            Hold::Paused | Hold::Frozen => Err(Refusal::Paused {
+                agent: self.common.name.clone(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What daemons and oneshots have in common: who they are, what is wanted of them, and what is
+//! remembered of them.
+
+use std::sync::Arc;
+
+use crate::action::Happened;
+use crate::deadline::Deadline;
+use crate::death::Cause;
+use crate::id::{Generation, InstanceId};
+use crate::memory::{AgentMemory, Goal, Hold};
+use crate::name::AgentName;
+use crate::order::{Hook, Order};
+use crate::record::{Record, RecordId};
+use crate::restart::{Class, Counters, classify};
+use crate::spec::AgentSpec;
+
+use super::context::Context;
+use super::end::{End, EndKind};
+use super::graves::Graves;
+use super::instance::Instance;
+
+/// What both kinds of agent have.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub name: AgentName,
+    pub spec: Arc<AgentSpec>,
+    pub memory: AgentMemory,
+    pub place: Place,
+    /// Agents it waits for, as the fleet found last.
+    pub missing: Vec<AgentName>,
+    pub graves: Graves,
+}
+
+/// Its place in the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// An ordinary member.
+    Member,
+    /// The supervisor ends: nothing new is started, what runs goes on until its turn.
+    Closing,
+    /// The supervisor ends, and it is this agent's turn.
+    Halting,
+    /// It left the configuration.
+    Leaving,
+}
+
+impl Common {
+    pub(crate) fn new(name: AgentName, spec: Arc<AgentSpec>, memory: AgentMemory) -> Self {
+        Self {
+            name,
+            spec,
+            memory,
+            place: Place::Member,
+            missing: Vec::new(),
+            graves: Graves::default(),
+        }
+    }
+
+    /// Whether what runs must end.
+    pub(crate) fn must_end(&self) -> bool {
+        self.memory.goal == Goal::Down || matches!(self.place, Place::Halting | Place::Leaving)
+    }
+
+    /// Whether it belongs up: wanted, and nothing final speaks against it.
+    pub(crate) fn belongs_up(&self) -> bool {
+        self.memory.goal == Goal::Up && self.place == Place::Member && self.memory.latch.is_none()
+    }
+
+    /// Whether something new may be started now.
+    pub(crate) fn may_start(&self) -> bool {
+        self.belongs_up() && self.memory.hold == Hold::None
+    }
+
+    /// A life that nobody had before.
+    pub(crate) fn next_instance(&mut self) -> InstanceId {
+        let generation = Generation(self.memory.last_generation.0.saturating_add(1));
+        self.memory.last_generation = generation;
+        self.instance(generation)
+    }
+
+    pub(crate) fn instance(&self, generation: Generation) -> InstanceId {
+        InstanceId {
+            agent: self.name.clone(),
+            generation,
+        }
+    }
+
+    /// Remembers, as far as our death.
+    pub(crate) fn save(&self, cx: &mut Context<'_>) {
+        cx.record(Record::Memory {
+            agent: self.name.clone(),
+            memory: self.memory.clone(),
+            synced: false,
+        });
+    }
+
+    /// Remembers beyond a power cut, and wants to know when it is done.
+    pub(crate) fn save_synced(&self, cx: &mut Context<'_>) -> RecordId {
+        let record = Record::Memory {
+            agent: self.name.clone(),
+            memory: self.memory.clone(),
+            synced: true,
+        };
+        cx.record_for(&self.name, record)
+    }
+
+    pub(crate) const fn counters(&self) -> Counters {
+        Counters {
+            failures: self.memory.failures,
+            restarts_in_a_row: self.memory.restarts_in_a_row,
+        }
+    }
+
+    pub(crate) const fn set_counters(&mut self, counters: Counters) {
+        self.memory.failures = counters.failures;
+        self.memory.restarts_in_a_row = counters.restarts_in_a_row;
+    }
+
+    /// The longest delay the restart policy can come to; a remembered start that lies further
+    /// ahead was written down under another clock.
+    pub(crate) fn longest_delay(&self) -> std::time::Duration {
+        let restart = &self.spec.restart;
+        let jitter = f64::from(restart.jitter_percent) / 100.0;
+        let longest = restart.max_delay.max(restart.initial_delay);
+        longest.saturating_add(longest.mul_f64(jitter))
+    }
+
+    /// A clean slate, as `start` and a changed spec give it.
+    pub(crate) fn forgive(&mut self) {
+        self.memory.latch = None;
+        self.memory.next_start = None;
+        self.set_counters(Counters::default());
+    }
+
+    /// Whether an end counts as a failure.
+    pub(crate) fn is_failure(&self, end: &End) -> bool {
+        match end.kind {
+            EndKind::Clean => false,
+            EndKind::Unclean | EndKind::Unrecorded => true,
+            EndKind::Judged => match classify(&self.spec.restart.exit_codes, &end.cause) {
+                Class::Success | Class::Again | Class::Ordered => false,
+                Class::Failure | Class::Retry | Class::Fatal => true,
+            },
+        }
+    }
+
+    /// Notes the end in memory; to be saved with what else the end changes.
+    pub(crate) fn note_death(&mut self, cx: &Context<'_>, generation: Generation, end: &End) {
+        self.memory.last_death = Some((end.cause.clone(), cx.now.wall));
+        self.memory.settled = self.memory.settled.max(generation);
+    }
+
+    /// Writes the one outcome of a life and tells the world.
+    pub(crate) fn bury(&mut self, cx: &mut Context<'_>, generation: Generation, end: &End) {
+        let failed = self.is_failure(end);
+        let instance = self.instance(generation);
+        let record = Record::Outcome {
+            instance: instance.clone(),
+            cause: end.cause.clone(),
+            failed,
+            report: end.report.clone().map(Box::new),
+            at: cx.now.wall,
+        };
+        self.graves.dig(cx, generation, &self.name, record);
+        let happened = Happened::Ended {
+            instance,
+            cause: end.cause.clone(),
+            failed,
+        };
+        cx.announce(&self.name, happened);
+    }
+
+    /// Starts the `post_stop` hook of an ended life, if it has one and had begun.
+    pub(crate) fn run_post_stop(
+        &mut self,
+        cx: &mut Context<'_>,
+        instance: &Instance,
+    ) -> Option<crate::clock::Mono> {
+        let hook = instance.spec().hooks.post_stop.as_ref()?;
+        if !instance.has_started() {
+            return None;
+        }
+        self.graves.hook_begins(instance.generation());
+        cx.order(Order::RunHook {
+            instance: instance.id().clone(),
+            hook: Hook::PostStop,
+            spec: Arc::clone(instance.spec()),
+        });
+        Some(cx.after(hook.timeout + super::instance::HOOK_MARGIN))
+    }
+
+    /// The `post_stop` hook of a life is over.
+    pub(crate) fn post_stop_over(&mut self, cx: &mut Context<'_>, generation: Generation) {
+        self.graves.hook_ends(cx, &self.name, generation);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.graves.deadline()
+    }
+
+    /// Why nothing can be started, as an ending to show where no other is known.
+    pub(crate) fn last_cause(&self) -> Cause {
+        let last = self.memory.last_death.as_ref();
+        last.map_or(Cause::Lost, |(cause, _)| cause.clone())
+    }
+}

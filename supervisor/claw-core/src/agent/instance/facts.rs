@@ -1,0 +1,219 @@
+//! What drivers report of an instance, by phase.
+
+use crate::action::Happened;
+use crate::clock::Wall;
+use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
+use crate::notification::Notification;
+use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
+use crate::record::Record;
+
+use super::super::context::Context;
+use super::super::end::{End, Ending, judge};
+use super::super::health::MAX_EXTENSION;
+use super::{Instance, Life, Phase, Process};
+
+/// What a driver reports of this instance.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Started { pid: u32, at: Wall },
+    SpawnFailed(SpawnError),
+    MainExited(ExitStatus),
+    Gone(ExitReport),
+    Lost,
+    Probed(ProbeKind, u64, ProbeOutcome),
+    Notified(Notification),
+    Progressed,
+    HookDone(Hook, HookOutcome),
+}
+
+impl Report {
+    /// The word for it, for traces.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "start",
+            Self::SpawnFailed(_) => "failed spawn",
+            Self::MainExited(_) => "exit",
+            Self::Gone(_) => "end",
+            Self::Lost => "loss",
+            Self::Probed(..) => "probe",
+            Self::Notified(_) => "notification",
+            Self::Progressed => "progress",
+            Self::HookDone(..) => "hook's end",
+        }
+    }
+}
+
+impl Instance {
+    /// A driver has reported.
+    pub(crate) fn report(&mut self, cx: &mut Context<'_>, report: Report) -> Life {
+        match report {
+            Report::Started { pid, at } => self.started(cx, pid, at),
+            Report::SpawnFailed(error) => return self.spawn_failed(cx, error),
+            Report::MainExited(status) => self.main_exited(cx, status),
+            Report::Gone(report) => return self.gone(cx, report),
+            Report::Lost => return self.lost(cx),
+            Report::Probed(kind, sequence, outcome) => self.probed(cx, kind, sequence, outcome),
+            Report::Notified(note) => self.notified(cx, &note),
+            Report::Progressed => self.health.progressed(cx.mono()),
+            Report::HookDone(hook, outcome) => return self.hook_done(cx, hook, outcome),
+        }
+        Life::GoesOn
+    }
+
+    fn started(&mut self, cx: &mut Context<'_>, pid: u32, at: Wall) {
+        let known = self.process.is_some();
+        let expected = match &self.phase {
+            Phase::Spawning { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => !known,
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Up => false,
+        };
+        if !expected {
+            let detail = format!("{} was reported started when it was not expected", self.id);
+            cx.stale(&self.id.agent, detail);
+            return;
+        }
+        self.process = Some(Process { pid, at });
+        let instance = self.id.clone();
+        cx.record(Record::Started { instance, pid, at });
+        let instance = self.id.clone();
+        cx.announce(&self.id.agent, Happened::Started { instance, pid });
+        if let Phase::Spawning { .. } = self.phase {
+            self.phase = Phase::Up;
+            self.health.started(cx.mono());
+        }
+    }
+
+    fn spawn_failed(&self, cx: &mut Context<'_>, error: SpawnError) -> Life {
+        match &self.phase {
+            Phase::Spawning { .. } => Life::Over(End::own(Cause::Spawn { error }, None)),
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. }
+                if self.process.is_none() =>
+            {
+                Life::Over(judge(ending, Cause::Spawn { error }, None, &self.spec))
+            }
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Up
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => {
+                let detail = format!("{} was reported as not started, but it was", self.id);
+                cx.stale(&self.id.agent, detail);
+                Life::GoesOn
+            }
+        }
+    }
+
+    fn main_exited(&mut self, cx: &mut Context<'_>, status: ExitStatus) {
+        match &self.phase {
+            Phase::Spawning { .. } | Phase::Up => {
+                self.exit = Some(status);
+                self.phase = Phase::Stopping {
+                    ending: Ending::Own,
+                    kill_at: cx.after(self.spec.shutdown.timeout),
+                };
+            }
+            Phase::Stopping { .. } | Phase::Killing { .. } => self.exit = Some(status),
+            Phase::Recording { .. } | Phase::PreStart { .. } | Phase::CallingOff { .. } => {
+                let detail = format!("{} was reported to exit before it was started", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
+    }
+
+    fn gone(&self, cx: &mut Context<'_>, report: ExitReport) -> Life {
+        let ending = match &self.phase {
+            Phase::CallingOff { cause, .. } => {
+                return Life::Over(End::never_began(cause.clone()));
+            }
+            Phase::Recording { .. } | Phase::PreStart { .. } => {
+                let detail = format!("{} was reported gone before it was started", self.id);
+                cx.stale(&self.id.agent, detail);
+                return Life::GoesOn;
+            }
+            Phase::Spawning { .. } | Phase::Up => &Ending::Own,
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending,
+        };
+        let cause = End::observed(&report);
+        Life::Over(judge(ending, cause, Some(report), &self.spec))
+    }
+
+    fn lost(&self, cx: &mut Context<'_>) -> Life {
+        match &self.phase {
+            Phase::Recording { .. } | Phase::PreStart { .. } => {
+                let detail = format!("{} was reported lost before it was started", self.id);
+                cx.stale(&self.id.agent, detail);
+                Life::GoesOn
+            }
+            Phase::CallingOff { cause, .. } => Life::Over(End::never_began(cause.clone())),
+            Phase::Spawning { .. } | Phase::Up => Life::Over(End::own(Cause::Lost, None)),
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
+                Life::Over(judge(ending, Cause::Lost, None, &self.spec))
+            }
+        }
+    }
+
+    fn hook_done(&mut self, cx: &mut Context<'_>, hook: Hook, outcome: HookOutcome) -> Life {
+        let detail = match (&self.phase, outcome) {
+            (Phase::CallingOff { cause, .. }, _) => {
+                return Life::Over(End::never_began(cause.clone()));
+            }
+            (Phase::PreStart { .. }, HookOutcome::Success) => {
+                self.spawn(cx);
+                return Life::GoesOn;
+            }
+            (Phase::PreStart { .. }, HookOutcome::Failure(detail)) => detail,
+            (Phase::PreStart { .. }, HookOutcome::TimedOut(after)) => {
+                format!("it took longer than {} s", after.as_secs())
+            }
+            (
+                Phase::Recording { .. }
+                | Phase::Spawning { .. }
+                | Phase::Up
+                | Phase::Stopping { .. }
+                | Phase::Killing { .. },
+                _,
+            ) => {
+                let detail = format!("hook {hook} of {} ended when none was awaited", self.id);
+                cx.stale(&self.id.agent, detail);
+                return Life::GoesOn;
+            }
+        };
+        Life::Over(End::own(Cause::Hook { hook, detail }, None))
+    }
+
+    fn probed(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: ProbeKind,
+        sequence: u64,
+        outcome: ProbeOutcome,
+    ) {
+        if !matches!(self.phase, Phase::Up) {
+            return;
+        }
+        match self.health.probed(kind, sequence, outcome, cx.mono()) {
+            Ok(findings) => self.act_on(cx, findings),
+            Err(()) => {
+                let detail = format!("{kind} probe {sequence} of {} was not awaited", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
+    }
+
+    fn notified(&mut self, cx: &mut Context<'_>, note: &Notification) {
+        if let Some(text) = &note.status {
+            self.status_text = Some(text.clone());
+        }
+        let now = cx.mono();
+        let extension = note.extend_timeout;
+        let extension = extension.map(|extension| extension.min(MAX_EXTENSION));
+        if let (Phase::Stopping { kill_at, .. }, Some(extension)) = (&mut self.phase, extension) {
+            *kill_at = (*kill_at).max(now + extension);
+        }
+        let finding = self.health.notified(note, now);
+        self.act_on(cx, finding.into_iter().collect());
+    }
+}

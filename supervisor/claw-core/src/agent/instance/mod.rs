@@ -1,0 +1,477 @@
+//! One life of a process. Driven by the daemon or oneshot machine that owns it.
+//!
+//! ```text
+//!   Recording ──intent recorded──► PreStart ──hook passed──► Spawning ──Started──► Up
+//!       │ refused, overdue            │ (skipped without hook)  │ SpawnFailed       │
+//!       ▼                             ▼                         ▼                   │
+//!     End                           End                       End                   │
+//!                                                                                   │
+//!   from PreStart, Spawning, Up:  stop(cause) ──► Stopping{kill_at} ◄──MainExited───┘
+//!                                                    │ grace over     │ Gone, Lost
+//!                                                    ▼                ▼
+//!                                                 Killing ──Gone───► End
+//! ```
+//!
+//! Nothing is ended by SIGKILL before its grace is over, and only `Gone`, `Lost` or `SpawnFailed`
+//! (or a hook's end, before anything was spawned) ends a life: no successor starts beside a rest
+//! of its predecessor.
+
+mod facts;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::action::Happened;
+use crate::clock::{Mono, Wall};
+use crate::deadline::{Deadline, Why, earlier};
+use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
+use crate::event::Freeze;
+use crate::id::{Generation, InstanceId};
+use crate::order::{Hook, Order, RunContext};
+use crate::record::{Record, RecordId};
+use crate::spec::AgentSpec;
+use crate::status::LiveInstance;
+
+use super::context::Context;
+use super::end::{End, Ending};
+use super::health::{Finding, Health};
+
+/// An intent that the journal does not acknowledge in this time is given up; the agent backs off
+/// and tries again. Longer than a database lock of another process usually lasts.
+const INTENT_WAIT: Duration = Duration::from_secs(30);
+
+/// A driver that has not answered a spawn in this time has lost it; image pulls are not spawns.
+const SPAWN_WAIT: Duration = Duration::from_secs(60);
+
+/// How long after its own timeout a hook's answer may come. The driver kills the hook in time.
+pub(crate) const HOOK_MARGIN: Duration = Duration::from_secs(5);
+
+pub(crate) use facts::Report;
+
+/// One life of a process.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    id: InstanceId,
+    spec: Arc<AgentSpec>,
+    run: Option<RunContext>,
+    phase: Phase,
+    process: Option<Process>,
+    exit: Option<ExitStatus>,
+    health: Health,
+    frozen_since: Option<Mono>,
+    run_deadline: Option<Mono>,
+    status_text: Option<String>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Recording {
+        record: RecordId,
+        give_up: Mono,
+    },
+    PreStart {
+        give_up: Mono,
+    },
+    /// Called off while the `pre_start` hook ran; the hook ends first, nothing was spawned.
+    CallingOff {
+        cause: Cause,
+        kill_at: Mono,
+        give_up: Mono,
+    },
+    Spawning {
+        give_up: Mono,
+    },
+    Up,
+    Stopping {
+        ending: Ending,
+        kill_at: Mono,
+    },
+    Killing {
+        ending: Ending,
+        again_at: Mono,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Process {
+    pid: u32,
+    at: Wall,
+}
+
+/// Where an instance stands, for those who show or gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Recording,
+    PreStart,
+    Spawning,
+    StartingUp,
+    Up,
+    Ending(Cause),
+}
+
+/// Whether the life is over.
+#[derive(Debug)]
+pub(crate) enum Life {
+    GoesOn,
+    Over(End),
+}
+
+impl Instance {
+    /// Begins a life: writes down the intent. Nothing is started before the journal has it.
+    pub(crate) fn begin(
+        cx: &mut Context<'_>,
+        id: InstanceId,
+        spec: Arc<AgentSpec>,
+        run: Option<RunContext>,
+    ) -> Self {
+        let record = cx.record_for(
+            &id.agent,
+            Record::Intent {
+                instance: id.clone(),
+                spec_hash: spec.hash(),
+                run: run.as_ref().map(|run| run.run),
+                at: cx.now.wall,
+            },
+        );
+        let give_up = cx.after(INTENT_WAIT);
+        Self::new(id, spec, run, Phase::Recording { record, give_up })
+    }
+
+    /// Takes over a life that an earlier supervisor began.
+    pub(crate) fn adopt(
+        cx: &mut Context<'_>,
+        id: InstanceId,
+        spec: Arc<AgentSpec>,
+        run: Option<RunContext>,
+        process: (u32, Wall),
+    ) -> Self {
+        let (pid, at) = process;
+        let mut instance = Self::new(id, spec, run, Phase::Up);
+        instance.process = Some(Process { pid, at });
+        let happened = Happened::Adopted {
+            instance: instance.id.clone(),
+            pid,
+        };
+        cx.announce(&instance.id.agent, happened);
+        instance
+    }
+
+    /// The health of an adopted life: as it was when it had come up, else from the start.
+    pub(crate) fn adopt_health(&mut self, cx: &Context<'_>, had_come_up: HadComeUp) {
+        match had_come_up {
+            HadComeUp::Yes => self.health.adopted_up(cx.mono()),
+            HadComeUp::No => self.health.started(cx.mono()),
+        }
+    }
+
+    fn new(id: InstanceId, spec: Arc<AgentSpec>, run: Option<RunContext>, phase: Phase) -> Self {
+        let health = Health::new(&spec.probes);
+        Self {
+            id,
+            spec,
+            run,
+            phase,
+            process: None,
+            exit: None,
+            health,
+            frozen_since: None,
+            run_deadline: None,
+            status_text: None,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    pub(crate) const fn generation(&self) -> Generation {
+        self.id.generation
+    }
+
+    pub(crate) const fn spec(&self) -> &Arc<AgentSpec> {
+        &self.spec
+    }
+
+    pub(crate) fn live(&self) -> LiveInstance {
+        LiveInstance {
+            generation: self.id.generation,
+            pid: self.process.map(|process| process.pid),
+            started_at: self.process.map(|process| process.at),
+        }
+    }
+
+    pub(crate) const fn has_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(crate) fn status_text(&self) -> Option<&str> {
+        self.status_text.as_deref()
+    }
+
+    pub(crate) const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Ready for work, and nobody is ending it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.standing() == Standing::Up && self.frozen_since.is_none() && self.health.is_ready()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match &self.phase {
+            Phase::Recording { .. } => Standing::Recording,
+            Phase::PreStart { .. } => Standing::PreStart,
+            Phase::Spawning { .. } => Standing::Spawning,
+            Phase::Up if self.health.is_up() => Standing::Up,
+            Phase::Up => Standing::StartingUp,
+            Phase::CallingOff { cause, .. } => Standing::Ending(cause.clone()),
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
+                Standing::Ending(ending.shown(self.exit))
+            }
+        }
+    }
+
+    /// Between intent and up: takes one of the fleet's places for starting agents.
+    pub(crate) fn is_starting(&self) -> bool {
+        match self.standing() {
+            Standing::Recording
+            | Standing::PreStart
+            | Standing::Spawning
+            | Standing::StartingUp => true,
+            Standing::Up | Standing::Ending(_) => false,
+        }
+    }
+
+    /// The run must end by then.
+    pub(crate) const fn limit(&mut self, until: Option<Mono>) {
+        self.run_deadline = until;
+    }
+
+    /// Takes over another spec without a restart.
+    pub(crate) fn retune(&mut self, cx: &Context<'_>, spec: Arc<AgentSpec>) {
+        if self.spec.probes != spec.probes {
+            self.health.retune(&spec.probes, cx.mono());
+        }
+        self.spec = spec;
+    }
+
+    /// The journal has answered a record of this life.
+    pub(crate) fn recorded(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: RecordId,
+        result: &Result<(), String>,
+    ) -> Life {
+        match &self.phase {
+            Phase::Recording { record, .. } if *record == id => match result {
+                Ok(()) => {
+                    self.run_pre_start(cx);
+                    Life::GoesOn
+                }
+                Err(reason) => Life::Over(End::unrecorded(reason)),
+            },
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Spawning { .. }
+            | Phase::Up
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => Life::GoesOn,
+        }
+    }
+
+    /// Stops scheduling the tree, or undoes it.
+    pub(crate) fn freeze(&mut self, cx: &mut Context<'_>, freeze: Freeze) {
+        match (freeze, &self.phase) {
+            (Freeze::Yes, Phase::Up) if self.frozen_since.is_none() => {
+                self.frozen_since = Some(cx.mono());
+                cx.order(Order::Freeze {
+                    instance: self.id.clone(),
+                });
+            }
+            (Freeze::Yes, _) => {}
+            (Freeze::No, _) => self.thaw(cx),
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) -> Life {
+        let now = cx.mono();
+        match &self.phase {
+            Phase::Recording { give_up, .. } if *give_up <= now => {
+                return Life::Over(End::unrecorded("it has not answered in time"));
+            }
+            Phase::PreStart { give_up } if *give_up <= now => {
+                let cause = Cause::Hook {
+                    hook: Hook::PreStart,
+                    detail: "its end was never reported".to_owned(),
+                };
+                return Life::Over(End::own(cause, None));
+            }
+            Phase::CallingOff { cause, give_up, .. } if *give_up <= now => {
+                return Life::Over(End::never_began(cause.clone()));
+            }
+            Phase::CallingOff { kill_at, .. } if *kill_at <= now => self.kill_hook(cx),
+            Phase::Spawning { give_up } if *give_up <= now => {
+                self.order_kill(cx, Ending::Ours(Cause::StartTimeout));
+            }
+            Phase::Stopping { kill_at, ending } if *kill_at <= now => {
+                let ending = ending.clone();
+                self.order_kill(cx, ending);
+            }
+            Phase::Killing { again_at, ending } if *again_at <= now => {
+                let ending = ending.clone();
+                self.order_kill(cx, ending);
+            }
+            Phase::Up => return self.tick_up(cx),
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Spawning { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => {}
+        }
+        Life::GoesOn
+    }
+
+    /// The next point at which something is due.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        match &self.phase {
+            Phase::Recording { give_up, .. } => Some((*give_up, Why::Journal)),
+            Phase::PreStart { give_up } => Some((*give_up, Why::Hook)),
+            Phase::CallingOff {
+                kill_at, give_up, ..
+            } => Some((*kill_at.min(give_up), Why::Hook)),
+            Phase::Spawning { give_up } => Some((*give_up, Why::Spawn)),
+            Phase::Up if self.frozen_since.is_some() => None,
+            Phase::Up => earlier(
+                self.health.deadline(),
+                self.run_deadline.map(|at| (at, Why::RunTimeout)),
+            ),
+            Phase::Stopping { kill_at, .. } => Some((*kill_at, Why::Grace)),
+            Phase::Killing { again_at, .. } => Some((*again_at, Why::Kill)),
+        }
+    }
+
+    /// The supervisor was away for `gap`: nothing of that time is held against the agent.
+    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+        match &mut self.phase {
+            Phase::Recording { give_up, .. }
+            | Phase::PreStart { give_up }
+            | Phase::Spawning { give_up } => *give_up = *give_up + gap,
+            Phase::CallingOff {
+                kill_at, give_up, ..
+            } => {
+                *kill_at = *kill_at + gap;
+                *give_up = *give_up + gap;
+            }
+            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + gap,
+            Phase::Up | Phase::Killing { .. } => {}
+        }
+        if let Some(at) = &mut self.run_deadline {
+            *at = *at + gap;
+        }
+        self.health.shift(gap, now);
+    }
+
+    fn run_pre_start(&mut self, cx: &mut Context<'_>) {
+        let Some(hook) = &self.spec.hooks.pre_start else {
+            self.spawn(cx);
+            return;
+        };
+        self.phase = Phase::PreStart {
+            give_up: cx.after(hook.timeout + HOOK_MARGIN),
+        };
+        cx.order(Order::RunHook {
+            instance: self.id.clone(),
+            hook: Hook::PreStart,
+            spec: Arc::clone(&self.spec),
+        });
+    }
+
+    fn spawn(&mut self, cx: &mut Context<'_>) {
+        self.phase = Phase::Spawning {
+            give_up: cx.after(SPAWN_WAIT),
+        };
+        cx.order(Order::Spawn {
+            instance: self.id.clone(),
+            spec: Arc::clone(&self.spec),
+            run: self.run.clone(),
+        });
+    }
+
+    fn tick_up(&mut self, cx: &mut Context<'_>) -> Life {
+        if self.frozen_since.is_some() {
+            return Life::GoesOn;
+        }
+        if self.run_deadline.is_some_and(|at| at <= cx.mono()) {
+            return self.stop(cx, Cause::RunTimeout);
+        }
+        let findings = self.health.tick(cx.mono());
+        self.act_on(cx, findings);
+        Life::GoesOn
+    }
+
+    fn act_on(&mut self, cx: &mut Context<'_>, findings: Vec<Finding>) {
+        if !matches!(self.phase, Phase::Up) || self.frozen_since.is_some() {
+            return;
+        }
+        for finding in findings {
+            match finding {
+                Finding::Check(probe, sequence) => cx.order(Order::Probe {
+                    instance: self.id.clone(),
+                    probe,
+                    spec: Arc::clone(&self.spec),
+                    sequence,
+                }),
+                Finding::Failed(probe, detail, consecutive) => cx.announce(
+                    &self.id.agent,
+                    Happened::ProbeFailed {
+                        probe,
+                        detail,
+                        consecutive,
+                    },
+                ),
+                Finding::Fail(cause) => {
+                    cx.order(Order::Signal {
+                        instance: self.id.clone(),
+                        signal: self.spec.shutdown.signal,
+                    });
+                    self.begin_stopping(cx, cause);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn thaw(&mut self, cx: &mut Context<'_>) {
+        let Some(since) = self.frozen_since.take() else {
+            return;
+        };
+        let frozen_for = cx.mono().since(since);
+        self.health.shift(frozen_for, cx.mono());
+        if let Some(at) = &mut self.run_deadline {
+            *at = *at + frozen_for;
+        }
+        cx.order(Order::Thaw {
+            instance: self.id.clone(),
+        });
+    }
+}
+
+/// Whether an adopted instance had come up under an earlier supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HadComeUp {
+    Yes,
+    No,
+}
+
+/// The error of a start that the journal did not let happen.
+pub(crate) fn journal_error(reason: &str) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Prepare,
+        errno: 0,
+        detail: format!("the journal did not take the intent to start: {reason}"),
+    }
+}

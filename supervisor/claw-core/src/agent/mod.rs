@@ -1,0 +1,226 @@
+//! One agent: the machine of its kind, what is remembered of it, and who waits for it.
+//!
+//! ```text
+//!   Agent ── Common      name, spec, memory (goal, hold, latch, counters), place in the fleet
+//!         ├─ Machine     Daemon | Oneshot; both drive Instances
+//!         ├─ waiters     tickets of commands that are not answered yet
+//!         └─ face        the public state as it was announced last
+//! ```
+//!
+//! Called by the fleet only. After each call the fleet asks again for `need`, `reached`,
+//! `deadline` and `is_at_rest` and brings its indexes after them.
+
+mod commands;
+mod common;
+pub(crate) mod context;
+mod daemon;
+mod end;
+mod face;
+mod graves;
+mod health;
+mod instance;
+mod machine;
+pub(crate) mod need;
+mod oneshot;
+mod restore;
+mod track;
+mod verdict;
+mod waiters;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Mono, Wall};
+use crate::deadline::{Deadline, earlier};
+use crate::id::Generation;
+use crate::memory::AgentMemory;
+use crate::name::AgentName;
+use crate::record::RecordId;
+use crate::spec::{AgentSpec, Mode};
+
+use common::Common;
+pub(crate) use common::Place;
+use context::Context;
+use daemon::Daemon;
+use face::Face;
+pub(crate) use instance::Report;
+use machine::Machine;
+use need::{Need, Reached};
+use oneshot::Oneshot;
+pub(crate) use restore::{Legacy, observed};
+pub(crate) use waiters::Dismiss;
+use waiters::Waiters;
+
+/// One agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    common: Common,
+    machine: Machine,
+    waiters: Waiters,
+    face: Face,
+    /// Another spec that takes over when what runs under the old one is gone.
+    successor: Option<Arc<AgentSpec>>,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        name: AgentName,
+        spec: Arc<AgentSpec>,
+        memory: AgentMemory,
+        since: Wall,
+    ) -> Self {
+        Self {
+            machine: Self::machine(&spec),
+            common: Common::new(name, spec, memory),
+            waiters: Waiters::default(),
+            face: Face::new(since),
+            successor: None,
+        }
+    }
+
+    fn machine(spec: &AgentSpec) -> Machine {
+        match spec.mode {
+            Mode::Daemon => Machine::Daemon(Daemon::new()),
+            Mode::Oneshot => Machine::Oneshot(Oneshot::new()),
+        }
+    }
+
+    pub(crate) const fn spec(&self) -> &Arc<AgentSpec> {
+        &self.common.spec
+    }
+
+    pub(crate) const fn place(&self) -> Place {
+        self.common.place
+    }
+
+    pub(crate) const fn last_generation(&self) -> Generation {
+        self.common.memory.last_generation
+    }
+
+    /// The place in the fleet has changed.
+    pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, place: Place) {
+        self.common.place = place;
+        self.follow(cx);
+    }
+
+    /// Kills at once what runs, and starts nothing.
+    pub(crate) fn kill(&mut self, cx: &mut Context<'_>) {
+        self.common.place = match self.common.place {
+            Place::Member | Place::Closing | Place::Halting => Place::Halting,
+            Place::Leaving => Place::Leaving,
+        };
+        self.machine.kill(&mut self.common, cx);
+        self.follow(cx);
+    }
+
+    /// The journal has answered.
+    pub(crate) fn recorded(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: RecordId,
+        result: &Result<(), String>,
+    ) {
+        let name = &self.common.name;
+        if self.common.graves.recorded(cx, name, id, result) {
+            return;
+        }
+        if self.waiters.knows(id) {
+            self.waiter_recorded(cx, id, result);
+        } else {
+            self.machine.recorded(&mut self.common, cx, id, result);
+        }
+        self.finish(cx);
+    }
+
+    /// A driver has reported of one of its instances.
+    pub(crate) fn report(&mut self, cx: &mut Context<'_>, generation: Generation, report: Report) {
+        let detail = report.name();
+        let known = self
+            .machine
+            .report(&mut self.common, cx, generation, report);
+        if known.is_err() {
+            let instance = self.common.instance(generation);
+            cx.stale(
+                &self.common.name,
+                format!("{detail} of {instance}, which is not alive"),
+            );
+        }
+        self.finish(cx);
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        self.common.graves.tick(cx, &self.common.name);
+        self.tick_waiters(cx);
+        self.machine.tick(&mut self.common, cx);
+        self.finish(cx);
+    }
+
+    /// All its dependencies are there, or these are missing.
+    pub(crate) fn dependencies(&mut self, cx: &mut Context<'_>, missing: Vec<AgentName>) {
+        if missing.is_empty() {
+            self.machine.open();
+        }
+        self.common.missing = missing;
+        self.finish(cx);
+    }
+
+    /// It has a place for starting agents.
+    pub(crate) fn admit(&mut self, cx: &mut Context<'_>) {
+        self.machine.admit(&mut self.common, cx);
+        self.finish(cx);
+    }
+
+    /// The wall clock jumped: slots must be planned anew.
+    pub(crate) fn clocks_changed(&mut self, cx: &mut Context<'_>) {
+        self.machine.clocks_changed(&mut self.common, cx);
+        self.finish(cx);
+    }
+
+    /// The supervisor was away for `gap`.
+    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+        self.machine.shift(gap, now);
+        self.waiters.shift(gap);
+    }
+
+    pub(crate) fn need(&self) -> Need {
+        self.machine.need(&self.common)
+    }
+
+    pub(crate) fn reached(&self) -> Reached {
+        self.machine.reached(&self.common)
+    }
+
+    /// Whether nothing of it runs and nothing will by itself.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.machine.is_at_rest()
+    }
+
+    /// Whether its slots are planned on the wall clock.
+    pub(crate) fn follows_wall_clock(&self) -> bool {
+        self.machine.follows_wall_clock(&self.common)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let own = earlier(self.machine.deadline(), self.common.deadline());
+        earlier(own, self.waiters.deadline())
+    }
+
+    /// It leaves for good: whoever still waits is told.
+    pub(crate) fn bid_farewell(&mut self, cx: &mut Context<'_>) {
+        self.machine.dissolve(&mut self.common, cx);
+        self.dismiss(cx, Dismiss::All);
+    }
+
+    fn follow(&mut self, cx: &mut Context<'_>) {
+        self.machine.follow(&mut self.common, cx);
+        self.finish(cx);
+    }
+
+    /// After each change: a spec may take over, waiters may be answered, the world may be told.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        self.succeed(cx);
+        self.answer_waiters(cx);
+        self.show_face(cx);
+    }
+}

@@ -1,0 +1,281 @@
+//! New runs: who asks, whether they are accepted, and the wait for the journal.
+//!
+//! A run counts as accepted, and is answered and started, only when the journal has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::action::{Answer, Happened, SlotFate};
+use crate::clock::Wall;
+use crate::death::Cause;
+use crate::id::{RunId, Ticket};
+use crate::memory::{Goal, Hold};
+use crate::record::{Record, RecordId};
+use crate::refusal::Refusal;
+use crate::run::{Run, RunPhase, Trigger};
+use crate::spec::Overlap;
+
+use super::super::common::{Common, Place};
+use super::super::context::Context;
+use super::super::waiters::JOURNAL_WAIT;
+use super::work::{Accepting, Stage, Work};
+use super::{Oneshot, is_given_up};
+
+/// The most runs that may wait for one agent. More would be hours of work nobody looks after.
+const MAX_QUEUED: usize = 100;
+
+/// What asks for a run.
+#[derive(Debug)]
+pub(super) struct Request {
+    trigger: Trigger,
+    payload: Option<String>,
+    asker: Option<Ticket>,
+    slot: Option<(Wall, SlotFate)>,
+}
+
+impl Request {
+    pub(super) const fn start() -> Self {
+        Self {
+            trigger: Trigger::Start,
+            payload: None,
+            asker: None,
+            slot: None,
+        }
+    }
+
+    pub(super) const fn slot(slot: Wall, fate: SlotFate) -> Self {
+        Self {
+            trigger: Trigger::Schedule { slot },
+            payload: None,
+            asker: None,
+            slot: Some((slot, fate)),
+        }
+    }
+}
+
+impl Oneshot {
+    /// Somebody asks for a run.
+    pub(crate) fn trigger(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        payload: Option<String>,
+    ) -> Result<(), Refusal> {
+        self.admission(common)?;
+        self.accept(
+            common,
+            cx,
+            Request {
+                trigger: Trigger::Manual,
+                payload,
+                asker: Some(ticket),
+                slot: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// Whether a trigger is accepted now.
+    fn admission(&self, common: &Common) -> Result<(), Refusal> {
+        let agent = common.name.clone();
+        if common.place == Place::Closing || common.place == Place::Halting {
+            return Err(Refusal::ShuttingDown);
+        }
+        if common.memory.goal == Goal::Down || common.place == Place::Leaving {
+            return Err(if self.has_live() {
+                Refusal::Stopping { agent }
+            } else {
+                Refusal::Stopped { agent }
+            });
+        }
+        if common.memory.hold != Hold::None {
+            return Err(Refusal::Paused { agent });
+        }
+        if is_given_up(common) {
+            return Err(Refusal::GaveUp { agent });
+        }
+        self.has_room(common)
+    }
+
+    /// Whether the overlap rule and the bound of the queue let one more in.
+    pub(super) fn has_room(&self, common: &Common) -> Result<(), Refusal> {
+        let agent = common.name.clone();
+        let busy = self.works.iter().map(Work::id).next();
+        if let (Overlap::Skip, Some(run)) = (Self::overlap(common), busy) {
+            return Err(Refusal::Busy { agent, run });
+        }
+        let queued = self.works.iter().filter(|work| work.is_waiting()).count();
+        if queued >= MAX_QUEUED {
+            let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+            return Err(Refusal::QueueFull { agent, queued });
+        }
+        Ok(())
+    }
+
+    /// Writes down a run; it goes on when the journal has it.
+    pub(super) fn accept(&mut self, common: &Common, cx: &mut Context<'_>, request: Request) {
+        let run = Run {
+            id: cx.run_id(),
+            agent: common.name.clone(),
+            trigger: request.trigger,
+            payload: request.payload,
+            queued_at: cx.now.wall,
+            phase: RunPhase::Queued,
+            attempts: 0,
+            generation: None,
+            log: None,
+        };
+        let mut waits: Vec<RecordId> = Vec::with_capacity(2);
+        if let Some((planned, fate)) = request.slot {
+            let record = Record::Slot {
+                agent: common.name.clone(),
+                planned,
+                fate,
+                run: Some(run.id),
+            };
+            waits.push(cx.record_for(&common.name, record));
+        }
+        let record = Record::Run(Box::new(run.clone()));
+        waits.push(cx.record_for(&common.name, record));
+        let until = cx.after(JOURNAL_WAIT);
+        let accepting = Accepting {
+            waits,
+            asker: request.asker.map(|ticket| (ticket, until)),
+            slot: request.slot,
+        };
+        let work = Work::new(run, Stage::Accepting(accepting));
+        self.works.push(work);
+    }
+
+    /// The journal has answered. Says whether the record was one of a run being accepted.
+    pub(super) fn accepting_recorded(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        id: RecordId,
+        result: &Result<(), String>,
+    ) -> bool {
+        let waits = |work: &Work| match &work.stage {
+            Stage::Accepting(accepting) => accepting.waits.contains(&id),
+            Stage::Queued | Stage::Live(_) | Stage::PostStop { .. } | Stage::Retrying { .. } => {
+                false
+            }
+        };
+        let Some(index) = self.works.iter().position(waits) else {
+            return false;
+        };
+        match result {
+            Ok(()) => self.acknowledged(common, cx, index, id),
+            Err(reason) => self.not_accepted(common, cx, index, reason),
+        }
+        true
+    }
+
+    /// Askers whom the journal lets wait too long are told; their runs are called off.
+    pub(super) fn tick_accepting(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        let now = cx.mono();
+        let late = |work: &Work| match &work.stage {
+            Stage::Accepting(accepting) => accepting.asker.is_some_and(|(_, until)| until <= now),
+            Stage::Queued | Stage::Live(_) | Stage::PostStop { .. } | Stage::Retrying { .. } => {
+                false
+            }
+        };
+        while let Some(index) = self.works.iter().position(late) {
+            self.not_accepted(common, cx, index, "it has not answered in time");
+        }
+    }
+
+    fn acknowledged(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        index: usize,
+        id: RecordId,
+    ) {
+        let work = &mut self.works[index];
+        let Stage::Accepting(accepting) = &mut work.stage else {
+            return;
+        };
+        accepting.waits.retain(|waits| *waits != id);
+        if !accepting.waits.is_empty() {
+            return;
+        }
+        let asker = accepting.asker.take();
+        let slot = accepting.slot.take();
+        work.stage = Stage::Queued;
+        let (run, id) = (work.run.clone(), work.id());
+        if let Some((slot, fate)) = slot {
+            announce_slot(common, cx, slot, (fate, Some(id)));
+        }
+        let happened = Happened::RunChanged {
+            run: Arc::new(run.clone()),
+        };
+        cx.announce(&common.name, happened);
+        if let Some((ticket, _)) = asker {
+            cx.reply(ticket, Ok(Answer::Run(Box::new(run))));
+        }
+        if Self::overlap(common) == Overlap::Replace {
+            self.replace_others(common, cx, id);
+        }
+    }
+
+    /// What was not written down is not promised: it is called off, in case it was after all.
+    fn not_accepted(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        index: usize,
+        reason: &str,
+    ) {
+        let Stage::Accepting(accepting) = &mut self.works[index].stage else {
+            return;
+        };
+        let asker = accepting.asker.take();
+        let slot = accepting.slot.take();
+        if let Some((ticket, _)) = asker {
+            let reason = reason.to_owned();
+            cx.reply(ticket, Err(Refusal::JournalUnavailable { reason }));
+        }
+        if let Some((slot, _)) = slot {
+            settle_slot(common, cx, slot, SlotFate::Missed);
+        }
+        self.call_off(common, cx, index, Cause::Asked);
+    }
+
+    fn replace_others(&mut self, common: &mut Common, cx: &mut Context<'_>, newest: RunId) {
+        let others: Vec<RunId> = self
+            .works
+            .iter()
+            .map(Work::id)
+            .take_while(|id| *id != newest)
+            .collect();
+        for id in others {
+            self.end_run(common, cx, id, &Cause::Replaced);
+        }
+    }
+}
+
+/// Gives a slot its terminal record without a run, and tells the world.
+pub(super) fn settle_slot(common: &Common, cx: &mut Context<'_>, slot: Wall, fate: SlotFate) {
+    cx.record(Record::Slot {
+        agent: common.name.clone(),
+        planned: slot,
+        fate,
+        run: None,
+    });
+    announce_slot(common, cx, slot, (fate, None));
+}
+
+fn announce_slot(
+    common: &Common,
+    cx: &mut Context<'_>,
+    slot: Wall,
+    outcome: (SlotFate, Option<RunId>),
+) {
+    let (fate, run) = outcome;
+    cx.announce(&common.name, Happened::SlotSettled { slot, fate, run });
+}
+
+/// How long a finished run waits for the journal before it is announced all the same.
+pub(super) const ANNOUNCE_WAIT: Duration = JOURNAL_WAIT;

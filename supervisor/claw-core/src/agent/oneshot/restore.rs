@@ -1,0 +1,156 @@
+//! The runs of an earlier supervisor, taken over.
+//!
+//! Queued runs start as the same runs. Running ones go on with their adopted instance, or end as
+//! their report says, or are interrupted and follow their retry rule. No slot that has a record
+//! is planned again.
+
+use std::sync::Arc;
+
+use crate::clock::Wall;
+use crate::death::Cause;
+use crate::id::Generation;
+use crate::memory::Recovered;
+use crate::run::{Run, RunPhase, Trigger};
+use crate::slots::Downtime;
+
+use super::super::common::Common;
+use super::super::context::Context;
+use super::super::end::{End, EndKind};
+use super::super::instance::{HadComeUp, Instance};
+use super::super::restore::{Found, end_of};
+use super::Oneshot;
+use super::lives::context_of;
+use super::work::{Stage, Work};
+
+impl Oneshot {
+    /// Takes over runs and instances; `instances` is left with those of no unfinished run.
+    pub(crate) fn take_over(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        runs: Vec<Arc<Run>>,
+        instances: &mut Vec<Found>,
+    ) {
+        for run in runs {
+            let of_run = |(_, found, _): &Found| *found == Some(run.id);
+            let mut own: Vec<Found> = instances.extract_if(.., |found| of_run(found)).collect();
+            own.sort_by_key(|(generation, ..)| *generation);
+            let last = own.pop();
+            instances.extend(own);
+            self.take_over_run(common, cx, &run, last);
+        }
+        self.replan(common, cx);
+    }
+
+    fn take_over_run(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        run: &Run,
+        last: Option<Found>,
+    ) {
+        let stage = match &run.phase {
+            RunPhase::Retrying { next, .. } => Stage::Retrying {
+                next: retry_at(common, cx, *next),
+            },
+            RunPhase::Queued | RunPhase::Running { .. } => Stage::Queued,
+            RunPhase::Finished { .. } => return,
+        };
+        let mut work = Work::new(run.clone(), stage);
+        work.failures = match &run.phase {
+            RunPhase::Retrying { .. } => run.attempts,
+            RunPhase::Queued | RunPhase::Running { .. } | RunPhase::Finished { .. } => {
+                run.attempts.saturating_sub(1)
+            }
+        };
+        if let RunPhase::Running { since } = run.phase {
+            work.started = Some(since);
+        }
+        self.works.push(work);
+        let index = self.works.len() - 1;
+        let retrying = matches!(run.phase, RunPhase::Retrying { .. });
+        match last {
+            Some((generation, _, found)) if retrying && run.generation == Some(generation) => {
+                common.bury(cx, generation, &end_of(common, found));
+            }
+            Some((generation, _, found)) => {
+                self.take_over_life(common, cx, index, (generation, found));
+            }
+            None if matches!(run.phase, RunPhase::Running { .. }) => {
+                let end = End::own(Cause::Lost, None);
+                self.conclude(common, cx, index, &end);
+            }
+            None => {}
+        }
+    }
+
+    fn take_over_life(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        index: usize,
+        life: (Generation, Recovered),
+    ) {
+        let (generation, found) = life;
+        let work = &mut self.works[index];
+        if work.run.generation != Some(generation) {
+            // The attempt was begun, and its number not yet written down.
+            work.run.attempts = work.run.attempts.saturating_add(1);
+            work.run.generation = Some(generation);
+        }
+        if let Recovered::Alive { pid, at } = found {
+            self.adopt(common, cx, index, (pid, at));
+            return;
+        }
+        let end = end_of(common, found);
+        if end.kind == EndKind::Unrecorded {
+            work.run.attempts = work.run.attempts.saturating_sub(1);
+            work.stage = Stage::Queued;
+        } else {
+            self.conclude(common, cx, index, &end);
+        }
+        common.bury(cx, generation, &end);
+    }
+
+    fn adopt(&mut self, common: &Common, cx: &mut Context<'_>, index: usize, process: (u32, Wall)) {
+        let work = &mut self.works[index];
+        let Some(generation) = work.run.generation else {
+            return;
+        };
+        let id = common.instance(generation);
+        let spec = Arc::clone(&common.spec);
+        let context = Some(context_of(&work.run));
+        let mut instance = Instance::adopt(cx, id, spec, context, process);
+        instance.adopt_health(cx, HadComeUp::Yes);
+        let (_, at) = process;
+        let limit = common.spec.schedule.as_ref();
+        let limit = limit.and_then(|schedule| schedule.timeout);
+        instance.limit(limit.map(|limit| {
+            let until = at.checked_add(limit).unwrap_or(Wall::MAX);
+            cx.now.mono_at(until)
+        }));
+        work.started.get_or_insert(at);
+        work.run.phase = RunPhase::Running { since: at };
+        work.stage = Stage::Live(Box::new(instance));
+    }
+
+    /// Plans slots from the last settled one on; those that fell due meanwhile get their fate.
+    fn replan(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        let slot_of = |work: &Work| match work.run.trigger {
+            Trigger::Schedule { slot } => Some(slot),
+            Trigger::Manual | Trigger::Start => None,
+        };
+        let latest = self.works.iter().filter_map(slot_of).max();
+        common.memory.last_slot = common.memory.last_slot.max(latest);
+        if let Some(armed) = common.memory.armed_since.filter(|_| common.belongs_up()) {
+            self.plan_from(common, cx, armed);
+            self.settle_due(common, cx, Downtime::Down);
+        }
+    }
+}
+
+/// The next attempt, never earlier than it was said, and never later than a whole delay.
+fn retry_at(common: &Common, cx: &Context<'_>, next: Wall) -> crate::Mono {
+    let longest = common.longest_delay();
+    cx.now.mono_at(next).min(cx.after(longest))
+}

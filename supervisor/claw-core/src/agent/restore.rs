@@ -1,0 +1,129 @@
+//! One agent of an earlier supervisor, taken over.
+
+use std::sync::Arc;
+
+use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
+use crate::id::{Generation, InstanceId, RunId};
+use crate::memory::Recovered;
+use crate::run::Run;
+
+use super::Agent;
+use super::common::Common;
+use super::context::Context;
+use super::daemon::Daemon;
+use super::end::{End, EndKind};
+use super::instance::{HadComeUp, Instance};
+use super::machine::Machine;
+use super::verdict::after;
+
+/// An instance without an outcome: its generation, its run, and what was found of it.
+pub(crate) type Found = (Generation, Option<RunId>, Recovered);
+
+/// What an earlier supervisor left of an agent, beside its memory.
+#[derive(Debug, Default)]
+pub(crate) struct Legacy {
+    /// Newest first.
+    pub instances: Vec<Found>,
+    /// Oldest first.
+    pub runs: Vec<Arc<Run>>,
+}
+
+impl Agent {
+    /// Takes over what was left and follows the goal. Returns live instances that belong to
+    /// nothing any more.
+    pub(crate) fn boot(&mut self, cx: &mut Context<'_>, legacy: Legacy) -> Vec<InstanceId> {
+        let common = &mut self.common;
+        let mut instances = legacy.instances;
+        match &mut self.machine {
+            Machine::Daemon(daemon) => take_over(daemon, common, cx, &mut instances),
+            Machine::Oneshot(oneshot) => {
+                oneshot.take_over(common, cx, legacy.runs, &mut instances);
+            }
+        }
+        let mut homeless = Vec::new();
+        for (generation, _, found) in instances {
+            match found {
+                Recovered::Alive { .. } => homeless.push(common.instance(generation)),
+                Recovered::Ended(_)
+                | Recovered::Lost
+                | Recovered::Rebooted
+                | Recovered::NeverStarted => {
+                    common.bury(cx, generation, &end_of(common, found));
+                }
+            }
+        }
+        self.follow(cx);
+        homeless
+    }
+}
+
+/// A daemon has one life: the newest. What is older only gets its outcome.
+fn take_over(
+    daemon: &mut Daemon,
+    common: &mut Common,
+    cx: &mut Context<'_>,
+    instances: &mut Vec<Found>,
+) {
+    if instances.is_empty() {
+        return;
+    }
+    let alive = |(_, _, found): &Found| matches!(found, Recovered::Alive { .. });
+    let newest = instances.iter().position(alive).unwrap_or(0);
+    let (generation, _, found) = instances.remove(newest);
+    if let Recovered::Alive { pid, at } = found {
+        let id = common.instance(generation);
+        let spec = Arc::clone(&common.spec);
+        let mut instance = Instance::adopt(cx, id, spec, None, (pid, at));
+        let came_up = common.spec.probes.startup.is_none() || common.memory.came_up == generation;
+        let came_up = if came_up {
+            HadComeUp::Yes
+        } else {
+            HadComeUp::No
+        };
+        instance.adopt_health(cx, came_up);
+        daemon.resume_live(common, cx, instance);
+        return;
+    }
+    let end = end_of(common, found);
+    if generation > common.memory.settled && end.kind != EndKind::Unrecorded {
+        after(common, cx, &end);
+        common.note_death(cx, generation, &end);
+        common.save(cx);
+    }
+    common.bury(cx, generation, &end);
+}
+
+/// How an instance ended that nobody watched.
+pub(super) fn end_of(common: &Common, found: Recovered) -> End {
+    match found {
+        Recovered::Ended(report) if common.must_end() => {
+            End::ours(Cause::Asked, Some(report), &common.spec)
+        }
+        Recovered::Ended(report) => {
+            let cause = End::observed(&report);
+            End::own(cause, Some(report))
+        }
+        Recovered::Alive { .. } | Recovered::Lost => End::own(Cause::Lost, None),
+        Recovered::Rebooted => End {
+            cause: Cause::HostReboot,
+            kind: EndKind::Clean,
+            report: None,
+        },
+        Recovered::NeverStarted => End {
+            cause: Cause::Spawn {
+                error: SpawnError {
+                    stage: SpawnStage::Prepare,
+                    errno: 0,
+                    detail: "the supervisor ended before it was started".to_owned(),
+                },
+            },
+            kind: EndKind::Unrecorded,
+            report: None,
+        },
+    }
+}
+
+/// What a report alone says.
+pub(crate) fn observed(report: &ExitReport) -> Cause {
+    End::observed(report)
+}

@@ -1,0 +1,126 @@
+//! Another configuration takes over: only what changed is touched.
+
+use std::sync::Arc;
+
+use crate::action::{Action, Answer};
+use crate::agent::{Agent, Legacy, Place};
+use crate::id::Ticket;
+use crate::memory::AgentMemory;
+use crate::name::AgentName;
+use crate::plan::{ChangeKind, ReloadClass, diff};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::spec::FleetSpec;
+
+use super::Fleet;
+use super::dependencies::Dependents;
+use super::shutdown::Stage;
+use super::turn::{Todo, Turn};
+
+impl Fleet {
+    pub(super) fn configure(&mut self, turn: &mut Turn, ticket: Ticket, fleet: &Arc<FleetSpec>) {
+        if self.stage != Stage::Open {
+            turn.refuse(ticket, Refusal::ShuttingDown);
+            return;
+        }
+        let old = std::mem::replace(&mut self.spec, Arc::clone(fleet));
+        self.dependents = Dependents::of_spec(fleet);
+        let (mut added, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        for change in diff(&old, fleet) {
+            let class = change.class();
+            let name = change.agent;
+            match change.kind {
+                ChangeKind::Added => {
+                    self.add(turn, &name);
+                    added.push(name);
+                }
+                ChangeKind::Removed => {
+                    self.remove(turn, &name);
+                    removed.push(name);
+                }
+                ChangeKind::Changed { .. } => {
+                    self.change(turn, &name, class.unwrap_or(ReloadClass::Live));
+                    changed.push(name);
+                }
+            }
+        }
+        self.check_waiting(turn);
+        turn.out.push(Action::Reply {
+            ticket,
+            result: Ok(Answer::Configured {
+                added,
+                changed,
+                removed,
+            }),
+        });
+    }
+
+    /// An agent that left and of which nothing runs is forgotten.
+    pub(super) fn retire_if_gone(&mut self, turn: &mut Turn, name: &AgentName) {
+        let Some(agent) = self.agents.get(name) else {
+            return;
+        };
+        if agent.place() != Place::Leaving || !agent.is_at_rest() {
+            return;
+        }
+        let last = agent.last_generation();
+        self.visit(turn, name, |agent, cx| agent.bid_farewell(cx));
+        self.agents.remove(name);
+        self.seen.remove(name);
+        self.deadlines.set(name, None);
+        self.starts.note(name, crate::agent::need::Need::Nothing);
+        self.calendars.remove(name);
+        self.busy.remove(name);
+        self.retired.insert(name.clone(), last);
+        turn.record(Record::Removed {
+            agent: name.clone(),
+            last,
+        });
+    }
+
+    fn add(&mut self, turn: &mut Turn, name: &AgentName) {
+        if self.agents.contains_key(name) {
+            // It left a moment ago and is still on its way down: it comes back when it is.
+            self.change(turn, name, ReloadClass::Restart);
+            return;
+        }
+        let Some(spec) = self.spec.agents.get(name) else {
+            return;
+        };
+        let memory = AgentMemory {
+            last_generation: self.retired.remove(name).unwrap_or_default(),
+            ..AgentMemory::default()
+        };
+        let agent = Agent::new(name.clone(), Arc::clone(spec), memory, turn.now.wall);
+        self.agents.insert(name.clone(), agent);
+        self.visit(turn, name, |agent, cx| {
+            agent.boot(cx, Legacy::default());
+        });
+    }
+
+    fn remove(&mut self, turn: &mut Turn, name: &AgentName) {
+        self.visit(turn, name, |agent, cx| agent.move_to(cx, Place::Leaving));
+        // One that was at rest before does not come to rest any more.
+        turn.todo.push_back(Todo::AtRest(name.clone()));
+    }
+
+    fn change(&mut self, turn: &mut Turn, name: &AgentName, class: ReloadClass) {
+        let Some(spec) = self.spec.agents.get(name).map(Arc::clone) else {
+            return;
+        };
+        self.visit(turn, name, |agent, cx| match class {
+            ReloadClass::Live => agent.change_live(cx, &spec),
+            ReloadClass::Restart => agent.change_by_restart(cx, spec),
+        });
+    }
+
+    /// Who waits may wait for others now.
+    fn check_waiting(&self, turn: &mut Turn) {
+        let waiting = self
+            .seen
+            .iter()
+            .filter(|(_, seen)| seen.need == crate::agent::need::Need::Dependencies);
+        let waiting = waiting.map(|(name, _)| Todo::CheckDependencies(name.clone()));
+        turn.todo.extend(waiting);
+    }
+}

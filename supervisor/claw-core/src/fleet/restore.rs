@@ -1,0 +1,165 @@
+//! A fleet from what the supervisor before this one left behind; from nothing, a fresh fleet.
+//!
+//! Per instance without an outcome: alive, it is adopted; ended, its report is taken; lost or
+//! rebooted, it is said so; never started, it is forgotten. Then each agent follows its goal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::action::Action;
+use crate::agent::context::Source;
+use crate::agent::{Agent, Legacy};
+use crate::clock::Now;
+use crate::death::Cause;
+use crate::id::{Generation, InstanceId};
+use crate::memory::{AgentMemory, Inheritance, Recovered};
+use crate::name::AgentName;
+use crate::record::Record;
+use crate::spec::{FleetSpec, Mode};
+
+use super::deadlines::Deadlines;
+use super::dependencies::Dependents;
+use super::orphans::{Orphans, bury};
+use super::shutdown::Stage;
+use super::starts::Starts;
+use super::turn::Turn;
+use super::{Fleet, LOOK_AT_CLOCKS, skew};
+
+impl Fleet {
+    /// A fleet that goes on where an earlier supervisor left off. `seed` decides all jitter and
+    /// the random part of run ids.
+    #[must_use]
+    pub fn restore(
+        spec: Arc<FleetSpec>,
+        inheritance: Inheritance,
+        seed: u64,
+        now: Now,
+    ) -> (Self, Vec<Action>) {
+        let mut fleet = Self::empty(spec, seed, now);
+        let mut turn = Turn::new(now);
+        let mut legacies = fleet.divide(&mut turn, inheritance);
+        let specs = Arc::clone(&fleet.spec);
+        for (name, agent) in &specs.agents {
+            let (memory, _) = legacies.entry(name.clone()).or_default();
+            let memory = std::mem::take(memory);
+            let agent = Agent::new(name.clone(), Arc::clone(agent), memory, now.wall);
+            fleet.agents.insert(name.clone(), agent);
+        }
+        for name in specs.agents.keys() {
+            if let Some((_, legacy)) = legacies.remove(name) {
+                let mut homeless = Vec::new();
+                fleet.visit(&mut turn, name, |agent, cx| {
+                    homeless = agent.boot(cx, legacy)
+                });
+                for instance in homeless {
+                    fleet.orphans.stop(&mut turn, instance);
+                }
+            }
+        }
+        fleet.drain(&mut turn);
+        fleet.run_due(&mut turn);
+        (fleet, turn.out)
+    }
+
+    fn empty(spec: Arc<FleetSpec>, seed: u64, now: Now) -> Self {
+        Self {
+            dependents: Dependents::of_spec(&spec),
+            spec,
+            agents: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            starts: Starts::default(),
+            busy: std::collections::BTreeSet::new(),
+            calendars: std::collections::BTreeSet::new(),
+            orphans: Orphans::default(),
+            retired: BTreeMap::new(),
+            source: Source::new(seed),
+            stage: Stage::Open,
+            last_step: now.mono,
+            skew: skew(now),
+            look_at_clocks: now.mono + LOOK_AT_CLOCKS,
+        }
+    }
+
+    /// Gives each agent its part; what belongs to nobody any more is ended.
+    fn divide(
+        &mut self,
+        turn: &mut Turn,
+        inheritance: Inheritance,
+    ) -> BTreeMap<AgentName, (AgentMemory, Legacy)> {
+        let mut legacies: BTreeMap<AgentName, (AgentMemory, Legacy)> = BTreeMap::new();
+        for (name, memory) in inheritance.agents {
+            if self.spec.agents.contains_key(&name) {
+                legacies.entry(name).or_default().0 = memory;
+            } else {
+                self.forget(turn, name, memory.last_generation);
+            }
+        }
+        let mut instances = inheritance.instances;
+        instances.sort_by(|(one, ..), (other, ..)| other.cmp(one));
+        for (instance, run, found) in instances {
+            let InstanceId { agent, generation } = &instance;
+            if !self.spec.agents.contains_key(agent) {
+                self.forget(turn, agent.clone(), *generation);
+                self.end_orphan(turn, instance, found);
+                continue;
+            }
+            let (memory, legacy) = legacies.entry(agent.clone()).or_default();
+            memory.last_generation = memory.last_generation.max(*generation);
+            let alive = matches!(found, Recovered::Alive { .. });
+            if alive && legacy.is_taken(self.spec.agents.get(agent).map(|a| a.mode), run) {
+                self.end_orphan(turn, instance, found);
+            } else {
+                legacy.instances.push((*generation, run, found));
+            }
+        }
+        for run in inheritance.runs {
+            if self.spec.agents.contains_key(&run.agent) {
+                let (_, legacy) = legacies.entry(run.agent.clone()).or_default();
+                legacy.runs.push(run);
+            }
+        }
+        for name in self.spec.agents.keys() {
+            legacies.entry(name.clone()).or_default();
+        }
+        legacies
+    }
+
+    fn forget(&mut self, turn: &mut Turn, agent: AgentName, last: Generation) {
+        let known = self.retired.entry(agent.clone()).or_default();
+        *known = (*known).max(last);
+        let last = *known;
+        turn.record(Record::Removed { agent, last });
+    }
+
+    fn end_orphan(&mut self, turn: &mut Turn, instance: InstanceId, found: Recovered) {
+        match found {
+            Recovered::Alive { .. } => self.orphans.stop(turn, instance),
+            Recovered::Ended(report) => {
+                let cause = crate::agent::observed(&report);
+                bury(turn, &instance, cause, Some(report));
+            }
+            Recovered::Lost => bury(turn, &instance, Cause::Lost, None),
+            Recovered::Rebooted => bury(turn, &instance, Cause::HostReboot, None),
+            Recovered::NeverStarted => bury(turn, &instance, Cause::Reconfigured, None),
+        }
+    }
+}
+
+impl Legacy {
+    /// Whether one more live instance is too many: a daemon has one, a run has one, and neither
+    /// lives on as the other.
+    fn is_taken(&self, mode: Option<Mode>, run: Option<crate::RunId>) -> bool {
+        let alive = |found: &Recovered| matches!(found, Recovered::Alive { .. });
+        match mode {
+            Some(Mode::Daemon) => {
+                run.is_some() || self.instances.iter().any(|(_, _, found)| alive(found))
+            }
+            Some(Mode::Oneshot) => {
+                let mut others = self.instances.iter();
+                run.is_none() || others.any(|(_, other, found)| *other == run && alive(found))
+            }
+            None => true,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Black-box tests over the real executable, and the checks of the tree itself.
+
+mod tidy;
