@@ -66,7 +66,6 @@ fn streams(wanted: &[LogStream]) -> StreamSet {
 }
 
 fn render(question: &LogQuestion, page: &Page) -> LogPage {
-    let cursor = page.cursor.to_string();
     let mut last = Time::UNIX_EPOCH;
     let line = |item: &LogItem| {
         let (at, stream, text, continues) = match item {
@@ -80,10 +79,14 @@ fn render(question: &LogQuestion, page: &Page) -> LogPage {
             }
         };
         let agent = question.agent.to_string();
-        LogLine { agent, at, stream, text, continues, cursor: cursor.clone() }
+        LogLine { agent, at, stream, text, continues, cursor: None }
     };
-    let lines = page.items.iter().map(line).collect();
-    LogPage { lines, cursor: page.cursor.to_string(), full: page.end == PageEnd::Limit }
+    let mut lines: Vec<LogLine> = page.items.iter().map(line).collect();
+    let cursor = page.cursor.to_string();
+    if let Some(last) = lines.last_mut() {
+        last.cursor = Some(cursor.clone());
+    }
+    LogPage { lines, cursor, full: page.end == PageEnd::Limit }
 }
 
 const fn stream_of(stream: Stream) -> LogStream {

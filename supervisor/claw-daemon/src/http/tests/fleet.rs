@@ -116,7 +116,7 @@ impl Fleet {
     pub(super) fn print(&self, texts: &[&str]) {
         let mut log = self.world.log.lock().unwrap();
         for text in texts {
-            let cursor = format!("0.{}", log.len() + 1);
+            let cursor = Some(format!("0.{}", log.len() + 1));
             let stream = if text.starts_with('!') {
                 LogStream::Stderr
             } else {
@@ -309,7 +309,8 @@ fn logs(world: &Arc<World>) -> crate::http::ports::ReadLog {
         let full = lines.len() == 2 && question.follow == Following::No;
         let cursor = lines
             .last()
-            .map_or(place.to_owned(), |line| line.cursor.clone());
+            .and_then(|line| line.cursor.clone())
+            .unwrap_or_else(|| place.to_owned());
         Ok(LogPage {
             lines,
             cursor,
