@@ -1,0 +1,7 @@
+"""`python3 -m bakeoff`."""
+
+import sys
+
+from bakeoff.commands import main
+
+sys.exit(main(sys.argv[1:]))
