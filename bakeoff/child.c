@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 100, BLOCK_LINES = 640, EXIT_USAGE = 64, EXIT_SYSTEM = 71 };
+enum { LINE_BYTES = 100, BLOCK_LINES = 40, EXIT_USAGE = 64, EXIT_SYSTEM = 71 };
 
 static const char *markers_path;
 static const char *own_name;
@@ -119,7 +119,7 @@ static void write_all(const char *bytes, size_t count) {
     }
 }
 
-/* Lines of 100 bytes in blocks of about 64 KiB, the capacity of a pipe: the fastest a child can be. */
+/* Lines of 100 bytes, written 4000 bytes at a time: what a program with buffered output does. */
 static _Noreturn void flood(long mebibytes) {
     static char block[LINE_BYTES * BLOCK_LINES];
     memset(block, 'x', sizeof block);

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     except UnavailableError as error:
         say(f"cannot begin: {error}")
         return 1
-    chosen = _chosen(options.only, options.skip)
+    chosen = _chosen(peers.JUDGED if options.command == "trials" else peers.MEASURED, options)
     versions, reasons = _install(tools, chosen)
     if options.command == "trials":
         return judging.run(tools, versions, reasons, options.trial, options.json)
@@ -58,15 +58,15 @@ def _install(
     return versions, reasons
 
 
-def _chosen(only: str, skip: str) -> list[type[Peer]]:
-    names = {peer.name for peer in peers.ALL}
-    wanted = set(filter(None, only.split(","))) or names
-    unwanted = set(filter(None, skip.split(",")))
+def _chosen(kinds: Sequence[type[Peer]], options: argparse.Namespace) -> list[type[Peer]]:
+    names = {peer.name for peer in kinds}
+    wanted = set(filter(None, options.only.split(","))) or names
+    unwanted = set(filter(None, options.skip.split(",")))
     unknown = (wanted | unwanted) - names
     if unknown:
-        known = ", ".join(peer.name for peer in peers.ALL)
+        known = ", ".join(peer.name for peer in kinds)
         raise SystemExit(f"no such supervisor: {', '.join(sorted(unknown))}; there are {known}")
-    return [peer for peer in peers.ALL if peer.name in wanted - unwanted]
+    return [peer for peer in kinds if peer.name in wanted - unwanted]
 
 
 def _settings(options: argparse.Namespace) -> bench.Settings:

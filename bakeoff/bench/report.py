@@ -13,7 +13,7 @@ from pathlib import Path
 from bakeoff.bench import measures
 from bakeoff.bench.measures import Scale, Throughput
 from bakeoff.fleet import Fleet, NotUpError, begin_fleet, open_fleet
-from bakeoff.peers.base import Child, Peer
+from bakeoff.peers.base import Child, NotOfferedError, Peer
 from bakeoff.peers.openclaw import OpenClaw
 from bakeoff.tables import markdown
 from bakeoff.tools import Tools
@@ -89,13 +89,24 @@ def _measure(peer: type[Peer], version: str, tools: Tools, settings: Settings) -
         measured.notes += [f"{count} children: {note}" for note in measured.scales[count].notes]
         _say(f"{peer.name:12} {count} children: {_brief(measured.scales[count])}")
     if settings.log_mib:
-        found = [_flood(peer, tools, settings.log_mib) for _ in range(settings.rounds)]
-        measured.log = _median_throughput([each for each in found if each is not None])
-        if measured.log is None:
-            measured.notes.append("no byte of the flooding child reached its log")
-        else:
-            _say(f"{peer.name:12} log: {measured.log.mib_per_s:.0f} MiB/s")
+        _measure_log(peer, tools, settings, measured)
     return measured
+
+
+def _measure_log(peer: type[Peer], tools: Tools, settings: Settings, measured: Measured) -> None:
+    try:
+        found = [_flood(peer, tools, settings.log_mib) for _ in range(settings.rounds)]
+    except (NotUpError, NotOfferedError) as error:
+        measured.notes.append(f"log: {error}")
+        return
+    arrived = [each for each in found if each is not None]
+    if not arrived:
+        measured.notes.append("log: no byte of the flooding child reached it")
+        return
+    rate = statistics.median(each.mib_per_s for each in arrived)
+    share = statistics.median(each.arrived_percent for each in arrived)
+    measured.log = Throughput(rate, share)
+    _say(f"{peer.name:12} log: {rate:.0f} MiB/s, {share:.0f} % arrived")
 
 
 def _scale(peer: type[Peer], tools: Tools, count: int, settings: Settings) -> Scale:
@@ -123,13 +134,6 @@ def _measure_fleet(fleet: Fleet, scale: Scale, settings: Settings) -> None:
 def _flood(peer: type[Peer], tools: Tools, mebibytes: int) -> Throughput | None:
     with open_fleet(peer, tools, [Child("a", ("flood", str(mebibytes)))]) as fleet:
         return measures.flood(fleet, mebibytes)
-
-
-def _median_throughput(found: list[Throughput]) -> Throughput | None:
-    if not found:
-        return None
-    rate = statistics.median(each.mib_per_s for each in found)
-    return Throughput(rate, statistics.median(each.arrived_percent for each in found))
 
 
 def _table(results: Mapping[type[Peer], Measured], count: int) -> str:

@@ -34,7 +34,10 @@ class OpenClaw(Peer):
         """Installs nothing: the launcher builds it from the tree."""
         if not cls.binary.is_file():
             raise UnavailableError(f"not built: {cls.binary} does not exist")
-        return tools.do([cls.binary, "--version"]).split()[-1]
+        words = tools.do([cls.binary, "--version"]).split()
+        if not words:
+            raise UnavailableError(f"not built: {cls.binary} prints no version")
+        return words[-1]
 
     def configure(self, children: Sequence[Child]) -> None:
         """Every agent under `agents:`; JSON strings are YAML strings."""

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from bakeoff.peers.base import GRACE_S, Child, Peer
+from bakeoff.peers.base import GRACE_S, Child, NotOfferedError, Peer
 from bakeoff.room import CANARY
 from bakeoff.tools import Tools
 
@@ -29,15 +29,19 @@ class Runit(Peer):
             service = self.room.folder(f"service/{child.name}")
             command = " ".join(self.room.child_command(child.name, child.mode))
             _script(service / "run", f"exec 2>&1\nexport {CANARY}={self.room.canary}\nexec {command}")
-            self.room.folder(f"service/{child.name}/log")
-            logs = self.room.folder(f"logs/{child.name}")
-            # Neither rotate nor delete: the throughput measurement counts what reaches the file.
-            (logs / "config").write_text("s0\nn0\n")
-            _script(service / "log" / "run", f"exec {self._bin('svlogd')} {logs}")
+            self._keep_output(child.name)
         # runsvdir sleeps for a second when its folder changed within the last one, which only a
         # configuration written a moment before meets.
         past = self._services().stat().st_mtime - SETTLED_FOLDER_AGE_S
         os.utime(self._services(), (past, past))
+
+    def _keep_output(self, name: str) -> None:
+        """A logger is a service of its own, tied to the first by a pipe."""
+        log = self.room.folder(f"service/{name}/log")
+        kept = self.room.folder(f"logs/{name}")
+        # Neither rotate nor delete: the throughput measurement counts what reaches the file.
+        (kept / "config").write_text("s0\nn0\n")
+        _script(log / "run", f"exec {self._bin('svlogd')} {kept}")
 
     def supervisor_command(self) -> list[str | Path]:
         """As Debian starts it; it finds `runsv` on the path."""
@@ -76,6 +80,19 @@ class Runit(Peer):
 
     def _bin(self, program: str) -> Path:
         return self.tools.debian("runit", ["runit"]) / "usr/bin" / program
+
+
+class BareRunit(Runit):
+    """Without the loggers, so that the cost of keeping output can be told from that of supervising."""
+
+    name = "runit-bare"
+
+    def _keep_output(self, name: str) -> None:
+        """Leaves the output where that of runsvdir goes."""
+
+    def log_files(self, name: str) -> list[Path]:
+        """There are none."""
+        raise NotOfferedError(f"{self.name} keeps no output of {name}")
 
 
 def _script(path: Path, body: str) -> None:

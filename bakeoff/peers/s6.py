@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bakeoff.peers.base import GRACE_S, Child, Peer
+from bakeoff.peers.base import GRACE_S, Child, NotOfferedError, Peer
 from bakeoff.room import CANARY
 from bakeoff.tools import Tools, UnavailableError
 
@@ -15,10 +15,14 @@ LARGEST_LOG_BYTES = 268_435_455
 PROGRAMS = "usr/bin"
 
 OVERLAY = """\
-mount -t overlay overlay -o "lowerdir=$0:/usr/bin" /usr/bin && exec "$@"
+for part in "$0"/usr/bin "$0"/usr/lib/*-linux-gnu*; do
+  place=${part#"$0"}
+  mount -t overlay overlay -o "lowerdir=$part:$place" "$place" || exit 1
+done
+exec "$@"
 """
-"""Debian builds s6 to find its other programs in /usr/bin and nowhere else. In a mount namespace of its own
-it finds them there without being installed on this machine."""
+"""Debian builds s6 to find its other programs in /usr/bin and nowhere else, and starts one of them with an
+empty environment. In a mount namespace of its own it finds all without being installed on this machine."""
 
 
 class S6(Peer):
@@ -45,15 +49,19 @@ class S6(Peer):
             _script(service / "run", f"exec 2>&1\nexport {CANARY}={self.room.canary}\nexec {command}")
             (service / "timeout-kill").write_text(f"{GRACE_S * 1000}\n")
             (service / "flag-timeout-killpg").touch()
-            self.room.folder(f"service/{child.name}/log")
-            log = f"exec s6-log n1000 s{LARGEST_LOG_BYTES} {self.room.logs}/{child.name}"
-            _script(service / "log" / "run", log)
+            self._keep_output(child.name)
         # Its default of 500 would leave the rest unstarted; a logger counts as a service.
         self._service_limit = len(children) * 2 + 100
 
+    def _keep_output(self, name: str) -> None:
+        """A logger is a service of its own, tied to the first by a pipe."""
+        log = self.room.folder(f"service/{name}/log")
+        _script(log / "run", f"exec s6-log n1000 s{LARGEST_LOG_BYTES} {self.room.logs}/{name}")
+
     def supervisor_command(self) -> list[str | Path]:
-        """It becomes s6-svscan itself: neither the shell nor `unshare` stays."""
+        """The process becomes s6-svscan itself: neither the shell nor `unshare` stays."""
         home = self._home()
+        # For the status command, which runs outside of the namespace.
         self.room.environment["PATH"] = f"{home / PROGRAMS}:{os.environ['PATH']}"
         self.room.environment["LD_LIBRARY_PATH"] = str(next(home.glob("usr/lib/*-linux-gnu*")))
         scan: list[str | Path] = ["s6-svscan", "-c", str(self._service_limit), self._services()]
@@ -97,15 +105,30 @@ class S6(Peer):
         return self.tools.root / "s6"
 
 
+class BareS6(S6):
+    """Without the loggers, so that the cost of keeping output can be told from that of supervising."""
+
+    name = "s6-bare"
+
+    def _keep_output(self, name: str) -> None:
+        """Leaves the output where that of s6-svscan goes."""
+
+    def log_files(self, name: str) -> list[Path]:
+        """There are none."""
+        raise NotOfferedError(f"{self.name} keeps no output of {name}")
+
+
 def _seeing_its_programs(home: Path, command: Sequence[str | Path]) -> list[str | Path]:
     alone: list[str | Path] = ["unshare", "--mount", "--propagation", "private"]
-    return [*alone, "/bin/sh", "-c", OVERLAY, home / PROGRAMS, *command]
+    return [*alone, "/bin/sh", "-c", OVERLAY, home, *command]
 
 
 def _library_packages(tools: Tools) -> list[str]:
     if (tools.root / "s6" / "installed").exists():
         return []
-    return sorted(set(re.findall(r"lib(?:execline|s6|skarnet)[0-9.]+", _dependencies(tools))))
+    return sorted(
+        set(re.findall(r"^  Depends: (lib(?:execline|s6|skarnet)\S+)", _dependencies(tools), re.MULTILINE))
+    )
 
 
 def _dependencies(tools: Tools) -> str:
