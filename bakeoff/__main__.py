@@ -4,4 +4,8 @@ import sys
 
 from bakeoff.commands import main
 
-sys.exit(main(sys.argv[1:]))
+try:
+    sys.exit(main(sys.argv[1:]))
+except KeyboardInterrupt:
+    # By then the room of the trial cut off is cleared.
+    sys.exit(130)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bakeoff import trials
+from bakeoff import peers, trials
 from bakeoff.peers.base import Peer
 from bakeoff.peers.openclaw import OpenClaw
 from bakeoff.room import LeftoverProcessError
@@ -26,8 +26,7 @@ def run(
 ) -> int:
     """Exit code 1 when our own column has a fail."""
     chosen = _chosen(keys)
-    columns = [*versions, *reasons]
-    columns.sort(key=lambda peer: peer is not OpenClaw)
+    columns = [peer for peer in peers.JUDGED if peer in versions or peer in reasons]
     results: Results = {}
     for peer in columns:
         for trial in chosen:
@@ -80,6 +79,9 @@ def _title(peer: type[Peer], versions: Mapping[type[Peer], str]) -> str:
 
 
 def _cell(outcome: Outcome) -> str:
+    if outcome.verdict is Verdict.SKIPPED:
+        # The reason is the same in every row: it stands once, below the table.
+        return outcome.verdict.value
     return f"{outcome.verdict.value}: {outcome.evidence}"
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ class Tools:
         mark = home / "installed"
         if not mark.exists():
             shutil.rmtree(home, ignore_errors=True)
-            self.do(["python3", "-m", "venv", home])
+            self.do([sys.executable, "-m", "venv", home])
             self.do([home / "bin" / "pip", "install", "--quiet", package])
             mark.touch()
         return home / "bin"

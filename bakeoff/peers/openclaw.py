@@ -72,7 +72,10 @@ agents:
 
     def says_stopped(self, name: str) -> bool:
         """By the list for programs."""
-        listed = json.loads(self.room.run(self._control("status", "--output", "json")).output)
+        ran = self.room.run(self._control("status", "--output", "json"))
+        if ran.code != 0:
+            raise RuntimeError(f"`clawctl status` exited with {ran.code}: {ran.output.strip()[-200:]}")
+        listed = json.loads(ran.output)
         return any(agent["name"] == name and agent["status"] == "stopped" for agent in listed)
 
     def log_files(self, name: str) -> list[Path]:
