@@ -79,10 +79,9 @@ def _title(peer: type[Peer], versions: Mapping[type[Peer], str]) -> str:
 
 
 def _cell(outcome: Outcome) -> str:
-    if outcome.verdict is Verdict.SKIPPED:
-        # The reason is the same in every row: it stands once, below the table.
-        return outcome.verdict.value
-    return f"{outcome.verdict.value}: {outcome.evidence}"
+    word: str = outcome.verdict.value
+    # The reason of a skip is the same in every row: it stands once, below the table.
+    return word if outcome.verdict is Verdict.SKIPPED else f"{word}: {outcome.evidence}"
 
 
 def _data(results: Results, versions: Mapping[type[Peer], str]) -> list[dict[str, str]]:
