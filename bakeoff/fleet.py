@@ -1,5 +1,6 @@
 """A supervisor with its children, running in a room of its own."""
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +58,19 @@ class Fleet:
 
     def lives(self, name: str) -> bool:
         """Whether the latest process of the child lives."""
-        return processes.lives(self.pids()[name])
+        return self.room.is_child(self.pids()[name])
+
+    def signal(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Signals the latest process of the child and answers the moment just before.
+
+        A child that was not started again may have left its number to a stranger, who is spared.
+        """
+        pid = self.pids()[name]
+        if not self.room.is_child(pid):
+            raise NotUpError(f"{name} (process {pid}) does not run")
+        now_ns = time.monotonic_ns()
+        processes.kill(pid, number)
+        return now_ns
 
 
 @contextmanager

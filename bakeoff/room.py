@@ -116,11 +116,15 @@ class Room:
 
     def children(self) -> list[int]:
         """The living processes of the child program, helpers of children included."""
-        return [pid for pid in self.members() if processes.executable(pid) == str(self.child)]
+        return [pid for pid in self.members() if self.is_child(pid)]
 
     def own(self) -> list[int]:
         """The supervisor's own processes, its helpers per service included."""
-        return [pid for pid in self.members() if processes.executable(pid) != str(self.child)]
+        return [pid for pid in self.members() if not self.is_child(pid)]
+
+    def is_child(self, pid: int) -> bool:
+        """Whether the process lives and runs the child program of this room."""
+        return processes.executable(pid) == str(self.child)
 
     def clear(self) -> None:
         """Kills whatever is left, proves that nothing is, and removes the folder."""
@@ -137,7 +141,7 @@ class Room:
     def _kill_members(self) -> bool:
         """Kills once through, supervisors first so that they start nothing new; true when none is left."""
         members = self.members()
-        members.sort(key=lambda pid: processes.executable(pid) == str(self.child))
+        members.sort(key=self.is_child)
         for pid in members:
             self._kill_member(pid)
         return not members

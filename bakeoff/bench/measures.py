@@ -77,8 +77,7 @@ def single_crashes(fleet: Fleet, scale: Scale, kills: int) -> None:
     step = max(1, len(names) // kills)
     taken = []
     for name in names[::step][:kills]:
-        killed_ns = time.monotonic_ns()
-        processes.kill(fleet.pids()[name])
+        killed_ns = fleet.signal(name)
         successor = fleet.room.markers.wait_for("start", name, RESTART_S, killed_ns)
         if successor is None:
             scale.notes.append(f"{name} was not started again within {RESTART_S:.0f} s")
@@ -91,7 +90,7 @@ def single_crashes(fleet: Fleet, scale: Scale, kills: int) -> None:
 def herd(fleet: Fleet, scale: Scale) -> None:
     """Kills all at once; from the first kill to the first act of the last successor."""
     fleet.wait_steady()
-    pids = list(fleet.pids().values())
+    pids = [pid for pid in fleet.pids().values() if fleet.room.is_child(pid)]
     killed_ns = time.monotonic_ns()
     for pid in pids:
         processes.kill(pid)

@@ -1,8 +1,5 @@
 """The supervisor dies without a word and is started again."""
 
-import time
-
-from bakeoff import processes
 from bakeoff.fleet import Fleet, open_fleet
 from bakeoff.peers.base import Child, Peer
 from bakeoff.tools import Tools
@@ -33,9 +30,7 @@ def supervisor_killed(kind: type[Peer], tools: Tools) -> Outcome:
 
 
 def _is_looked_after(fleet: Fleet) -> Outcome:
-    victim = fleet.pids()["a-0"]
-    killed_ns = time.monotonic_ns()
-    processes.kill(victim)
+    killed_ns = fleet.signal("a-0")
     successor = fleet.room.markers.wait_for("start", "a-0", RESTART_S, killed_ns)
     if successor is None:
         return Outcome.of(False, f"{COPIES} copies, same pids, but a killed one was not started again")

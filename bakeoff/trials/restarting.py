@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from bakeoff import processes
 from bakeoff.fleet import Fleet, open_fleet
 from bakeoff.markers import Marker
 from bakeoff.peers.base import Child, Peer, Restart
@@ -87,8 +86,7 @@ def _notice_ms(fleet: Fleet, name: str) -> tuple[float, str]:
     exit, whichever is seen first: a supervisor that restarts late on purpose is judged by its report."""
     markers = fleet.room.markers
     pid = fleet.pids()[name]
-    told_ns = time.monotonic_ns()
-    processes.kill(pid, signal.SIGUSR1)
+    told_ns = fleet.signal(name, signal.SIGUSR1)
     exited = markers.wait_for("exit", name, 10.0, told_ns)
     if exited is None:
         raise RuntimeError(f"{name} did not exit when told")
