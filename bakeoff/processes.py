@@ -3,9 +3,14 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+
+STATE = 0
+STARTED = 19
+"""Positions in `/proc/PID/stat`, counted from behind the name."""
 
 
 def all_pids() -> Iterator[int]:
@@ -33,19 +38,41 @@ def executable(pid: int) -> str:
         return ""
 
 
+@dataclass(frozen=True)
+class Identity:
+    """A process told from a later one with the same number: by the clock tick it was started in."""
+
+    pid: int
+    started: str
+
+    def lives(self) -> bool:
+        """True unless this very process is gone or a zombie."""
+        return lives(self.pid) and identify(self.pid) == self
+
+
+def identify(pid: int) -> Identity:
+    """Who has this number now; nobody has no start."""
+    fields = _stat(pid)
+    return Identity(pid, fields[STARTED] if fields else "")
+
+
 def state(pid: int) -> str:
     """The one-letter state of the process, empty when there is none."""
-    try:
-        stat = (PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return ""
-    # The name between parentheses may itself hold parentheses and spaces.
-    return stat.rpartition(")")[2].split()[0]
+    fields = _stat(pid)
+    return fields[STATE] if fields else ""
 
 
 def lives(pid: int) -> bool:
     """True unless the process is gone or a zombie."""
     return state(pid) not in ("", "Z", "X")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields after the name, which may itself hold parentheses and spaces."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def proportional_kib(pids: Iterable[int]) -> int:

@@ -107,11 +107,11 @@ def herd(fleet: Fleet, scale: Scale) -> None:
 def stop(fleet: Fleet, scale: Scale) -> None:
     """From the order to the end of the last process, the supervisor's own included."""
     # Looking through all of /proc takes longer than some supervisors take to stop.
-    known = fleet.room.members()
+    known = [processes.identify(pid) for pid in fleet.room.members()]
     asked_ns = time.monotonic_ns()
     fleet.peer.shutdown()
-    if not wait_until(lambda: not any(map(processes.lives, known)), STOP_S):
-        alive = sum(map(processes.lives, known))
+    if not wait_until(lambda: not any(each.lives() for each in known), STOP_S):
+        alive = sum(each.lives() for each in known)
         scale.notes.append(f"{alive} processes alive {STOP_S:.0f} s after the stop")
         return
     scale.stop_s = seconds_since(asked_ns)
