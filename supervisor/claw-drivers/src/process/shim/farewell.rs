@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use claw_core::{ExitReport, SpawnError};
 use rustix::event::{PollFd, PollFlags};
 
+use super::deadline::until;
 use super::peer::Peer;
 use super::prepare::Holdings;
 use super::tree::{self, Children};
-use super::watch::until;
 use crate::process::cgroup::Group;
 use crate::process::record::{EXIT, NOTIFY_SOCKET, RUN, SHIM_SOCKET};
 use crate::process::signal;
