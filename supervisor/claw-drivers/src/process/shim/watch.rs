@@ -88,6 +88,7 @@ pub(in crate::process) fn run(
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
         Err(error) => {
+            drop(holdings);
             let code = farewell::refuse(&mut peer, error);
             farewell::remove_group(&task.group);
             return code;
@@ -128,7 +129,7 @@ impl Shim {
             if (ready.contains(&Source::Verdict) || exited.is_some())
                 && let Some(error) = self.take_verdict()
             {
-                return farewell::fail(&self.task, &self.holdings, self.peer, error);
+                return farewell::fail(&self.task, self.holdings, self.peer, error);
             }
             if let Some(status) = exited {
                 self.main_exited(status);
@@ -141,7 +142,7 @@ impl Shim {
             }
             self.on_deadlines();
             if let Some(report) = self.ended() {
-                return farewell::finish(&self.task, &self.holdings, self.peer, &report);
+                return farewell::finish(&self.task, self.holdings, self.peer, &report);
             }
         }
     }
