@@ -117,12 +117,14 @@ pub(crate) fn entering(lane: &Path, offset: u64) -> io::Result<LanePosition> {
         for i in chunks_before(&mut segment, offset)? {
             let chunk = segment.chunk(i)?;
             looked += 1;
-            if unknown.contains(&chunk.stream) && chunk.start < chunk.end {
-                unknown.retain(|stream| *stream != chunk.stream);
-                if !ends_line(&segment, chunk.end.min(offset))? {
-                    position.lines[chunk.stream.slot()] = LineState::Skipping;
-                }
+            if chunk.start == chunk.end {
+                continue;
             }
+            let latest = unknown.contains(&chunk.stream);
+            if latest && !ends_line(&segment, chunk.end.min(offset))? {
+                position.lines[chunk.stream.slot()] = LineState::Skipping;
+            }
+            unknown.retain(|stream| *stream != chunk.stream);
             let settled = chunk.continuity == Continuity::Breaks || unknown.is_empty();
             if settled || looked >= LOOK_BACK_CHUNKS {
                 return Ok(position);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -103,6 +103,10 @@ impl Segment {
         let len = metadata.len();
         let index_file = match File::open(index_path(lane, start)) {
             Ok(file) => Some(file),
+            // Deleted together with its segment, or lost while the segment is there.
+            Err(error) if error.kind() == ErrorKind::NotFound && log.metadata()?.nlink() == 0 => {
+                return Err(error);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };

@@ -132,19 +132,19 @@ impl LogWriter {
                 return Pumped::Unreadable(Errno::ENOMEM);
             };
             let size = bytes.len();
-            match nix::unistd::read(fd, bytes) {
+            let n = match nix::unistd::read(fd, bytes) {
+                Ok(n @ 1..) => n,
+                Err(Errno::EINTR) => continue,
                 Ok(0) if total == 0 => return Pumped::Closed,
-                Ok(0) | Err(Errno::EAGAIN) => break,
-                Err(Errno::EINTR) => {}
-                Err(errno) if total == 0 => return Pumped::Unreadable(errno),
-                Err(_) => break,
-                Ok(n) => {
-                    self.store(stream, &bytes[..n], now);
-                    total += n;
-                    if n < size {
-                        break;
-                    }
+                Err(errno) if total == 0 && errno != Errno::EAGAIN => {
+                    return Pumped::Unreadable(errno);
                 }
+                Ok(0) | Err(_) => break,
+            };
+            self.store(stream, &bytes[..n], now);
+            total += n;
+            if n < size {
+                break;
             }
         }
         Pumped::Read(total)

@@ -48,14 +48,14 @@ fn after_a_kill_there_is_no_hole_and_the_next_writer_appends() {
     let reader = LogReader::open(dir.path());
     let mut first = LogQuery::default();
     for round in 0..5_u64 {
+        let begin = reader.end().unwrap();
         let mut agent = Command::new("seq")
-            .args(["1", "900000000"])
+            .args(["1", "2000000"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let output = OwnedFd::from(agent.stdout.take().unwrap());
         let mut writer = start_writer(dir.path(), output);
-        let begin = reader.end().unwrap();
         let wanted =
             begin.lanes.get(&0).map_or(0, |position| position.next) + (round + 1) * 900_000;
         wait_for_position(&reader, wanted);

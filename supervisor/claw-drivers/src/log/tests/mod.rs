@@ -69,8 +69,14 @@ impl Agent {
     fn restart(&mut self) {
         let elsewhere = LogWriter::open(self.dir.path().join("other"), self.policy, self.stamp());
         drop(std::mem::replace(&mut self.writer, elsewhere));
-        self.writer = LogWriter::open(self.dir.path(), self.policy, self.stamp());
-        assert_eq!(self.writer.lane(), Some(0));
+        self.writer = eventually(|| {
+            let writer = LogWriter::open(self.dir.path(), self.policy, self.stamp());
+            if writer.lane() == Some(0) {
+                return Some(writer);
+            }
+            std::fs::remove_dir_all(self.dir.path().join("lane-1")).unwrap();
+            None
+        });
     }
 
     fn lane_dir(&self) -> PathBuf {
@@ -87,6 +93,22 @@ impl Agent {
 
     fn texts(&self, query: &LogQuery) -> Vec<String> {
         texts(&self.lines(query))
+    }
+}
+
+/// Tries again, at most ten seconds. For what needs a lock just given up: a child that another
+/// test forks at that moment keeps a copy of the lock until it executes its program.
+pub(super) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "not within ten seconds"
+        );
+        std::thread::yield_now();
     }
 }
 
