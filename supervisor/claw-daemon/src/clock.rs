@@ -14,20 +14,27 @@ impl Clock {
     /// Starts counting.
     #[must_use]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 
     /// Reads both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        Now { mono: Mono::new(self.origin.elapsed()), wall: jiff::Timestamp::now() }
+        Now {
+            mono: Mono::new(self.origin.elapsed()),
+            wall: jiff::Timestamp::now(),
+        }
     }
 
     /// The instant at which the monotonic clock shows `at`.
     #[must_use]
     pub fn instant(&self, at: Mono) -> tokio::time::Instant {
         // A deadline beyond this is no deadline: `Instant` cannot hold every `Duration`.
-        let ahead = at.since_origin().min(Duration::from_secs(u64::from(u32::MAX)));
+        let ahead = at
+            .since_origin()
+            .min(Duration::from_secs(u64::from(u32::MAX)));
         tokio::time::Instant::from_std(self.origin + ahead)
     }
 }

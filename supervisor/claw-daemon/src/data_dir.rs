@@ -43,8 +43,15 @@ impl DataDir {
     ///
     /// It cannot be made, or another supervisor owns it.
     pub fn own(path: &Path) -> Result<Self, DataDirError> {
-        let at = |source| DataDirError::Io { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at)?;
+        let at = |source| DataDirError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(at)?;
         let path = fs::canonicalize(path).map_err(at)?;
         let mut lock = OpenOptions::new()
             .create(true)
@@ -57,11 +64,16 @@ impl DataDir {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(DataDirError::Held { holder: holder(&mut lock), path });
+                return Err(DataDirError::Held {
+                    holder: holder(&mut lock),
+                    path,
+                });
             }
             Err(errno) => return Err(at(errno.into())),
         }
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(at)?;
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(at)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -108,7 +120,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _first = DataDir::own(&dir.path().join("data")).unwrap();
         let second = DataDir::own(&dir.path().join("data")).unwrap_err();
-        assert!(second.to_string().contains(&format!("process {}", std::process::id())), "{second}");
+        assert!(
+            second
+                .to_string()
+                .contains(&format!("process {}", std::process::id())),
+            "{second}"
+        );
     }
 
     #[test]

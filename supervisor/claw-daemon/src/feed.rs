@@ -57,12 +57,21 @@ impl Feed {
     #[must_use]
     pub fn new(start: u64) -> Self {
         let ring = Mutex::new(VecDeque::with_capacity(64));
-        Self { shared: Arc::new(Shared { ring, latest: watch::Sender::new(start) }) }
+        Self {
+            shared: Arc::new(Shared {
+                ring,
+                latest: watch::Sender::new(start),
+            }),
+        }
     }
 
     /// Hands an announcement to every listener.
     pub fn publish(&self, announcement: Announcement) {
-        let mut ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self
+            .shared
+            .ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let id = self.latest() + 1;
         if ring.len() == KEPT {
             ring.pop_front();
@@ -84,7 +93,11 @@ impl Feed {
         let latest = self.shared.latest.subscribe();
         let newest = *latest.borrow();
         let after = after.map_or(newest, |asked| asked.min(newest));
-        Subscription { shared: Arc::clone(&self.shared), latest, after }
+        Subscription {
+            shared: Arc::clone(&self.shared),
+            latest,
+            after,
+        }
     }
 }
 
@@ -99,7 +112,11 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Item> {
         let after = self.after;
         self.latest.wait_for(|latest| *latest > after).await.ok()?;
-        let ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self
+            .shared
+            .ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let oldest = ring.front().map_or(u64::MAX, |first| first.id);
         if oldest > self.after + 1 {
             let lost = oldest - self.after - 1;
@@ -123,7 +140,9 @@ mod tests {
         Announcement {
             at: jiff::Timestamp::UNIX_EPOCH,
             agent: "monitor".parse().unwrap(),
-            happened: Happened::StaleFact { detail: detail.to_string() },
+            happened: Happened::StaleFact {
+                detail: detail.to_string(),
+            },
         }
     }
 
@@ -133,7 +152,9 @@ mod tests {
         feed.publish(announcement(1));
         feed.publish(announcement(2));
         let mut resumed = feed.subscribe(Some(101));
-        let Some(Item::Event(event)) = resumed.next().await else { panic!("no event") };
+        let Some(Item::Event(event)) = resumed.next().await else {
+            panic!("no event")
+        };
         assert_eq!((event.id, &event.announcement), (102, &announcement(2)));
     }
 
@@ -145,7 +166,9 @@ mod tests {
             feed.publish(announcement(detail));
         }
         assert!(matches!(slow.next().await, Some(Item::Lagged(5))));
-        let Some(Item::Event(event)) = slow.next().await else { panic!("no event") };
+        let Some(Item::Event(event)) = slow.next().await else {
+            panic!("no event")
+        };
         assert_eq!(event.id, 6);
     }
 }

@@ -72,13 +72,20 @@ impl Daemon {
 
         let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
         let metrics = Metrics::new();
-        let performer =
-            Performer::new(Arc::clone(&driver), journal.clone(), feed.clone(), metrics.clone());
+        let performer = Performer::new(
+            Arc::clone(&driver),
+            journal.clone(),
+            feed.clone(),
+            metrics.clone(),
+        );
         let seed = seed();
-        let (fleet, first) =
-            Fleet::restore(Arc::new(loaded.fleet.clone()), inheritance, seed, clock.now());
-        let supervision =
-            tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
+        let (fleet, first) = Fleet::restore(
+            Arc::new(loaded.fleet.clone()),
+            inheritance,
+            seed,
+            clock.now(),
+        );
+        let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
 
         remember(&data_dir.last_good(), None, &options.file);
         let first_signal = match loaded.supervisor.on_exit {
@@ -108,7 +115,16 @@ impl Daemon {
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
         let server = http::serve(listeners, state);
-        Ok(Self { handle, feed, loaded, notes, supervision, server, journal, data_dir })
+        Ok(Self {
+            handle,
+            feed,
+            loaded,
+            notes,
+            supervision,
+            server,
+            journal,
+            data_dir,
+        })
     }
 
     /// Asks the running fleet.
@@ -197,7 +213,11 @@ fn open_journal(
             drop(facts.blocking_send(fact));
         }
     };
-    Ok(Journal::open(&data_dir.journal(), journal::Options::new(boot_id()), answer)?)
+    Ok(Journal::open(
+        &data_dir.journal(),
+        journal::Options::new(boot_id()),
+        answer,
+    )?)
 }
 
 async fn inherit(loaded: &Loaded, driver: &ProcessDriver, opened: Opened) -> Inheritance {
@@ -220,8 +240,10 @@ async fn inherit(loaded: &Loaded, driver: &ProcessDriver, opened: Opened) -> Inh
 
 /// The id of this boot of the machine; a new one ends every process of the old one.
 fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_unreadable| "unknown".to_owned(), |text| text.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+        |_unreadable| "unknown".to_owned(),
+        |text| text.trim().to_owned(),
+    )
 }
 
 fn seed() -> u64 {

@@ -39,7 +39,13 @@ impl<D: Driver> Performer<D> {
     /// Brings the owners together.
     #[must_use]
     pub fn new(driver: Arc<D>, journal: Journal, feed: Feed, metrics: Metrics) -> Self {
-        Self { driver, journal, feed, metrics, waiting: BTreeMap::new() }
+        Self {
+            driver,
+            journal,
+            feed,
+            metrics,
+            waiting: BTreeMap::new(),
+        }
     }
 
     /// Remembers who waits, under a fresh ticket.
@@ -50,9 +56,10 @@ impl<D: Driver> Performer<D> {
         ticket
     }
 
-    /// Notes how long a step of the core took.
-    pub fn stepped(&self, took: Duration) {
+    /// Notes how long a step of the core took, and how much waits for the next.
+    pub fn stepped(&self, took: Duration, waiting: usize) {
         self.metrics.observe_step(took);
+        self.metrics.set_inbox_depth(waiting);
     }
 
     /// Carries the actions out.
@@ -86,10 +93,23 @@ impl<D: Driver> Performer<D> {
 fn log(announcement: &Announcement) {
     let agent = announcement.agent.as_str();
     match &announcement.happened {
-        Happened::StateChanged { state: PublicState::Error, reason, .. } => {
-            tracing::warn!(agent, state = "error", reason = reason.code(), "agent failed");
+        Happened::StateChanged {
+            state: PublicState::Error,
+            reason,
+            ..
+        } => {
+            tracing::warn!(
+                agent,
+                state = "error",
+                reason = reason.code(),
+                "agent failed"
+            );
         }
-        Happened::StateChanged { state, ready, reason } => {
+        Happened::StateChanged {
+            state,
+            ready,
+            reason,
+        } => {
             tracing::info!(
                 agent,
                 state = state.as_str(),
@@ -104,13 +124,25 @@ fn log(announcement: &Announcement) {
         Happened::Adopted { instance, pid } => {
             tracing::info!(agent, instance = %instance, pid, "running agent taken over");
         }
-        Happened::Ended { instance, cause, failed: true } => {
+        Happened::Ended {
+            instance,
+            cause,
+            failed: true,
+        } => {
             tracing::warn!(agent, instance = %instance, cause = cause.code(), "agent {cause}");
         }
-        Happened::Ended { instance, cause, failed: false } => {
+        Happened::Ended {
+            instance,
+            cause,
+            failed: false,
+        } => {
             tracing::info!(agent, instance = %instance, cause = cause.code(), "agent {cause}");
         }
-        Happened::ProbeFailed { probe, detail, consecutive } => {
+        Happened::ProbeFailed {
+            probe,
+            detail,
+            consecutive,
+        } => {
             tracing::warn!(agent, probe = %probe, consecutive, "probe failed: {detail}");
         }
         Happened::RunChanged { run } => {

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use claw_core::plan::{Change, ChangeKind, ReloadClass, diff};
-use claw_core::{Answer, AgentName, Command, FleetSpec};
+use claw_core::{AgentName, Answer, Command, FleetSpec};
 use tokio::sync::Mutex;
 
-use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
 use crate::api::FieldError;
-use crate::http::ports::{AskError, ReloadFailure};
+use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
 pub use crate::http::ports::ConfigSource;
+use crate::http::ports::{AskError, ReloadFailure};
 use crate::supervise::Handle;
 
 /// What an apply did.
@@ -52,7 +52,16 @@ impl Reloader {
     ) -> Self {
         let current = RwLock::new(Arc::new(loaded));
         let applying = Mutex::new(());
-        Self { shared: Arc::new(Shared { file, last_good, environment, handle, current, applying }) }
+        Self {
+            shared: Arc::new(Shared {
+                file,
+                last_good,
+                environment,
+                handle,
+                current,
+                applying,
+            }),
+        }
     }
 
     /// The fleet file.
@@ -64,7 +73,13 @@ impl Reloader {
     /// The configuration in force.
     #[must_use]
     pub fn current(&self) -> Arc<Loaded> {
-        Arc::clone(&self.shared.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .shared
+                .current
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// What applying `source` would change.
@@ -96,13 +111,24 @@ impl Reloader {
             Reload::Hot => hold_back(&old.fleet, &mut new.fleet, &changes),
             Reload::Hybrid | Reload::Restart | Reload::Off => Vec::new(),
         };
-        let answer = self.shared.handle.configure(Arc::new(new.fleet.clone())).await?;
-        debug_assert!(matches!(answer, Answer::Configured { .. }), "configure answers Configured");
+        let answer = self
+            .shared
+            .handle
+            .configure(Arc::new(new.fleet.clone()))
+            .await?;
+        debug_assert!(
+            matches!(answer, Answer::Configured { .. }),
+            "configure answers Configured"
+        );
         if new.supervisor.reload == Reload::Restart {
             self.restart_live(&changes).await?;
         }
         remember(&self.shared.last_good, text, &self.shared.file);
-        *self.shared.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        *self
+            .shared
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(Applied { changes, held_back })
     }
 
@@ -120,7 +146,10 @@ impl Reloader {
 
     /// `reload: restart` restarts an agent also for a change that it could take over live.
     async fn restart_live(&self, changes: &[Change]) -> Result<(), AskError> {
-        for change in changes.iter().filter(|change| change.class() == Some(ReloadClass::Live)) {
+        for change in changes
+            .iter()
+            .filter(|change| change.class() == Some(ReloadClass::Live))
+        {
             let agent = change.agent.clone();
             self.shared.handle.ask(Command::Restart { agent }).await?;
         }
@@ -157,7 +186,9 @@ pub(crate) fn remember(last_good: &Path, text: Option<String>, file: &Path) {
 fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {
     let (old, new) = (&old.supervisor, &new.supervisor);
     if old.data_dir != new.data_dir {
-        return Err(ReloadFailure::NeedsRestart("supervisor.data_dir".to_owned()));
+        return Err(ReloadFailure::NeedsRestart(
+            "supervisor.data_dir".to_owned(),
+        ));
     }
     if old.listen != new.listen {
         return Err(ReloadFailure::NeedsRestart("supervisor.listen".to_owned()));

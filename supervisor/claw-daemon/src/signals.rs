@@ -12,7 +12,11 @@ use crate::supervise::Handle;
 /// # Errors
 ///
 /// The handlers cannot be installed.
-pub(crate) fn listen(handle: Handle, reloader: Reloader, first: ShutdownMode) -> std::io::Result<()> {
+pub(crate) fn listen(
+    handle: Handle,
+    reloader: Reloader,
+    first: ShutdownMode,
+) -> std::io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
@@ -53,13 +57,19 @@ pub(crate) fn report(result: Result<Applied, ReloadFailure>) {
                 tracing::info!("fleet file: {change}");
             }
             for agent in &applied.held_back {
-                tracing::warn!(agent = agent.as_str(), "left as it was: `reload: hot` restarts nobody");
+                tracing::warn!(
+                    agent = agent.as_str(),
+                    "left as it was: `reload: hot` restarts nobody"
+                );
             }
         }
         Err(ReloadFailure::Invalid(errors)) => {
             tracing::error!("fleet file not applied, the old one stays in force");
             for error in errors {
-                let (file, line) = (error.file.unwrap_or_default(), error.line.unwrap_or_default());
+                let (file, line) = (
+                    error.file.unwrap_or_default(),
+                    error.line.unwrap_or_default(),
+                );
                 tracing::error!("{file}:{line}: {}", error.message);
             }
         }

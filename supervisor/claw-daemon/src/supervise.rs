@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use claw_core::fleet::Fleet;
 use claw_core::event::ShutdownMode;
+use claw_core::fleet::Fleet;
 use claw_core::{Action, Answer, Command, Event, Fact, FleetSpec, Now, Refusal};
 use claw_drivers::Driver;
 use tokio::sync::{mpsc, oneshot};
@@ -73,7 +73,10 @@ impl Handle {
             // The caller may have gone away while the request waited; nobody misses the answer.
             drop(sender.send(look(fleet, now)));
         });
-        self.requests.send(Request::Inspect(look)).await.map_err(|_closed| AskError::Gone)?;
+        self.requests
+            .send(Request::Inspect(look))
+            .await
+            .map_err(|_closed| AskError::Gone)?;
         receiver.await.map_err(|_closed| AskError::Gone)
     }
 
@@ -84,7 +87,10 @@ impl Handle {
 
     async fn request(&self, make: impl FnOnce(Reply) -> Request) -> Result<Answer, AskError> {
         let (sender, receiver) = oneshot::channel();
-        self.requests.send(make(sender)).await.map_err(|_closed| AskError::Gone)?;
+        self.requests
+            .send(make(sender))
+            .await
+            .map_err(|_closed| AskError::Gone)?;
         Ok(receiver.await.map_err(|_closed| AskError::Gone)??)
     }
 }
@@ -100,7 +106,13 @@ pub struct Inbox {
 pub fn inbox() -> (Handle, mpsc::Sender<Fact>, Inbox) {
     let (requests_in, requests) = mpsc::channel(INBOX);
     let (facts_in, facts) = mpsc::channel(FACTS);
-    (Handle { requests: requests_in }, facts_in, Inbox { requests, facts })
+    (
+        Handle {
+            requests: requests_in,
+        },
+        facts_in,
+        Inbox { requests, facts },
+    )
 }
 
 /// Runs the fleet until every agent is down, or left alone, after a shutdown was asked for.
@@ -133,7 +145,7 @@ pub async fn supervise(
         };
         let started = clock.now();
         let actions = fleet.step(started, event);
-        performer.stepped(clock.now().mono.since(started.mono));
+        performer.stepped(clock.now().mono.since(started.mono), inbox.depth());
         done = performer.perform(actions);
     }
 }
@@ -145,6 +157,11 @@ enum Arrived {
 }
 
 impl Inbox {
+    /// Requests and facts that wait.
+    fn depth(&self) -> usize {
+        self.requests.len() + self.facts.len()
+    }
+
     async fn next(&mut self, fleet: &Fleet, clock: Clock) -> Arrived {
         let deadline = fleet.deadline().map(|(at, _why)| clock.instant(at));
         tokio::select! {

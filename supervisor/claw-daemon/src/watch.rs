@@ -33,7 +33,10 @@ pub(crate) fn start(reloader: Reloader) -> notify::Result<()> {
     tokio::spawn(async move {
         let mut seen = fingerprint(&reloader).await;
         while changes.recv().await.is_some() {
-            while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|more| more.is_some()) {}
+            while tokio::time::timeout(QUIET, changes.recv())
+                .await
+                .is_ok_and(|more| more.is_some())
+            {}
             let now = fingerprint(&reloader).await;
             if now != seen && reloader.current().supervisor.reload != Reload::Off {
                 seen = now;
@@ -63,7 +66,12 @@ fn follow(
 
 fn folders(reloader: &Reloader) -> BTreeSet<PathBuf> {
     let current = reloader.current();
-    current.files.iter().filter_map(|file| file.parent()).map(PathBuf::from).collect()
+    current
+        .files
+        .iter()
+        .filter_map(|file| file.parent())
+        .map(PathBuf::from)
+        .collect()
 }
 
 /// The contents of all files the configuration came from: an event that changes none of them

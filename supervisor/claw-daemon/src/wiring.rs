@@ -38,7 +38,14 @@ pub(crate) struct Parts<D> {
 
 /// Makes the ports.
 pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
-    let Parts { handle, feed, reloader, journal, driver, data_dir } = parts;
+    let Parts {
+        handle,
+        feed,
+        reloader,
+        journal,
+        driver,
+        data_dir,
+    } = parts;
     let degraded = journal.clone();
     let load = journal.clone();
     Ports {
@@ -66,7 +73,11 @@ fn fleet(handle: &Handle) -> FleetPorts {
         }),
         status: Port::new(move |agent| {
             let handle = looking.clone();
-            async move { handle.inspect(move |fleet, now| fleet.status(&agent, now)).await }
+            async move {
+                handle
+                    .inspect(move |fleet, now| fleet.status(&agent, now))
+                    .await
+            }
         }),
         statuses: Port::new(move |()| {
             let handle = listing.clone();
@@ -83,15 +94,18 @@ fn events(feed: Feed) -> Subscribe {
     Arc::new(move |after| {
         let subscription = feed.subscribe(after);
         let latest = feed.clone();
-        stream::unfold((subscription, latest), |(mut subscription, latest)| async move {
-            let event = match subscription.next().await? {
-                Item::Event(numbered) => Event::render(numbered.id, &numbered.announcement),
-                Item::Lagged(lost) => {
-                    Event::lagged(subscription.place(), lost, jiff::Timestamp::now())
-                }
-            };
-            Some((event, (subscription, latest)))
-        })
+        stream::unfold(
+            (subscription, latest),
+            |(mut subscription, latest)| async move {
+                let event = match subscription.next().await? {
+                    Item::Event(numbered) => Event::render(numbered.id, &numbered.announcement),
+                    Item::Lagged(lost) => {
+                        Event::lagged(subscription.place(), lost, jiff::Timestamp::now())
+                    }
+                };
+                Some((event, (subscription, latest)))
+            },
+        )
         .boxed()
     })
 }
@@ -126,6 +140,11 @@ fn latency(class: &'static str, latency: &Latency) -> JournalLatency {
         class,
         count: latency.count,
         sum_seconds: latency.sum.as_secs_f64(),
-        buckets: latency.buckets.iter().enumerate().map(|(n, count)| (bound(n), *count)).collect(),
+        buckets: latency
+            .buckets
+            .iter()
+            .enumerate()
+            .map(|(n, count)| (bound(n), *count))
+            .collect(),
     }
 }

@@ -12,7 +12,10 @@ const MAX_LINES: usize = 600;
 const CORE_DEPENDENCIES: &[&str] = &["croner", "jiff", "serde", "serde_json", "sha2", "thiserror"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The files that git tracks or would track, below the root.
@@ -23,9 +26,20 @@ fn files(extension: &str) -> Vec<PathBuf> {
         .output()
         .unwrap();
     let text = String::from_utf8(listed.stdout).unwrap();
-    let wanted = |path: &&str| Path::new(path).extension().is_some_and(|found| found == extension);
-    let found: Vec<PathBuf> = text.lines().filter(wanted).map(|path| root().join(path)).collect();
-    assert!(!found.is_empty(), "no {extension} files: the listing is broken");
+    let wanted = |path: &&str| {
+        Path::new(path)
+            .extension()
+            .is_some_and(|found| found == extension)
+    };
+    let found: Vec<PathBuf> = text
+        .lines()
+        .filter(wanted)
+        .map(|path| root().join(path))
+        .collect();
+    assert!(
+        !found.is_empty(),
+        "no {extension} files: the listing is broken"
+    );
     found.into_iter().filter(|path| path.exists()).collect()
 }
 
@@ -43,10 +57,15 @@ fn no_source_file_is_longer_than_the_limit() {
 
 #[test]
 fn files_are_named_for_a_noun_of_the_domain() {
-    let banned = BTreeSet::from(["utils", "util", "helpers", "helper", "common", "manager", "misc"]);
+    let banned = BTreeSet::from([
+        "utils", "util", "helpers", "helper", "common", "manager", "misc",
+    ]);
     let odd: Vec<PathBuf> = files("rs")
         .into_iter()
-        .filter(|path| path.file_stem().is_some_and(|stem| banned.contains(&*stem.to_string_lossy())))
+        .filter(|path| {
+            path.file_stem()
+                .is_some_and(|stem| banned.contains(&*stem.to_string_lossy()))
+        })
         .collect();
     assert!(odd.is_empty(), "name these for what they hold: {odd:#?}");
 }
@@ -56,8 +75,11 @@ fn the_core_depends_on_nothing_that_can_do_anything() {
     let manifest = fs::read_to_string(root().join("supervisor/claw-core/Cargo.toml")).unwrap();
     let section = manifest.split("[dependencies]").nth(1).unwrap();
     let section = section.split("\n[").next().unwrap();
-    let found: Vec<&str> =
-        section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect();
+    let found: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty())
+        .collect();
     assert_eq!(found, CORE_DEPENDENCIES);
 }
 
@@ -70,7 +92,11 @@ fn unsafe_code_lives_in_the_drivers_only() {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("unsafe {") && !text.contains("unsafe fn"), "{}", path.display());
+        assert!(
+            !text.contains("unsafe {") && !text.contains("unsafe fn"),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -85,8 +111,14 @@ fn sources_hold_no_banners_and_no_unfinished_ends() {
             let comment = line.trim_start();
             let banner = ["// ===", "// ---", "// ***", "# ===", "# ---"];
             let at = format!("{}:{}", path.display(), number + 1);
-            assert!(!banner.iter().any(|mark| comment.starts_with(mark)), "banner at {at}");
-            assert!(!ends.iter().any(|end| line.contains(&format!("{end}:"))), "loose end at {at}");
+            assert!(
+                !banner.iter().any(|mark| comment.starts_with(mark)),
+                "banner at {at}"
+            );
+            assert!(
+                !ends.iter().any(|end| line.contains(&format!("{end}:"))),
+                "loose end at {at}"
+            );
         }
     }
 }
@@ -101,7 +133,11 @@ fn links_in_documents_lead_somewhere() {
                 continue;
             }
             let folder = path.parent().unwrap();
-            assert!(folder.join(target).exists(), "{}: dead link {link}", path.display());
+            assert!(
+                folder.join(target).exists(),
+                "{}: dead link {link}",
+                path.display()
+            );
         }
     }
 }
@@ -110,7 +146,12 @@ fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for part in text.split("](").skip(1) {
         if let Some(link) = part.split(')').next() {
-            found.push(link.split_whitespace().next().unwrap_or_default().to_owned());
+            found.push(
+                link.split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
         }
     }
     found
@@ -119,7 +160,10 @@ fn links(text: &str) -> Vec<String> {
 #[test]
 fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
     let mut checked = 0;
-    for path in files("yaml").into_iter().filter(|path| path.ends_with("openclaw.yaml")) {
+    for path in files("yaml")
+        .into_iter()
+        .filter(|path| path.ends_with("openclaw.yaml"))
+    {
         let environment = claw_daemon::config::Environment::empty();
         if let Err(diagnostics) = claw_daemon::config::load(&path, &environment) {
             panic!("{}:\n{diagnostics}", path.display());
@@ -129,16 +173,26 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
     assert!(checked > 4, "only {checked} fleet files were found");
     for path in files("md") {
         let text = fs::read_to_string(&path).unwrap();
-        for snippet in text.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next()) {
+        for snippet in text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|part| part.split("```").next())
+        {
             let fleet = whole(snippet);
             let environment = claw_daemon::config::Environment::from([
-                ("SLACK_WEBHOOK".to_owned(), "https://127.0.0.1/hook".to_owned()),
+                (
+                    "SLACK_WEBHOOK".to_owned(),
+                    "https://127.0.0.1/hook".to_owned(),
+                ),
                 ("API_KEY".to_owned(), "secret".to_owned()),
             ]);
             if let Err(diagnostics) =
                 claw_daemon::config::load_str(&fleet, &root().join("openclaw.yaml"), &environment)
             {
-                panic!("a snippet of {} is no fleet:\n{diagnostics}\n{fleet}", path.display());
+                panic!(
+                    "a snippet of {} is no fleet:\n{diagnostics}\n{fleet}",
+                    path.display()
+                );
             }
         }
     }
@@ -153,8 +207,15 @@ fn whole(snippet: &str) -> String {
     } else if has("agents:") {
         format!("{head}{snippet}")
     } else {
-        let indented: String = snippet.lines().map(|line| format!("    {line}\n")).collect();
-        let command = if has("command:") { "" } else { "    command: [\"true\"]\n" };
+        let indented: String = snippet
+            .lines()
+            .map(|line| format!("    {line}\n"))
+            .collect();
+        let command = if has("command:") {
+            ""
+        } else {
+            "    command: [\"true\"]\n"
+        };
         format!("{head}agents:\n  snippet:\n{command}{indented}")
     }
 }

@@ -49,5 +49,5 @@ pub use fuzz::fuzz;
 pub use load::{Loaded, data_dir_of, load, load_str};
 pub use render::Style;
 pub use schema::schema;
-pub use value::parse_duration;
 pub use supervisor::{OnExit, Reload, SupervisorConfig};
+pub use value::parse_duration;

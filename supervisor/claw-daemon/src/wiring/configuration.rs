@@ -18,12 +18,19 @@ pub(super) fn ports(reloader: &Reloader) -> ConfigPorts {
         }),
         plan: Port::new(move |source| {
             let reloader = plan.clone();
-            async move { Ok(api::Plan { changes: changes(&reloader.plan(source).await?) }) }
+            async move {
+                Ok(api::Plan {
+                    changes: changes(&reloader.plan(source).await?),
+                })
+            }
         }),
         apply: Port::new(move |source| {
             let reloader = apply.clone();
             async move {
-                let Applied { changes: planned, held_back } = reloader.apply(source).await?;
+                let Applied {
+                    changes: planned,
+                    held_back,
+                } = reloader.apply(source).await?;
                 Ok(api::Applied {
                     changes: changes(&planned),
                     held_back: held_back.iter().map(ToString::to_string).collect(),
@@ -51,9 +58,10 @@ fn rendered(change: &Change) -> Vec<api::Change> {
     match &change.kind {
         ChangeKind::Added => vec![whole(api::ChangeKind::Added)],
         ChangeKind::Removed => vec![whole(api::ChangeKind::Removed)],
-        ChangeKind::Changed { fields } => {
-            fields.iter().map(|field| changed(field, agent.clone())).collect()
-        }
+        ChangeKind::Changed { fields } => fields
+            .iter()
+            .map(|field| changed(field, agent.clone()))
+            .collect(),
     }
 }
 

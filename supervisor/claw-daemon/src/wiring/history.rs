@@ -19,7 +19,11 @@ pub(super) fn ports(journal: &Journal) -> JournalPorts {
         runs: Port::new(move |question: RunsQuestion| {
             let reader = runs.clone();
             async move {
-                let RunsQuestion { agent, limit, before } = question;
+                let RunsQuestion {
+                    agent,
+                    limit,
+                    before,
+                } = question;
                 reader.runs(agent, limit, before).await.map_err(unreadable)
             }
         }),
@@ -49,9 +53,17 @@ async fn keep(journal: &Journal, key: String, stored: &Stored) -> Result<(), Jou
     let response = serde_json::to_string(stored)
         .map_err(|error| JournalFailure(format!("cannot keep the answer: {error}")))?;
     let request_hash = stored.fingerprint.clone();
-    let kept = Remembered { key: scoped(key), request_hash, response, at: stored.at };
+    let kept = Remembered {
+        key: scoped(key),
+        request_hash,
+        response,
+        at: stored.at,
+    };
     let earlier = journal.remember(kept).await.map_err(unwritable)?;
-    debug_assert!(earlier.is_none(), "a key under way is claimed, so nobody else keeps an answer");
+    debug_assert!(
+        earlier.is_none(),
+        "a key under way is claimed, so nobody else keeps an answer"
+    );
     Ok(())
 }
 
@@ -61,8 +73,12 @@ async fn newest(
     agent: AgentName,
     limit: u32,
 ) -> Result<Vec<Transition>, ReadError> {
-    let mut found: Vec<Transition> =
-        reader.outcomes(agent.clone(), limit).await?.iter().filter_map(ended).collect();
+    let mut found: Vec<Transition> = reader
+        .outcomes(agent.clone(), limit)
+        .await?
+        .iter()
+        .filter_map(ended)
+        .collect();
     found.extend(reader.slots(agent, limit).await?.iter().map(settled));
     found.sort_by_key(|transition| std::cmp::Reverse(transition.at));
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -98,15 +114,24 @@ fn settled(row: &SlotRow) -> Transition {
 }
 
 fn scoped(key: String) -> IdempotencyKey {
-    IdempotencyKey { scope: SCOPE.to_owned(), key }
+    IdempotencyKey {
+        scope: SCOPE.to_owned(),
+        key,
+    }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where map_err wants a function")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands where map_err wants a function"
+)]
 fn unreadable(error: ReadError) -> JournalFailure {
     JournalFailure(error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands where map_err wants a function")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands where map_err wants a function"
+)]
 fn unwritable(error: CallError) -> JournalFailure {
     JournalFailure(error.to_string())
 }

@@ -12,18 +12,29 @@ use crate::api::{LogLine, LogStream, Time};
 use crate::http::ports::{Following, LogError, LogPage, LogQuestion};
 
 /// One page: enough to keep a connection busy, little enough to hold in memory for many readers.
-const PAGE: Limits = Limits { lines: 2000, bytes: 1 << 20 };
+const PAGE: Limits = Limits {
+    lines: 2000,
+    bytes: 1 << 20,
+};
 
 /// Reads a page; blocks on the disk.
 pub(super) fn read(data_dir: &Path, question: &LogQuestion) -> Result<LogPage, LogError> {
-    let dir = data_dir.join("agents").join(question.agent.as_str()).join("log");
+    let dir = data_dir
+        .join("agents")
+        .join(question.agent.as_str())
+        .join("log");
     let query = query(question)?;
     // A tail is one page, whatever its size: it is bounded by its own number.
     let limits = match question.tail {
-        Some(lines) => Limits { lines: lines.max(1), bytes: usize::MAX },
+        Some(lines) => Limits {
+            lines: lines.max(1),
+            bytes: usize::MAX,
+        },
         None => PAGE,
     };
-    let page = LogReader::open(dir).read(&query, limits).map_err(|error| failed(&error))?;
+    let page = LogReader::open(dir)
+        .read(&query, limits)
+        .map_err(|error| failed(&error))?;
     Ok(render(question, &page))
 }
 
@@ -61,7 +72,9 @@ fn streams(wanted: &[LogStream]) -> StreamSet {
         LogStream::Supervisor => Stream::Supervisor,
     };
     let mut wanted = wanted.iter().map(stream);
-    let Some(first) = wanted.next() else { return StreamSet::ALL };
+    let Some(first) = wanted.next() else {
+        return StreamSet::ALL;
+    };
     wanted.fold(StreamSet::only(first), StreamSet::with)
 }
 
@@ -71,22 +84,41 @@ fn render(question: &LogQuestion, page: &Page) -> LogPage {
         let (at, stream, text, continues) = match item {
             LogItem::Line(line) => {
                 last = Time::try_from(line.at).unwrap_or(Time::UNIX_EPOCH);
-                (last, stream_of(line.stream), line.text_lossy().into_owned(), line.partial)
+                (
+                    last,
+                    stream_of(line.stream),
+                    line.text_lossy().into_owned(),
+                    line.partial,
+                )
             }
             LogItem::Gap(gap) => {
-                let text = format!("[clawctl: {} bytes were rotated away before this]", gap.bytes);
+                let text = format!(
+                    "[clawctl: {} bytes were rotated away before this]",
+                    gap.bytes
+                );
                 (last, LogStream::Supervisor, text, false)
             }
         };
         let agent = question.agent.to_string();
-        LogLine { agent, at, stream, text, continues, cursor: None }
+        LogLine {
+            agent,
+            at,
+            stream,
+            text,
+            continues,
+            cursor: None,
+        }
     };
     let mut lines: Vec<LogLine> = page.items.iter().map(line).collect();
     let cursor = page.cursor.to_string();
     if let Some(last) = lines.last_mut() {
         last.cursor = Some(cursor.clone());
     }
-    LogPage { lines, cursor, full: page.end == PageEnd::Limit }
+    LogPage {
+        lines,
+        cursor,
+        full: page.end == PageEnd::Limit,
+    }
 }
 
 const fn stream_of(stream: Stream) -> LogStream {

@@ -14,6 +14,7 @@ use super::file::{self, CgroupError};
 use super::group::{Group, Limits};
 use super::mounts::Mounts;
 use crate::process::entry;
+use crate::process::paths::Paths;
 
 /// All our groups are below a directory of this name.
 const OURS: &str = "openclaw";
@@ -56,7 +57,9 @@ impl Capabilities {
     /// nothing behind.
     #[must_use]
     pub fn probe(data_dir: &Path) -> Self {
-        let data_dir = data_dir.canonicalize().unwrap_or_else(|_missing| data_dir.to_owned());
+        let data_dir = data_dir
+            .canonicalize()
+            .unwrap_or_else(|_missing| data_dir.to_owned());
         let project = Paths::new(data_dir).project();
         let cgroups = Cgroups::detect(CgroupChoice::Auto, &project, Path::new("/proc/self/exe"));
         cgroups.remove_if_empty();
