@@ -164,7 +164,7 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
         .into_iter()
         .filter(|path| path.ends_with("openclaw.yaml"))
     {
-        let environment = claw_daemon::config::Environment::empty();
+        let environment = claw_daemon::config::Environment::with([]);
         if let Err(diagnostics) = claw_daemon::config::load(&path, &environment) {
             panic!("{}:\n{diagnostics}", path.display());
         }
@@ -179,12 +179,9 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
             .filter_map(|part| part.split("```").next())
         {
             let fleet = whole(snippet);
-            let environment = claw_daemon::config::Environment::from([
-                (
-                    "SLACK_WEBHOOK".to_owned(),
-                    "https://127.0.0.1/hook".to_owned(),
-                ),
-                ("API_KEY".to_owned(), "secret".to_owned()),
+            let environment = claw_daemon::config::Environment::with([
+                ("SLACK_WEBHOOK", "https://127.0.0.1/hook"),
+                ("API_KEY", "secret"),
             ]);
             if let Err(diagnostics) =
                 claw_daemon::config::load_str(&fleet, &root().join("openclaw.yaml"), &environment)
