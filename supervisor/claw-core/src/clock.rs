@@ -53,6 +53,15 @@ impl Sub<Duration> for Mono {
     }
 }
 
+/// A time in which the supervisor itself did nothing: stopped, swapped out, or the machine slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// It lasted this long at least: so late came the step.
+    pub(crate) late: Duration,
+    /// And this long at most: so long ago was the step before.
+    pub(crate) away: Duration,
+}
+
 /// The two clocks, read together by the host when an event is taken from the inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

@@ -3,6 +3,8 @@
 mod configuration;
 mod history;
 mod logs;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -55,6 +55,20 @@ impl Client {
         read(response).await
     }
 
+    /// Posts nothing and wants nothing back but consent.
+    ///
+    /// # Errors
+    ///
+    /// No supervisor answers, or it answers with a problem.
+    pub(crate) async fn tell(&self, path: &str) -> Result<(), Failure> {
+        let response = self.send(Method::POST, path, None).await?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(problem(response).await)
+        }
+    }
+
     /// Gets a document that comes in pieces, as lines. Ends with the document.
     ///
     /// # Errors

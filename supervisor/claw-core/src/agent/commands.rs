@@ -46,7 +46,7 @@ impl Agent {
 
     /// Takes over another spec without touching what runs.
     pub(crate) fn change_live(&mut self, cx: &mut Context<'_>, spec: &Arc<AgentSpec>) {
-        self.common.spec = Arc::clone(spec);
+        self.common.take_spec(Arc::clone(spec));
         self.machine.retune(&mut self.common, cx, spec);
         self.follow(cx);
     }
@@ -55,12 +55,11 @@ impl Agent {
     pub(crate) fn change_by_restart(&mut self, cx: &mut Context<'_>, spec: Arc<AgentSpec>) {
         self.common.place = Place::Member;
         self.common.forgive();
-        let same_kind = self.common.spec.mode == spec.mode;
-        if same_kind {
-            self.common.spec = spec;
-            self.successor = None;
+        if self.common.spec.mode == spec.mode {
+            self.common.take_spec(spec);
+            self.common.successor = None;
         } else {
-            self.successor = Some(spec);
+            self.common.successor = Some(spec);
         }
         self.common.save(cx);
         self.machine
@@ -70,13 +69,15 @@ impl Agent {
 
     /// A spec of the other kind takes over once nothing of the old kind runs.
     pub(super) fn succeed(&mut self, cx: &mut Context<'_>) {
-        if self.successor.is_none() || self.machine.has_live() {
+        if self.common.successor.is_none() || self.machine.has_live() {
             return;
         }
-        if let Some(spec) = self.successor.take() {
+        if let Some(spec) = self.common.successor.take() {
             self.machine.dissolve(&mut self.common, cx);
             self.machine = Self::machine(&spec);
-            self.common.spec = spec;
+            self.common.take_spec(spec);
+            self.common.forgive();
+            self.common.save(cx);
             self.machine.follow(&mut self.common, cx);
         }
     }

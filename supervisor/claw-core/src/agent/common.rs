@@ -24,6 +24,9 @@ use super::instance::Instance;
 pub(crate) struct Common {
     pub name: AgentName,
     pub spec: Arc<AgentSpec>,
+    pub spec_hash: String,
+    /// A spec of the other mode, which takes over when what runs under this one is gone.
+    pub successor: Option<Arc<AgentSpec>>,
     pub memory: AgentMemory,
     pub place: Place,
     /// Agents it waits for, as the fleet found last.
@@ -48,12 +51,25 @@ impl Common {
     pub(crate) fn new(name: AgentName, spec: Arc<AgentSpec>, memory: AgentMemory) -> Self {
         Self {
             name,
+            spec_hash: spec.hash(),
             spec,
+            successor: None,
             memory,
             place: Place::Member,
             missing: Vec::new(),
             graves: Graves::default(),
         }
+    }
+
+    /// What the next instance is started with.
+    pub(crate) fn plan(&self) -> (Arc<AgentSpec>, String) {
+        (Arc::clone(&self.spec), self.spec_hash.clone())
+    }
+
+    /// Another spec is in force.
+    pub(crate) fn take_spec(&mut self, spec: Arc<AgentSpec>) {
+        self.spec_hash = spec.hash();
+        self.spec = spec;
     }
 
     /// Whether what runs must end.
@@ -135,8 +151,8 @@ impl Common {
     /// Whether an end counts as a failure.
     pub(crate) fn is_failure(&self, end: &End) -> bool {
         match end.kind {
-            EndKind::Clean => false,
-            EndKind::Unclean | EndKind::Unrecorded => true,
+            EndKind::Clean | EndKind::Unrecorded => false,
+            EndKind::Unclean => true,
             EndKind::Judged => match classify(&self.spec.restart.exit_codes, &end.cause) {
                 Class::Success | Class::Again | Class::Ordered => false,
                 Class::Failure | Class::Retry | Class::Fatal => true,

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
 use crate::event::Freeze;
@@ -199,7 +199,7 @@ impl Daemon {
         let Phase::Queued = self.phase else { return };
         common.memory.next_start = None;
         let id = common.next_instance();
-        let instance = Instance::begin(cx, id, Arc::clone(&common.spec), None);
+        let instance = Instance::begin(cx, id, common.plan(), None);
         self.phase = Phase::Live(Box::new(instance));
     }
 
@@ -277,10 +277,10 @@ impl Daemon {
         earlier(own, self.healthy_at.map(|at| (at, Why::Healthy)))
     }
 
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         match &mut self.phase {
             Phase::Live(instance) => instance.shift(gap, now),
-            Phase::PostStop { give_up, .. } => *give_up = *give_up + gap,
+            Phase::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
             Phase::Down | Phase::Waiting | Phase::Queued | Phase::BackingOff { .. } => {}
         }
     }
@@ -294,9 +294,12 @@ impl Daemon {
     }
 
     fn watch(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        let Phase::Live(instance) = &self.phase else {
+        let Phase::Live(instance) = &mut self.phase else {
             return;
         };
+        if common.memory.hold == Hold::Frozen {
+            instance.freeze(cx, Freeze::Yes);
+        }
         let generation = instance.generation();
         let proved = instance.spec().probes.startup.is_some();
         if proved && instance.health().is_up() && common.memory.came_up != generation {

@@ -1,9 +1,8 @@
 //! The two kinds of agent behind one set of calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::Mono;
+use crate::clock::{Gap, Mono};
 use crate::deadline::Deadline;
 use crate::death::Cause;
 use crate::id::Generation;
@@ -137,7 +136,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         match self {
             Self::Daemon(daemon) => daemon.shift(gap, now),
             Self::Oneshot(oneshot) => oneshot.shift(gap, now),

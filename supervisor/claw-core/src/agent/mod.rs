@@ -28,9 +28,8 @@ mod verdict;
 mod waiters;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, earlier};
 use crate::id::Generation;
 use crate::memory::AgentMemory;
@@ -58,8 +57,6 @@ pub(crate) struct Agent {
     machine: Machine,
     waiters: Waiters,
     face: Face,
-    /// Another spec that takes over when what runs under the old one is gone.
-    successor: Option<Arc<AgentSpec>>,
 }
 
 impl Agent {
@@ -74,7 +71,6 @@ impl Agent {
             common: Common::new(name, spec, memory),
             waiters: Waiters::default(),
             face: Face::new(since),
-            successor: None,
         }
     }
 
@@ -178,9 +174,9 @@ impl Agent {
     }
 
     /// The supervisor was away for `gap`.
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         self.machine.shift(gap, now);
-        self.waiters.shift(gap);
+        self.waiters.shift(gap.late);
     }
 
     pub(crate) fn need(&self) -> Need {

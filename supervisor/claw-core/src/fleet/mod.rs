@@ -29,7 +29,7 @@ use crate::action::Action;
 use crate::agent::context::{Context, Source};
 use crate::agent::need::{Need, Reached};
 use crate::agent::{Agent, Report};
-use crate::clock::{Mono, Now};
+use crate::clock::{Gap, Mono, Now};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::event::{Command, Event, Fact};
 use crate::id::{Generation, InstanceId, Ticket};
@@ -194,7 +194,9 @@ impl Fleet {
 
     fn report(&mut self, turn: &mut Turn, instance: InstanceId, report: Report) {
         if self.orphans.owns(&instance) {
-            self.orphans.report(turn, &instance, &report);
+            if let Some((cause, report)) = self.orphans.report(&instance, &report) {
+                self.bury(turn, instance, cause, report);
+            }
             return;
         }
         let InstanceId { agent, generation } = instance;
@@ -209,7 +211,10 @@ impl Fleet {
     }
 
     fn recorded(&mut self, turn: &mut Turn, id: RecordId, result: &Result<(), String>) {
-        if let Some(agent) = self.source.take_waiting(id) {
+        let Some(agent) = self.source.take_waiting(id) else {
+            return;
+        };
+        if !self.orphans.recorded(turn, id, result) {
             self.visit(turn, &agent, |agent, cx| agent.recorded(cx, id, result));
         }
     }
@@ -313,16 +318,19 @@ impl Fleet {
     /// When we were away, nothing of that time is held against any agent. The pause may have
     /// begun right after the last step, so all since then is taken for it.
     fn notice_pause(&mut self, now: Mono) {
-        let late = |(at, _): (Mono, Why)| now.since(at) > LATE;
-        if !self.deadline().is_some_and(late) {
+        let late = self
+            .deadline()
+            .map_or(Duration::ZERO, |(at, _)| now.since(at));
+        if late <= LATE {
             return;
         }
-        let gap = now.since(self.last_step);
+        let away = now.since(self.last_step);
+        let gap = Gap { late, away };
         for (name, agent) in &mut self.agents {
             agent.shift(gap, now);
             self.deadlines.set(name, agent.deadline());
         }
-        self.orphans.shift(gap);
+        self.orphans.shift(late);
     }
 
     /// When the wall clock was set, slots are planned anew.
@@ -355,3 +363,6 @@ fn refuse_late(turn: &mut Turn, event: &Event) {
         Event::Tick | Event::Fact(_) | Event::Shutdown(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

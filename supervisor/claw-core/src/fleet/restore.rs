@@ -19,7 +19,7 @@ use crate::spec::{FleetSpec, Mode};
 
 use super::deadlines::Deadlines;
 use super::dependencies::Dependents;
-use super::orphans::{Orphans, bury};
+use super::orphans::Orphans;
 use super::shutdown::Stage;
 use super::starts::Starts;
 use super::turn::Turn;
@@ -137,11 +137,11 @@ impl Fleet {
             Recovered::Alive { .. } => self.orphans.stop(turn, instance),
             Recovered::Ended(report) => {
                 let cause = crate::agent::observed(&report);
-                bury(turn, &instance, cause, Some(report));
+                self.bury(turn, instance, cause, Some(report));
             }
-            Recovered::Lost => bury(turn, &instance, Cause::Lost, None),
-            Recovered::Rebooted => bury(turn, &instance, Cause::HostReboot, None),
-            Recovered::NeverStarted => bury(turn, &instance, Cause::Reconfigured, None),
+            Recovered::Lost => self.bury(turn, instance, Cause::Lost, None),
+            Recovered::Rebooted => self.bury(turn, instance, Cause::HostReboot, None),
+            Recovered::NeverStarted => self.bury(turn, instance, Cause::Reconfigured, None),
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct LogLine {
     /// Whether the line was longer than a line may be and goes on in the next entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
-    /// Give this as `cursor` to go on after this line.
-    pub cursor: String,
+    /// Give this as `cursor` to go on after this line. Not every line has one: the last line of
+    /// each stretch that is sent together does, which for a follower is the newest line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// Where a line came from.

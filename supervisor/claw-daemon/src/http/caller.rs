@@ -72,6 +72,12 @@ impl Link {
     }
 }
 
+/// Makes a request one of the supervisor's own user, as from the control socket.
+#[cfg(test)]
+pub(crate) fn as_admin(request: &mut axum::extract::Request) {
+    request.extensions_mut().insert(Link::new(Caller::Admin));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,6 +52,7 @@ pub(super) async fn show(
     let mut fleet = serde_json::to_value(&*current.fleet)
         .map_err(|error| ApiError::new(Code::Internal, format!("cannot show it: {error}")))?;
     mask(&mut fleet);
+    plain_durations(&mut fleet);
     Ok(Json(RunningConfig {
         project: current.fleet.project.clone(),
         file: current.file,
@@ -156,6 +157,26 @@ fn mask(fleet: &mut Value) {
         mask_in(launch, "env", is_secret_name);
         mask_in(launch, "config", is_secret_name);
     }
+}
+
+/// Writes durations as seconds, as everywhere in the API.
+fn plain_durations(value: &mut Value) {
+    if let Some(seconds) = duration(value) {
+        *value = seconds.into();
+        return;
+    }
+    match value {
+        Value::Object(map) => map.values_mut().for_each(plain_durations),
+        Value::Array(list) => list.iter_mut().for_each(plain_durations),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn duration(value: &Value) -> Option<f64> {
+    let map = value.as_object().filter(|map| map.len() == 2)?;
+    let nanos = u32::try_from(map.get("nanos")?.as_u64()?).ok()?;
+    let duration = std::time::Duration::new(map.get("secs")?.as_u64()?, nanos);
+    Some(duration.as_secs_f64())
 }
 
 fn mask_in(launch: &mut Value, key: &str, is_secret: impl Fn(&str) -> bool + Copy) {

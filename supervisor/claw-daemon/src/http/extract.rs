@@ -120,7 +120,7 @@ pub(super) fn content_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Ap
 
 /// Checks that a body is one JSON value, and returns its text.
 pub(super) fn json_text(body: &[u8]) -> Result<String, ApiError> {
-    let checked: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(body);
+    let checked: Result<serde_json::Value, _> = serde_json::from_slice(body);
     let text = std::str::from_utf8(body);
     match (checked, text) {
         (Ok(_), Ok(text)) => Ok(text.trim().to_owned()),
@@ -135,11 +135,13 @@ pub(super) fn json_text(body: &[u8]) -> Result<String, ApiError> {
 pub(super) fn invalid_json(error: &serde_json::Error) -> ApiError {
     let whole = error.to_string();
     let message = whole.split(" at line ").next().unwrap_or(&whole).to_owned();
-    let detail = format!(
-        "the body is not JSON: line {}, column {}: {message}",
-        error.line(),
-        error.column()
-    );
+    let what = if error.is_data() {
+        "does not fit"
+    } else {
+        "is not JSON"
+    };
+    let (line, column) = (error.line(), error.column());
+    let detail = format!("the body {what}: line {line}, column {column}: {message}");
     ApiError::new(Code::InvalidJson, detail).errors(vec![FieldError {
         message,
         line: Some(error.line()),

@@ -71,7 +71,7 @@ fn loopback_host(request: &Request) -> Result<String, ApiError> {
         return Ok(host.to_ascii_lowercase());
     }
     let detail = format!(
-        "`{}` is not a name of this machine's loopback; use localhost or 127.0.0.1",
+        "the host `{}` is not a name of this machine's loopback; use localhost or 127.0.0.1",
         host.escape_default()
     );
     Err(ApiError::new(Code::ForeignHost, detail).parameter("Host"))

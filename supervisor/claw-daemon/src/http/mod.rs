@@ -42,8 +42,12 @@ mod transitions;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use caller::as_admin;
 pub use idempotency::Stored;
 pub use listener::{ListenError, Listeners};
 pub use ports::Ports;
+#[cfg(test)]
+pub(crate) use router::app;
 pub use server::{Running, serve};
 pub use state::ApiState;

@@ -133,6 +133,11 @@ const fn code(refusal: &Refusal) -> Code {
     }
 }
 
+/// The status and the title of a code.
+pub(super) const fn meaning(code: Code) -> (StatusCode, &'static str) {
+    (status(code), title(code))
+}
+
 const fn status(code: Code) -> StatusCode {
     match code {
         Code::NoSuchAgent | Code::NoSuchRun | Code::NoSuchRoute => StatusCode::NOT_FOUND,

@@ -37,7 +37,7 @@ use crate::api::{Code, Problem};
 struct About;
 
 /// Makes the whole service.
-pub(super) fn app(state: ApiState) -> Router {
+pub(crate) fn app(state: ApiState) -> Router {
     let (routes, document) = documented().split_for_parts();
     let document = document.to_json().unwrap_or_else(|error| {
         tracing::error!(%error, "the OpenAPI document cannot be written");

@@ -232,7 +232,7 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.shared.registry)?;
         drop(books);
-        Ok(exposition.render(text))
+        Ok(exposition.render(&text))
     }
 
     fn observe_run(&self, run: &Run) {

@@ -79,7 +79,6 @@ fn streams(wanted: &[LogStream]) -> StreamSet {
 }
 
 fn render(question: &LogQuestion, page: &Page) -> LogPage {
-    let cursor = page.cursor.to_string();
     let mut last = Time::UNIX_EPOCH;
     let line = |item: &LogItem| {
         let (at, stream, text, continues) = match item {
@@ -107,13 +106,17 @@ fn render(question: &LogQuestion, page: &Page) -> LogPage {
             stream,
             text,
             continues,
-            cursor: cursor.clone(),
+            cursor: None,
         }
     };
-    let lines = page.items.iter().map(line).collect();
+    let mut lines: Vec<LogLine> = page.items.iter().map(line).collect();
+    let cursor = page.cursor.to_string();
+    if let Some(last) = lines.last_mut() {
+        last.cursor = Some(cursor.clone());
+    }
     LogPage {
         lines,
-        cursor: page.cursor.to_string(),
+        cursor,
         full: page.end == PageEnd::Limit,
     }
 }

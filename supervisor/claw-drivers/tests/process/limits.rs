@@ -46,7 +46,9 @@ async fn a_grandchild_killed_for_memory_is_counted_in_its_own_agent_only() {
     }) {
         return;
     }
-    let (bystander, _) = world.started(with_memory(script("sleep 1000"), 32)).await;
+    let (bystander, _) = world
+        .started(with_memory(agent(vec!["sleep".into(), "1000".into()]), 32))
+        .await;
     let hog = agents::command(&["hog", "200000000"]).join(" ");
     let text = format!("(sh -c '{hog}; true'); exit 0");
     let (instance, _) = world.started(with_memory(script(&text), 32)).await;

@@ -11,7 +11,7 @@ use crate::world::{World, agent, eventually, script};
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_from_a_child_is_taken_and_from_a_stranger_is_not() {
     let mut world = World::new().await;
-    let child = agents::command(&["notify", "STATUS=mine\\nREADY=1"]).join(" ");
+    let child = agents::command(&["notify", "'STATUS=mine\\nREADY=1'"]).join(" ");
     let go = world.file("go");
     let text = format!(
         "while [ ! -e {} ]; do sleep 0.01; done; {child} & wait",

@@ -97,8 +97,8 @@ async fn many_agents_come_up_together() {
     let began = Instant::now();
     let spec = std::sync::Arc::new(agent(vec!["/bin/sleep".into(), "1000".into()]));
     let mut instances = Vec::new();
-    for _ in 0..count {
-        let instance = world.instance("agent");
+    for number in 0..count {
+        let instance = world.instance(&format!("a{number}"));
         world.order(Order::Spawn {
             instance: instance.clone(),
             spec: spec.clone(),

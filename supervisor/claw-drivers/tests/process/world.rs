@@ -78,22 +78,17 @@ impl World {
             .join(instance.generation.to_string())
     }
 
-    /// All the agent has printed.
+    /// All that instances of the agent have printed.
     pub(crate) fn log(&self, instance: &InstanceId) -> String {
         let agent = self
             .dir
             .path()
             .join("data/agents")
             .join(instance.agent.as_str());
-        let lane = agent.join("log/lane-0");
-        let mut files: Vec<PathBuf> = std::fs::read_dir(lane)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
-        files.sort();
+        let lanes = files_in(&agent.join("log"));
+        let files = lanes.iter().flat_map(|lane| files_in(lane));
         files
-            .iter()
+            .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
             .map(|path| std::fs::read_to_string(path).unwrap())
             .collect()
     }
@@ -345,6 +340,14 @@ pub(crate) async fn line_of(path: &Path) -> String {
     })
     .await;
     read().trim().to_owned()
+}
+
+/// What is in a directory, in order; nothing if it is none.
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
 }
 
 /// The process id a script wrote to a file.

@@ -20,8 +20,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 pub(crate) async fn run(client: &Client, down: &Down) -> Result<(), Failure> {
     let health: Health = client.get(routes::HEALTH).await?;
     let mode = if down.keep { "keep" } else { "stop" };
-    let _accepted: serde_json::Value = client
-        .post(&format!("{}?mode={mode}", routes::SHUTDOWN), None)
+    client
+        .tell(&format!("{}?mode={mode}", routes::SHUTDOWN))
         .await?;
     let gone = wait::until(LIMIT, async || {
         matches!(client.get::<Health>(routes::HEALTH).await, Err(failure) if failure.exit == Exit::Unreachable)

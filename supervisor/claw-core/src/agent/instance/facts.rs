@@ -9,7 +9,6 @@ use crate::record::Record;
 
 use super::super::context::Context;
 use super::super::end::{End, Ending, judge};
-use super::super::health::MAX_EXTENSION;
 use super::{Instance, Life, Phase, Process};
 
 /// What a driver reports of this instance.
@@ -182,38 +181,5 @@ impl Instance {
             }
         };
         Life::Over(End::own(Cause::Hook { hook, detail }, None))
-    }
-
-    fn probed(
-        &mut self,
-        cx: &mut Context<'_>,
-        kind: ProbeKind,
-        sequence: u64,
-        outcome: ProbeOutcome,
-    ) {
-        if !matches!(self.phase, Phase::Up) {
-            return;
-        }
-        match self.health.probed(kind, sequence, outcome, cx.mono()) {
-            Ok(findings) => self.act_on(cx, findings),
-            Err(()) => {
-                let detail = format!("{kind} probe {sequence} of {} was not awaited", self.id);
-                cx.stale(&self.id.agent, detail);
-            }
-        }
-    }
-
-    fn notified(&mut self, cx: &mut Context<'_>, note: &Notification) {
-        if let Some(text) = &note.status {
-            self.status_text = Some(text.clone());
-        }
-        let now = cx.mono();
-        let extension = note.extend_timeout;
-        let extension = extension.map(|extension| extension.min(MAX_EXTENSION));
-        if let (Phase::Stopping { kill_at, .. }, Some(extension)) = (&mut self.phase, extension) {
-            *kill_at = (*kill_at).max(now + extension);
-        }
-        let finding = self.health.notified(note, now);
-        self.act_on(cx, finding.into_iter().collect());
     }
 }

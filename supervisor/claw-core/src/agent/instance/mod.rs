@@ -18,15 +18,15 @@
 
 mod facts;
 mod stop;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Happened;
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
-use crate::event::Freeze;
 use crate::id::{Generation, InstanceId};
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
@@ -35,7 +35,7 @@ use crate::status::LiveInstance;
 
 use super::context::Context;
 use super::end::{End, Ending};
-use super::health::{Finding, Health};
+use super::health::Health;
 
 /// An intent that the journal does not acknowledge in this time is given up; the agent backs off
 /// and tries again. Longer than a database lock of another process usually lasts.
@@ -122,14 +122,15 @@ impl Instance {
     pub(crate) fn begin(
         cx: &mut Context<'_>,
         id: InstanceId,
-        spec: Arc<AgentSpec>,
+        plan: (Arc<AgentSpec>, String),
         run: Option<RunContext>,
     ) -> Self {
+        let (spec, spec_hash) = plan;
         let record = cx.record_for(
             &id.agent,
             Record::Intent {
                 instance: id.clone(),
-                spec_hash: spec.hash(),
+                spec_hash,
                 run: run.as_ref().map(|run| run.run),
                 at: cx.now.wall,
             },
@@ -281,20 +282,6 @@ impl Instance {
         }
     }
 
-    /// Stops scheduling the tree, or undoes it.
-    pub(crate) fn freeze(&mut self, cx: &mut Context<'_>, freeze: Freeze) {
-        match (freeze, &self.phase) {
-            (Freeze::Yes, Phase::Up) if self.frozen_since.is_none() => {
-                self.frozen_since = Some(cx.mono());
-                cx.order(Order::Freeze {
-                    instance: self.id.clone(),
-                });
-            }
-            (Freeze::Yes, _) => {}
-            (Freeze::No, _) => self.thaw(cx),
-        }
-    }
-
     /// Does what is due.
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) -> Life {
         let now = cx.mono();
@@ -354,25 +341,27 @@ impl Instance {
         }
     }
 
-    /// The supervisor was away for `gap`: nothing of that time is held against the agent.
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    /// The supervisor was away: nothing of that time is held against the agent. Its grace goes on
+    /// by what we were certainly late; its health gets back all the time we may have been away.
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
+        let Gap { late, away } = gap;
         match &mut self.phase {
             Phase::Recording { give_up, .. }
             | Phase::PreStart { give_up }
-            | Phase::Spawning { give_up } => *give_up = *give_up + gap,
+            | Phase::Spawning { give_up } => *give_up = *give_up + late,
             Phase::CallingOff {
                 kill_at, give_up, ..
             } => {
-                *kill_at = *kill_at + gap;
-                *give_up = *give_up + gap;
+                *kill_at = *kill_at + late;
+                *give_up = *give_up + late;
             }
-            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + gap,
+            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + late,
             Phase::Up | Phase::Killing { .. } => {}
         }
         if let Some(at) = &mut self.run_deadline {
-            *at = *at + gap;
+            *at = *at + away;
         }
-        self.health.shift(gap, now);
+        self.health.shift(away, now);
     }
 
     fn run_pre_start(&mut self, cx: &mut Context<'_>) {
@@ -398,64 +387,6 @@ impl Instance {
             instance: self.id.clone(),
             spec: Arc::clone(&self.spec),
             run: self.run.clone(),
-        });
-    }
-
-    fn tick_up(&mut self, cx: &mut Context<'_>) -> Life {
-        if self.frozen_since.is_some() {
-            return Life::GoesOn;
-        }
-        if self.run_deadline.is_some_and(|at| at <= cx.mono()) {
-            return self.stop(cx, Cause::RunTimeout);
-        }
-        let findings = self.health.tick(cx.mono());
-        self.act_on(cx, findings);
-        Life::GoesOn
-    }
-
-    fn act_on(&mut self, cx: &mut Context<'_>, findings: Vec<Finding>) {
-        if !matches!(self.phase, Phase::Up) || self.frozen_since.is_some() {
-            return;
-        }
-        for finding in findings {
-            match finding {
-                Finding::Check(probe, sequence) => cx.order(Order::Probe {
-                    instance: self.id.clone(),
-                    probe,
-                    spec: Arc::clone(&self.spec),
-                    sequence,
-                }),
-                Finding::Failed(probe, detail, consecutive) => cx.announce(
-                    &self.id.agent,
-                    Happened::ProbeFailed {
-                        probe,
-                        detail,
-                        consecutive,
-                    },
-                ),
-                Finding::Fail(cause) => {
-                    cx.order(Order::Signal {
-                        instance: self.id.clone(),
-                        signal: self.spec.shutdown.signal,
-                    });
-                    self.begin_stopping(cx, cause);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn thaw(&mut self, cx: &mut Context<'_>) {
-        let Some(since) = self.frozen_since.take() else {
-            return;
-        };
-        let frozen_for = cx.mono().since(since);
-        self.health.shift(frozen_for, cx.mono());
-        if let Some(at) = &mut self.run_deadline {
-            *at = *at + frozen_for;
-        }
-        cx.order(Order::Thaw {
-            instance: self.id.clone(),
         });
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::action::Happened;
 use crate::death::Cause;
+use crate::event::Freeze;
 use crate::id::{Generation, RunId};
+use crate::memory::Hold;
 use crate::order::{Hook, RunContext};
 use crate::record::{Record, RecordId};
 use crate::run::{Run, RunPhase};
@@ -26,8 +28,7 @@ impl Oneshot {
         let work = &mut self.works[index];
         work.run.attempts = work.run.attempts.saturating_add(1);
         work.run.generation = Some(id.generation);
-        let spec = Arc::clone(&common.spec);
-        let instance = Instance::begin(cx, id, spec, Some(context_of(&work.run)));
+        let instance = Instance::begin(cx, id, common.plan(), Some(context_of(&work.run)));
         work.stage = Stage::Live(Box::new(instance));
     }
 
@@ -129,6 +130,9 @@ impl Oneshot {
         let Stage::Live(instance) = &mut work.stage else {
             return;
         };
+        if common.memory.hold == Hold::Frozen {
+            instance.freeze(cx, Freeze::Yes);
+        }
         let Some(since) = instance.live().started_at else {
             return;
         };

@@ -18,9 +18,7 @@ mod restore;
 mod settle;
 mod work;
 
-use std::time::Duration;
-
-use crate::clock::{Mono, Wall};
+use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, earlier};
 use crate::death::Cause;
 use crate::id::{Generation, Ticket};
@@ -100,6 +98,10 @@ impl Oneshot {
 
     /// Brings runs and slots after goal, hold, latch and place.
     pub(crate) fn follow(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        if common.place != Place::Member {
+            // Slots that fall due from now on are for the next supervisor.
+            self.plan = None;
+        }
         if common.memory.goal == Goal::Down || common.place == Place::Leaving {
             self.disarm(common, cx);
             self.cancel_waiting(common, cx, &Cause::Asked);
@@ -198,14 +200,14 @@ impl Oneshot {
         }
     }
 
-    pub(crate) fn shift(&mut self, gap: Duration, now: Mono) {
+    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         for work in &mut self.works {
             match &mut work.stage {
                 Stage::Live(instance) => instance.shift(gap, now),
-                Stage::PostStop { give_up, .. } => *give_up = *give_up + gap,
+                Stage::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
                 Stage::Accepting(accepting) => {
                     if let Some((_, until)) = &mut accepting.asker {
-                        *until = *until + gap;
+                        *until = *until + gap.late;
                     }
                 }
                 Stage::Queued | Stage::Retrying { .. } => {}
@@ -262,6 +264,7 @@ impl Oneshot {
         common.memory.goal == Goal::Up
             && common.memory.hold == Hold::None
             && common.place == Place::Member
+            && common.successor.is_none()
             && !is_given_up(common)
     }
 
@@ -292,7 +295,7 @@ impl Oneshot {
 
     fn arm_if_wanted(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let wanted = common.belongs_up() && common.memory.armed_since.is_none();
-        if !wanted || self.has_live() {
+        if !wanted || self.has_live() || common.successor.is_some() {
             return;
         }
         let now = cx.now.wall;

@@ -120,11 +120,11 @@ fn check(
             detail: format!("`{}` was not started: {why}", task.instance),
         })
     };
-    if matches!(lock, Lock::Held) {
-        return refuse("another shim holds its lock");
-    }
     if dir.has(RUN) || dir.has(EXIT) {
         return refuse("this generation has run already");
+    }
+    if matches!(lock, Lock::Held) {
+        return refuse("another shim holds its lock");
     }
     let mut polled = [PollFd::new(supervisor, PollFlags::empty())];
     let now = Timespec {

@@ -1,0 +1,120 @@
+//! An instance that is up: its probes, its own word, its time, its freezing.
+
+use std::sync::Arc;
+
+use crate::action::Happened;
+use crate::death::Cause;
+use crate::event::Freeze;
+use crate::notification::Notification;
+use crate::order::{Order, ProbeKind, ProbeOutcome};
+
+use super::super::context::Context;
+use super::super::health::{Finding, MAX_EXTENSION};
+use super::{Instance, Life, Phase};
+
+impl Instance {
+    /// Stops scheduling the tree, or undoes it.
+    pub(crate) fn freeze(&mut self, cx: &mut Context<'_>, freeze: Freeze) {
+        match (freeze, &self.phase) {
+            (Freeze::Yes, Phase::Up) if self.frozen_since.is_none() => {
+                self.frozen_since = Some(cx.mono());
+                cx.order(Order::Freeze {
+                    instance: self.id.clone(),
+                });
+            }
+            (Freeze::Yes, _) => {}
+            (Freeze::No, _) => self.thaw(cx),
+        }
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        cx: &mut Context<'_>,
+        kind: ProbeKind,
+        sequence: u64,
+        outcome: ProbeOutcome,
+    ) {
+        if !matches!(self.phase, Phase::Up) {
+            return;
+        }
+        match self.health.probed(kind, sequence, outcome, cx.mono()) {
+            Ok(findings) => self.act_on(cx, findings),
+            Err(()) => {
+                let detail = format!("{kind} probe {sequence} of {} was not awaited", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
+    }
+
+    pub(super) fn notified(&mut self, cx: &mut Context<'_>, note: &Notification) {
+        if let Some(text) = &note.status {
+            self.status_text = Some(text.clone());
+        }
+        let now = cx.mono();
+        let extension = note.extend_timeout;
+        let extension = extension.map(|extension| extension.min(MAX_EXTENSION));
+        if let (Phase::Stopping { kill_at, .. }, Some(extension)) = (&mut self.phase, extension) {
+            *kill_at = (*kill_at).max(now + extension);
+        }
+        let finding = self.health.notified(note, now);
+        self.act_on(cx, finding.into_iter().collect());
+    }
+
+    pub(super) fn tick_up(&mut self, cx: &mut Context<'_>) -> Life {
+        if self.frozen_since.is_some() {
+            return Life::GoesOn;
+        }
+        if self.run_deadline.is_some_and(|at| at <= cx.mono()) {
+            return self.stop(cx, Cause::RunTimeout);
+        }
+        let findings = self.health.tick(cx.mono());
+        self.act_on(cx, findings);
+        Life::GoesOn
+    }
+
+    fn act_on(&mut self, cx: &mut Context<'_>, findings: Vec<Finding>) {
+        if !matches!(self.phase, Phase::Up) || self.frozen_since.is_some() {
+            return;
+        }
+        for finding in findings {
+            match finding {
+                Finding::Check(probe, sequence) => cx.order(Order::Probe {
+                    instance: self.id.clone(),
+                    probe,
+                    spec: Arc::clone(&self.spec),
+                    sequence,
+                }),
+                Finding::Failed(probe, detail, consecutive) => cx.announce(
+                    &self.id.agent,
+                    Happened::ProbeFailed {
+                        probe,
+                        detail,
+                        consecutive,
+                    },
+                ),
+                Finding::Fail(cause) => {
+                    cx.order(Order::Signal {
+                        instance: self.id.clone(),
+                        signal: self.spec.shutdown.signal,
+                    });
+                    self.begin_stopping(cx, cause);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn thaw(&mut self, cx: &mut Context<'_>) {
+        let Some(since) = self.frozen_since.take() else {
+            return;
+        };
+        let frozen_for = cx.mono().since(since);
+        self.health.shift(frozen_for, cx.mono());
+        if let Some(at) = &mut self.run_deadline {
+            *at = *at + frozen_for;
+        }
+        cx.order(Order::Thaw {
+            instance: self.id.clone(),
+        });
+    }
+}

@@ -1,0 +1,252 @@
+//! Health: probes, heartbeats, silence, and our own pauses.
+
+use crate::death::ExitStatus;
+use crate::event::{Command, Event, Fact, Freeze};
+use crate::notification::{Notification, WatchdogSignal};
+use crate::order::{ProbeKind, ProbeOutcome};
+use crate::spec::{AgentSpec, Check, Progress};
+use crate::status::PublicState::{Error, Initializing, Paused, Running, Stopping};
+
+use super::world::{World, daemon, name, orders, outcomes, probe, secs, stale, tcp};
+
+fn failure() -> ProbeOutcome {
+    ProbeOutcome::Failure("connection refused".to_owned())
+}
+
+fn with_liveness(check: Check) -> AgentSpec {
+    let mut spec = daemon();
+    spec.probes.liveness = Some(probe(check, 30, 3));
+    spec
+}
+
+fn beat(signal: WatchdogSignal) -> Notification {
+    Notification {
+        watchdog: Some(signal),
+        ..Notification::default()
+    }
+}
+
+#[test]
+fn a_startup_probe_holds_back_the_others_until_it_passes() {
+    let mut spec = with_liveness(tcp());
+    spec.probes.startup = Some(probe(tcp(), 1, 60));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    assert_eq!(world.face("a"), (Initializing, "starting_up"));
+    assert_eq!(orders(&world.pass(secs(1))), ["probe startup a#1"]);
+    world.probed("a", ProbeKind::Startup, failure());
+    assert_eq!(orders(&world.pass(secs(1))), ["probe startup a#1"]);
+    world.probed("a", ProbeKind::Startup, ProbeOutcome::Success);
+    assert_eq!(world.face("a"), (Running, "up"));
+    assert_eq!(orders(&world.pass(secs(30))), ["probe liveness a#1"]);
+}
+
+#[test]
+fn as_many_startup_failures_as_the_threshold_end_the_start() {
+    let mut spec = daemon();
+    spec.probes.startup = Some(probe(tcp(), 1, 3));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    for _ in 0..3 {
+        world.pass(secs(1));
+        world.probed("a", ProbeKind::Startup, failure());
+    }
+    assert_eq!(world.face("a"), (Stopping, "ending"));
+    let actions = world.gone("a", ExitStatus::Signal(15));
+    assert_eq!(outcomes(&actions), [(1, "start_timeout", true)]);
+    assert_eq!(world.face("a"), (Error, "backing_off"));
+}
+
+#[test]
+fn a_heartbeat_start_needs_ready_in_time() {
+    let mut spec = daemon();
+    spec.probes.startup = Some(probe(Check::Heartbeat, 10, 3));
+    let mut world = World::new(vec![("a", spec.clone())]);
+    world.started("a");
+    world.pass(secs(29));
+    world.ready("a");
+    assert_eq!(world.face("a"), (Running, "up"));
+
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    assert_eq!(orders(&world.pass(secs(30))), ["signal 15 a#1"]);
+}
+
+#[test]
+fn liveness_restarts_after_its_threshold_with_its_own_short_grace() {
+    let mut spec = with_liveness(tcp());
+    spec.shutdown.timeout = secs(3600);
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    for _ in 0..3 {
+        assert_eq!(orders(&world.pass(secs(30))), ["probe liveness a#1"]);
+        world.probed("a", ProbeKind::Liveness, failure());
+    }
+    assert_eq!(world.face("a"), (Stopping, "ending"));
+    assert_eq!(orders(&world.pass(secs(10))), ["kill a#1"]);
+    let actions = world.gone("a", ExitStatus::Signal(9));
+    assert_eq!(outcomes(&actions), [(1, "probe", true)]);
+}
+
+#[test]
+fn an_unknown_outcome_takes_no_action_and_breaks_no_row() {
+    let mut world = World::new(vec![("a", with_liveness(tcp()))]);
+    world.started("a");
+    for outcome in [failure(), ProbeOutcome::Unknown("x".to_owned()), failure()] {
+        world.pass(secs(30));
+        world.probed("a", ProbeKind::Liveness, outcome);
+    }
+    assert_eq!(world.face("a"), (Running, "up"));
+    assert_eq!(world.status("a").probes, [(ProbeKind::Liveness, 2)]);
+}
+
+#[test]
+fn a_lost_answer_counts_as_unknown_and_the_next_probe_is_made() {
+    let mut world = World::new(vec![("a", with_liveness(tcp()))]);
+    world.started("a");
+    world.pass(secs(30));
+    assert!(orders(&world.pass(secs(39))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["probe liveness a#1"]);
+    assert_eq!(world.status("a").probes, [(ProbeKind::Liveness, 0)]);
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_stale() {
+    let mut world = World::new(vec![("a", with_liveness(tcp()))]);
+    world.started("a");
+    let instance = world.newest("a");
+    let actions = world.fact(Fact::Probed {
+        instance,
+        probe: ProbeKind::Liveness,
+        sequence: 7,
+        outcome: failure(),
+    });
+    assert_eq!(stale(&actions), 1);
+}
+
+#[test]
+fn readiness_never_restarts() {
+    let mut spec = daemon();
+    spec.probes.readiness = Some(probe(tcp(), 15, 2));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    assert_eq!(world.face("a"), (Running, "not_ready"));
+    world.probed("a", ProbeKind::Readiness, ProbeOutcome::Success);
+    assert_eq!(world.face("a"), (Running, "up"));
+    for _ in 0..20 {
+        world.pass(secs(15));
+        world.probed("a", ProbeKind::Readiness, failure());
+    }
+    assert_eq!(world.face("a"), (Running, "not_ready"));
+    assert_eq!(orders(&world.done).len(), 22);
+}
+
+#[test]
+fn a_missing_heartbeat_and_a_trigger_end_it() {
+    let mut world = World::new(vec![("a", with_liveness(Check::Heartbeat))]);
+    world.started("a");
+    world.pass(secs(80));
+    world.notify("a", beat(WatchdogSignal::Alive));
+    assert!(orders(&world.pass(secs(89))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["signal 15 a#1"]);
+    let actions = world.gone("a", ExitStatus::Signal(15));
+    assert_eq!(outcomes(&actions), [(1, "watchdog", true)]);
+    world.pass(secs(5));
+    world.started("a");
+    let actions = world.notify("a", beat(WatchdogSignal::Trigger));
+    assert_eq!(orders(&actions), ["signal 15 a#2"]);
+}
+
+#[test]
+fn silence_restarts_and_signs_of_work_prevent_it() {
+    let mut spec = daemon();
+    spec.probes.progress = Some(Progress {
+        max_silence: secs(720),
+    });
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world.pass(secs(719));
+    let instance = world.newest("a");
+    world.fact(Fact::Progressed { instance });
+    assert!(orders(&world.pass(secs(719))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["signal 15 a#1"]);
+}
+
+#[test]
+fn more_time_is_given_to_those_who_ask_for_it() {
+    let mut spec = daemon();
+    spec.probes.startup = Some(probe(Check::Heartbeat, 10, 3));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world.pass(secs(20));
+    let more = Notification {
+        extend_timeout: Some(secs(60)),
+        ..Notification::default()
+    };
+    world.notify("a", more.clone());
+    assert!(orders(&world.pass(secs(59))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["signal 15 a#1"]);
+    world.notify("a", more);
+    assert!(orders(&world.pass(secs(59))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["kill a#1"]);
+}
+
+#[test]
+fn our_own_pause_kills_nobody() {
+    let mut spec = with_liveness(Check::Heartbeat);
+    spec.probes.progress = Some(Progress {
+        max_silence: secs(60),
+    });
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world.pass(secs(10));
+    world.sleep(secs(3600));
+    let actions = world.event(Event::Tick);
+    assert!(orders(&actions).is_empty());
+    assert!(orders(&world.pass(secs(49))).is_empty());
+    assert_eq!(orders(&world.pass(secs(11))), ["signal 15 a#1"]);
+}
+
+#[test]
+fn a_probe_that_failed_while_we_were_away_does_not_count() {
+    let mut world = World::new(vec![("a", with_liveness(tcp()))]);
+    world.started("a");
+    world.pass(secs(30));
+    world.sleep(secs(600));
+    world.event(Event::Tick);
+    world.probed("a", ProbeKind::Liveness, failure());
+    assert_eq!(world.status("a").probes, [(ProbeKind::Liveness, 0)]);
+}
+
+#[test]
+fn the_grace_of_a_stop_is_not_eaten_by_our_pause() {
+    let mut world = World::new(vec![("a", daemon())]);
+    world.started("a");
+    world.ask_later(super::world::stop("a"));
+    world.pass(secs(10));
+    world.sleep(secs(100));
+    assert!(orders(&world.event(Event::Tick)).is_empty());
+    assert_eq!(orders(&world.pass(secs(30))), ["kill a#1"]);
+}
+
+#[test]
+fn a_frozen_tree_is_not_probed_and_gets_its_time_back() {
+    let mut world = World::new(vec![("a", with_liveness(Check::Heartbeat))]);
+    world.started("a");
+    world.pass(secs(80));
+    let agent = name("a");
+    let freeze = Freeze::Yes;
+    let before = world.done.len();
+    assert!(matches!(
+        world.ask(Command::Pause { agent, freeze }),
+        Some(Ok(_))
+    ));
+    assert_eq!(orders(&world.done[before..]), ["freeze a#1"]);
+    assert_eq!(world.face("a"), (Paused, "frozen"));
+    assert!(orders(&world.pass(secs(10_000))).is_empty());
+    let agent = name("a");
+    assert!(matches!(world.ask(Command::Resume { agent }), Some(Ok(_))));
+    assert_eq!(world.face("a"), (Running, "up"));
+    assert!(orders(&world.pass(secs(9))).is_empty());
+    assert_eq!(orders(&world.pass(secs(1))), ["signal 15 a#1"]);
+}

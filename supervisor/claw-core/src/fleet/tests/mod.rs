@@ -1,0 +1,12 @@
+//! The fleet as its host sees it: events in, actions out.
+
+mod commands;
+mod daemons;
+mod health;
+mod oneshots;
+mod order;
+mod properties;
+mod reload;
+mod restored;
+mod slots;
+mod world;

@@ -1,0 +1,237 @@
+//! A fleet after the supervisor before it died.
+
+use std::sync::Arc;
+
+use crate::death::{Cause, ExitStatus};
+use crate::id::{Generation, InstanceId, RunId};
+use crate::memory::{AgentMemory, Goal, Inheritance, Recovered};
+use crate::run::{Run, RunPhase, Trigger};
+use crate::spec::{Overlap, RestartPolicy};
+use crate::status::PublicState::{Error, Running, Stopped};
+
+use super::world::{
+    World, begin, daemon, every, exit, name, orders, outcomes, report, run_phases, secs,
+};
+
+fn instance(generation: u64) -> InstanceId {
+    InstanceId {
+        agent: name("a"),
+        generation: Generation(generation),
+    }
+}
+
+fn left(memory: AgentMemory, found: Recovered) -> Inheritance {
+    let mut inheritance = Inheritance::default();
+    inheritance.agents.insert(name("a"), memory);
+    inheritance.instances.push((instance(7), None, found));
+    inheritance
+}
+
+fn alive() -> Recovered {
+    Recovered::Alive {
+        pid: 42,
+        at: begin().wall,
+    }
+}
+
+fn run(phase: RunPhase) -> Arc<Run> {
+    let started = matches!(phase, RunPhase::Running { .. });
+    Arc::new(Run {
+        id: RunId::new(1, 2),
+        agent: name("a"),
+        trigger: Trigger::Manual,
+        payload: None,
+        queued_at: begin().wall,
+        phase,
+        attempts: u32::from(started),
+        generation: started.then_some(Generation(7)),
+        log: None,
+    })
+}
+
+fn with_run(phase: RunPhase, found: Option<Recovered>) -> Inheritance {
+    let memory = AgentMemory {
+        armed_since: Some(begin().wall),
+        last_generation: Generation(7),
+        ..AgentMemory::default()
+    };
+    let mut inheritance = Inheritance::default();
+    inheritance.agents.insert(name("a"), memory);
+    let run = run(phase);
+    if let Some(found) = found {
+        inheritance
+            .instances
+            .push((instance(7), Some(run.id), found));
+    }
+    inheritance.runs.push(run);
+    inheritance
+}
+
+#[test]
+fn a_live_instance_is_adopted_and_nothing_is_started() {
+    let inheritance = left(AgentMemory::default(), alive());
+    let world = World::restored(vec![("a", daemon())], inheritance);
+    assert!(orders(&world.done).is_empty());
+    assert_eq!(world.face("a"), (Running, "up"));
+    assert_eq!(
+        world.status("a").instance.and_then(|live| live.pid),
+        Some(42)
+    );
+}
+
+#[test]
+fn an_adopted_instance_goes_on_with_its_healthy_time() {
+    let memory = AgentMemory {
+        restarts_in_a_row: 5,
+        ..AgentMemory::default()
+    };
+    let at = begin().wall - secs(3000);
+    let found = Recovered::Alive { pid: 42, at };
+    let mut world = World::restored(vec![("a", daemon())], left(memory, found));
+    world.pass(secs(600));
+    world.gone_of(instance(7), ExitStatus::Code(1));
+    assert_eq!(world.due_in(), Some(secs(5)));
+}
+
+#[test]
+fn what_ended_meanwhile_is_judged_by_its_report() {
+    let found = Recovered::Ended(report(begin().wall, ExitStatus::Code(1)));
+    let world = World::restored(vec![("a", daemon())], left(AgentMemory::default(), found));
+    assert_eq!(outcomes(&world.done), [(7, "exit", true)]);
+    assert_eq!(orders(&world.done), ["release a#7"]);
+    assert_eq!(world.face("a"), (Error, "backing_off"));
+}
+
+#[test]
+fn a_death_that_is_in_the_counters_is_not_counted_again() {
+    let memory = AgentMemory {
+        settled: Generation(7),
+        failures: 1,
+        restarts_in_a_row: 1,
+        next_start: Some(begin().wall + secs(3)),
+        ..AgentMemory::default()
+    };
+    let found = Recovered::Ended(report(begin().wall, ExitStatus::Code(1)));
+    let mut world = World::restored(vec![("a", daemon())], left(memory, found));
+    assert_eq!(outcomes(&world.done), [(7, "exit", true)]);
+    assert_eq!(world.due_in(), Some(secs(3)));
+    assert_eq!(orders(&world.pass(secs(3))), ["spawn a#8"]);
+}
+
+#[test]
+fn lost_is_a_failure_and_a_reboot_is_not() {
+    let world = World::restored(
+        vec![("a", daemon())],
+        left(AgentMemory::default(), Recovered::Lost),
+    );
+    assert_eq!(outcomes(&world.done), [(7, "lost", true)]);
+    assert_eq!(world.face("a"), (Error, "backing_off"));
+    let world = World::restored(
+        vec![("a", daemon())],
+        left(AgentMemory::default(), Recovered::Rebooted),
+    );
+    assert_eq!(outcomes(&world.done), [(7, "host_reboot", false)]);
+    assert!(orders(&world.done).contains(&"spawn a#8".to_owned()));
+}
+
+#[test]
+fn what_was_never_started_is_started_without_a_delay() {
+    let world = World::restored(
+        vec![("a", daemon())],
+        left(AgentMemory::default(), Recovered::NeverStarted),
+    );
+    assert_eq!(outcomes(&world.done), [(7, "spawn", false)]);
+    assert!(orders(&world.done).contains(&"spawn a#8".to_owned()));
+}
+
+#[test]
+fn a_backoff_goes_on_and_never_starts_earlier_nor_for_ever_later() {
+    for (remembered, expected) in [(100, 100), (86400, 300)] {
+        let memory = AgentMemory {
+            next_start: Some(begin().wall + secs(remembered)),
+            last_death: Some((exit(1), begin().wall)),
+            ..AgentMemory::default()
+        };
+        let mut inheritance = Inheritance::default();
+        inheritance.agents.insert(name("a"), memory);
+        let world = World::restored(vec![("a", daemon())], inheritance);
+        assert_eq!(world.face("a"), (Error, "backing_off"));
+        assert_eq!(world.due_in(), Some(secs(expected)));
+    }
+}
+
+#[test]
+fn a_stopped_agent_stays_stopped_and_what_lives_of_it_is_ended() {
+    let memory = AgentMemory {
+        goal: Goal::Down,
+        ..AgentMemory::default()
+    };
+    let mut world = World::restored(vec![("a", daemon())], left(memory, alive()));
+    assert_eq!(orders(&world.done), ["signal 15 a#7"]);
+    world.gone_of(instance(7), ExitStatus::Signal(15));
+    assert_eq!(world.face("a"), (Stopped, "asked"));
+}
+
+#[test]
+fn an_agent_that_left_the_fleet_is_ended_with_a_grace() {
+    let mut world = World::restored(vec![], left(AgentMemory::default(), alive()));
+    assert_eq!(orders(&world.done), ["signal 15 a#7"]);
+    assert_eq!(orders(&world.pass(secs(30))), ["kill a#7"]);
+    let actions = world.gone_of(instance(7), ExitStatus::Signal(9));
+    assert_eq!(outcomes(&actions), [(7, "reconfigured", false)]);
+    assert_eq!(world.fleet.deadline(), None);
+}
+
+#[test]
+fn a_queued_run_starts_as_the_same_run() {
+    let spec = every(secs(1_000_000), Overlap::Skip);
+    let inheritance = with_run(RunPhase::Queued, None);
+    let mut world = World::restored(vec![("a", spec)], inheritance);
+    assert_eq!(orders(&world.done), ["spawn a#8"]);
+    world.started("a");
+    let actions = world.exits("a", 0);
+    assert_eq!(run_phases(&actions), ["succeeded"]);
+}
+
+#[test]
+fn a_running_run_goes_on_with_its_adopted_instance() {
+    let spec = every(secs(1_000_000), Overlap::Skip);
+    let since = begin().wall;
+    let inheritance = with_run(RunPhase::Running { since }, Some(alive()));
+    let mut world = World::restored(vec![("a", spec)], inheritance);
+    assert!(orders(&world.done).is_empty());
+    assert_eq!(world.face("a"), (Running, "working"));
+    let actions = world.gone_of(instance(7), ExitStatus::Code(0));
+    assert_eq!(run_phases(&actions), ["succeeded"]);
+}
+
+#[test]
+fn a_cut_off_run_is_interrupted_and_follows_its_retry_rule() {
+    for found in [Some(Recovered::Lost), Some(Recovered::Rebooted), None] {
+        for (policy, expected) in [
+            (RestartPolicy::Never, "interrupted: "),
+            (RestartPolicy::OnFailure, "retrying"),
+        ] {
+            let mut spec = every(secs(1_000_000), Overlap::Skip);
+            spec.restart.policy = policy;
+            let since = begin().wall;
+            let inheritance = with_run(RunPhase::Running { since }, found.clone());
+            let world = World::restored(vec![("a", spec)], inheritance);
+            let phases = run_phases(&world.done);
+            assert_eq!(phases.len(), 1, "{found:?} {policy:?}");
+            assert!(phases[0].starts_with(expected), "{phases:?}");
+        }
+    }
+}
+
+#[test]
+fn a_retry_goes_on_waiting() {
+    let spec = every(secs(1_000_000), Overlap::Skip);
+    let phase = RunPhase::Retrying {
+        next: begin().wall + secs(8),
+        cause: Cause::Lost,
+    };
+    let mut world = World::restored(vec![("a", spec)], with_run(phase, None));
+    assert_eq!(world.face("a"), (Error, "backing_off"));
+    assert_eq!(orders(&world.pass(secs(8))), ["spawn a#8"]);
+}

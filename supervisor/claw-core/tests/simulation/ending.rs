@@ -1,0 +1,115 @@
+//! When the faults stop, everything comes to a good end.
+
+use std::time::Duration;
+
+use claw_core::event::ShutdownMode;
+use claw_core::memory::Hold;
+use claw_core::spec::Mode;
+use claw_core::{AgentStatus, Event, PublicState, Reason};
+
+use crate::host::Life;
+use crate::invariants::{Verdict, must};
+use crate::journal::Mood;
+use crate::world::{Item, World};
+
+/// Longer than the longest delay with its jitter, and a chain of dependencies coming up.
+const CALM: Duration = Duration::from_secs(40 * 60);
+
+/// Longer than a chain of dependents going down with the longest grace.
+const SHUTDOWN: Duration = Duration::from_secs(3600);
+
+/// Nothing fails any more: every agent whose goal is up reaches a stable state, and stays in it;
+/// then the fleet ends within a bound and nothing is left or open.
+pub(crate) fn come_to_an_end(world: &mut World) -> Verdict {
+    world.host.calm_down();
+    world.journal.mood = Mood::Well;
+    world.away_until = world.away_until.min(world.time + Duration::from_secs(1));
+    if world.sut.is_none() {
+        world.after(Duration::ZERO, Item::Restore);
+    }
+    run_until(world, CALM, |_| false)?;
+    check_stable(world)?;
+    world.step(Event::Shutdown(ShutdownMode::Stop))?;
+    run_until(world, SHUTDOWN, |world| world.stopped)?;
+    must(world.stopped, "shutdown", || {
+        "not all stopped within the bound".to_owned()
+    })?;
+    // The last records are on their way.
+    run_until(world, Duration::from_secs(10), |_| false)?;
+    let alive = world
+        .host
+        .processes
+        .iter()
+        .find(|(_, process)| process.lives());
+    must(alive.is_none(), "shutdown", || {
+        format!("{alive:?} is left over")
+    })?;
+    world.watch.check_end(&world.journal)
+}
+
+fn run_until(world: &mut World, most: Duration, done: impl Fn(&World) -> bool) -> Verdict {
+    let until = world.time + most;
+    world.after(most, Item::JournalRecovers);
+    while world.time < until && !done(world) {
+        world.advance()?;
+    }
+    Ok(())
+}
+
+fn check_stable(world: &World) -> Verdict {
+    let now = world.now();
+    let Some(sut) = &world.sut else {
+        return must(false, "stuck", || "no supervisor came back".to_owned());
+    };
+    let statuses = sut.statuses(now);
+    world.watch.check_all_answered()?;
+    for status in &statuses {
+        must(is_stable(world, status, &statuses), "stuck", || {
+            let others = statuses
+                .iter()
+                .map(|other| (&other.name, other.state, &other.reason));
+            format!("{status:?} among {:?}", others.collect::<Vec<_>>())
+        })?;
+        must(is_frozen_as_asked(world, status), "frozen", || {
+            format!("the tree of {status:#?}")
+        })?;
+    }
+    Ok(())
+}
+
+fn is_stable(world: &World, status: &AgentStatus, all: &[AgentStatus]) -> bool {
+    let Some(spec) = world.spec.agents.get(&status.name) else {
+        return false;
+    };
+    let next_is_ahead = status
+        .runs
+        .next
+        .is_none_or(|next| next + jiff::SignedDuration::from_secs(30) >= world.wall());
+    match (&status.state, &status.reason) {
+        (PublicState::Running, _) if spec.mode == Mode::Oneshot => next_is_ahead,
+        (PublicState::Running, _) => status.ready && status.instance.is_some(),
+        (PublicState::Paused | PublicState::Stopped, _) => true,
+        (PublicState::Initializing, Reason::WaitingFor { agents }) => agents.iter().any(|agent| {
+            let other = all.iter().find(|other| other.name == *agent);
+            other.is_none_or(|other| other.state != PublicState::Running || is_idle(other))
+        }),
+        (PublicState::Initializing | PublicState::Error | PublicState::Stopping, _) => false,
+    }
+}
+
+/// A oneshot that has nothing to do keeps those waiting who wait for its completion.
+fn is_idle(status: &AgentStatus) -> bool {
+    matches!(status.reason, Reason::Waiting | Reason::Working { .. })
+}
+
+fn is_frozen_as_asked(world: &World, status: &AgentStatus) -> bool {
+    let memory = world.journal.contents.agents.get(&status.name);
+    let asked = memory.is_some_and(|memory| memory.hold == Hold::Frozen);
+    let running = |life: &Life| matches!(life, Life::Running { .. });
+    world
+        .host
+        .processes
+        .iter()
+        .filter(|(id, process)| id.agent == status.name && running(&process.life))
+        .all(|(_, process)| process.frozen == asked)
+}

@@ -1,0 +1,532 @@
+//! The machine that the supervisor runs on: processes, hooks, probes, and the drivers' lies.
+//!
+//! What is true is kept here; what the supervisor is told of it is a fact that may come late,
+//! twice or, where the contract has a way out, never.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_core::memory::Recovered;
+use claw_core::order::HookOutcome;
+use claw_core::spec::{AgentSpec, Mode};
+use claw_core::{
+    ExitReport, ExitStatus, Fact, Hook, InstanceId, Order, ProbeKind, RunId, SpawnError,
+    SpawnStage, Wall,
+};
+
+use crate::random::Random;
+use crate::temper::{Spawning, Temper};
+
+/// What happens on the machine by itself, some time after something else.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Happening {
+    /// The process of a spawn begins to run.
+    Starts(InstanceId),
+    /// The main process ends.
+    Ends(InstanceId, ExitStatus),
+    /// The last process of the tree is gone.
+    TreeGone(InstanceId),
+    /// The shim dies and takes its tree along.
+    ShimDies(InstanceId),
+    /// The agent speaks or works.
+    Beats(InstanceId),
+    /// The agent says that it is ready.
+    SaysReady(InstanceId),
+    /// A hook ends.
+    HookEnds(InstanceId, Hook, HookOutcome),
+    /// A probe ends.
+    ProbeEnds(InstanceId, ProbeKind, u64),
+}
+
+/// Something that follows, after a delay.
+pub(crate) enum Then {
+    Happens(Duration, Happening),
+    /// The supervisor is told.
+    Told(Duration, Fact),
+}
+
+/// How far an instance has come.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Life {
+    /// Only a hook of it was ever run.
+    Planned,
+    Starting,
+    Running {
+        at: Wall,
+    },
+    /// The main process is dead, others are not.
+    Ending {
+        status: ExitStatus,
+    },
+    Gone(Box<ExitReport>),
+    Lost,
+    /// It could not be started.
+    Never,
+    /// The machine was restarted.
+    Rebooted,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) spec: Arc<AgentSpec>,
+    pub(crate) run: Option<RunId>,
+    pub(crate) life: Life,
+    pub(crate) frozen: bool,
+    pub(crate) temper: Temper,
+    signalled: bool,
+    hook: Option<Hook>,
+    kills: u32,
+}
+
+impl Process {
+    /// Whether anything of it may still run.
+    pub(crate) const fn lives(&self) -> bool {
+        match &self.life {
+            Life::Starting | Life::Running { .. } | Life::Ending { .. } => true,
+            Life::Planned | Life::Gone(_) | Life::Lost | Life::Never | Life::Rebooted => false,
+        }
+    }
+}
+
+/// The world's clocks as the machine sees them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) time: Duration,
+    pub(crate) wall: Wall,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) processes: BTreeMap<InstanceId, Process>,
+    /// No more faults: everything new is well-behaved.
+    pub(crate) calm: bool,
+}
+
+impl Host {
+    /// Carries out an order.
+    pub(crate) fn order(&mut self, order: &Order, clock: Clock, random: &mut Random) -> Vec<Then> {
+        match order {
+            Order::Spawn {
+                instance,
+                spec,
+                run,
+            } => {
+                let run = run.as_ref().map(|run| run.run);
+                self.spawn(instance, spec, run, random)
+            }
+            Order::Signal { instance, .. } => self.signal(instance, random),
+            Order::Kill { instance } => self.kill(instance, clock, random),
+            Order::Freeze { instance } => self.freeze(instance, true),
+            Order::Thaw { instance } => self.freeze(instance, false),
+            Order::Probe {
+                instance,
+                probe,
+                spec,
+                sequence,
+            } => self.probe(instance, (*probe, *sequence), spec, random),
+            Order::RunHook {
+                instance,
+                hook,
+                spec,
+            } => self.hook(instance, *hook, spec, random),
+            Order::Release { instance } => {
+                self.processes.remove(instance);
+                Vec::new()
+            }
+        }
+    }
+
+    fn plan(
+        &mut self,
+        id: &InstanceId,
+        spec: &Arc<AgentSpec>,
+        random: &mut Random,
+    ) -> &mut Process {
+        let calm = self.calm;
+        self.processes.entry(id.clone()).or_insert_with(|| Process {
+            spec: Arc::clone(spec),
+            run: None,
+            life: Life::Planned,
+            frozen: false,
+            temper: Temper::sample(random, spec, calm),
+            signalled: false,
+            hook: None,
+            kills: 0,
+        })
+    }
+
+    fn spawn(
+        &mut self,
+        id: &InstanceId,
+        spec: &Arc<AgentSpec>,
+        run: Option<RunId>,
+        random: &mut Random,
+    ) -> Vec<Then> {
+        let process = self.plan(id, spec, random);
+        process.run = run;
+        process.life = Life::Starting;
+        let soon = random.millis(1, 300);
+        match process.temper.spawning {
+            Spawning::Works | Spawning::WorksUntold => {
+                vec![Then::Happens(soon, Happening::Starts(id.clone()))]
+            }
+            Spawning::Fails => {
+                process.life = Life::Never;
+                let error = SpawnError {
+                    stage: SpawnStage::Exec,
+                    errno: 2,
+                    detail: "cannot execute `agent`: no such file".to_owned(),
+                };
+                let instance = id.clone();
+                vec![Then::Told(soon, Fact::SpawnFailed { instance, error })]
+            }
+            Spawning::Hangs => Vec::new(),
+        }
+    }
+
+    fn signal(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        process.signalled = true;
+        if process.frozen || !matches!(process.life, Life::Running { .. }) {
+            return Vec::new();
+        }
+        heed_signal(process, id, random)
+    }
+
+    fn kill(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        process.kills += 1;
+        let soon = random.millis(1, 400);
+        match &process.life {
+            Life::Starting => {
+                process.life = Life::Ending {
+                    status: ExitStatus::Signal(9),
+                };
+                vec![Then::Happens(soon, Happening::TreeGone(id.clone()))]
+            }
+            Life::Running { .. } if process.kills <= process.temper.deaf_to_kills => Vec::new(),
+            Life::Running { .. } => {
+                let ends = Happening::Ends(id.clone(), ExitStatus::Signal(9));
+                process.frozen = false;
+                vec![Then::Happens(soon, ends)]
+            }
+            Life::Ending { .. } => vec![Then::Happens(soon, Happening::TreeGone(id.clone()))],
+            Life::Gone(_) | Life::Lost => vec![Then::Told(soon, end_of(id, &process.life, clock))],
+            Life::Planned => process.hook.map_or_else(Vec::new, |hook| {
+                let outcome = HookOutcome::Failure("killed".to_owned());
+                vec![Then::Happens(
+                    soon,
+                    Happening::HookEnds(id.clone(), hook, outcome),
+                )]
+            }),
+            Life::Never | Life::Rebooted => Vec::new(),
+        }
+    }
+
+    fn freeze(&mut self, id: &InstanceId, frozen: bool) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        process.frozen = frozen;
+        if frozen || !process.signalled || !matches!(process.life, Life::Running { .. }) {
+            return Vec::new();
+        }
+        process.temper.heed_at_once(id)
+    }
+
+    fn probe(
+        &mut self,
+        id: &InstanceId,
+        (kind, sequence): (ProbeKind, u64),
+        spec: &Arc<AgentSpec>,
+        random: &mut Random,
+    ) -> Vec<Then> {
+        let probes = &spec.probes;
+        let probe = match kind {
+            ProbeKind::Startup => &probes.startup,
+            ProbeKind::Liveness => &probes.liveness,
+            ProbeKind::Readiness => &probes.readiness,
+            ProbeKind::Progress => &None,
+        };
+        let timeout = probe.as_ref().map_or(Duration::ZERO, |probe| probe.timeout);
+        if !self.calm && random.rarely(5) {
+            return Vec::new();
+        }
+        let takes = if random.chance(95) {
+            random.millis(1, 100)
+        } else {
+            timeout + random.millis(0, if self.calm { 900 } else { 3000 })
+        };
+        let ends = Happening::ProbeEnds(id.clone(), kind, sequence);
+        vec![Then::Happens(takes, ends)]
+    }
+
+    fn hook(
+        &mut self,
+        id: &InstanceId,
+        hook: Hook,
+        spec: &Arc<AgentSpec>,
+        random: &mut Random,
+    ) -> Vec<Then> {
+        let calm = self.calm;
+        let process = self.plan(id, spec, random);
+        process.hook = Some(hook);
+        let timeout = Duration::from_secs(5);
+        let (takes, outcome) = match random.below(100) {
+            _ if calm => (random.millis(10, 1000), HookOutcome::Success),
+            0..85 => (random.millis(10, 4000), HookOutcome::Success),
+            85..93 => (
+                random.millis(10, 4000),
+                HookOutcome::Failure("no".to_owned()),
+            ),
+            93..98 => (timeout, HookOutcome::TimedOut(timeout)),
+            _ => return Vec::new(),
+        };
+        let ends = Happening::HookEnds(id.clone(), hook, outcome);
+        vec![Then::Happens(takes, ends)]
+    }
+
+    /// Something happens; returns what follows.
+    pub(crate) fn happen(
+        &mut self,
+        happening: Happening,
+        clock: Clock,
+        random: &mut Random,
+    ) -> Vec<Then> {
+        match happening {
+            Happening::Starts(id) => self.starts(&id, clock, random),
+            Happening::Ends(id, status) => self.ends(&id, status, random),
+            Happening::TreeGone(id) => self.tree_gone(&id, clock, random),
+            Happening::ShimDies(id) => self.shim_dies(&id, random),
+            Happening::Beats(id) => self.beats(&id, clock, random),
+            Happening::SaysReady(id) => self.says_ready(&id, random),
+            Happening::HookEnds(instance, hook, outcome) => {
+                let Some(process) = self.processes.get_mut(&instance) else {
+                    return Vec::new();
+                };
+                if process.hook.take().is_none() {
+                    return Vec::new();
+                }
+                let done = Fact::HookDone {
+                    instance,
+                    hook,
+                    outcome,
+                };
+                vec![Then::Told(random.millis(0, 20), done)]
+            }
+            Happening::ProbeEnds(instance, probe, sequence) => {
+                let Some(process) = self.processes.get(&instance) else {
+                    return Vec::new();
+                };
+                let outcome = process.temper.probed(process, probe, clock, random);
+                let probed = Fact::Probed {
+                    instance,
+                    probe,
+                    sequence,
+                    outcome,
+                };
+                vec![Then::Told(random.millis(0, 20), probed)]
+            }
+        }
+    }
+
+    fn starts(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        if process.life != Life::Starting {
+            return Vec::new();
+        }
+        process.life = Life::Running { at: clock.wall };
+        process.temper.start(clock.time);
+        let mut follows = process.temper.course(id, random);
+        if process.temper.spawning == Spawning::Works {
+            let fact = Fact::Started {
+                instance: id.clone(),
+                pid: pid_of(id),
+                at: clock.wall,
+            };
+            follows.push(Then::Told(random.millis(0, 50), fact));
+        }
+        if process.signalled {
+            follows.extend(heed_signal(process, id, random));
+        }
+        follows
+    }
+
+    fn ends(&mut self, id: &InstanceId, status: ExitStatus, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        if !matches!(process.life, Life::Running { .. }) {
+            return Vec::new();
+        }
+        if process.frozen {
+            let ends = Happening::Ends(id.clone(), status);
+            return vec![Then::Happens(Duration::from_secs(1), ends)];
+        }
+        process.life = Life::Ending { status };
+        let mut follows = Vec::new();
+        if random.chance(90) {
+            let instance = id.clone();
+            let exited = Fact::MainExited { instance, status };
+            follows.push(Then::Told(random.millis(0, 20), exited));
+        }
+        let gone = Happening::TreeGone(id.clone());
+        follows.push(Then::Happens(process.temper.leftovers_last, gone));
+        follows
+    }
+
+    fn tree_gone(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        let Life::Ending { status } = process.life else {
+            return Vec::new();
+        };
+        process.life = Life::Gone(Box::new(ExitReport {
+            status,
+            at: clock.wall,
+            oom_kills: process.temper.oom_kills(status),
+            leftovers: 0,
+            cpu_us: 0,
+            memory_peak: 0,
+            log: None,
+        }));
+        let told_late = !self.calm && process.kills == 1 && random.rarely(50);
+        if told_late {
+            return Vec::new();
+        }
+        vec![Then::Told(
+            random.millis(0, 20),
+            end_of(id, &process.life, clock),
+        )]
+    }
+
+    fn shim_dies(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get_mut(id) else {
+            return Vec::new();
+        };
+        if !process.lives() {
+            return Vec::new();
+        }
+        process.life = Life::Lost;
+        let instance = id.clone();
+        vec![Then::Told(random.millis(0, 500), Fact::Lost { instance })]
+    }
+
+    fn beats(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
+        let Some(process) = self.processes.get(id) else {
+            return Vec::new();
+        };
+        if !matches!(process.life, Life::Running { .. }) {
+            return Vec::new();
+        }
+        process.temper.beat(id, process, clock, random)
+    }
+
+    fn says_ready(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
+        match self.processes.get(id) {
+            Some(process) if matches!(process.life, Life::Running { .. }) && !process.frozen => {
+                vec![Then::Told(random.millis(0, 20), Temper::ready(id))]
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// A shim tells whoever connects that its agent has said that it is ready.
+    pub(crate) fn ready_again(&self, clock: Clock) -> Vec<Then> {
+        let running = self.processes.iter().filter(|(_, process)| {
+            matches!(process.life, Life::Running { .. }) && process.temper.has_spoken(clock)
+        });
+        running
+            .map(|(id, _)| Then::Told(Duration::from_millis(1), Temper::ready(id)))
+            .collect()
+    }
+
+    /// Every process ends with the power.
+    pub(crate) fn power_cut(&mut self) {
+        for process in self.processes.values_mut() {
+            process.life = Life::Rebooted;
+            process.hook = None;
+        }
+    }
+
+    /// The supervisor died: what only it would have carried on is over.
+    pub(crate) fn supervisor_died(&mut self, random: &mut Random, wall: Wall) {
+        for process in self.processes.values_mut() {
+            process.hook = None;
+            if process.life == Life::Starting {
+                process.life = if random.chance(50) {
+                    Life::Running { at: wall }
+                } else {
+                    Life::Never
+                };
+            }
+        }
+    }
+
+    /// What a new supervisor finds of an instance that the journal has no outcome for.
+    pub(crate) fn find(&self, id: &InstanceId) -> Recovered {
+        match self.processes.get(id).map(|process| &process.life) {
+            None | Some(Life::Planned | Life::Never | Life::Starting) => Recovered::NeverStarted,
+            Some(Life::Running { at }) => Recovered::Alive {
+                pid: pid_of(id),
+                at: *at,
+            },
+            Some(Life::Ending { .. }) => Recovered::Alive {
+                pid: pid_of(id),
+                at: Wall::UNIX_EPOCH,
+            },
+            Some(Life::Gone(report)) => Recovered::Ended(ExitReport::clone(report)),
+            Some(Life::Lost) => Recovered::Lost,
+            Some(Life::Rebooted) => Recovered::Rebooted,
+        }
+    }
+
+    /// From now on everybody behaves.
+    pub(crate) fn calm_down(&mut self) {
+        self.calm = true;
+        for process in self.processes.values_mut() {
+            process.temper.calm_down(process.spec.mode == Mode::Oneshot);
+        }
+    }
+}
+
+/// What the process does about a signal: ends in its own time, or does not care.
+fn heed_signal(process: &Process, id: &InstanceId, random: &mut Random) -> Vec<Then> {
+    match process.temper.heeds_signal {
+        Some((most, status)) => {
+            let takes = random.millis(1, most);
+            vec![Then::Happens(takes, Happening::Ends(id.clone(), status))]
+        }
+        None => Vec::new(),
+    }
+}
+
+fn pid_of(id: &InstanceId) -> u32 {
+    u32::try_from(id.generation.0)
+        .unwrap_or(u32::MAX)
+        .saturating_add(1000)
+}
+
+/// The fact that says how a life ended.
+fn end_of(id: &InstanceId, life: &Life, clock: Clock) -> Fact {
+    let instance = id.clone();
+    if let Life::Gone(report) = life {
+        let report = ExitReport::clone(report);
+        return Fact::Gone { instance, report };
+    }
+    assert_eq!(
+        life,
+        &Life::Lost,
+        "only ended lives have an end at {:?}",
+        clock.time
+    );
+    Fact::Lost { instance }
+}

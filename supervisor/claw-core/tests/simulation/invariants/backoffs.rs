@@ -1,0 +1,124 @@
+//! No daemon starts again before its delay is over, unless somebody asked for it. The delays are
+//! counted here anew, from nothing but ends and starts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use claw_core::restart::{Class, classify, delay};
+use claw_core::spec::{Mode, Restart, RestartPolicy};
+use claw_core::{
+    Action, AgentName, Cause, Event, Generation, InstanceId, Order, Record, SpawnStage,
+};
+
+use super::{Instances, Seen, Verdict, must};
+
+#[derive(Default)]
+pub(crate) struct Backoffs(BTreeMap<AgentName, Backoff>);
+
+#[derive(Debug, Default)]
+struct Backoff {
+    /// Automatic restarts without healthy operation in between.
+    in_a_row: u32,
+    not_before: Option<Duration>,
+    /// Somebody asked for a start since the last one.
+    excused: bool,
+    counted: Generation,
+}
+
+impl Backoffs {
+    pub(crate) fn learn(&mut self, seen: &Seen<'_>) {
+        match seen.event {
+            Some(Event::Command { command, .. }) => {
+                let backoff = self.0.entry(command.agent().clone()).or_default();
+                backoff.excused = true;
+                backoff.in_a_row = 0;
+            }
+            Some(Event::Configure { .. }) => self.forget(),
+            Some(Event::Tick | Event::Fact(_) | Event::Shutdown(_)) | None => {}
+        }
+    }
+
+    pub(crate) fn check(
+        &mut self,
+        seen: &Seen<'_>,
+        action: &Action,
+        instances: &Instances,
+    ) -> Verdict {
+        match action {
+            Action::Record {
+                record: Record::Outcome {
+                    instance, cause, ..
+                },
+                ..
+            } => {
+                self.ended(seen, instance, cause, instances);
+                Ok(())
+            }
+            Action::Order(Order::Spawn {
+                instance,
+                spec,
+                run: _,
+            }) if spec.mode == Mode::Daemon => self.starts(seen, instance),
+            _ => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, seen: &Seen<'_>, id: &InstanceId, cause: &Cause, instances: &Instances) {
+        let Some(spec) = seen.spec.agents.get(&id.agent) else {
+            return;
+        };
+        let backoff = self.0.entry(id.agent.clone()).or_default();
+        if spec.mode != Mode::Daemon || backoff.counted >= id.generation {
+            return;
+        }
+        backoff.counted = id.generation;
+        if instances.lived_for(id, seen.time) >= spec.restart.reset_after {
+            backoff.in_a_row = 0;
+        }
+        if restarts_later(&spec.restart, cause) {
+            backoff.in_a_row += 1;
+            let least = delay(&spec.restart, backoff.in_a_row, 0);
+            backoff.not_before = Some(seen.time + least);
+        } else {
+            backoff.not_before = None;
+        }
+    }
+
+    fn starts(&mut self, seen: &Seen<'_>, id: &InstanceId) -> Verdict {
+        let backoff = self.0.entry(id.agent.clone()).or_default();
+        let excused = std::mem::take(&mut backoff.excused);
+        let Some(not_before) = backoff.not_before.take() else {
+            return Ok(());
+        };
+        // Delays are written down in whole milliseconds or finer, and clocks are read a bit apart.
+        let early = not_before.saturating_sub(seen.time);
+        must(
+            excused || early <= Duration::from_millis(2),
+            "backoff",
+            || format!("{id} starts {early:?} before its delay is over ({backoff:?})"),
+        )
+    }
+
+    /// Nothing can be held against a start after this.
+    pub(crate) fn forget(&mut self) {
+        for backoff in self.0.values_mut() {
+            backoff.not_before = None;
+            backoff.in_a_row = 0;
+            backoff.excused = true;
+        }
+    }
+}
+
+fn restarts_later(restart: &Restart, cause: &Cause) -> bool {
+    // What the supervisor itself could not do is nothing to punish the agent for.
+    if let Cause::Spawn { error } = cause
+        && error.stage == SpawnStage::Prepare
+    {
+        return false;
+    }
+    match classify(&restart.exit_codes, cause) {
+        Class::Success => restart.policy == RestartPolicy::Always,
+        Class::Failure | Class::Retry => restart.policy != RestartPolicy::Never,
+        Class::Fatal | Class::Again | Class::Ordered => false,
+    }
+}

@@ -1,0 +1,221 @@
+//! A run is never at work twice at once, and each slot of a schedule has one fate and one run.
+
+use std::collections::BTreeMap;
+
+use claw_core::action::SlotFate;
+use claw_core::memory::Recovered;
+use claw_core::order::RunContext;
+use claw_core::slots::next_after;
+use claw_core::spec::{Mode, Timing};
+use claw_core::{
+    Action, AgentName, Event, Fact, Inheritance, InstanceId, Order, Record, RecordId, Run, RunId,
+    RunPhase, Trigger, Wall,
+};
+
+use super::{Instances, Seen, Verdict, must};
+use crate::journal::Journal;
+
+#[derive(Default)]
+pub(crate) struct Runs {
+    known: BTreeMap<RunId, Known>,
+    /// The fates that this supervisor gave for good.
+    fates: BTreeMap<(AgentName, Wall), SlotFate>,
+    /// Those that the journal has not confirmed yet: they may fail and be given anew.
+    proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
+    /// The last slot that was settled, while nothing came in between that may skip one.
+    settled: BTreeMap<AgentName, Wall>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    instance: Option<InstanceId>,
+    attempts: u32,
+    finished: bool,
+}
+
+impl Runs {
+    pub(crate) fn learn(&mut self, seen: &Seen<'_>) {
+        match seen.event {
+            Some(Event::Command { command, .. }) => {
+                self.settled.remove(command.agent());
+            }
+            Some(Event::Configure { .. }) => self.settled.clear(),
+            Some(Event::Fact(Fact::Recorded(id))) => {
+                let confirmed = self.proposed.remove(id);
+                self.fates.extend(confirmed);
+            }
+            Some(Event::Tick | Event::Fact(_) | Event::Shutdown(_)) | None => {}
+        }
+    }
+
+    pub(crate) fn check(
+        &mut self,
+        seen: &Seen<'_>,
+        action: &Action,
+        instances: &Instances,
+    ) -> Verdict {
+        match action {
+            Action::Order(Order::Spawn {
+                instance,
+                spec,
+                run,
+            }) => {
+                let of_its_kind = run.is_some() == (spec.mode == Mode::Oneshot);
+                must(of_its_kind, "run", || format!("{instance} with {run:?}"))?;
+                run.as_ref()
+                    .map_or(Ok(()), |run| self.delivered(seen, instance, run, instances))
+            }
+            Action::Record {
+                record: Record::Run(run),
+                ..
+            } => self.written(run),
+            Action::Record {
+                record:
+                    Record::Slot {
+                        agent,
+                        planned,
+                        fate,
+                        run,
+                    },
+                id,
+            } => {
+                self.gives_fate((agent.clone(), *planned), (*fate, *run), *id)?;
+                self.settles(seen, agent, *planned)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn delivered(
+        &mut self,
+        seen: &Seen<'_>,
+        id: &InstanceId,
+        run: &RunContext,
+        instances: &Instances,
+    ) -> Verdict {
+        let written = seen.journal.contents.runs.get(&run.run);
+        must(written.is_some(), "durable", || {
+            format!("run {} is started before it is written down", run.run)
+        })?;
+        if let Trigger::Schedule { slot } = run.trigger {
+            let key = (id.agent.clone(), slot);
+            let owner = seen.journal.contents.slots.get(&key);
+            must(owner == Some(&Some(run.run)), "slot", || {
+                format!(
+                    "run {} for slot {slot} of {}, which has {owner:?}",
+                    run.run, id.agent
+                )
+            })?;
+        }
+        let known = self.known.entry(run.run).or_default();
+        let before = known.instance.as_ref();
+        let beside = before.filter(|other| instances.live.contains(*other));
+        must(beside.is_none(), "run", || {
+            format!("run {} is given to {id} beside {beside:?}", run.run)
+        })?;
+        must(!known.finished, "run", || {
+            format!("run {} had ended", run.run)
+        })?;
+        must(run.attempt > known.attempts, "run", || {
+            format!(
+                "attempt {} of run {} for the second time",
+                run.attempt, run.run
+            )
+        })?;
+        known.attempts = run.attempt;
+        known.instance = Some(id.clone());
+        Ok(())
+    }
+
+    fn written(&mut self, run: &Run) -> Verdict {
+        let known = self.known.entry(run.id).or_default();
+        let finished = matches!(run.phase, RunPhase::Finished { .. });
+        must(finished || !known.finished, "run", || {
+            format!("run {} had ended and is {:?}", run.id, run.phase)
+        })?;
+        known.finished = finished;
+        Ok(())
+    }
+
+    fn gives_fate(
+        &mut self,
+        slot: (AgentName, Wall),
+        (fate, run): (SlotFate, Option<RunId>),
+        id: Option<RecordId>,
+    ) -> Verdict {
+        let before = self.fates.get(&slot);
+        must(before.is_none_or(|before| *before == fate), "slot", || {
+            format!("{slot:?} is {fate:?} and was {before:?}")
+        })?;
+        match id {
+            Some(id) => self.proposed.insert(id, (slot.clone(), fate)).map(|_| fate),
+            None => self.fates.insert(slot.clone(), fate),
+        };
+        let runs = matches!(fate, SlotFate::Ran | SlotFate::CaughtUp);
+        must(!runs || run.is_some(), "slot", || {
+            format!("{slot:?} ran without a run")
+        })
+    }
+
+    fn settles(&mut self, seen: &Seen<'_>, agent: &AgentName, planned: Wall) -> Verdict {
+        let spec = seen.spec.agents.get(agent);
+        let schedule = spec.and_then(|spec| spec.schedule.as_ref());
+        let Some(schedule) =
+            schedule.filter(|schedule| !matches!(schedule.timing, Timing::Every(_)))
+        else {
+            return Ok(());
+        };
+        let last = self.settled.get(agent).copied();
+        // One that failed to be written down is offered again, out of order.
+        if last.is_none_or(|last| last < planned) {
+            self.settled.insert(agent.clone(), planned);
+        }
+        let just_before = planned - jiff::SignedDuration::from_secs(1);
+        let expected = next_after(schedule, planned, just_before);
+        must(expected == Some(planned), "slot", || {
+            format!("{agent} has no slot at {planned}")
+        })?;
+        let Some(last) = last.filter(|last| *last < planned) else {
+            return Ok(());
+        };
+        let following = next_after(schedule, last, last);
+        must(following == Some(planned), "slot", || {
+            format!("slot {following:?} of {agent} was skipped between {last} and {planned}")
+        })
+    }
+
+    pub(crate) fn wall_clock_was_set(&mut self) {
+        self.fates.clear();
+        self.proposed.clear();
+        self.settled.clear();
+    }
+
+    pub(crate) fn inherit(&mut self, inheritance: &Inheritance) {
+        self.fates.clear();
+        self.proposed.clear();
+        for known in self.known.values_mut() {
+            known.finished = true;
+        }
+        for run in &inheritance.runs {
+            let known = self.known.entry(run.id).or_default();
+            known.finished = false;
+        }
+        for run in &inheritance.runs {
+            let under_way = inheritance.instances.iter().any(|(_, other, found)| {
+                *other == Some(run.id) && *found != Recovered::NeverStarted
+            });
+            let known = self.known.entry(run.id).or_default();
+            if !under_way {
+                known.attempts = run.attempts;
+            }
+        }
+    }
+
+    pub(crate) fn check_end(&self, journal: &Journal) -> Verdict {
+        let mut runs = journal.contents.runs.values();
+        let running = runs.find(|run| matches!(run.phase, RunPhase::Running { .. }));
+        must(running.is_none(), "run", || {
+            format!("still said to run at the end: {running:?}")
+        })
+    }
+}

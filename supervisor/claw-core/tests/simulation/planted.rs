@@ -1,0 +1,50 @@
+//! The simulation can fail: each planted bug is found, and by the rule that it breaks.
+
+use crate::live;
+use crate::sut::Plant;
+
+/// A bug must show itself within so many worlds.
+const WORLDS: u64 = 40;
+
+/// Bugs and the rules of which one must complain.
+const BUGS: [(Plant, &[&str]); 24] = [
+    (Plant::DropsKills, &["kill"]),
+    (Plant::KillsAtOnce, &["grace"]),
+    (Plant::SpawnsTwice, &["generation"]),
+    (Plant::SpawnsBesideTheDying, &["one live instance", "stale"]),
+    (Plant::AnswersTwice, &["ticket"]),
+    (Plant::AnswersNot, &["ticket"]),
+    (Plant::IgnoresBackoff, &["backoff"]),
+    (Plant::ForgetsOutcomes, &["outcome", "durable"]),
+    (Plant::SpawnsBeforeIntent, &["intent"]),
+    (Plant::RestartsTheUnready, &["readiness"]),
+    (Plant::SleepsInThePast, &["deadline"]),
+    (Plant::BelievesOldFacts, &["one live instance", "outcome"]),
+    (Plant::NeverEnds, &["shutdown"]),
+    (Plant::StartsTheStopped, &["ticket", "goal", "durable"]),
+    (Plant::ForgetsGenerations, &["generation"]),
+    (Plant::AdoptsNobody, &["one live instance", "outcome"]),
+    (Plant::StartsAllAtOnce, &["starts"]),
+    (Plant::ChangesInSilence, &["face"]),
+    (Plant::NeverWakesUp, &["stuck"]),
+    (Plant::ForgetsGoals, &["durable"]),
+    (Plant::ForgetsSlots, &["slot"]),
+    (Plant::StopsOnKeep, &["keep"]),
+    (Plant::StacksProbes, &["probe"]),
+    (Plant::None, &[]),
+];
+
+#[test]
+fn every_planted_bug_is_found_by_its_rule() {
+    for (plant, rules) in BUGS {
+        let found = (1000..1000 + WORLDS).find_map(|seed| live(seed, plant, None).err());
+        let rule = found.map(|failure| failure.violation.rule);
+        match rule {
+            Some(rule) => assert!(rules.contains(&rule), "{plant:?} was found by [{rule}]"),
+            None => assert!(
+                rules.is_empty(),
+                "{plant:?} was not found in {WORLDS} worlds"
+            ),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The fleet under test, or one with a planted bug in front of it.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claw_core::action::Happened;
+use claw_core::event::ShutdownMode;
+use claw_core::memory::Recovered;
+use claw_core::spec::FleetSpec;
+use claw_core::{
+    Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, Inheritance,
+    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, Ticket, Why,
+};
+
+/// A bug to be found. Each stands for a mistake that a supervisor has made in the wild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plant {
+    None,
+    DropsKills,
+    KillsAtOnce,
+    SpawnsTwice,
+    SpawnsBesideTheDying,
+    AnswersTwice,
+    AnswersNot,
+    IgnoresBackoff,
+    ForgetsOutcomes,
+    SpawnsBeforeIntent,
+    RestartsTheUnready,
+    SleepsInThePast,
+    BelievesOldFacts,
+    NeverEnds,
+    StartsTheStopped,
+    ForgetsGenerations,
+    AdoptsNobody,
+    StartsAllAtOnce,
+    ChangesInSilence,
+    NeverWakesUp,
+    ForgetsGoals,
+    ForgetsSlots,
+    StopsOnKeep,
+    StacksProbes,
+}
+
+/// Tickets of commands that a planted bug gives by itself.
+const FORGED: u64 = u64::MAX;
+
+pub(crate) struct Sut {
+    fleet: Fleet,
+    plant: Plant,
+    newest: BTreeMap<AgentName, Generation>,
+}
+
+impl Sut {
+    pub(crate) fn restore(
+        spec: &Arc<FleetSpec>,
+        mut inheritance: Inheritance,
+        seed: u64,
+        now: Now,
+        plant: Plant,
+    ) -> (Self, Vec<Action>) {
+        let mut spec = Arc::clone(spec);
+        match plant {
+            Plant::StartsAllAtOnce => {
+                let most = NonZeroU32::new(1000).unwrap();
+                Arc::make_mut(&mut spec).max_concurrent_starts = most;
+            }
+            Plant::ForgetsGenerations => {
+                for memory in inheritance.agents.values_mut() {
+                    memory.last_generation = Generation(0);
+                }
+            }
+            Plant::AdoptsNobody => inheritance
+                .instances
+                .retain(|(_, _, found)| !matches!(found, Recovered::Alive { .. })),
+            _ => {}
+        }
+        let (fleet, actions) = Fleet::restore(spec, inheritance, seed, now);
+        let mut sut = Self {
+            fleet,
+            plant,
+            newest: BTreeMap::new(),
+        };
+        let actions = sut.spoil(now, None, actions);
+        (sut, actions)
+    }
+
+    pub(crate) fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let event = self.spoil_event(event);
+        let seen = event.clone();
+        let actions = self.fleet.step(now, event);
+        self.spoil(now, Some(&seen), actions)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<(Mono, Why)> {
+        let deadline = self.fleet.deadline();
+        match (self.plant, deadline) {
+            (Plant::SleepsInThePast, Some((at, Why::Probe))) => {
+                Some((at - Duration::from_secs(60), Why::Probe))
+            }
+            (Plant::NeverWakesUp, Some((_, Why::Backoff))) => None,
+            (_, deadline) => deadline,
+        }
+    }
+
+    pub(crate) fn status(&self, agent: &AgentName, now: Now) -> Option<AgentStatus> {
+        self.fleet.status(agent, now)
+    }
+
+    pub(crate) fn statuses(&self, now: Now) -> Vec<AgentStatus> {
+        self.fleet.statuses(now)
+    }
+
+    fn spoil_event(&self, event: Event) -> Event {
+        match (self.plant, event) {
+            (
+                Plant::BelievesOldFacts,
+                Event::Fact(Fact::Gone {
+                    mut instance,
+                    report,
+                }),
+            ) => {
+                if let Some(newest) = self.newest.get(&instance.agent) {
+                    instance.generation = *newest;
+                }
+                Event::Fact(Fact::Gone { instance, report })
+            }
+            (Plant::StopsOnKeep, Event::Shutdown(ShutdownMode::Keep)) => {
+                Event::Shutdown(ShutdownMode::Stop)
+            }
+            (_, event) => event,
+        }
+    }
+
+    fn spoil(&mut self, now: Now, event: Option<&Event>, actions: Vec<Action>) -> Vec<Action> {
+        for action in &actions {
+            if let Action::Order(Order::Spawn { instance, .. }) = action {
+                self.newest
+                    .insert(instance.agent.clone(), instance.generation);
+            }
+        }
+        if self.plant == Plant::None {
+            return actions;
+        }
+        let mut spoiled = Vec::new();
+        for action in actions {
+            self.spoil_action(now, action, &mut spoiled);
+        }
+        if let (Plant::RestartsTheUnready, Some(instance)) = (self.plant, unready(event)) {
+            let signal = Order::Signal {
+                instance,
+                signal: 15,
+            };
+            spoiled.push(Action::Order(signal));
+        }
+        spoiled
+    }
+
+    fn spoil_action(&mut self, now: Now, action: Action, out: &mut Vec<Action>) {
+        match (self.plant, &action) {
+            (Plant::DropsKills, Action::Order(Order::Kill { .. }))
+            | (Plant::AnswersNot, Action::Reply { .. })
+            | (Plant::NeverEnds, Action::AllStopped)
+            | (
+                Plant::ForgetsOutcomes,
+                Action::Record {
+                    record: Record::Outcome { .. },
+                    id: None,
+                },
+            ) => {}
+            (
+                Plant::ForgetsOutcomes,
+                Action::Record {
+                    record,
+                    id: Some(id),
+                },
+            ) if matches!(record, Record::Outcome { .. }) => {
+                self.answer_for_the_journal(now, *id, out);
+            }
+            (Plant::ForgetsGoals, Action::Record { record, id })
+                if matches!(record, Record::Memory { synced: true, .. }) =>
+            {
+                if let Some(id) = id {
+                    self.answer_for_the_journal(now, *id, out);
+                }
+            }
+            (Plant::ForgetsSlots, Action::Record { record, id })
+                if matches!(record, Record::Slot { .. }) =>
+            {
+                if let Some(id) = id {
+                    self.answer_for_the_journal(now, *id, out);
+                }
+            }
+            (
+                Plant::SpawnsBeforeIntent,
+                Action::Record {
+                    record,
+                    id: Some(id),
+                },
+            ) if matches!(record, Record::Intent { .. }) => {
+                self.answer_for_the_journal(now, *id, out);
+            }
+            (Plant::ChangesInSilence, Action::Announce(announcement))
+                if matches!(announcement.happened, Happened::StateChanged { .. }) => {}
+            _ => {
+                out.push(action.clone());
+                self.add_to(now, action, out);
+            }
+        }
+    }
+
+    /// What the bug does beside what is right.
+    fn add_to(&mut self, now: Now, action: Action, out: &mut Vec<Action>) {
+        match (self.plant, action) {
+            (Plant::KillsAtOnce, Action::Order(Order::Signal { instance, .. })) => {
+                out.push(Action::Order(Order::Kill { instance }));
+            }
+            (Plant::SpawnsTwice, action @ Action::Order(Order::Spawn { .. }))
+            | (Plant::AnswersTwice, action @ Action::Reply { .. })
+            | (Plant::StacksProbes, action @ Action::Order(Order::Probe { .. })) => {
+                out.push(action)
+            }
+            (Plant::SpawnsBesideTheDying, Action::Order(Order::Signal { instance, .. })) => {
+                self.command(now, |agent| Command::Start { agent }, &instance.agent, out);
+                let gone = Fact::Lost { instance };
+                out.extend(self.fleet.step(now, Event::Fact(gone)));
+            }
+            (Plant::IgnoresBackoff, Action::Announce(announcement)) => {
+                if let Happened::StateChanged { reason, .. } = announcement.happened
+                    && matches!(reason, Reason::BackingOff { .. })
+                {
+                    let start = |agent| Command::Start { agent };
+                    self.command(now, start, &announcement.agent, out);
+                }
+            }
+            (Plant::StartsTheStopped, Action::Announce(announcement)) => {
+                if let Happened::StateChanged { reason, .. } = announcement.happened
+                    && reason == Reason::Asked
+                {
+                    let start = |agent| Command::Start { agent };
+                    self.command(now, start, &announcement.agent, out);
+                }
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// Gives a command of its own, and keeps the answer to itself.
+    fn command(
+        &mut self,
+        now: Now,
+        command: impl Fn(AgentName) -> Command,
+        agent: &AgentName,
+        out: &mut Vec<Action>,
+    ) {
+        let ticket = Ticket(FORGED);
+        let command = command(agent.clone());
+        let actions = self.fleet.step(now, Event::Command { ticket, command });
+        let forged =
+            |action: &Action| matches!(action, Action::Reply { ticket: t, .. } if *t == ticket);
+        out.extend(actions.into_iter().filter(|action| !forged(action)));
+    }
+
+    fn answer_for_the_journal(&mut self, now: Now, id: claw_core::RecordId, out: &mut Vec<Action>) {
+        out.extend(self.fleet.step(now, Event::Fact(Fact::Recorded(id))));
+    }
+}
+
+fn unready(event: Option<&Event>) -> Option<InstanceId> {
+    match event {
+        Some(Event::Fact(Fact::Probed {
+            instance,
+            probe: ProbeKind::Readiness,
+            outcome: ProbeOutcome::Failure(_),
+            ..
+        })) => Some(instance.clone()),
+        _ => None,
+    }
+}
