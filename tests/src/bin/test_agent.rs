@@ -73,6 +73,7 @@ impl Steps {
 fn perform(step: &str, steps: &mut Steps) {
     match step {
         "mark" => append(&steps.path(), &format!("{}\n", std::process::id())),
+        "mark-time" => append(&steps.path(), &format!("{}\n", now_ms())),
         "write" => append(&steps.path(), &format!("{}\n", steps.text())),
         "say" => say(&steps.text()),
         "say-error" => drop(writeln!(std::io::stderr(), "{}", steps.text())),
@@ -92,6 +93,7 @@ fn perform(step: &str, steps: &mut Steps) {
         "await-file" => await_file(&steps.path()),
         "if-first" => if_first(steps),
         "child" => drop(child(&steps.block())),
+        "must" => must(&steps.block()),
         "daemonise" => drop(daemonise(steps.block())),
         "children" => children(steps.number()),
         "session" => drop(setsid().expect("a child leads no group")),
@@ -103,6 +105,12 @@ fn perform(step: &str, steps: &mut Steps) {
         "take" => take(steps.number()),
         other => panic!("there is no step {other}"),
     }
+}
+
+/// Milliseconds of the wall clock.
+fn now_ms() -> u128 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_millis()
 }
 
 fn append(path: &Path, text: &str) {
@@ -234,6 +242,15 @@ fn child(steps: &[String]) -> std::process::Child {
         .args(steps)
         .spawn()
         .expect("a child can be started")
+}
+
+/// A child that has to succeed, else this process fails too.
+fn must(steps: &[String]) {
+    let status = child(steps).wait().expect("a child can be waited for");
+    if !status.success() {
+        say(&format!("the child failed: {status}"));
+        exit(1);
+    }
 }
 
 /// A grandchild in a session of its own, whose parent is gone.

@@ -12,7 +12,7 @@ impl Fleet {
     pub(crate) fn transitions(&self, name: &str) -> Vec<Transition> {
         let list: TransitionList = self
             .api()
-            .get(&format!("/api/agents/{name}/transitions?limit=1000"));
+            .get(&format!("/api/agents/{name}/transitions?limit=500"));
         let mut transitions = list.transitions;
         transitions.reverse();
         transitions
