@@ -206,7 +206,7 @@ fn raise(name: &str) {
 fn await_signal(name: &str) {
     let set = signals(name);
     set.thread_block().expect("signals can be blocked");
-    drop(set.wait());
+    set.wait().expect("a signal can be waited for");
 }
 
 fn await_file(path: &Path) {

@@ -32,8 +32,7 @@ impl Drop for Stranger {
 
 fn shims(fleet: &Fleet) -> Vec<Process> {
     let all = fleet.processes().into_iter();
-    all.filter(|process| process.command.starts_with("[claw-shim]"))
-        .collect()
+    all.filter(Process::is_shim).collect()
 }
 
 /// Case 4: the number of a process that died while nobody looked belongs to a stranger now.
@@ -141,7 +140,7 @@ fn what_is_left_when_shim_and_supervisor_died_is_ended_before_a_start() {
     let ours = fleet
         .processes()
         .into_iter()
-        .filter(|process| process.command.starts_with("[claw-"));
+        .filter(|process| process.is_shim() || process.is_spawner());
     for process in ours.collect::<Vec<_>>() {
         process.signal(Signal::KILL);
     }

@@ -15,14 +15,16 @@ mod command;
 mod configuration;
 mod folder;
 mod history;
+mod observed;
 mod patience;
 mod process;
+mod remains;
 mod supervisor;
 
 pub(crate) use api::Api;
-pub(crate) use command::{Ran, clawctl};
+pub(crate) use command::clawctl;
 pub(crate) use configuration::{agent, steps};
 pub(crate) use folder::{free_port, root};
-pub(crate) use patience::{PATIENCE, holds_for, until, within};
+pub(crate) use patience::{holds_for, until, within};
 pub(crate) use process::Process;
 pub(crate) use supervisor::Fleet;

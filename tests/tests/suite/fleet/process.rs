@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -23,25 +24,43 @@ impl Process {
             return None;
         }
         let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let name = name_of(pid);
         let words = String::from_utf8_lossy(&words).replace('\0', " ");
         Some(Self {
             pid,
             start: fields.get(19)?.parse().ok()?,
-            command: format!("[{}] {}", name.trim(), words.trim()),
+            command: format!("[{}] {}", name, words.trim()),
         })
     }
 
     /// Every process with that mark in the environment it was started with.
-    pub(crate) fn marked(mark: &str) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let mut found: Vec<Self> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| bears(*pid, mark))
-            .filter_map(Self::of)
-            .collect();
-        found.sort();
-        found
+    pub(super) fn marked(mark: &str) -> Vec<Self> {
+        let marked = all().filter(|pid| bears(*pid, mark));
+        marked.filter_map(Self::of).collect()
+    }
+
+    /// Every shim that has a file below `folder` open.
+    pub(super) fn shims_of(folder: &Path) -> Vec<Self> {
+        let shims = all().filter(|pid| name_of(*pid) == "claw-shim");
+        let holding = shims.filter(|pid| holds_below(*pid, folder));
+        holding.filter_map(Self::of).collect()
+    }
+
+    /// Every spawner that a supervisor started.
+    pub(super) fn spawners_of(supervisor: i32) -> Vec<Self> {
+        let spawners = all().filter(|pid| name_of(*pid) == "claw-spawner");
+        let own = spawners.filter(|pid| parent_of(*pid) == Some(supervisor));
+        own.filter_map(Self::of).collect()
+    }
+
+    /// Whether it is an agent's shim.
+    pub(crate) fn is_shim(&self) -> bool {
+        self.command.starts_with("[claw-shim]")
+    }
+
+    /// Whether it is the fork server of a supervisor.
+    pub(crate) fn is_spawner(&self) -> bool {
+        self.command.starts_with("[claw-spawner]")
     }
 
     /// Whether it still runs.
@@ -73,6 +92,32 @@ impl Process {
             })
             .collect()
     }
+}
+
+fn all() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn name_of(pid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
+fn holds_below(pid: i32, folder: &Path) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let mut targets = files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok());
+    targets.any(|target| target.starts_with(folder))
 }
 
 fn bears(pid: i32, mark: &str) -> bool {

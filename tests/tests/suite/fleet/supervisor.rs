@@ -1,21 +1,24 @@
 //! The supervisor of a fleet: started, killed, ended.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use claw_daemon::api::{Agent, State};
+use claw_daemon::api::Health;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::command::{Ran, clawctl, prepared};
-use super::patience::{PATIENCE, until, within};
+use super::patience::{until, within};
 use super::{Api, Process};
 
 /// The variable that marks every process of a fleet.
 const MARK: &str = "CLAW_TEST_FLEET";
+
+/// How long processes of our own may take from their last word to their end.
+const LEAVING: Duration = Duration::from_secs(2);
 
 static FLEETS: AtomicU32 = AtomicU32::new(0);
 
@@ -23,8 +26,11 @@ static FLEETS: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Fleet {
     folder: TempDir,
     base: PathBuf,
+    data: PathBuf,
     mark: String,
-    supervisor: Option<Child>,
+    pub(super) supervisor: Option<Child>,
+    /// Fork servers of supervisors that are gone; they go by themselves.
+    pub(super) spawners: Vec<Process>,
 }
 
 impl Fleet {
@@ -37,17 +43,14 @@ impl Fleet {
     pub(crate) fn with(supervisor: &str, agents: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("claw-").tempdir().unwrap();
         let base = folder.path().to_owned();
-        Self::at(folder, base, supervisor, agents)
-    }
-
-    /// The same in a folder that is there already.
-    pub(crate) fn at(folder: TempDir, base: PathBuf, supervisor: &str, agents: &str) -> Self {
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
         let fleet = Self {
+            data: base.join(".openclaw"),
             folder,
             base,
             mark: format!("{}-{number}", std::process::id()),
             supervisor: None,
+            spawners: Vec::new(),
         };
         fleet.write(supervisor, agents);
         fleet
@@ -59,9 +62,9 @@ impl Fleet {
         self.write_raw(&format!(
             "project: test\nversion: \"1.0\"\n\
              supervisor: {{listen: \"off\"{comma}{supervisor}}}\n\
-             defaults: {{sandbox: {{mode: none}}, env: {{{MARK}: \"{}\"}}}}\n\
+             defaults: {{sandbox: {{mode: none}}, env: {{{}}}}}\n\
              agents:\n{agents}",
-            self.mark
+            self.mark()
         ));
     }
 
@@ -89,7 +92,17 @@ impl Fleet {
 
     /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
-        self.base.join(".openclaw")
+        self.data.clone()
+    }
+
+    /// Says where the fleet file to come puts the data directory.
+    pub(crate) fn set_data(&mut self, data: PathBuf) {
+        self.data = data;
+    }
+
+    /// The mark, as an entry of `env:`.
+    pub(crate) fn mark(&self) -> String {
+        format!("{MARK}: \"{}\"", self.mark)
     }
 
     /// Starts the supervisor and waits until its fleet is loaded.
@@ -122,6 +135,17 @@ impl Fleet {
         self.supervisor = Some(child);
     }
 
+    /// `clawctl up --detach`; what it said. The supervisor is not this process's child then.
+    pub(crate) fn up_detached(&mut self) -> String {
+        let output = self.command().args(["up", "--detach"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        let health: Health = self.api().get("/api/health");
+        self.spawners
+            .extend(Process::spawners_of(health.pid.cast_signed()));
+        text
+    }
+
     /// Waits until the supervisor that was started answers.
     pub(crate) fn await_answer(&mut self) {
         let api = self.api();
@@ -151,6 +175,7 @@ impl Fleet {
 
     /// Kills the supervisor, as a crash does.
     pub(crate) fn kill(&mut self) {
+        self.spawners.extend(Process::spawners_of(self.pid()));
         let mut child = self.supervisor.take().expect("a supervisor runs");
         child.kill().unwrap();
         child.wait().unwrap();
@@ -165,6 +190,7 @@ impl Fleet {
 
     /// Waits until the supervisor has ended by itself; its exit code.
     pub(crate) fn await_end(&mut self) -> Option<i32> {
+        self.spawners.extend(Process::spawners_of(self.pid()));
         let mut child = self.supervisor.take().expect("a supervisor runs");
         let status = until("the supervisor ends", || child.try_wait().unwrap());
         status.code()
@@ -180,7 +206,15 @@ impl Fleet {
     pub(crate) fn down(&mut self) {
         self.run(&["down"]).ok();
         assert_eq!(self.await_end(), Some(0), "{}", self.said());
-        assert_eq!(self.processes(), Vec::new(), "left behind");
+        self.assert_empty();
+    }
+
+    /// Checks that no process of the fleet is left; shims and spawners go a moment after they
+    /// have said that they do.
+    pub(crate) fn assert_empty(&self) {
+        within(LEAVING, "no process of the fleet is left", || {
+            self.processes().is_empty().then_some(())
+        });
     }
 
     /// Runs `clawctl` in the fleet's folder.
@@ -202,156 +236,18 @@ impl Fleet {
 
     /// Every process of the fleet: supervisor, spawner, shims, agents and what they made.
     pub(crate) fn processes(&self) -> Vec<Process> {
-        Process::marked(&format!("{MARK}={}", self.mark))
-    }
-
-    /// An agent, as the API shows it.
-    #[track_caller]
-    pub(crate) fn agent(&self, name: &str) -> Agent {
-        self.api().get(&format!("/api/agents/{name}"))
-    }
-
-    /// Waits until an agent is as wanted.
-    pub(crate) fn await_agent(
-        &self,
-        name: &str,
-        what: &str,
-        wanted: impl Fn(&Agent) -> bool,
-    ) -> Agent {
-        let mut last = None;
-        let limit = std::time::Instant::now() + PATIENCE;
-        within(PATIENCE * 2, what, || {
-            let agent = self.agent(name);
-            if wanted(&agent) {
-                return Some(agent);
-            }
-            last = Some(agent);
-            assert!(
-                std::time::Instant::now() < limit,
-                "{name} never: {what}; {last:#?}\n{}",
-                self.said()
-            );
-            None
-        })
-    }
-
-    /// Waits until an agent is in a state.
-    pub(crate) fn await_state(&self, name: &str, state: State) -> Agent {
-        self.await_agent(name, &format!("is {state}"), |agent| agent.state == state)
-    }
-
-    /// Waits until an agent runs; its main process.
-    pub(crate) fn await_main(&self, name: &str) -> Process {
-        until(&format!("{name} has a process"), || {
-            let agent = self.agent(name);
-            let pid = agent.instance?.pid?.cast_signed();
-            (agent.state == State::Running)
-                .then(|| Process::of(pid))
-                .flatten()
-        })
-    }
-
-    /// The lines of a file of the fleet; none when it is missing.
-    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
-        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Waits until a file of the fleet has so many lines.
-    pub(crate) fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
-        until(&format!("{count} lines in {name}"), || {
-            Some(self.lines(name)).filter(|lines| lines.len() >= count)
-        })
-    }
-
-    /// Waits until a process has written its number into a file.
-    pub(crate) fn await_mark(&self, name: &str) -> Process {
-        let pid = self.await_lines(name, 1)[0].parse().unwrap();
-        Process::of(pid).expect("the process that left its mark lives")
-    }
-
-    /// Ends the supervisor in order, hastily, or by force, whichever works.
-    fn end(&mut self) {
-        let Some(mut child) = self.supervisor.take() else {
-            return;
-        };
-        for _ in 0..2 {
-            if let Some(process) = Process::of(child.id().cast_signed()) {
-                process.signal(Signal::CONT);
-                process.signal(Signal::TERM);
-            }
-            if ends_within(&mut child, Duration::from_secs(5)) {
-                return;
-            }
+        let mut found = Process::marked(&format!("{MARK}={}", self.mark));
+        found.extend(Process::shims_of(&self.data));
+        found.extend(
+            self.spawners
+                .iter()
+                .filter(|spawner| spawner.lives())
+                .cloned(),
+        );
+        if let Some(supervisor) = &self.supervisor {
+            found.extend(Process::spawners_of(supervisor.id().cast_signed()));
         }
-        drop(child.kill());
-        drop(child.wait());
-    }
-
-    /// Kills whatever is left, and removes its groups.
-    fn clear(&self) {
-        let mut groups = Vec::new();
-        let cleared = (0..100).any(|_| {
-            let left = self.processes();
-            for process in &left {
-                groups.extend(process.groups());
-                process.signal(Signal::KILL);
-            }
-            left.is_empty() || !ends_soon(&left)
-        });
-        assert!(cleared, "processes that cannot be killed");
-        for (controllers, group) in groups {
-            remove_group(&controllers, &group);
-        }
-    }
-}
-
-fn ends_soon(processes: &[Process]) -> bool {
-    let mut looks = 0;
-    until("killed processes end", || {
-        looks += 1;
-        (looks > 20 || processes.iter().all(|process| !process.lives())).then_some(())
-    });
-    true
-}
-
-fn ends_within(child: &mut Child, limit: Duration) -> bool {
-    let deadline = std::time::Instant::now() + limit;
-    until("the supervisor ends", || {
-        let ended = child.try_wait().unwrap().is_some();
-        (ended || std::time::Instant::now() > deadline).then_some(ended)
-    })
-}
-
-/// Removes a group that a killed fleet left, if it is one that nobody else can be in.
-fn remove_group(controllers: &str, group: &str) {
-    let names = [
-        controllers,
-        controllers.trim_start_matches("name="),
-        "unified",
-        "",
-    ];
-    for name in names {
-        let path = Path::new("/sys/fs/cgroup")
-            .join(name)
-            .join(group.trim_start_matches('/'));
-        if group.len() > 1 {
-            // One that is not empty is not removed by this, and does not have to be.
-            fs::remove_dir(path).ok();
-        }
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        let was_up = self.supervisor.is_some();
-        if std::thread::panicking() {
-            eprintln!("the supervisor said:\n{}", self.said());
-        }
-        self.end();
-        let left = self.processes();
-        self.clear();
-        let orderly = was_up && !std::thread::panicking();
-        assert!(!orderly || left.is_empty(), "left behind: {left:#?}");
+        found.sort();
+        found
     }
 }
