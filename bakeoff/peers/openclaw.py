@@ -76,7 +76,7 @@ agents:
         if ran.code != 0:
             raise RuntimeError(f"`clawctl status` exited with {ran.code}: {ran.output.strip()[-200:]}")
         listed = json.loads(ran.output)
-        return any(agent["name"] == name and agent["status"] == "stopped" for agent in listed)
+        return any(agent["name"] == name and agent["state"] == "stopped" for agent in listed)
 
     def log_files(self, name: str) -> list[Path]:
         """The raw output, rotated files included."""

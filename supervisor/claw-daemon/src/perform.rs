@@ -56,9 +56,10 @@ impl<D: Driver> Performer<D> {
         ticket
     }
 
-    /// Notes how long a step of the core took.
-    pub fn stepped(&self, took: Duration) {
+    /// Notes how long a step of the core took, and how much waits for the next.
+    pub fn stepped(&self, took: Duration, waiting: usize) {
         self.metrics.observe_step(took);
+        self.metrics.set_inbox_depth(waiting);
     }
 
     /// Carries the actions out.

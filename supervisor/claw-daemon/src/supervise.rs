@@ -145,7 +145,7 @@ pub async fn supervise(
         };
         let started = clock.now();
         let actions = fleet.step(started, event);
-        performer.stepped(clock.now().mono.since(started.mono));
+        performer.stepped(clock.now().mono.since(started.mono), inbox.depth());
         done = performer.perform(actions);
     }
 }
@@ -157,6 +157,11 @@ enum Arrived {
 }
 
 impl Inbox {
+    /// Requests and facts that wait.
+    fn depth(&self) -> usize {
+        self.requests.len() + self.facts.len()
+    }
+
     async fn next(&mut self, fleet: &Fleet, clock: Clock) -> Arrived {
         let deadline = fleet.deadline().map(|(at, _why)| clock.instant(at));
         tokio::select! {

@@ -90,7 +90,7 @@ impl Agent {
             || self.common.memory.next_start.is_some();
         self.common.memory.goal = Goal::Up;
         self.common.forgive();
-        let record = changes.then(|| self.common.save_synced(cx));
+        let record = self.common.promise(cx, changes.into());
         self.wait(cx, ticket, Wish::Start { was }, record);
         self.machine.start_now(&mut self.common, cx);
         Ok(())
@@ -101,7 +101,7 @@ impl Agent {
         self.common.memory.goal = Goal::Down;
         self.common.memory.hold = Hold::None;
         self.common.memory.next_start = None;
-        let record = changes.then(|| self.common.save_synced(cx));
+        let record = self.common.promise(cx, changes.into());
         self.wait(cx, ticket, Wish::Stop, record);
         self.machine.follow(&mut self.common, cx);
         Ok(())
@@ -112,13 +112,10 @@ impl Agent {
         let was = self.common.memory.goal;
         self.common.memory.goal = Goal::Up;
         self.common.forgive();
-        let record = match was {
-            Goal::Up => {
-                self.common.save(cx);
-                None
-            }
-            Goal::Down => Some(self.common.save_synced(cx)),
-        };
+        let record = self.common.promise(cx, (was == Goal::Down).into());
+        if record.is_none() {
+            self.common.save(cx);
+        }
         let after = self.common.memory.last_generation;
         self.wait(cx, ticket, Wish::Restart { after }, record);
         self.machine.restart(&mut self.common, cx, Cause::Asked);
@@ -159,7 +156,7 @@ impl Agent {
     fn change_hold(&mut self, cx: &mut Context<'_>, ticket: Ticket, hold: Hold) {
         let changes = self.common.memory.hold != hold;
         self.common.memory.hold = hold;
-        let record = changes.then(|| self.common.save_synced(cx));
+        let record = self.common.promise(cx, changes.into());
         self.wait(cx, ticket, Wish::Hold, record);
         self.machine.follow(&mut self.common, cx);
     }

@@ -14,9 +14,9 @@ use crate::record::{Record, RecordId};
 use crate::restart::{Class, Counters, classify};
 use crate::spec::AgentSpec;
 
+use super::books::Books;
 use super::context::Context;
 use super::end::{End, EndKind};
-use super::graves::Graves;
 use super::instance::Instance;
 
 /// What both kinds of agent have.
@@ -31,7 +31,20 @@ pub(crate) struct Common {
     pub place: Place,
     /// Agents it waits for, as the fleet found last.
     pub missing: Vec<AgentName>,
-    pub graves: Graves,
+    pub books: Books,
+}
+
+/// Whether a command changes what is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changes {
+    Yes,
+    No,
+}
+
+impl From<bool> for Changes {
+    fn from(changes: bool) -> Self {
+        if changes { Self::Yes } else { Self::No }
+    }
 }
 
 /// Its place in the fleet.
@@ -57,7 +70,7 @@ impl Common {
             memory,
             place: Place::Member,
             missing: Vec::new(),
-            graves: Graves::default(),
+            books: Books::default(),
         }
     }
 
@@ -102,22 +115,23 @@ impl Common {
     }
 
     /// Remembers, as far as our death.
-    pub(crate) fn save(&self, cx: &mut Context<'_>) {
-        cx.record(Record::Memory {
-            agent: self.name.clone(),
-            memory: self.memory.clone(),
-            synced: false,
-        });
+    pub(crate) fn save(&mut self, cx: &mut Context<'_>) {
+        self.books.memory(cx, &self.name, self.memory.clone());
     }
 
-    /// Remembers beyond a power cut, and wants to know when it is done.
-    pub(crate) fn save_synced(&self, cx: &mut Context<'_>) -> RecordId {
-        let record = Record::Memory {
-            agent: self.name.clone(),
-            memory: self.memory.clone(),
-            synced: true,
-        };
-        cx.record_for(&self.name, record)
+    /// Remembers beyond a power cut, and says whose answer tells that it is done.
+    pub(crate) fn save_synced(&mut self, cx: &mut Context<'_>) -> RecordId {
+        self.books
+            .synced_memory(cx, &self.name, self.memory.clone())
+    }
+
+    /// The record to wait for before a goal or a hold may be promised: `None` when it is as
+    /// before and the journal has it.
+    pub(crate) fn promise(&mut self, cx: &mut Context<'_>, changes: Changes) -> Option<RecordId> {
+        match changes {
+            Changes::No if !self.books.owes_sync() => None,
+            Changes::No | Changes::Yes => Some(self.save_synced(cx)),
+        }
     }
 
     pub(crate) const fn counters(&self) -> Counters {
@@ -177,7 +191,7 @@ impl Common {
             report: end.report.clone().map(Box::new),
             at: cx.now.wall,
         };
-        self.graves.dig(cx, generation, &self.name, record);
+        self.books.outcome(cx, &instance, record);
         let happened = Happened::Ended {
             instance,
             cause: end.cause.clone(),
@@ -196,7 +210,7 @@ impl Common {
         if !instance.has_started() {
             return None;
         }
-        self.graves.hook_begins(instance.generation());
+        self.books.hook_begins(instance.id().clone());
         cx.order(Order::RunHook {
             instance: instance.id().clone(),
             hook: Hook::PostStop,
@@ -207,11 +221,12 @@ impl Common {
 
     /// The `post_stop` hook of a life is over.
     pub(crate) fn post_stop_over(&mut self, cx: &mut Context<'_>, generation: Generation) {
-        self.graves.hook_ends(cx, &self.name, generation);
+        let instance = self.instance(generation);
+        self.books.hook_ends(cx, &instance);
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.graves.deadline()
+        self.books.deadline()
     }
 
     /// Why nothing can be started, as an ending to show where no other is known.

@@ -73,6 +73,11 @@ impl Context<'_> {
         id
     }
 
+    /// Nobody waits for the answer to this record any more.
+    pub(crate) fn expect_no_more(&mut self, id: RecordId) {
+        self.source.take_waiting(id);
+    }
+
     /// Tells a driver.
     pub(crate) fn order(&mut self, order: Order) {
         self.out.push(Action::Order(order));

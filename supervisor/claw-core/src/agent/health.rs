@@ -112,21 +112,28 @@ impl Health {
         }
     }
 
-    /// Other probes are configured now; what was found so far stays.
+    /// Other probes are configured now; what was found so far stays, and so does a check under way.
     pub(crate) fn retune(&mut self, probes: &Probes, now: Mono) {
-        let ready = self.is_ready();
-        let (stage, said, sequence) = (self.stage, self.said, self.sequence);
-        *self = Self::new(probes);
-        self.said = said;
-        self.sequence = sequence;
-        match stage {
-            Stage::Down => {}
-            Stage::StartingUp => self.started(now),
-            Stage::Up => self.come_up(now),
+        let old = std::mem::replace(self, Self::new(probes));
+        self.stage = old.stage;
+        self.said = old.said;
+        self.patience = old.patience;
+        self.sequence = old.sequence;
+        let heard = old.readiness.as_ref().is_some_and(Track::is_heartbeat);
+        retune(&mut self.startup, old.startup, now);
+        retune(&mut self.liveness, old.liveness, now);
+        retune(&mut self.readiness, old.readiness, now);
+        let hears = self.readiness.as_ref().is_some_and(Track::is_heartbeat);
+        if self.stage == Stage::Up && hears && !heard && self.said == Said::Nothing {
+            // Nobody had told it to say so.
+            self.said = Said::Ready;
         }
-        if let Some(readiness) = self.readiness.as_mut().filter(|_| ready) {
-            readiness.presume_passed();
+        match (self.stage, &mut self.startup) {
+            (Stage::StartingUp, None) => self.come_up(now),
+            (Stage::Up, Some(startup)) => startup.disarm(),
+            (Stage::Down | Stage::StartingUp | Stage::Up, _) => {}
         }
+        self.progressed(now);
     }
 
     /// The startup probe has passed.
@@ -362,6 +369,13 @@ impl Health {
             ProbeKind::Readiness => self.readiness.as_mut(),
             ProbeKind::Progress => None,
         }
+    }
+}
+
+/// A probe takes over from one that was configured before, or from none.
+fn retune(new: &mut Option<Track>, old: Option<Track>, now: Mono) {
+    if let Some(new) = new {
+        new.succeed(old, now);
     }
 }
 

@@ -66,10 +66,10 @@ impl Machine {
         }
     }
 
-    pub(crate) fn open(&mut self) {
+    pub(crate) fn open(&mut self, common: &Common) {
         match self {
             Self::Daemon(daemon) => daemon.open(),
-            Self::Oneshot(oneshot) => oneshot.open(),
+            Self::Oneshot(oneshot) => oneshot.open(common),
         }
     }
 

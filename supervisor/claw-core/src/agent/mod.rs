@@ -10,13 +10,14 @@
 //! Called by the fleet only. After each call the fleet asks again for `need`, `reached`,
 //! `deadline` and `is_at_rest` and brings its indexes after them.
 
+pub(crate) mod books;
 mod commands;
 mod common;
 pub(crate) mod context;
 mod daemon;
 mod end;
 mod face;
-mod graves;
+
 mod health;
 mod instance;
 mod machine;
@@ -37,6 +38,7 @@ use crate::name::AgentName;
 use crate::record::RecordId;
 use crate::spec::{AgentSpec, Mode};
 
+use books::Books;
 use common::Common;
 pub(crate) use common::Place;
 use context::Context;
@@ -116,10 +118,7 @@ impl Agent {
         id: RecordId,
         result: &Result<(), String>,
     ) {
-        let name = &self.common.name;
-        if self.common.graves.recorded(cx, name, id, result) {
-            return;
-        }
+        self.common.books.answered(cx, id, result);
         if self.waiters.knows(id) {
             self.waiter_recorded(cx, id, result);
         } else {
@@ -146,7 +145,7 @@ impl Agent {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
-        self.common.graves.tick(cx, &self.common.name);
+        self.common.books.tick(cx);
         self.tick_waiters(cx);
         self.machine.tick(&mut self.common, cx);
         self.finish(cx);
@@ -155,7 +154,7 @@ impl Agent {
     /// All its dependencies are there, or these are missing.
     pub(crate) fn dependencies(&mut self, cx: &mut Context<'_>, missing: Vec<AgentName>) {
         if missing.is_empty() {
-            self.machine.open();
+            self.machine.open(&self.common);
         }
         self.common.missing = missing;
         self.finish(cx);
@@ -200,6 +199,11 @@ impl Agent {
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         let own = earlier(self.machine.deadline(), self.common.deadline());
         earlier(own, self.waiters.deadline())
+    }
+
+    /// What it still owes the journal when it has left.
+    pub(crate) fn into_books(self) -> Books {
+        self.common.books
     }
 
     /// It leaves for good: whoever still waits is told.

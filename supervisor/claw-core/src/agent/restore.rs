@@ -12,7 +12,7 @@ use super::common::Common;
 use super::context::Context;
 use super::daemon::Daemon;
 use super::end::{End, EndKind};
-use super::instance::{HadComeUp, Instance};
+use super::instance::{Adopted, HadComeUp, Instance};
 use super::machine::Machine;
 use super::verdict::after;
 
@@ -73,7 +73,8 @@ fn take_over(
     if let Recovered::Alive { pid, at } = found {
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
-        let mut instance = Instance::adopt(cx, id, spec, None, (pid, at));
+        let hold = common.memory.hold;
+        let mut instance = Instance::adopt(cx, id, spec, None, Adopted { pid, at, hold });
         let came_up = common.spec.probes.startup.is_none() || common.memory.came_up == generation;
         let came_up = if came_up {
             HadComeUp::Yes

@@ -133,6 +133,25 @@ impl Track {
         };
     }
 
+    /// Takes over from the same probe as it was configured before. A check under way goes on, so
+    /// that there are never two; a new one waits for its interval.
+    pub(crate) fn succeed(&mut self, old: Option<Self>, now: Mono) {
+        let was = old.as_ref().map_or(State::Idle, |old| old.state);
+        if let Some(old) = old {
+            self.consecutive = old.consecutive;
+            self.passes = old.passes;
+            self.detail = old.detail;
+        }
+        self.state = match (self.kind, self.is_heartbeat(), was) {
+            (ProbeKind::Readiness, true, _) => State::Idle,
+            (_, true, _) => State::Beat(now + self.patience()),
+            (_, false, State::Answer { .. }) => was,
+            (_, false, State::Idle | State::Next(_) | State::Beat(_)) => {
+                State::Next(now + self.probe.interval)
+            }
+        };
+    }
+
     /// A sign of life came.
     pub(crate) fn beat(&mut self, now: Mono) {
         if let State::Beat(_) = self.state {

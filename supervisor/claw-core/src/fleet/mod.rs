@@ -195,7 +195,8 @@ impl Fleet {
     fn report(&mut self, turn: &mut Turn, instance: InstanceId, report: Report) {
         if self.orphans.owns(&instance) {
             if let Some((cause, report)) = self.orphans.report(&instance, &report) {
-                self.bury(turn, instance, cause, report);
+                self.bury(turn, &instance, cause, report);
+                turn.todo.push_back(Todo::CheckDependencies(instance.agent));
             }
             return;
         }
@@ -214,7 +215,8 @@ impl Fleet {
         let Some(agent) = self.source.take_waiting(id) else {
             return;
         };
-        if !self.orphans.recorded(turn, id, result) {
+        let mut cx = turn.context(&mut self.source);
+        if !self.orphans.answered(&mut cx, id, result) {
             self.visit(turn, &agent, |agent, cx| agent.recorded(cx, id, result));
         }
     }
@@ -276,7 +278,11 @@ impl Fleet {
         loop {
             match turn.todo.pop_front() {
                 Some(Todo::CheckDependencies(name)) => {
-                    let missing = missing(&self.agents, &name);
+                    let mut missing = missing(&self.agents, &name);
+                    if self.orphans.has_any_of(&name) {
+                        // A rest of its own that it cannot take over must be gone first.
+                        missing.push(name.clone());
+                    }
                     self.visit(turn, &name, |agent, cx| agent.dependencies(cx, missing));
                 }
                 Some(Todo::AtRest(name)) => {
@@ -302,7 +308,7 @@ impl Fleet {
         if self.look_at_clocks <= now {
             self.look_at_clocks = now + LOOK_AT_CLOCKS;
         }
-        self.orphans.tick(turn);
+        self.orphans.tick(turn, &mut self.source);
         for _ in 0..MAX_ROUNDS {
             let due = self.deadlines.due(now);
             if due.is_empty() {

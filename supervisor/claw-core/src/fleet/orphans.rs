@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::agent::Report;
+use crate::agent::books::Books;
+use crate::agent::context::{Context, Source};
 use crate::clock::Mono;
-use crate::deadline::{Deadline, Why};
+use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitReport};
-use crate::id::InstanceId;
+use crate::id::{Generation, InstanceId};
+use crate::name::AgentName;
 use crate::order::Order;
 use crate::record::{Record, RecordId};
 
@@ -29,8 +32,8 @@ const KILL_AGAIN: Duration = Duration::from_secs(10);
 pub(super) struct Orphans {
     /// On their way down, with the time of the next kill.
     live: BTreeMap<InstanceId, Mono>,
-    /// Gone, and their outcome is not yet recorded.
-    buried: BTreeMap<RecordId, InstanceId>,
+    /// What is to be written down of those that are gone, and of agents that have left.
+    books: Books,
 }
 
 impl Orphans {
@@ -38,8 +41,21 @@ impl Orphans {
         self.live.is_empty()
     }
 
-    /// Begins to stop one.
+    /// Whether anything of an agent is among them.
+    pub(super) fn has_any_of(&self, agent: &AgentName) -> bool {
+        let first = InstanceId {
+            agent: agent.clone(),
+            generation: Generation(0),
+        };
+        let next = self.live.range(first..).next();
+        next.is_some_and(|(instance, _)| instance.agent == *agent)
+    }
+
+    /// Begins to stop one, which may be frozen.
     pub(super) fn stop(&mut self, turn: &mut Turn, instance: InstanceId) {
+        turn.order(Order::Thaw {
+            instance: instance.clone(),
+        });
         turn.order(Order::Signal {
             instance: instance.clone(),
             signal: SIGTERM,
@@ -57,8 +73,9 @@ impl Orphans {
         }
     }
 
-    pub(super) fn tick(&mut self, turn: &mut Turn) {
+    pub(super) fn tick(&mut self, turn: &mut Turn, source: &mut Source) {
         let now = turn.now.mono;
+        self.books.tick(&mut turn.context(source));
         for (instance, at) in self.live.iter_mut().filter(|(_, at)| **at <= now) {
             *at = now + KILL_AGAIN;
             turn.order(Order::Kill {
@@ -68,7 +85,8 @@ impl Orphans {
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.live.values().min().map(|at| (*at, Why::Grace))
+        let kill = self.live.values().min().map(|at| (*at, Why::Grace));
+        earlier(kill, self.books.deadline())
     }
 
     pub(super) fn shift(&mut self, gap: Duration) {
@@ -102,21 +120,21 @@ impl Orphans {
         Some(end)
     }
 
+    /// An agent leaves; what it still owes the journal stays here.
+    pub(super) fn take_over(&mut self, books: Books) {
+        self.books.take_over(books);
+    }
+
     /// The journal has answered. Says whether the record was one of these.
-    pub(super) fn recorded(
+    pub(super) fn answered(
         &mut self,
-        turn: &mut Turn,
+        cx: &mut Context<'_>,
         id: RecordId,
         result: &Result<(), String>,
     ) -> bool {
-        let Some(instance) = self.buried.remove(&id) else {
-            return false;
-        };
-        // One that could not be written down is left for the next supervisor to find.
-        if result.is_ok() {
-            turn.order(Order::Release { instance });
-        }
-        true
+        let known = self.books.contain(id);
+        self.books.answered(cx, id, result);
+        known
     }
 }
 
@@ -125,7 +143,7 @@ impl Fleet {
     pub(super) fn bury(
         &mut self,
         turn: &mut Turn,
-        instance: InstanceId,
+        instance: &InstanceId,
         cause: Cause,
         report: Option<ExitReport>,
     ) {
@@ -137,7 +155,6 @@ impl Fleet {
             at: turn.now.wall,
         };
         let mut cx = turn.context(&mut self.source);
-        let id = cx.record_for(&instance.agent, record);
-        self.orphans.buried.insert(id, instance);
+        self.orphans.books.outcome(&mut cx, instance, record);
     }
 }

@@ -65,7 +65,9 @@ impl Fleet {
         }
         let last = agent.last_generation();
         self.visit(turn, name, |agent, cx| agent.bid_farewell(cx));
-        self.agents.remove(name);
+        if let Some(agent) = self.agents.remove(name) {
+            self.orphans.take_over(agent.into_books());
+        }
         self.seen.remove(name);
         self.deadlines.set(name, None);
         self.starts.note(name, crate::agent::need::Need::Nothing);

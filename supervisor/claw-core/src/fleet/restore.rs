@@ -137,11 +137,11 @@ impl Fleet {
             Recovered::Alive { .. } => self.orphans.stop(turn, instance),
             Recovered::Ended(report) => {
                 let cause = crate::agent::observed(&report);
-                self.bury(turn, instance, cause, Some(report));
+                self.bury(turn, &instance, cause, Some(report));
             }
-            Recovered::Lost => self.bury(turn, instance, Cause::Lost, None),
-            Recovered::Rebooted => self.bury(turn, instance, Cause::HostReboot, None),
-            Recovered::NeverStarted => self.bury(turn, instance, Cause::Reconfigured, None),
+            Recovered::Lost => self.bury(turn, &instance, Cause::Lost, None),
+            Recovered::Rebooted => self.bury(turn, &instance, Cause::HostReboot, None),
+            Recovered::NeverStarted => self.bury(turn, &instance, Cause::Reconfigured, None),
         }
     }
 }

@@ -61,7 +61,28 @@ pub(crate) fn changed(random: &mut Random, old: &FleetSpec) -> FleetSpec {
             fleet.agents.insert(name, spec);
         }
     }
+    keep_valid(&mut fleet);
     fleet
+}
+
+/// A daemon is never completed; the daemon that reads the file would refuse to wait for that.
+fn keep_valid(fleet: &mut FleetSpec) {
+    let daemons = fleet
+        .agents
+        .iter()
+        .filter(|(_, spec)| spec.mode == Mode::Daemon);
+    let daemons: Vec<AgentName> = daemons.map(|(name, _)| name.clone()).collect();
+    for spec in fleet.agents.values_mut() {
+        let of_daemons = spec.depends_on.iter().filter(|(name, condition)| {
+            **condition == Condition::Completed && daemons.contains(name)
+        });
+        let wrong: Vec<AgentName> = of_daemons.map(|(name, _)| name.clone()).collect();
+        for name in wrong {
+            Arc::make_mut(spec)
+                .depends_on
+                .insert(name, Condition::Ready);
+        }
+    }
 }
 
 fn remove(fleet: &mut FleetSpec, name: &AgentName) {

@@ -3,7 +3,7 @@
 //! What is true is kept here; what the supervisor is told of it is a fact that may come late,
 //! twice or, where the contract has a way out, never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,9 +52,7 @@ pub(crate) enum Life {
     /// Only a hook of it was ever run.
     Planned,
     Starting,
-    Running {
-        at: Wall,
-    },
+    Running,
     /// The main process is dead, others are not.
     Ending {
         status: ExitStatus,
@@ -74,6 +72,8 @@ pub(crate) struct Process {
     pub(crate) life: Life,
     pub(crate) frozen: bool,
     pub(crate) temper: Temper,
+    /// When it was started.
+    since: Wall,
     signalled: bool,
     hook: Option<Hook>,
     kills: u32,
@@ -83,7 +83,7 @@ impl Process {
     /// Whether anything of it may still run.
     pub(crate) const fn lives(&self) -> bool {
         match &self.life {
-            Life::Starting | Life::Running { .. } | Life::Ending { .. } => true,
+            Life::Starting | Life::Running | Life::Ending { .. } => true,
             Life::Planned | Life::Gone(_) | Life::Lost | Life::Never | Life::Rebooted => false,
         }
     }
@@ -99,6 +99,9 @@ pub(crate) struct Clock {
 #[derive(Debug, Default)]
 pub(crate) struct Host {
     pub(crate) processes: BTreeMap<InstanceId, Process>,
+    /// What was started since the machine was, and what was started before.
+    started: BTreeSet<InstanceId>,
+    of_earlier_boots: BTreeSet<InstanceId>,
     /// No more faults: everything new is well-behaved.
     pub(crate) calm: bool,
 }
@@ -150,6 +153,7 @@ impl Host {
             life: Life::Planned,
             frozen: false,
             temper: Temper::sample(random, spec, calm),
+            since: Wall::UNIX_EPOCH,
             signalled: false,
             hook: None,
             kills: 0,
@@ -163,6 +167,8 @@ impl Host {
         run: Option<RunId>,
         random: &mut Random,
     ) -> Vec<Then> {
+        self.started.insert(id.clone());
+        self.of_earlier_boots.remove(id);
         let process = self.plan(id, spec, random);
         process.run = run;
         process.life = Life::Starting;
@@ -190,7 +196,7 @@ impl Host {
             return Vec::new();
         };
         process.signalled = true;
-        if process.frozen || !matches!(process.life, Life::Running { .. }) {
+        if process.frozen || !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         heed_signal(process, id, random)
@@ -209,8 +215,8 @@ impl Host {
                 };
                 vec![Then::Happens(soon, Happening::TreeGone(id.clone()))]
             }
-            Life::Running { .. } if process.kills <= process.temper.deaf_to_kills => Vec::new(),
-            Life::Running { .. } => {
+            Life::Running if process.kills <= process.temper.deaf_to_kills => Vec::new(),
+            Life::Running => {
                 let ends = Happening::Ends(id.clone(), ExitStatus::Signal(9));
                 process.frozen = false;
                 vec![Then::Happens(soon, ends)]
@@ -233,7 +239,7 @@ impl Host {
             return Vec::new();
         };
         process.frozen = frozen;
-        if frozen || !process.signalled || !matches!(process.life, Life::Running { .. }) {
+        if frozen || !process.signalled || !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         process.temper.heed_at_once(id)
@@ -342,7 +348,8 @@ impl Host {
         if process.life != Life::Starting {
             return Vec::new();
         }
-        process.life = Life::Running { at: clock.wall };
+        process.life = Life::Running;
+        process.since = clock.wall;
         process.temper.start(clock.time);
         let mut follows = process.temper.course(id, random);
         if process.temper.spawning == Spawning::Works {
@@ -363,7 +370,7 @@ impl Host {
         let Some(process) = self.processes.get_mut(id) else {
             return Vec::new();
         };
-        if !matches!(process.life, Life::Running { .. }) {
+        if !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         if process.frozen {
@@ -424,7 +431,7 @@ impl Host {
         let Some(process) = self.processes.get(id) else {
             return Vec::new();
         };
-        if !matches!(process.life, Life::Running { .. }) {
+        if !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         process.temper.beat(id, process, clock, random)
@@ -432,7 +439,7 @@ impl Host {
 
     fn says_ready(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
         match self.processes.get(id) {
-            Some(process) if matches!(process.life, Life::Running { .. }) && !process.frozen => {
+            Some(process) if matches!(process.life, Life::Running) && !process.frozen => {
                 vec![Then::Told(random.millis(0, 20), Temper::ready(id))]
             }
             Some(_) | None => Vec::new(),
@@ -442,7 +449,7 @@ impl Host {
     /// A shim tells whoever connects that its agent has said that it is ready.
     pub(crate) fn ready_again(&self, clock: Clock) -> Vec<Then> {
         let running = self.processes.iter().filter(|(_, process)| {
-            matches!(process.life, Life::Running { .. }) && process.temper.has_spoken(clock)
+            matches!(process.life, Life::Running) && process.temper.has_spoken(clock)
         });
         running
             .map(|(id, _)| Then::Told(Duration::from_millis(1), Temper::ready(id)))
@@ -451,6 +458,7 @@ impl Host {
 
     /// Every process ends with the power.
     pub(crate) fn power_cut(&mut self) {
+        self.of_earlier_boots.append(&mut self.started);
         for process in self.processes.values_mut() {
             process.life = Life::Rebooted;
             process.hook = None;
@@ -462,8 +470,9 @@ impl Host {
         for process in self.processes.values_mut() {
             process.hook = None;
             if process.life == Life::Starting {
+                process.since = wall;
                 process.life = if random.chance(50) {
-                    Life::Running { at: wall }
+                    Life::Running
                 } else {
                     Life::Never
                 };
@@ -473,15 +482,15 @@ impl Host {
 
     /// What a new supervisor finds of an instance that the journal has no outcome for.
     pub(crate) fn find(&self, id: &InstanceId) -> Recovered {
+        // The boot id tells, also of those whose run directory was removed before.
+        if self.of_earlier_boots.contains(id) {
+            return Recovered::Rebooted;
+        }
         match self.processes.get(id).map(|process| &process.life) {
             None | Some(Life::Planned | Life::Never | Life::Starting) => Recovered::NeverStarted,
-            Some(Life::Running { at }) => Recovered::Alive {
+            Some(Life::Running | Life::Ending { .. }) => Recovered::Alive {
                 pid: pid_of(id),
-                at: *at,
-            },
-            Some(Life::Ending { .. }) => Recovered::Alive {
-                pid: pid_of(id),
-                at: Wall::UNIX_EPOCH,
+                at: self.processes[id].since,
             },
             Some(Life::Gone(report)) => Recovered::Ended(ExitReport::clone(report)),
             Some(Life::Lost) => Recovered::Lost,

@@ -125,7 +125,7 @@ fn a_million_steps_in_new_worlds_break_no_rule() {
 fn survey_of_broken_rules() {
     let first = variable("CLAW_SIM_SEED").unwrap_or(1);
     let mut broken = std::collections::BTreeMap::<&str, Vec<(u64, String)>>::new();
-    for seed in first..first + 200 {
+    for seed in first..first + variable("CLAW_SIM_WORLDS").unwrap_or(200) {
         let lived = std::panic::catch_unwind(|| live(seed, Plant::None, None));
         match lived {
             Ok(Ok(_)) => {}

@@ -150,7 +150,7 @@ impl Temper {
         if random.rarely(10) {
             return ProbeOutcome::Unknown("out of descriptors".to_owned());
         }
-        let alive = matches!(process.life, Life::Running { .. }) && !process.frozen;
+        let alive = matches!(process.life, Life::Running) && !process.frozen;
         let works = alive && self.works(clock);
         let up = works && clock.time.saturating_sub(self.started) >= self.up_after;
         let passed = match kind {

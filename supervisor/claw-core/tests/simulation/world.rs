@@ -330,6 +330,7 @@ impl World {
         self.stopped = false;
         let inheritance = self.inheritance();
         self.watch.inherit(&inheritance, &self.journal, self.time)?;
+        let heir = format!("{:?} {:?}", inheritance.instances, inheritance.runs);
         let seed = self.random.next();
         let now = self.now();
         let plant = self.plant;
@@ -337,7 +338,7 @@ impl World {
         let (sut, actions) = Sut::restore(&self.spec, inheritance, seed, now, plant);
         self.sut = Some(sut);
         if self.trace_from.is_some_and(|from| self.steps >= from) {
-            println!("-- {:?} a supervisor takes over", self.time);
+            println!("-- {:?} a supervisor takes over from {}", self.time, heir);
         }
         self.trace_actions(&actions);
         self.act(None, actions)?;

@@ -13,7 +13,6 @@ use claw_core::{
     AgentName, AgentStatus, Announcement, Cause, InstanceId, ProbeKind, Run, RunOutcome, RunPhase,
 };
 use claw_drivers::driver::Usage;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition::Exposition;
 use super::journal_histogram::JournalCollector;
 pub use super::journal_histogram::{JournalLatency, JournalLoad};
+use super::labels::{Of, OfPhase, OfProbe, OfStatus, of, of_probe};
 use super::used::Used;
 use crate::api::{State, Time, seconds_between};
 
@@ -46,29 +46,6 @@ const PROBES: [ProbeKind; 4] = [
 
 type SecondsCounter = Counter<f64, AtomicU64>;
 type SecondsGauge = Gauge<f64, AtomicU64>;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    agent: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfStatus {
-    agent: String,
-    status: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfPhase {
-    agent: String,
-    phase: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfProbe {
-    agent: String,
-    probe: String,
-}
 
 /// All metrics; clones share them.
 #[derive(Debug, Clone)]
@@ -392,18 +369,5 @@ impl Scraped {
             let bytes = i64::try_from(used.memory).unwrap_or(i64::MAX);
             self.memory.get_or_create(&label).set(bytes);
         }
-    }
-}
-
-fn of(agent: &AgentName) -> Of {
-    Of {
-        agent: agent.to_string(),
-    }
-}
-
-fn of_probe(agent: &AgentName, probe: ProbeKind) -> OfProbe {
-    OfProbe {
-        agent: agent.to_string(),
-        probe: probe.to_string(),
     }
 }

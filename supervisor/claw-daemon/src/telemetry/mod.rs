@@ -2,6 +2,7 @@
 
 pub(crate) mod exposition;
 pub(crate) mod journal_histogram;
+mod labels;
 pub mod logging;
 pub mod metrics;
 mod used;

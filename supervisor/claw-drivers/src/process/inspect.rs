@@ -143,6 +143,13 @@ fn kill_verified(identity: ProcessIdentity) {
     }
 }
 
+/// Whether a live shim holds the instance's lock.
+pub(super) fn is_locked(inner: &Inner, instance: &InstanceId) -> bool {
+    let dir = InstanceDir::open(&inner.paths.instance(instance));
+    dir.and_then(|dir| dir.lock())
+        .is_ok_and(|lock| matches!(lock, Lock::Held))
+}
+
 /// The name of an instance's groups.
 pub(super) fn group_name(instance: &InstanceId) -> String {
     format!("{}-{}", instance.agent, instance.generation)

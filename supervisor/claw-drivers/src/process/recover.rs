@@ -1,8 +1,10 @@
 //! Taking over from the supervisor before this one.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use claw_core::memory::Recovered;
 use claw_core::{InstanceId, Wall};
@@ -12,12 +14,20 @@ use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::instance::{self, Connection};
 use super::paths::instance_of_group;
-use super::wire::{Report, Standing};
+use super::record::RunRecord;
+use super::signal;
+use super::wire::{self, Report, Request, Standing};
 use crate::driver::OpenInstance;
 
 /// How long a shim may take to say where its instance stands; it says so at once unless it is
 /// stopped, or still starting its agent.
 const STANDING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a shim may take to end its tree when nothing else can.
+const SHIM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between looks at its lock.
+const SHIM_STEP: Duration = Duration::from_millis(5);
 
 /// How many instances are looked at together: each look may take a thread.
 const AT_ONCE: usize = 64;
@@ -120,10 +130,7 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
         }
         tracing::info!(%instance, "ending what an earlier supervisor left");
         if let Found::Alive { stream, record } = inspect::inspect(inner, &instance) {
-            // The shim ends by itself once its tree is gone; no request is needed for that.
-            drop(stream);
-            let group = inner.cgroups.every(&inspect::group_name(&instance));
-            inspect::end_tree(&group, record.as_deref());
+            end_alive(inner, &instance, stream, record.as_deref());
         }
         remove_dir(inner, &instance);
     }
@@ -133,6 +140,28 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
             inspect::end_tree(&inner.cgroups.every(&name), None);
         }
     }
+}
+
+/// Ends a tree whose shim lives. The shim is asked, because without cgroups it alone knows the
+/// whole tree; the group is killed all the same, in case the shim is stopped or stuck.
+fn end_alive(
+    inner: &Inner,
+    instance: &InstanceId,
+    mut stream: UnixStream,
+    record: Option<&RunRecord>,
+) {
+    // One that hangs up is ending already.
+    stream.write_all(&wire::line(&Request::Kill)).ok();
+    let group = inner.cgroups.every(&inspect::group_name(instance));
+    if group.tree.is_some() {
+        inspect::end_tree(&group, record);
+        return;
+    }
+    let deadline = Instant::now() + SHIM_PATIENCE;
+    while inspect::is_locked(inner, instance) && Instant::now() < deadline {
+        signal::pause(SHIM_STEP);
+    }
+    inspect::end_tree(&group, record);
 }
 
 /// Removes an instance's directory; one that cannot be removed is left to the next sweep.

@@ -1,5 +1,6 @@
 //! Small programs that tests run as agents.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::fd::AsRawFd;
 
@@ -55,12 +56,11 @@ fn describe(file: &str) {
             text += "\n";
         }
     }
-    text += &format!("oom {}", read("/proc/self/oom_score_adj"));
+    text += "oom ";
+    text += &read("/proc/self/oom_score_adj");
     let own = world::stat(std::process::id().cast_signed()).unwrap();
-    text += &format!(
-        "session {}\n",
-        own.session == std::process::id().cast_signed()
-    );
+    let alone = own.session == std::process::id().cast_signed();
+    writeln!(text, "session {alone}").unwrap();
     let dir = fs::File::open("/proc/self/fd").unwrap();
     let mut fds: Vec<String> = fs::read_dir("/proc/self/fd")
         .unwrap()
@@ -70,11 +70,9 @@ fn describe(file: &str) {
     fds.sort();
     // One of them is the directory being read.
     fds.pop();
-    text += &format!("fds {}\n", fds.join(" "));
-    text += &format!(
-        "stdin {}\n",
-        fs::read_link("/proc/self/fd/0").unwrap().display()
-    );
+    writeln!(text, "fds {}", fds.join(" ")).unwrap();
+    let stdin = fs::read_link("/proc/self/fd/0").unwrap();
+    writeln!(text, "stdin {}", stdin.display()).unwrap();
     text += &read("/proc/self/cgroup");
     fs::write(file, text).unwrap();
 }

@@ -108,6 +108,27 @@ async fn a_generation_is_started_once() {
     );
 }
 
+/// What the test below expects, beside what a shell adds and what depends on the machine.
+const ALWAYS_SET: [&str; 17] = [
+    "HOME",
+    "LOGNAME",
+    "MINE",
+    "NOTIFY_SOCKET",
+    "OPENCLAW_AGENT",
+    "OPENCLAW_ATTEMPT",
+    "OPENCLAW_CONFIG",
+    "OPENCLAW_CONTROL",
+    "OPENCLAW_INSTANCE",
+    "OPENCLAW_RUN_ID",
+    "OPENCLAW_TRIGGER",
+    "PATH",
+    "SHELL",
+    "TOKEN",
+    "USER",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_holds_what_it_should_and_nothing_else() {
     let mut world = World::new().await;
@@ -150,28 +171,7 @@ async fn the_environment_holds_what_it_should_and_nothing_else() {
         .contains(key)
     });
     keys.sort_unstable();
-    assert_eq!(
-        keys,
-        [
-            "HOME",
-            "LOGNAME",
-            "MINE",
-            "NOTIFY_SOCKET",
-            "OPENCLAW_AGENT",
-            "OPENCLAW_ATTEMPT",
-            "OPENCLAW_CONFIG",
-            "OPENCLAW_CONTROL",
-            "OPENCLAW_INSTANCE",
-            "OPENCLAW_RUN_ID",
-            "OPENCLAW_TRIGGER",
-            "PATH",
-            "SHELL",
-            "TOKEN",
-            "USER",
-            "WATCHDOG_PID",
-            "WATCHDOG_USEC",
-        ]
-    );
+    assert_eq!(keys, ALWAYS_SET);
     for line in [
         "OPENCLAW_AGENT=agent".to_owned(),
         "OPENCLAW_INSTANCE=agent#1".to_owned(),

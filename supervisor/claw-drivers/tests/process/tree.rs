@@ -101,9 +101,10 @@ async fn the_cgroups_go_with_the_instance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_held_open_elsewhere_delays_nothing() {
     let mut world = World::new().await;
-    let (instance, pid) = world
-        .started(script("echo last words; read x < /dev/zero"))
-        .await;
+    let up = world.file("up");
+    let text = format!("echo last words; echo > {}; exec sleep 1000", up.display());
+    let (instance, pid) = world.started(script(&text)).await;
+    eventually("the last words", || up.exists()).await;
     let held = std::fs::File::options()
         .write(true)
         .open(format!("/proc/{pid}/fd/1"))

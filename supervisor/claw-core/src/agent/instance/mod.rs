@@ -28,6 +28,7 @@ use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId};
+use crate::memory::Hold;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
 use crate::spec::AgentSpec;
@@ -48,6 +49,9 @@ const SPAWN_WAIT: Duration = Duration::from_secs(60);
 pub(crate) const HOOK_MARGIN: Duration = Duration::from_secs(5);
 
 pub(crate) use facts::Report;
+
+/// After a pause of ours nothing is killed sooner than this: its end may be in the inbox.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// One life of a process.
 #[derive(Debug)]
@@ -139,15 +143,16 @@ impl Instance {
         Self::new(id, spec, run, Phase::Recording { record, give_up })
     }
 
-    /// Takes over a life that an earlier supervisor began.
+    /// Takes over a life that an earlier supervisor began. It may have died between a change of
+    /// the hold and its order, so a tree that should run is thawed whatever it was.
     pub(crate) fn adopt(
         cx: &mut Context<'_>,
         id: InstanceId,
         spec: Arc<AgentSpec>,
         run: Option<RunContext>,
-        process: (u32, Wall),
+        adopted: Adopted,
     ) -> Self {
-        let (pid, at) = process;
+        let Adopted { pid, at, hold } = adopted;
         let mut instance = Self::new(id, spec, run, Phase::Up);
         instance.process = Some(Process { pid, at });
         let happened = Happened::Adopted {
@@ -155,6 +160,10 @@ impl Instance {
             pid,
         };
         cx.announce(&instance.id.agent, happened);
+        if hold != Hold::Frozen {
+            let instance = instance.id.clone();
+            cx.order(Order::Thaw { instance });
+        }
         instance
     }
 
@@ -355,7 +364,9 @@ impl Instance {
                 *kill_at = *kill_at + late;
                 *give_up = *give_up + late;
             }
-            Phase::Stopping { kill_at, .. } => *kill_at = *kill_at + late,
+            Phase::Stopping { kill_at, .. } => {
+                *kill_at = (*kill_at + late).max(now + SECOND_LOOK);
+            }
             Phase::Up | Phase::Killing { .. } => {}
         }
         if let Some(at) = &mut self.run_deadline {
@@ -389,6 +400,14 @@ impl Instance {
             run: self.run.clone(),
         });
     }
+}
+
+/// What is known of an adopted life.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Adopted {
+    pub pid: u32,
+    pub at: Wall,
+    pub hold: Hold,
 }
 
 /// Whether an adopted instance had come up under an earlier supervisor.

@@ -24,6 +24,9 @@ use super::{Oneshot, is_given_up};
 /// The most runs that may wait for one agent. More would be hours of work nobody looks after.
 const MAX_QUEUED: usize = 100;
 
+/// A run that nobody waits for is not lost to a database that is locked for a while.
+const UNASKED_WAIT: Duration = Duration::from_secs(60);
+
 /// What asks for a run.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -138,10 +141,14 @@ impl Oneshot {
         }
         let record = Record::Run(Box::new(run.clone()));
         waits.push(cx.record_for(&common.name, record));
-        let until = cx.after(JOURNAL_WAIT);
+        let patience = match request.asker {
+            Some(_) => JOURNAL_WAIT,
+            None => UNASKED_WAIT,
+        };
         let accepting = Accepting {
             waits,
-            asker: request.asker.map(|ticket| (ticket, until)),
+            asker: request.asker,
+            until: cx.after(patience),
             slot: request.slot,
         };
         let work = Work::new(run, Stage::Accepting(accepting));
@@ -172,11 +179,11 @@ impl Oneshot {
         true
     }
 
-    /// Askers whom the journal lets wait too long are told; their runs are called off.
+    /// Runs that the journal lets wait too long are called off, and their askers are told.
     pub(super) fn tick_accepting(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let now = cx.mono();
         let late = |work: &Work| match &work.stage {
-            Stage::Accepting(accepting) => accepting.asker.is_some_and(|(_, until)| until <= now),
+            Stage::Accepting(accepting) => accepting.until <= now,
             Stage::Queued | Stage::Live(_) | Stage::PostStop { .. } | Stage::Retrying { .. } => {
                 false
             }
@@ -212,7 +219,7 @@ impl Oneshot {
             run: Arc::new(run.clone()),
         };
         cx.announce(&common.name, happened);
-        if let Some((ticket, _)) = asker {
+        if let Some(ticket) = asker {
             cx.reply(ticket, Ok(Answer::Run(Box::new(run))));
         }
         if Self::overlap(common) == Overlap::Replace {
@@ -233,7 +240,7 @@ impl Oneshot {
         };
         let asker = accepting.asker.take();
         let slot = accepting.slot.take();
-        if let Some((ticket, _)) = asker {
+        if let Some(ticket) = asker {
             let reason = reason.to_owned();
             cx.reply(ticket, Err(Refusal::JournalUnavailable { reason }));
         }
@@ -257,13 +264,8 @@ impl Oneshot {
 }
 
 /// Gives a slot its terminal record without a run, and tells the world.
-pub(super) fn settle_slot(common: &Common, cx: &mut Context<'_>, slot: Wall, fate: SlotFate) {
-    cx.record(Record::Slot {
-        agent: common.name.clone(),
-        planned: slot,
-        fate,
-        run: None,
-    });
+pub(super) fn settle_slot(common: &mut Common, cx: &mut Context<'_>, slot: Wall, fate: SlotFate) {
+    common.books.slot(cx, &common.name, (slot, fate));
     announce_slot(common, cx, slot, (fate, None));
 }
 

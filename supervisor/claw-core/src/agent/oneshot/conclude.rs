@@ -9,7 +9,7 @@ use crate::deadline::{Deadline, Why};
 use crate::death::Cause;
 use crate::id::RunId;
 use crate::memory::{Goal, Latch};
-use crate::record::{Record, RecordId};
+use crate::record::RecordId;
 use crate::refusal::Refusal;
 use crate::restart::{Counters, Verdict, decide, delay};
 use crate::run::{RunOutcome, RunPhase, Trigger};
@@ -121,7 +121,7 @@ impl Oneshot {
             at: cx.now.wall,
             outcome,
         };
-        let record = cx.record_for(&common.name, Record::Run(Box::new(work.run.clone())));
+        let record = common.books.run(cx, &work.run);
         self.finished.push(Finished {
             record,
             run: Arc::new(work.run),
@@ -140,7 +140,7 @@ impl Oneshot {
     ) {
         match &mut self.works[index].stage {
             Stage::Accepting(accepting) => {
-                if let Some((ticket, _)) = accepting.asker.take() {
+                if let Some(ticket) = accepting.asker.take() {
                     let agent = common.name.clone();
                     cx.reply(ticket, Err(Refusal::Superseded { agent }));
                 }

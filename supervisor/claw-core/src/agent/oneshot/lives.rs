@@ -8,7 +8,7 @@ use crate::event::Freeze;
 use crate::id::{Generation, RunId};
 use crate::memory::Hold;
 use crate::order::{Hook, RunContext};
-use crate::record::{Record, RecordId};
+use crate::record::RecordId;
 use crate::run::{Run, RunPhase};
 
 use super::super::common::Common;
@@ -123,7 +123,7 @@ impl Oneshot {
     }
 
     /// Notes that the process of a run was started.
-    fn watch(&mut self, common: &Common, cx: &mut Context<'_>, run: RunId) {
+    fn watch(&mut self, common: &mut Common, cx: &mut Context<'_>, run: RunId) {
         let Some(work) = self.works.iter_mut().find(|work| work.id() == run) else {
             return;
         };
@@ -181,8 +181,8 @@ impl Oneshot {
 }
 
 /// Writes down and announces a run that goes on.
-pub(super) fn changed(common: &Common, cx: &mut Context<'_>, run: &Run) {
-    cx.record(Record::Run(Box::new(run.clone())));
+pub(super) fn changed(common: &mut Common, cx: &mut Context<'_>, run: &Run) {
+    common.books.run(cx, run);
     let happened = Happened::RunChanged {
         run: Arc::new(run.clone()),
     };

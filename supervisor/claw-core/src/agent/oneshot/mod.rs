@@ -162,8 +162,10 @@ impl Oneshot {
     }
 
     /// Its dependencies are there.
-    pub(crate) const fn open(&mut self) {
-        self.gate = Gate::Open;
+    pub(crate) fn open(&mut self, common: &Common) {
+        if self.next_to_start(common).is_some() {
+            self.gate = Gate::Open;
+        }
     }
 
     pub(crate) fn need(&self, common: &Common) -> Need {
@@ -206,9 +208,7 @@ impl Oneshot {
                 Stage::Live(instance) => instance.shift(gap, now),
                 Stage::PostStop { give_up, .. } => *give_up = *give_up + gap.late,
                 Stage::Accepting(accepting) => {
-                    if let Some((_, until)) = &mut accepting.asker {
-                        *until = *until + gap.late;
-                    }
+                    accepting.until = accepting.until + gap.late;
                 }
                 Stage::Queued | Stage::Retrying { .. } => {}
             }
@@ -230,7 +230,7 @@ impl Oneshot {
         }
         for work in &mut self.works {
             if let Stage::Accepting(accepting) = &mut work.stage
-                && let Some((ticket, _)) = accepting.asker.take()
+                && let Some(ticket) = accepting.asker.take()
             {
                 cx.reply(ticket, Err(Refusal::ShuttingDown));
             }
@@ -315,10 +315,12 @@ impl Oneshot {
 
     fn plan_from(&mut self, common: &Common, cx: &Context<'_>, armed: Wall) {
         if let Some(schedule) = &common.spec.schedule {
-            let settled = common
-                .memory
-                .last_slot
-                .map_or(armed, |last| last.max(armed));
+            let settled = match common.memory.last_slot {
+                // It was armed under a clock that was set back since.
+                Some(last) if armed > cx.now.wall => last,
+                Some(last) => last.max(armed),
+                None => armed,
+            };
             let plan = Plan::new(schedule.clone(), &common.name, settled, cx.now);
             self.plan = Some(plan);
         }

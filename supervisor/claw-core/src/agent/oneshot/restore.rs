@@ -16,7 +16,7 @@ use crate::slots::Downtime;
 use super::super::common::Common;
 use super::super::context::Context;
 use super::super::end::{End, EndKind};
-use super::super::instance::{HadComeUp, Instance};
+use super::super::instance::{Adopted, HadComeUp, Instance};
 use super::super::restore::{Found, end_of};
 use super::Oneshot;
 use super::lives::context_of;
@@ -117,12 +117,14 @@ impl Oneshot {
         let Some(generation) = work.run.generation else {
             return;
         };
+        let (pid, at) = process;
+        let hold = common.memory.hold;
+        let adopted = Adopted { pid, at, hold };
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
         let context = Some(context_of(&work.run));
-        let mut instance = Instance::adopt(cx, id, spec, context, process);
+        let mut instance = Instance::adopt(cx, id, spec, context, adopted);
         instance.adopt_health(cx, HadComeUp::Yes);
-        let (_, at) = process;
         let limit = common.spec.schedule.as_ref();
         let limit = limit.and_then(|schedule| schedule.timeout);
         instance.limit(limit.map(|limit| {

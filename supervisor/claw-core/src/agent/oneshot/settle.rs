@@ -33,7 +33,13 @@ impl Oneshot {
         common.save(cx);
     }
 
-    fn settle(&mut self, common: &Common, cx: &mut Context<'_>, slot: Wall, downtime: Downtime) {
+    fn settle(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        slot: Wall,
+        downtime: Downtime,
+    ) {
         let held = common.memory.hold != Hold::None || is_given_up(common);
         let fate = match downtime {
             _ if held => SlotFate::Held,

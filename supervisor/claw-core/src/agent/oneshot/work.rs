@@ -53,8 +53,10 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Accepting {
     pub waits: Vec<RecordId>,
-    /// Who triggered it, and until when they wait.
-    pub asker: Option<(Ticket, Mono)>,
+    /// Who triggered it and waits.
+    pub asker: Option<Ticket>,
+    /// Until when the journal may answer.
+    pub until: Mono,
     /// The slot it is for, and what becomes of the slot.
     pub slot: Option<(Wall, SlotFate)>,
 }
@@ -132,7 +134,7 @@ impl Work {
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
         match &self.stage {
-            Stage::Accepting(accepting) => accepting.asker.map(|(_, until)| (until, Why::Journal)),
+            Stage::Accepting(accepting) => Some((accepting.until, Why::Journal)),
             Stage::Queued => None,
             Stage::Live(instance) => instance.deadline(),
             Stage::PostStop { give_up, .. } => Some((*give_up, Why::Hook)),

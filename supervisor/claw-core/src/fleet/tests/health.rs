@@ -219,14 +219,14 @@ fn a_probe_that_failed_while_we_were_away_does_not_count() {
 }
 
 #[test]
-fn the_grace_of_a_stop_is_not_eaten_by_our_pause() {
+fn after_our_pause_the_end_of_a_grace_is_looked_at_again_before_the_kill() {
     let mut world = World::new(vec![("a", daemon())]);
     world.started("a");
     world.ask_later(super::world::stop("a"));
     world.pass(secs(10));
     world.sleep(secs(100));
     assert!(orders(&world.event(Event::Tick)).is_empty());
-    assert_eq!(orders(&world.pass(secs(30))), ["kill a#1"]);
+    assert_eq!(orders(&world.pass(secs(1))), ["kill a#1"]);
 }
 
 #[test]

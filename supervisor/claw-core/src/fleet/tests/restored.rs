@@ -71,7 +71,7 @@ fn with_run(phase: RunPhase, found: Option<Recovered>) -> Inheritance {
 fn a_live_instance_is_adopted_and_nothing_is_started() {
     let inheritance = left(AgentMemory::default(), alive());
     let world = World::restored(vec![("a", daemon())], inheritance);
-    assert!(orders(&world.done).is_empty());
+    assert_eq!(orders(&world.done), ["thaw a#7"]);
     assert_eq!(world.face("a"), (Running, "up"));
     assert_eq!(
         world.status("a").instance.and_then(|live| live.pid),
@@ -167,7 +167,7 @@ fn a_stopped_agent_stays_stopped_and_what_lives_of_it_is_ended() {
         ..AgentMemory::default()
     };
     let mut world = World::restored(vec![("a", daemon())], left(memory, alive()));
-    assert_eq!(orders(&world.done), ["signal 15 a#7"]);
+    assert_eq!(orders(&world.done), ["thaw a#7", "signal 15 a#7"]);
     world.gone_of(instance(7), ExitStatus::Signal(15));
     assert_eq!(world.face("a"), (Stopped, "asked"));
 }
@@ -175,7 +175,7 @@ fn a_stopped_agent_stays_stopped_and_what_lives_of_it_is_ended() {
 #[test]
 fn an_agent_that_left_the_fleet_is_ended_with_a_grace() {
     let mut world = World::restored(vec![], left(AgentMemory::default(), alive()));
-    assert_eq!(orders(&world.done), ["signal 15 a#7"]);
+    assert_eq!(orders(&world.done), ["thaw a#7", "signal 15 a#7"]);
     assert_eq!(orders(&world.pass(secs(30))), ["kill a#7"]);
     let actions = world.gone_of(instance(7), ExitStatus::Signal(9));
     assert_eq!(outcomes(&actions), [(7, "reconfigured", false)]);
@@ -199,7 +199,7 @@ fn a_running_run_goes_on_with_its_adopted_instance() {
     let since = begin().wall;
     let inheritance = with_run(RunPhase::Running { since }, Some(alive()));
     let mut world = World::restored(vec![("a", spec)], inheritance);
-    assert!(orders(&world.done).is_empty());
+    assert_eq!(orders(&world.done), ["thaw a#7"]);
     assert_eq!(world.face("a"), (Running, "working"));
     let actions = world.gone_of(instance(7), ExitStatus::Code(0));
     assert_eq!(run_phases(&actions), ["succeeded"]);

@@ -22,6 +22,7 @@ struct Backoff {
     not_before: Option<Duration>,
     /// Somebody asked for a start since the last one.
     excused: bool,
+    lived: Duration,
     counted: Generation,
 }
 
@@ -68,11 +69,13 @@ impl Backoffs {
             return;
         };
         let backoff = self.0.entry(id.agent.clone()).or_default();
-        if spec.mode != Mode::Daemon || backoff.counted >= id.generation {
+        let daemon = instances.mode_of(id).unwrap_or(spec.mode) == Mode::Daemon;
+        if !daemon || backoff.counted >= id.generation {
             return;
         }
         backoff.counted = id.generation;
-        if instances.lived_for(id, seen.time) >= spec.restart.reset_after {
+        backoff.lived = instances.lived_for(id, seen.time);
+        if backoff.lived >= spec.restart.reset_after {
             backoff.in_a_row = 0;
         }
         if restarts_later(&spec.restart, cause) {
@@ -95,7 +98,12 @@ impl Backoffs {
         must(
             excused || early <= Duration::from_millis(2),
             "backoff",
-            || format!("{id} starts {early:?} before its delay is over ({backoff:?})"),
+            || {
+                format!(
+                    "{id} starts {early:?} before its delay is over ({backoff:?}, {:?})",
+                    seen.spec.agents[&id.agent].restart
+                )
+            },
         )
     }
 

@@ -8,7 +8,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
 use claw_core::notification::Lifecycle;
 use claw_core::order::HookOutcome;
-use claw_core::spec::{AgentSpec, Check, FleetSpec};
+use claw_core::spec::{AgentSpec, Check, FleetSpec, Mode};
 use claw_core::{
     Action, AgentName, Event, Fact, Generation, Hook, Inheritance, InstanceId, Order, ProbeKind,
     ProbeOutcome, Record,
@@ -74,6 +74,12 @@ impl Instances {
             .collect()
     }
 
+    /// As what it was started.
+    pub(crate) fn mode_of(&self, id: &InstanceId) -> Option<Mode> {
+        let spec = self.known.get(id).and_then(|known| known.spec.as_ref());
+        spec.map(|spec| spec.mode)
+    }
+
     pub(crate) fn lived_for(&self, id: &InstanceId, time: Duration) -> Duration {
         let started = self.known.get(id).and_then(|known| known.started);
         started.map_or(Duration::ZERO, |started| time.saturating_sub(started))
@@ -87,12 +93,10 @@ impl Instances {
                 self.learn_fact(seen, fact);
             }
             Some(Event::Shutdown(mode)) => {
-                let hastened = self.shutdown == Some(ShutdownMode::Hasten);
-                self.shutdown = Some(if hastened {
-                    ShutdownMode::Hasten
-                } else {
-                    *mode
-                });
+                self.shutdown = match (self.shutdown, mode) {
+                    (Some(ShutdownMode::Hasten), ShutdownMode::Stop) => self.shutdown,
+                    (_, mode) => Some(*mode),
+                };
             }
             Some(Event::Configure { fleet, .. }) => self.note_graces(fleet),
             Some(Event::Tick | Event::Command { .. }) => {}

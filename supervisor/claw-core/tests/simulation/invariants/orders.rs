@@ -91,7 +91,7 @@ impl Instances {
                 })?;
                 self.spawned(seen, id, spec)
             }
-            Order::Signal { signal, .. } => self.signals(seen, id, *signal),
+            Order::Signal { .. } => self.signals(seen, id),
             Order::Kill { .. } => self.kills(seen, id),
             Order::Freeze { .. } => {
                 self.known.entry(id.clone()).or_default().frozen = true;
@@ -195,7 +195,7 @@ impl Instances {
         Ok(())
     }
 
-    fn signals(&mut self, seen: &Seen<'_>, id: &InstanceId, signal: i32) -> Verdict {
+    fn signals(&mut self, seen: &Seen<'_>, id: &InstanceId) -> Verdict {
         let Some(known) = self.known.get_mut(id) else {
             return must(false, "stale", || format!("{id} is signalled and unknown"));
         };
@@ -203,19 +203,11 @@ impl Instances {
             format!("{id} is signalled while it is frozen and cannot hear it")
         })?;
         let grace = graces(seen, id, known);
-        let current = seen.spec.agents.get(&id.agent);
-        let asks = current.is_none_or(|spec| spec.shutdown.signal == signal)
-            || known
-                .spec
-                .as_ref()
-                .is_some_and(|spec| spec.shutdown.signal == signal);
-        if asks {
-            known.signalled.get_or_insert(Signalled {
-                at: seen.time,
-                grace,
-                paused: seen.paused,
-            });
-        }
+        known.signalled.get_or_insert(Signalled {
+            at: seen.time,
+            grace,
+            paused: seen.paused,
+        });
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A run is never at work twice at once, and each slot of a schedule has one fate and one run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use claw_core::action::SlotFate;
 use claw_core::memory::Recovered;
@@ -22,6 +22,8 @@ pub(crate) struct Runs {
     fates: BTreeMap<(AgentName, Wall), SlotFate>,
     /// Those that the journal has not confirmed yet: they may fail and be given anew.
     proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
+    /// Slots that this supervisor has handed to the journal at least once.
+    offered: BTreeSet<(AgentName, Wall)>,
     /// The last slot that was settled, while nothing came in between that may skip one.
     settled: BTreeMap<AgentName, Wall>,
 }
@@ -80,7 +82,12 @@ impl Runs {
                 id,
             } => {
                 self.gives_fate((agent.clone(), *planned), (*fate, *run), *id)?;
-                self.settles(seen, agent, *planned)
+                // What the journal did not take is offered again, later and out of order.
+                if self.offered.insert((agent.clone(), *planned)) {
+                    self.settles(seen, agent, *planned)
+                } else {
+                    Ok(())
+                }
             }
             _ => Ok(()),
         }
@@ -165,11 +172,7 @@ impl Runs {
         else {
             return Ok(());
         };
-        let last = self.settled.get(agent).copied();
-        // One that failed to be written down is offered again, out of order.
-        if last.is_none_or(|last| last < planned) {
-            self.settled.insert(agent.clone(), planned);
-        }
+        let last = self.settled.insert(agent.clone(), planned);
         let just_before = planned - jiff::SignedDuration::from_secs(1);
         let expected = next_after(schedule, planned, just_before);
         must(expected == Some(planned), "slot", || {
@@ -193,6 +196,7 @@ impl Runs {
     pub(crate) fn inherit(&mut self, inheritance: &Inheritance) {
         self.fates.clear();
         self.proposed.clear();
+        self.offered.clear();
         for known in self.known.values_mut() {
             known.finished = true;
         }
@@ -201,10 +205,10 @@ impl Runs {
             known.finished = false;
         }
         for run in &inheritance.runs {
-            let under_way = inheritance.instances.iter().any(|(_, other, found)| {
-                *other == Some(run.id) && *found != Recovered::NeverStarted
-            });
             let known = self.known.entry(run.id).or_default();
+            let under_way = inheritance.instances.iter().any(|(id, _, found)| {
+                known.instance.as_ref() == Some(id) && *found != Recovered::NeverStarted
+            });
             if !under_way {
                 known.attempts = run.attempts;
             }

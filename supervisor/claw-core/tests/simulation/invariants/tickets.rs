@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use claw_core::memory::Goal;
-use claw_core::{Action, AgentName, Answer, Command, Event, Refusal, RunId, Ticket};
+use claw_core::{Action, AgentName, Answer, Command, Event, Record, Refusal, RunId, Ticket};
 
 use super::{Instances, Seen, Verdict, must};
 use crate::journal::Journal;
@@ -37,8 +37,17 @@ impl Tickets {
             Some(Event::Tick | Event::Fact(_) | Event::Shutdown(_)) | None => {}
         }
         for action in seen.actions {
-            if let Action::Reply { ticket, result } = action {
-                self.answered(seen, *ticket, result, instances)?;
+            match action {
+                Action::Reply { ticket, result } => {
+                    self.answered(seen, *ticket, result, instances)?;
+                }
+                Action::Record {
+                    record: Record::Removed { agent, .. },
+                    ..
+                } => {
+                    self.goals.remove(agent);
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -5,7 +5,8 @@ use std::time::Duration;
 use claw_core::Command;
 use claw_core::event::Freeze;
 
-use super::fleet::{Fleet, NEW_RUN, OLD_RUN, name};
+use super::fleet::Fleet;
+use super::samples::{NEW_RUN, OLD_RUN, name};
 use super::{Call, get, post};
 
 /// The status and the pretty body of a call.

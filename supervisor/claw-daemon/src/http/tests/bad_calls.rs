@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use http::Method;
 
-use super::fleet::{Fleet, OLD_RUN};
+use super::fleet::Fleet;
+use super::samples::OLD_RUN;
 use super::{Call, call, get, post};
 
 fn bad_calls() -> Vec<Call> {

@@ -1,6 +1,7 @@
 //! Idempotency keys.
 
-use super::fleet::{Fleet, now};
+use super::fleet::Fleet;
+use super::samples::now;
 use super::{Call, post};
 
 fn trigger(body: &str) -> Call {

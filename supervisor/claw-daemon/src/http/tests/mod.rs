@@ -6,6 +6,7 @@ mod documents;
 mod fleet;
 mod idempotency;
 mod listeners;
+mod samples;
 mod scrapes;
 mod streams;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use claw_core::action::Happened;
 use claw_core::{Cause, Generation, InstanceId, ProbeKind, RunOutcome};
 
-use super::fleet::{Fleet, name};
+use super::fleet::Fleet;
 use super::get;
+use super::samples::name;
 
 fn busy_fleet() -> Fleet {
     let fleet = Fleet::new();

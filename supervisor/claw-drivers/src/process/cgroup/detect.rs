@@ -90,6 +90,12 @@ impl Cgroups {
             if found.tree.is_ok() && (enough || choice != CgroupChoice::Auto) {
                 return Self::of(backend, found, notes);
             }
+            for root in [&found.tree, &found.memory, &found.cpu, &found.pids]
+                .into_iter()
+                .flatten()
+            {
+                remove_root(root);
+            }
             let reasons: Vec<String> = [found.tree, found.memory, found.cpu, found.pids]
                 .into_iter()
                 .filter_map(Result::err)
@@ -200,12 +206,7 @@ impl Cgroups {
     /// Removes our directories where nothing is left in them.
     pub(crate) fn remove_if_empty(&self) {
         for root in &self.capabilities.roots {
-            // Groups still in use keep their parents: rmdir refuses, and that is the point.
-            if fs::remove_dir(root).is_ok()
-                && let Some(parent) = root.parent()
-            {
-                fs::remove_dir(parent).ok();
-            }
+            remove_root(root);
         }
     }
 
@@ -228,6 +229,16 @@ impl Cgroups {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes a directory of ours and the one above it where nothing is left in them: groups still in
+/// use keep their parents, because rmdir refuses, and that is the point.
+fn remove_root(root: &Path) {
+    if fs::remove_dir(root).is_ok()
+        && let Some(parent) = root.parent()
+    {
+        fs::remove_dir(parent).ok();
     }
 }
 
@@ -261,28 +272,29 @@ impl Trial<'_> {
         let mounts = Mounts::read();
         match backend {
             Backend::V2 => self.find_v2(&mounts),
-            Backend::Hybrid => Found {
-                tree: self.bare_v2(&mounts),
-                ..self.find_v1(&mounts)
-            },
-            Backend::V1 => self.find_v1(&mounts),
+            Backend::Hybrid => self.limits_v1(&mounts, self.bare_v2(&mounts)),
+            Backend::V1 => {
+                let tree = self.part_v1(&mounts, "freezer", "freezer.state");
+                self.limits_v1(&mounts, tree)
+            }
             Backend::None => Found::default(),
         }
     }
 
-    fn find_v1(&self, mounts: &Mounts) -> Found {
-        let of = |controller: &str, proof: &str| {
-            let top = mounts
-                .top_v1(controller)
-                .ok_or_else(|| format!("no version 1 hierarchy of `{controller}` is mounted"))?;
-            self.works(&top.join(OURS).join(self.project), proof, "tasks")
-        };
+    fn limits_v1(&self, mounts: &Mounts, tree: Result<PathBuf, String>) -> Found {
         Found {
-            tree: of("freezer", "freezer.state"),
-            memory: of("memory", "memory.limit_in_bytes"),
-            cpu: of("cpu", "cpu.cfs_quota_us"),
-            pids: of("pids", "pids.max"),
+            tree,
+            memory: self.part_v1(mounts, "memory", "memory.limit_in_bytes"),
+            cpu: self.part_v1(mounts, "cpu", "cpu.cfs_quota_us"),
+            pids: self.part_v1(mounts, "pids", "pids.max"),
         }
+    }
+
+    fn part_v1(&self, mounts: &Mounts, controller: &str, proof: &str) -> Result<PathBuf, String> {
+        let top = mounts
+            .top_v1(controller)
+            .ok_or_else(|| format!("no version 1 hierarchy of `{controller}` is mounted"))?;
+        self.works(&top.join(OURS).join(self.project), proof, "tasks")
     }
 
     fn bare_v2(&self, mounts: &Mounts) -> Result<PathBuf, String> {
@@ -326,6 +338,9 @@ impl Trial<'_> {
         };
         file::remove(&group)
             .map_err(|error| format!("cannot remove {}: {error}", group.display()))?;
+        if result.is_err() {
+            remove_root(root);
+        }
         result.map(|()| root.to_owned())
     }
 

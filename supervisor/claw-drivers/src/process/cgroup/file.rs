@@ -47,12 +47,21 @@ impl CgroupError {
     }
 }
 
-/// Makes a group; one that is there already is taken as it is.
+/// How often a group is tried to be made. Another supervisor that ends removes the directory above
+/// ours when it is empty, perhaps between our making it and our using it.
+const MAKE_ATTEMPTS: u32 = 16;
+
+/// Makes a group and the directories above it; one that is there already is taken as it is.
 pub(crate) fn make(path: &Path) -> Result<(), CgroupError> {
-    let made = match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
-        other => other,
-    };
+    let mut made = fs::create_dir(path);
+    for _ in 1..MAKE_ATTEMPTS {
+        match &made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                made = fs::create_dir_all(path);
+            }
+            Ok(()) | Err(_) => break,
+        }
+    }
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(CgroupError::Make {
             path: path.to_owned(),

@@ -8,11 +8,11 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags};
 
 use super::child::{self, Birth, Newborn};
+use super::deadline::until;
 use super::farewell;
 use super::peer::Peer;
 use super::prepare;
 use super::tree::{self, Children};
-use super::watch::until;
 use crate::process::cgroup::Group;
 use crate::process::wire::{ExecEnd, ExecReport, ExecTask, GroupOwnership, Report};
 

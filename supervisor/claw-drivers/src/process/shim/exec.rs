@@ -44,10 +44,11 @@ pub(super) fn execute(program: &Program) -> SpawnError {
             continue;
         };
         let Err(errno) = nix::unistd::execve(&file, &arguments, &environment);
-        match errno {
-            Errno::ENOENT | Errno::ENOTDIR if !candidate.exists() => {}
-            Errno::EACCES => denied = Some(candidate),
-            other => return refusal(other, explain(name, &candidate, other)),
+        let missing = matches!(errno, Errno::ENOENT | Errno::ENOTDIR) && !candidate.exists();
+        if errno == Errno::EACCES {
+            denied = Some(candidate);
+        } else if !missing {
+            return refusal(errno, explain(name, &candidate, errno));
         }
     }
     match denied {
@@ -136,16 +137,17 @@ fn refusal(errno: Errno, detail: String) -> SpawnError {
 }
 
 fn explain(name: &str, file: &Path, errno: Errno) -> String {
-    let why = match errno {
-        Errno::ENOENT => match interpreter(file) {
+    let why = if errno == Errno::ENOENT {
+        match interpreter(file) {
             Some(interpreter) => format!("its interpreter `{interpreter}` does not exist"),
             None => "the loader it asks for does not exist".to_owned(),
-        },
-        Errno::ENOEXEC => {
-            "it is neither a program of this machine nor a script with `#!`".to_owned()
         }
-        Errno::EACCES if file.is_dir() => "it is a directory".to_owned(),
-        other => lower(other.desc()),
+    } else if errno == Errno::ENOEXEC {
+        "it is neither a program of this machine nor a script with `#!`".to_owned()
+    } else if errno == Errno::EACCES && file.is_dir() {
+        "it is a directory".to_owned()
+    } else {
+        lower(errno.desc())
     };
     if Path::new(name) == file {
         format!("cannot execute `{name}`: {why}")

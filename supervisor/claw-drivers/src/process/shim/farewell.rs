@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use claw_core::{ExitReport, SpawnError};
 use rustix::event::{PollFd, PollFlags};
 
+use super::deadline::until;
 use super::peer::Peer;
 use super::prepare::Holdings;
 use super::tree::{self, Children};
-use super::watch::until;
 use crate::process::cgroup::Group;
-use crate::process::record::{EXIT, NOTIFY_SOCKET, RUN, SHIM_SOCKET};
+use crate::process::record::{EXIT, InstanceDir, NOTIFY_SOCKET, RUN, SHIM_SOCKET};
 use crate::process::signal;
 use crate::process::wire::{Report, ShimTask};
 
@@ -25,29 +25,36 @@ const REMOVAL: Duration = Duration::from_secs(5);
 const REMOVAL_STEP: Duration = Duration::from_millis(1);
 
 /// Nothing of the instance is left: leaves the exit record and says so.
+///
+/// The log is closed first: what is told may be answered by a successor, which then goes on where
+/// this one ended.
 pub(super) fn finish(
     task: &ShimTask,
-    holdings: &Holdings,
+    holdings: Holdings,
     mut peer: Peer,
     report: &ExitReport,
 ) -> i32 {
+    let Holdings { dir, output, .. } = holdings;
+    drop(output);
     // A record that cannot be written is told to a living supervisor all the same; to a later
     // one the instance is lost, which is true.
-    holdings.dir.write(EXIT, report).ok();
+    dir.write(EXIT, report).ok();
     peer.tell(&Report::Gone(report.clone()));
-    leave(task, holdings, peer)
+    leave(task, &dir, peer)
 }
 
 /// The program could not be executed: takes everything back, as if it had never been tried.
-pub(super) fn fail(task: &ShimTask, holdings: &Holdings, mut peer: Peer, error: SpawnError) -> i32 {
+pub(super) fn fail(task: &ShimTask, holdings: Holdings, mut peer: Peer, error: SpawnError) -> i32 {
+    let Holdings { dir, output, .. } = holdings;
+    drop(output);
     let deadline = Instant::now() + REMOVAL;
     while tree::reap(|_, _| {}) == Children::Left && Instant::now() < deadline {
         tree::kill(&task.group);
         signal::pause(REMOVAL_STEP);
     }
-    holdings.dir.remove(RUN);
+    dir.remove(RUN);
     peer.tell(&Report::SpawnFailed(error));
-    leave(task, holdings, peer)
+    leave(task, &dir, peer)
 }
 
 /// Reports a start that failed before there was a child.
@@ -57,9 +64,9 @@ pub(super) fn refuse(peer: &mut Peer, error: SpawnError) -> i32 {
     0
 }
 
-fn leave(task: &ShimTask, holdings: &Holdings, mut peer: Peer) -> i32 {
-    holdings.dir.remove(SHIM_SOCKET);
-    holdings.dir.remove(NOTIFY_SOCKET);
+fn leave(task: &ShimTask, dir: &InstanceDir, mut peer: Peer) -> i32 {
+    dir.remove(SHIM_SOCKET);
+    dir.remove(NOTIFY_SOCKET);
     deliver(&mut peer);
     remove_group(&task.group);
     0

@@ -13,6 +13,7 @@
 
 mod child;
 mod command;
+mod deadline;
 mod exec;
 mod farewell;
 mod main_process;

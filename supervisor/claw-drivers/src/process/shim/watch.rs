@@ -1,12 +1,13 @@
 //! The shim's life: one loop that waits for everything at once and for nothing else.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use claw_core::{ExitReport, ExitStatus, SpawnError, Wall};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 
 use super::child::{self, Birth, RecordSlot};
+use super::deadline::{Due, KillTimer, until};
 use super::farewell;
 use super::main_process::MainProcess;
 use super::notify::Received;
@@ -17,15 +18,6 @@ use super::tree::{self, Children};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::signal;
 use crate::process::wire::{Report, Request, ShimTask, Standing};
-
-/// What outlives a main process that ended by itself gets this long to end by itself, too.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-
-/// A tree that was killed is killed again after this long, then twice as long, if something of it
-/// is still there: it forked in the wrong moment, or sleeps in the kernel.
-const FIRST_KILL_STEP: Duration = Duration::from_millis(10);
-/// The longest such wait.
-const LAST_KILL_STEP: Duration = Duration::from_secs(1);
 
 /// Where the instance stands.
 #[derive(Debug)]
@@ -63,11 +55,7 @@ struct Shim {
     children: Children,
     /// Told to every supervisor that connects; `None` until the program runs.
     standing: Option<Standing>,
-    /// Until when a stop that is under way leaves the tree alone.
-    grace_until: Option<Instant>,
-    /// When the whole tree is killed, and how long to wait before it is killed again.
-    kill_at: Option<Instant>,
-    kill_step: Duration,
+    kill_timer: KillTimer,
     last_progress: Instant,
     unreported_progress: bool,
 }
@@ -100,6 +88,7 @@ pub(in crate::process) fn run(
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
         Err(error) => {
+            drop(holdings);
             let code = farewell::refuse(&mut peer, error);
             farewell::remove_group(&task.group);
             return code;
@@ -115,9 +104,7 @@ pub(in crate::process) fn run(
         },
         children: Children::Left,
         standing: None,
-        grace_until: None,
-        kill_at: None,
-        kill_step: FIRST_KILL_STEP,
+        kill_timer: KillTimer::new(),
         last_progress: Instant::now(),
         unreported_progress: false,
         task,
@@ -139,10 +126,10 @@ impl Shim {
                 self.take_output();
             }
             let exited = self.take_deaths(&ready);
-            if ready.contains(&Source::Verdict) || exited.is_some() {
-                if let Some(error) = self.take_verdict() {
-                    return farewell::fail(&self.task, &self.holdings, self.peer, error);
-                }
+            if (ready.contains(&Source::Verdict) || exited.is_some())
+                && let Some(error) = self.take_verdict()
+            {
+                return farewell::fail(&self.task, self.holdings, self.peer, error);
             }
             if let Some(status) = exited {
                 self.main_exited(status);
@@ -155,7 +142,7 @@ impl Shim {
             }
             self.on_deadlines();
             if let Some(report) = self.ended() {
-                return farewell::finish(&self.task, &self.holdings, self.peer, &report);
+                return farewell::finish(&self.task, self.holdings, self.peer, &report);
             }
         }
     }
@@ -209,19 +196,21 @@ impl Shim {
     fn deadline(&self) -> Option<Instant> {
         let progress = self.task.progress.filter(|_| self.unreported_progress);
         let progress = progress.map(|interval| self.last_progress + interval);
-        [self.kill_at, progress, self.holdings.output.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.kill_timer.deadline(),
+            progress,
+            self.holdings.output.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn on_deadlines(&mut self) {
         let now = Instant::now();
         self.holdings.output.on_deadline();
-        if self.kill_at.is_some_and(|at| at <= now) {
+        if self.kill_timer.take(now) == Due::Now {
             tree::kill(&self.task.group);
-            self.kill_at = Some(now + self.kill_step);
-            self.kill_step = (self.kill_step * 2).min(LAST_KILL_STEP);
         }
         let due = self
             .task
@@ -316,10 +305,7 @@ impl Shim {
                 signal::send(pid, self.task.stop_signal);
                 signal::send(pid, signal::CONT);
             }
-            let grace = self
-                .grace_until
-                .unwrap_or_else(|| Instant::now() + LEFTOVER_GRACE);
-            self.kill_at.get_or_insert(grace);
+            self.kill_timer.main_exited(Instant::now());
         }
         self.phase = Phase::Ending {
             status,
@@ -333,7 +319,7 @@ impl Shim {
         for request in self.peer.requests() {
             match request {
                 Request::Signal(number) => self.signal_main(number),
-                Request::Kill => self.kill_at = Some(Instant::now()),
+                Request::Kill => self.kill_timer.kill(Instant::now()),
                 Request::Freeze => tree::freeze(&self.task.group),
                 Request::Thaw => tree::thaw(&self.task.group),
             }
@@ -345,8 +331,8 @@ impl Shim {
         if number == self.task.stop_signal {
             // A stopped process would sleep through it.
             self.main.signal(signal::CONT);
-            let grace = Instant::now() + self.task.stop_grace;
-            self.grace_until.get_or_insert(grace);
+            self.kill_timer
+                .stop_began(Instant::now(), self.task.stop_grace);
         }
     }
 
@@ -385,7 +371,7 @@ impl Shim {
         }
         if self.task.group.is_populated() {
             // Guests: a probe, or somebody who entered the group by hand.
-            self.kill_at.get_or_insert_with(Instant::now);
+            self.kill_timer.begin(Instant::now());
             return None;
         }
         let group = &self.task.group;
@@ -400,12 +386,4 @@ impl Shim {
             log: self.holdings.output.finish(),
         })
     }
-}
-
-pub(super) fn until(at: Instant) -> Timespec {
-    let span = at.saturating_duration_since(Instant::now());
-    Timespec::try_from(span).unwrap_or(Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    })
 }
