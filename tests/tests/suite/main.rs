@@ -1,3 +1,17 @@
 //! Black-box tests over the real executable, and the checks of the tree itself.
 
+mod commands;
+mod crashes_heavy;
+mod dice;
+mod durability_heavy;
+mod examples;
+mod fleet;
+mod health;
+mod limits_heavy;
+mod output;
+mod reload;
+mod restarts;
+mod schedules;
+mod stopping;
+mod takeover;
 mod tidy;
