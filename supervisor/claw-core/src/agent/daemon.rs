@@ -382,14 +382,16 @@ impl Daemon {
     }
 }
 
-/// Whether a waiting `restart` may be answered: the successor runs, or is not coming soon.
-pub(super) fn successor_settled(daemon: &Daemon, after: Generation) -> bool {
+/// Whether a waiting `restart` may be answered: the successor runs, or is not coming soon because
+/// it backs off or waits for others.
+pub(super) fn successor_settled(daemon: &Daemon, common: &Common, after: Generation) -> bool {
     match &daemon.phase {
         Phase::Down | Phase::BackingOff { .. } => true,
+        Phase::Waiting => !common.missing.is_empty(),
         Phase::Live(instance) => {
             let newer = instance.generation() > after;
             newer && (instance.has_started() || matches!(instance.standing(), Standing::Ending(_)))
         }
-        Phase::Waiting | Phase::Queued | Phase::PostStop { .. } => false,
+        Phase::Queued | Phase::PostStop { .. } => false,
     }
 }

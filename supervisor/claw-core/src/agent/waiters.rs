@@ -11,6 +11,7 @@ use crate::record::RecordId;
 use crate::refusal::Refusal;
 
 use super::Agent;
+use super::common::Common;
 use super::context::Context;
 use super::daemon::successor_settled;
 use super::machine::Machine;
@@ -156,13 +157,13 @@ impl Agent {
             return;
         }
         let at_rest = self.is_at_rest();
-        let machine = &self.machine;
+        let (machine, common) = (&self.machine, &self.common);
         let granted = |waiter: &mut Waiter| {
             waiter.record.is_none()
                 && match waiter.wish {
                     Wish::Start { .. } | Wish::Hold => true,
                     Wish::Stop => at_rest,
-                    Wish::Restart { after } => has_restarted(machine, after),
+                    Wish::Restart { after } => has_restarted(machine, common, after),
                 }
         };
         let granted: Vec<Waiter> = self.waiters.0.extract_if(.., granted).collect();
@@ -204,9 +205,9 @@ pub(crate) enum Dismiss {
     AllButStop,
 }
 
-fn has_restarted(machine: &Machine, after: Generation) -> bool {
+fn has_restarted(machine: &Machine, common: &Common, after: Generation) -> bool {
     match machine {
-        Machine::Daemon(daemon) => successor_settled(daemon, after),
+        Machine::Daemon(daemon) => successor_settled(daemon, common, after),
         Machine::Oneshot(oneshot) => oneshot.has_restarted(after),
     }
 }

@@ -14,6 +14,7 @@ use crate::id::{Generation, InstanceId};
 use crate::name::AgentName;
 use crate::order::Order;
 use crate::record::{Record, RecordId};
+use crate::run::{Run, RunOutcome, RunPhase};
 
 use super::Fleet;
 use super::turn::Turn;
@@ -139,6 +140,24 @@ impl Orphans {
 }
 
 impl Fleet {
+    /// Writes down the end of a run whose agent left the fleet, or takes no runs any more.
+    pub(super) fn call_off(&mut self, turn: &mut Turn, run: &Run) {
+        let cause = Cause::Reconfigured;
+        let (started, outcome) = match run.phase {
+            RunPhase::Running { since } => (Some(since), RunOutcome::Interrupted { cause }),
+            RunPhase::Queued | RunPhase::Retrying { .. } => (None, RunOutcome::Cancelled { cause }),
+            RunPhase::Finished { .. } => return,
+        };
+        let mut run = run.clone();
+        run.phase = RunPhase::Finished {
+            started,
+            at: turn.now.wall,
+            outcome,
+        };
+        let mut cx = turn.context(&mut self.source);
+        self.orphans.books.run(&mut cx, &run);
+    }
+
     /// Writes the outcome of an instance that belongs to no agent.
     pub(super) fn bury(
         &mut self,

@@ -114,7 +114,10 @@ impl Fleet {
             }
         }
         for run in inheritance.runs {
-            if self.spec.agents.contains_key(&run.agent) {
+            let spec = self.spec.agents.get(&run.agent);
+            if spec.is_none_or(|spec| spec.mode == Mode::Daemon) {
+                self.call_off(turn, &run);
+            } else {
                 let (_, legacy) = legacies.entry(run.agent.clone()).or_default();
                 legacy.runs.push(run);
             }

@@ -11,7 +11,7 @@ use crate::death::Cause;
 use crate::id::Generation;
 use crate::memory::Recovered;
 use crate::run::{Run, RunPhase, Trigger};
-use crate::slots::Downtime;
+use crate::slots::{self, Downtime};
 
 use super::super::common::Common;
 use super::super::context::Context;
@@ -142,7 +142,9 @@ impl Oneshot {
             Trigger::Schedule { slot } => Some(slot),
             Trigger::Manual | Trigger::Start => None,
         };
-        let latest = self.works.iter().filter_map(slot_of).max();
+        // A slot that lies far ahead was planned under a clock that was wrong.
+        let believed = |slot: &Wall| slots::resume_from(*slot, cx.now.wall) == *slot;
+        let latest = self.works.iter().filter_map(slot_of).filter(believed).max();
         common.memory.last_slot = common.memory.last_slot.max(latest);
         if let Some(armed) = common.memory.armed_since.filter(|_| common.belongs_up()) {
             self.plan_from(common, cx, armed);
