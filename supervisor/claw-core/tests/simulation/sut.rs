@@ -159,6 +159,7 @@ impl Sut {
 
     fn spoil_action(&mut self, now: Now, action: Action, out: &mut Vec<Action>) {
         match (self.plant, &action) {
+            (_, Action::Reply { ticket, .. }) if ticket.0 == FORGED => {}
             (Plant::DropsKills, Action::Order(Order::Kill { .. }))
             | (Plant::AnswersNot, Action::Reply { .. })
             | (Plant::NeverEnds, Action::AllStopped)
@@ -257,9 +258,9 @@ impl Sut {
         let ticket = Ticket(FORGED);
         let command = command(agent.clone());
         let actions = self.fleet.step(now, Event::Command { ticket, command });
-        let forged =
-            |action: &Action| matches!(action, Action::Reply { ticket: t, .. } if *t == ticket);
-        out.extend(actions.into_iter().filter(|action| !forged(action)));
+        for action in actions {
+            self.spoil_action(now, action, out);
+        }
     }
 
     fn answer_for_the_journal(&mut self, now: Now, id: claw_core::RecordId, out: &mut Vec<Action>) {
