@@ -58,8 +58,8 @@ fn exit_codes_tell_programs_what_happened() {
             agent("fails", &["exit", "4"], "mode: oneshot"),
             agent(
                 "slow",
-                &["forever"],
-                "mode: oneshot, graceful_shutdown: {timeout: 1s}",
+                &["await-file", "/nonexistent"],
+                "schedule: {every: 1h, run_on_start: false, overlap: skip}",
             ),
         ]
         .concat(),

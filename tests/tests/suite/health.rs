@@ -139,6 +139,7 @@ fn an_agent_that_fails_its_liveness_is_killed_long_before_its_stop_grace() {
     assert_eq!(fleet.await_ends("wedged", 1), [(1, "probe".to_owned())]);
     let fresh = fleet.await_main("wedged");
     fleet.signal(Signal::TERM);
+    fleet.await_state("wedged", State::Stopping);
     fleet.signal(Signal::TERM);
     until("a second signal hastens", || (!fresh.lives()).then_some(()));
     fleet.await_end();

@@ -128,8 +128,9 @@ fn following_a_log_goes_on_as_more_is_written_and_ends_when_told() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
     let numbers: Vec<u64> = lines
+        .by_ref()
         .map(|line| {
             line.unwrap()
                 .strip_prefix("line ")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claw_daemon::api::State;
 
-use crate::fleet::{Fleet, agent, holds_for, within};
+use crate::fleet::{Fleet, agent, holds_for, until, within};
 
 /// A grace that a stop has to be shorter than, or just as long as.
 const GRACE: Duration = Duration::from_secs(2);
@@ -71,13 +71,12 @@ fn a_double_forked_daemon_in_its_own_session_is_gone_after_a_stop() {
         !main.lives() && !daemon.lives(),
         "the stop reported too early"
     );
-    for (controllers, group) in groups {
-        let path = format!("/sys/fs/cgroup/{controllers}{group}");
-        assert!(
-            !std::path::Path::new(&path).exists(),
-            "{path} is still there"
-        );
-    }
+    until("its groups are removed", || {
+        let there = |(controllers, group): &(String, String)| {
+            std::path::Path::new(&format!("/sys/fs/cgroup/{controllers}{group}")).exists()
+        };
+        (!groups.iter().any(there)).then_some(())
+    });
     fleet.down();
 }
 

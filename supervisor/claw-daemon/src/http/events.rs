@@ -4,8 +4,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use claw_core::AgentName;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use http::HeaderMap;
 
 use super::outlet::{self, Manners, Outlet};
@@ -19,12 +19,14 @@ use crate::api::{Code, Event, Problem, routes};
 ///
 /// Server-sent events, or JSON messages over a WebSocket. `Last-Event-ID`, or `after` in the
 /// query, goes on after an event seen before; without it the stream begins with the next one.
-/// When events are lost to a reader, an event `lagged` says how many.
+/// When events are lost to a reader, an event `lagged` says how many. With `follow=false` the
+/// stream ends with the newest event there is.
 #[utoipa::path(
     get, path = routes::EVENTS, tag = "events",
     params(
         ("after" = Option<u64>, Query, description = "Only events after this number"),
         ("agent" = Option<String>, Query, description = "Only events of this agent"),
+        ("follow" = Option<bool>, Query, description = "Go on with new events, as is usual"),
         ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, from an SSE client"),
     ),
     responses(
@@ -45,14 +47,17 @@ pub(super) async fn stream(
         headers,
         upgrade,
     } = request;
-    params.only(&["after", "agent"])?;
+    params.only(&["after", "agent", "follow"])?;
     let after = params.read("after", params::count(u64::MAX))?;
     let after = after.or(last_event_id(&headers)?);
     let agent = params.read("agent", agent_name)?;
     if let Some(agent) = &agent {
         state.status(agent).await?;
     }
-    let events = only_of(agent, (state.ports.events)(after));
+    let mut events = only_of(agent, (state.ports.events)(after));
+    if params.read("follow", params::switch)? == Some(false) {
+        events = known_by_now(events);
+    }
     let permit = state.stream_permit()?;
     let (closing, cut) = (state.closing.clone(), link.cut);
     let Some(upgrade) = upgrade else {
@@ -116,12 +121,20 @@ fn only_of(
         .boxed()
 }
 
+/// The events that are there already, without those to come.
+fn known_by_now(mut events: BoxStream<'static, Event>) -> BoxStream<'static, Event> {
+    // Outside of the runtime's budget, so that "not yet" can only mean that there is none.
+    let next = || tokio::task::unconstrained(events.next()).now_or_never()?;
+    let known: Vec<Event> = std::iter::from_fn(next).collect();
+    stream::iter(known).boxed()
+}
+
 /// The stream begins with a comment, so that a client sees at once that it stands.
 fn as_sse(
     events: BoxStream<'static, Event>,
 ) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
     let hello = Bytes::from_static(b"retry: 2000\n: events follow\n\n");
-    let first = futures_util::stream::once(std::future::ready(hello));
+    let first = stream::once(std::future::ready(hello));
     first.chain(events.map(|event| {
         let kind = event.happened.kind();
         let data = json(&event);

@@ -18,7 +18,9 @@ use super::wire::{BlockWhenFull, LogSettings, NotifyAddress, Program, ShimTask, 
 const SOCKET_PATH_LIMIT: usize = 107;
 
 /// Reports of progress come at least this far apart, however short the silence that is allowed.
-const SHORTEST_PROGRESS: std::time::Duration = std::time::Duration::from_secs(1);
+/// Far below the shortest silence that makes sense: a report that comes when the silence is over
+/// would end an agent that works.
+const SHORTEST_PROGRESS: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Starts an instance; what comes back is the stream to its shim.
 pub(super) async fn launch(

@@ -15,6 +15,12 @@ impl Fleet {
         self.api().get(&format!("/api/agents/{name}"))
     }
 
+    /// An agent, if there is one of that name.
+    pub(crate) fn find(&self, name: &str) -> Option<Agent> {
+        let (status, body) = self.api().ask(&format!("/api/agents/{name}"))?;
+        (status == 200).then(|| serde_json::from_str(&body).unwrap())
+    }
+
     /// Waits until an agent is as wanted.
     pub(crate) fn await_agent(
         &self,
@@ -47,7 +53,7 @@ impl Fleet {
     /// Waits until an agent runs; its main process.
     pub(crate) fn await_main(&self, name: &str) -> Process {
         until(&format!("{name} has a process"), || {
-            let agent = self.agent(name);
+            let agent = self.find(name)?;
             let pid = agent.instance?.pid?.cast_signed();
             (agent.state == State::Running)
                 .then(|| Process::of(pid))

@@ -145,6 +145,12 @@ impl Notify {
     }
 }
 
+/// The text without what it says of the main process, for when that was not to be believed.
+pub(super) fn without_main(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("MAINPID="));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The first value of a key, as the core's parser takes it.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines()

@@ -10,7 +10,7 @@ use super::child::{self, Birth, RecordSlot};
 use super::deadline::{Due, KillTimer, until};
 use super::farewell;
 use super::main_process::MainProcess;
-use super::notify::Received;
+use super::notify::{self, Received};
 use super::output::Activity;
 use super::peer::Peer;
 use super::prepare::{self, Holdings};
@@ -231,19 +231,29 @@ impl Shim {
 
     fn take_notifications(&mut self) {
         for Received { text, main } in self.holdings.notify.receive() {
-            if let (Some(pid), Phase::Running) = (main, &self.phase)
-                && pid != self.main.pid
-                && let Some(named) = MainProcess::named(pid)
-            {
-                self.main = named;
-                if let (Some(standing), Some(identity)) =
-                    (&mut self.standing, ProcessIdentity::of(pid))
-                {
-                    standing.main = identity;
-                }
-            }
-            self.peer.tell(&Report::Notified(text));
+            let taken = main.is_none_or(|pid| self.follow(pid));
+            let told = if taken {
+                text
+            } else {
+                notify::without_main(&text)
+            };
+            self.peer.tell(&Report::Notified(told));
         }
+    }
+
+    /// Whether the main process is that one now: only one of the tree can be.
+    fn follow(&mut self, pid: i32) -> bool {
+        if pid == self.main.pid {
+            return true;
+        }
+        let (Phase::Running, Some(named)) = (&self.phase, MainProcess::named(pid)) else {
+            return false;
+        };
+        self.main = named;
+        if let (Some(standing), Some(identity)) = (&mut self.standing, ProcessIdentity::of(pid)) {
+            standing.main = identity;
+        }
+        true
     }
 
     /// Waits for the dead; how the main process ended, if it did.
