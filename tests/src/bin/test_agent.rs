@@ -94,7 +94,7 @@ fn perform(step: &str, steps: &mut Steps) {
         "if-first" => if_first(steps),
         "child" => drop(child(&steps.block())),
         "must" => must(&steps.block()),
-        "daemonise" => drop(daemonise(steps.block())),
+        "daemonise" => daemonise(steps.block()),
         "children" => children(steps.number()),
         "session" => drop(setsid().expect("a child leads no group")),
         "notify" => notify(&steps.text()),

@@ -106,7 +106,7 @@ fn zombies_of(fleet: &Fleet) -> Vec<String> {
     };
     // One that is about to be reaped is none.
     let first = zombies();
-    let mut left = first.clone();
+    let mut left = first;
     let deadline = Instant::now() + Duration::from_secs(2);
     until("zombies are looked at twice", || {
         let now = zombies();

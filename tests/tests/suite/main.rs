@@ -1,5 +1,11 @@
 //! Black-box tests over the real executable, and the checks of the tree itself.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "all of this is tests: a failure is a panic, and a skipped check is said"
+)]
+
 mod commands;
 mod crashes_heavy;
 mod dice;

@@ -123,6 +123,46 @@ fn sources_hold_no_banners_and_no_unfinished_ends() {
     }
 }
 
+/// Cases that need a clock of their own, with the tests of the core that have one.
+const TESTED_IN_THE_CORE: &[(&str, &str)] = &[
+    (
+        "18",
+        "a_time_that_does_not_exist_is_due_at_the_next_that_does",
+    ),
+    (
+        "18",
+        "a_time_that_exists_twice_is_due_once_and_the_first_time",
+    ),
+    ("18", "several_times_in_one_gap_are_one_slot"),
+    ("18", "days_are_those_of_the_calendar"),
+    ("19", "a_rhythm_goes_on_through_changes_of_the_clock"),
+    (
+        "19",
+        "a_jump_of_ten_years_lists_the_newest_slots_and_counts_the_others",
+    ),
+    (
+        "19",
+        "a_jump_back_repeats_nothing_unless_the_time_before_was_wrong",
+    ),
+    ("19", "a_million_steps_in_new_worlds_break_no_rule"),
+];
+
+#[test]
+fn what_cannot_be_tested_from_outside_is_tested_in_the_core() {
+    let core = root().join("supervisor/claw-core");
+    let sources: String = files("rs")
+        .into_iter()
+        .filter(|path| path.starts_with(&core))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for (case, test) in TESTED_IN_THE_CORE {
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "case {case}: {test}"
+        );
+    }
+}
+
 #[test]
 fn links_in_documents_lead_somewhere() {
     for path in files("md") {
