@@ -13,6 +13,9 @@ use super::section::nearest;
 use super::tree::Value;
 use super::value::Rejected;
 
+/// Agents that are compared with a name that is none, as a fleet may have thousands.
+const MAX_COMPARED: usize = 300;
+
 /// What is known of the agents before their dependencies are read.
 pub(super) type Modes = BTreeMap<AgentName, Mode>;
 
@@ -136,6 +139,7 @@ impl Reader<'_> {
         let candidates = modes
             .keys()
             .map(AgentName::as_str)
+            .take(MAX_COMPARED)
             .filter(|_| !self.problems.is_full());
         let help = match nearest(name, candidates) {
             Some(near) if !item.is_from_environment() => format!("did you mean `{near}`?"),

@@ -169,9 +169,13 @@ impl Problems {
         if known {
             return;
         }
-        if self.list.len() >= MAX_LISTED {
+        if self.is_full() {
             self.not_listed += 1;
-            return;
+            let warning = |other: &Diagnostic| other.severity == Severity::Warning;
+            let Some(index) = self.list.iter().position(warning) else {
+                return;
+            };
+            self.list.remove(index);
         }
         self.list.push(problem);
     }
@@ -179,6 +183,12 @@ impl Problems {
     /// Whether no more are listed, so that no more need be worded well.
     pub(super) fn is_full(&self) -> bool {
         self.list.len() >= MAX_LISTED
+    }
+
+    /// Whether the file is refused already and nothing more will be said about it, so that slow
+    /// checks may be left out.
+    pub(super) fn is_settled(&self) -> bool {
+        self.failed && self.is_full()
     }
 
     /// Whether any of them is an error.

@@ -18,14 +18,17 @@ use super::value::words;
 use super::variables;
 
 /// Set by the supervisor itself; an agent's own value would be lost.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 13] = [
     "OPENCLAW_AGENT",
     "OPENCLAW_API",
+    "OPENCLAW_ATTEMPT",
     "OPENCLAW_CONFIG",
+    "OPENCLAW_INSTANCE",
     "OPENCLAW_LLM_URL",
     "OPENCLAW_RUN_ID",
     "OPENCLAW_SOCK",
     "OPENCLAW_TOKEN",
+    "OPENCLAW_TRIGGER",
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

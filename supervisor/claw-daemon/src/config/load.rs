@@ -1,6 +1,5 @@
 //! Loading a fleet file: read, parse, include, merge, put variables in, check.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -163,8 +162,6 @@ impl Files {
             variables: &variables,
             folder: &absolute,
             folder_name: &folder,
-            firing: BTreeSet::new(),
-            never_firing: 0,
         };
         let read = reader.fleet(&node);
         self.problems = reader.problems;

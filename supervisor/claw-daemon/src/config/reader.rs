@@ -1,6 +1,5 @@
 //! Typed readers over items: each takes what it can, reports what it cannot, and goes on.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,10 +25,6 @@ pub(super) struct Reader<'a> {
     pub(super) folder: &'a Path,
     /// The same folder as it was named.
     pub(super) folder_name: &'a Path,
-    /// Cron expressions that are known to fire, as finding out is slow.
-    pub(super) firing: BTreeSet<String>,
-    /// How many never fire.
-    pub(super) never_firing: usize,
 }
 
 impl Reader<'_> {

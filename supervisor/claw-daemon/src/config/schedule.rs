@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use claw_core::spec::schedule::{CronExpression, RunOnStart};
-use claw_core::spec::{CatchUp, Overlap, Schedule, Timing};
+use claw_core::spec::schedule::RunOnStart;
+use claw_core::spec::{CatchUp, CronError, CronExpression, Overlap, Schedule, Timing};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
@@ -19,8 +19,6 @@ const FORMS: &str =
     "write `every 5m`, `daily 09:00` or a cron expression in quotes, such as \"*/5 * * * *\"";
 /// More often, and agents would do little but start.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Finding out that one never fires takes long; after so many the file is known to be wrong.
-const MAX_NEVER_FIRING: usize = 10;
 const CATCH_UP: [(&str, CatchUp); 3] = [
     ("none", CatchUp::None),
     ("one", CatchUp::One),
@@ -188,18 +186,10 @@ impl Reader<'_> {
     }
 
     fn cron(&mut self, item: &Item<'_>, text: &str, zone: TimeZone) -> Option<Timing> {
-        let known = self.firing.contains(text) || self.never_firing >= MAX_NEVER_FIRING;
-        let mut never = 0;
-        let expression = self.parsed(item, "a cron expression", |_| {
-            let expression = cron_expression(text)?;
-            if !known {
-                fires(&expression).inspect_err(|_| never = 1)?;
-            }
-            Ok(expression)
-        });
-        self.never_firing += never;
-        let expression = expression?;
-        self.firing.insert(text.to_owned());
+        if self.problems.is_settled() {
+            return None;
+        }
+        let expression = self.parsed(item, "a cron expression", |_| cron_expression(text))?;
         Some(Timing::Cron { expression, zone })
     }
 
@@ -220,14 +210,14 @@ impl Reader<'_> {
 }
 
 fn defaults(timing: Timing) -> Schedule {
-    let (catch_up, run_on_start) = match &timing {
-        Timing::Every(_) => (CatchUp::None, RunOnStart::Yes),
-        Timing::Cron { .. } | Timing::Daily { .. } => (CatchUp::One, RunOnStart::No),
+    let run_on_start = match &timing {
+        Timing::Every(_) => RunOnStart::Yes,
+        Timing::Cron { .. } | Timing::Daily { .. } => RunOnStart::No,
     };
     Schedule {
         timing,
         overlap: Overlap::Skip,
-        catch_up,
+        catch_up: CatchUp::One,
         max_lateness: None,
         jitter: Duration::ZERO,
         timeout: None,
@@ -301,42 +291,25 @@ fn looks_like_cron(text: &str) -> bool {
 
 fn cron_expression(text: &str) -> Result<CronExpression, Rejected> {
     let fields = text.split_whitespace().count();
-    if text == "@reboot" {
-        return Err(Rejected::new("a start of the machine is no point in time")
-            .help("use `run_on_start: true`, or no schedule: a oneshot runs once at start"));
-    }
-    if let Some(every) = text.strip_prefix("@every") {
-        let help = format!("did you mean `every{every}`?");
-        return Err(Rejected::new("`@every` is not part of it").help(help));
-    }
-    if text.starts_with("TZ=") || text.starts_with("CRON_TZ=") {
-        return Err(Rejected::new("a time zone cannot stand in it")
-            .help("use the map form with `timezone: …`"));
-    }
-    if !text.starts_with('@') && !(5..=6).contains(&fields) {
+    if !text.starts_with('@') && !text.contains('=') && !(5..=6).contains(&fields) {
         return Err(Rejected::new(format!("it has {fields} fields"))
             .help("write five: minute, hour, day, month, weekday; or six with seconds first"));
     }
-    let text = if text == "@midnight" { "@daily" } else { text };
-    CronExpression::parse(text).map_err(|error| {
-        let error = error.to_string();
-        let reason = error.rsplit(": ").next().unwrap_or(&error);
-        Rejected::new(reason.trim_end_matches('.').to_lowercase())
-            .help("fields are minute, hour, day, month, weekday, such as \"30 2 * * 1-5\"")
+    CronExpression::parse(text).map_err(|error| match error {
+        CronError::Syntax(reason) => {
+            let reason = reason.rsplit(": ").next().unwrap_or(&reason);
+            Rejected::new(reason.trim_end_matches('.').to_lowercase())
+                .help("fields are minute, hour, day, month, weekday, such as \"30 2 * * 1-5\"")
+        }
+        CronError::UnknownName(_) => Rejected::new("no schedule has that name")
+            .help("there are @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually"),
+        CronError::Reboot => Rejected::new("a start of the machine is no point in time")
+            .help("use `run_on_start: true`, or no schedule: a oneshot runs once at start"),
+        CronError::Every(_, every) => Rejected::new("`@every` is not part of it")
+            .help(format!("did you mean `every {every}`?")),
+        CronError::TimeZone(_) => Rejected::new("a time zone cannot stand in it")
+            .help("use the map form with `timezone: …`"),
+        CronError::NeverFires(_) => Rejected::new("it never fires: no date matches it")
+            .help("check the day and the month, such as February 31"),
     })
-}
-
-/// Looks for one slot from a fixed day on, as the answer must not depend on today.
-fn fires(expression: &CronExpression) -> Result<(), Rejected> {
-    let never = || {
-        Rejected::new("it never fires: no date matches it")
-            .help("check the day and the month, such as February 31")
-    };
-    let from = jiff::civil::date(2024, 1, 1)
-        .to_zoned(TimeZone::UTC)
-        .map_err(|_impossible| never())?;
-    match expression.pattern().find_next_occurrence(&from, true) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(never()),
-    }
 }

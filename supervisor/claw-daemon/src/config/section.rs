@@ -140,19 +140,31 @@ impl Section {
     }
 }
 
+/// Two words are alike above this.
+const LIKE: f64 = 0.84;
+/// No longer word is compared.
+const MAX_WORD: usize = 64;
+/// Words that differ more in length are not compared.
+const MAX_DIFFERENCE: usize = 6;
+/// As many words are compared; there are about 600 time zones.
+const MAX_CANDIDATES: usize = 1000;
+
 /// The word most like another one, if any is like it at all.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    if word.len() > 64 {
+    if word.len() > MAX_WORD {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
+    let length = word.len();
     let word = plain(word);
     candidates
+        .take(MAX_CANDIDATES)
+        .filter(|candidate| candidate.len().abs_diff(length) <= MAX_DIFFERENCE)
         .map(|candidate| (strsim::jaro_winkler(&word, &plain(candidate)), candidate))
-        .filter(|(likeness, _)| *likeness > 0.84)
+        .filter(|(likeness, _)| *likeness > LIKE)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)
 }

@@ -56,10 +56,7 @@ impl BaseEnvironment {
                 .map(|(key, secret)| (key.clone(), secret.expose().to_owned())),
         );
         all.insert("OPENCLAW_AGENT".to_owned(), instance.agent.to_string());
-        all.insert(
-            "OPENCLAW_INSTANCE".to_owned(),
-            instance.generation.to_string(),
-        );
+        all.insert("OPENCLAW_INSTANCE".to_owned(), instance.to_string());
         if !config.is_null() {
             all.insert("OPENCLAW_CONFIG".to_owned(), config.to_string());
         }

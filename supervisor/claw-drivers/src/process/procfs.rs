@@ -1,7 +1,8 @@
 //! Processes as `/proc` shows them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,9 @@ impl ProcessIdentity {
     }
 }
 
+/// More than a line of some fifty numbers can have.
+const STAT_LIMIT: usize = 2048;
+
 /// The fields of `/proc/<pid>/stat` that are of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -45,7 +49,13 @@ pub(crate) struct Stat {
 impl Stat {
     /// Reads it; `None` when there is no such process.
     pub(crate) fn read(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        // One read instead of the several with which a growing buffer feels its way.
+        let mut buffer = [0_u8; STAT_LIMIT];
+        let length = File::open(format!("/proc/{pid}/stat"))
+            .ok()?
+            .read(&mut buffer)
+            .ok()?;
+        Self::parse(&String::from_utf8_lossy(&buffer[..length]))
     }
 
     /// The name in parentheses may hold anything, so fields are counted from the last one.

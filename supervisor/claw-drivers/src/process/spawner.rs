@@ -96,7 +96,7 @@ fn prepare() -> io::Result<(OwnedFd, SignalFd)> {
     Ok((socket, SignalFd::with_flags(&mask, flags)?))
 }
 
-pub(super) fn set_disposition(which: Signal, handler: SigHandler) -> nix::Result<()> {
+fn set_disposition(which: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler is SIG_DFL or SIG_IGN at every call, so no code runs in signal context.
     unsafe { sigaction(which, &action) }.map(|_| ())
@@ -134,7 +134,7 @@ fn serve(socket: &OwnedFd, signals: &SignalFd) -> io::Result<()> {
 /// Waits for the dead, and ends the orphans of shims that did not end by themselves.
 fn reap(shims: &mut BTreeSet<i32>) {
     let mut orphaned = false;
-    while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         let was_shim = shims.remove(&pid.as_raw_nonzero().get());
         orphaned |= !was_shim || status.exit_status() != Some(0);
     }

@@ -52,7 +52,7 @@
 //! of a process on a file when the process closes *any* descriptor of it. Nothing here opens those
 //! two by hand; `-wal` carries no locks and may be opened. It is unlinked by nobody while we live:
 //! every connection is set not to checkpoint on close, so the `-wal` file exists as long as the
-//! database. That is also how a lost WAL is noticed, see [`mark`].
+//! database. That is also how a lost WAL is noticed, see `mark.rs`.
 //!
 //! # What cannot be seen
 //!

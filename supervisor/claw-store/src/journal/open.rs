@@ -13,7 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::error::JournalError;
 use super::files::{self, Found, Log};
 use super::handle::Shared;
-use super::limits::{BUSY_TIMEOUT, CHECK_PROBLEMS, CHECK_TIME, OPEN_BUSY_TIMEOUT, READERS};
+use super::limits::{
+    BUSY_CHECKPOINT_PAGES, BUSY_TIMEOUT, CHECK_PROBLEMS, CHECK_TIME, INLINE_CHECKPOINT_PAGES,
+    OPEN_BUSY_TIMEOUT, READERS,
+};
 use super::load::{self, Opened};
 use super::mark::{self, Mark};
 use super::queue::Queue;
@@ -235,6 +238,8 @@ fn start(
         retention,
         kept: Vec::new(),
         disk: Disk::Writes,
+        checkpoint_at: BUSY_CHECKPOINT_PAGES,
+        inline_at: INLINE_CHECKPOINT_PAGES,
     };
     let no_thread = |error| JournalError::from_io(path, "start a thread for", error);
     let reader = Reader::start(readers).map_err(no_thread)?;

@@ -179,11 +179,13 @@ fn is_open(run: &Run) -> bool {
 }
 
 impl From<rusqlite::Error> for Unwritten {
-    /// Only what SQLite blames on the entry is the entry's fault.
+    /// What SQLite blames on the entry, or never came to see, is the entry's own fault.
     fn from(error: rusqlite::Error) -> Self {
         let own = matches!(
             error.sqlite_error_code(),
-            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+            None | Some(
+                ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig
+            )
         );
         if own {
             Self::Refused(error.to_string())

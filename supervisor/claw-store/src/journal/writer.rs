@@ -38,6 +38,10 @@ pub(super) struct Writer {
     /// What the disk refused and nobody waits for: written first, as soon as it can be.
     pub(super) kept: Vec<Job>,
     pub(super) disk: Disk,
+    /// Pages in the log from which the next checkpoint is asked for, and from which it is not
+    /// asked for but made.
+    pub(super) checkpoint_at: u64,
+    pub(super) inline_at: u64,
 }
 
 /// What the disk did last time.
@@ -277,20 +281,27 @@ impl Writer {
         self.queue.settled(jobs.len(), bytes);
     }
 
-    fn keep_log_small(&self) {
+    /// A log that cannot be started over, because somebody reads it, is not worth a checkpoint
+    /// with each commit: the next one is due when it has grown again.
+    fn keep_log_small(&mut self) {
         let pages = self.meters.wal_pages.load(Relaxed);
         if pages < BUSY_CHECKPOINT_PAGES {
-            return;
-        }
-        if pages < INLINE_CHECKPOINT_PAGES || self.meters.degraded().is_some() {
+            self.checkpoint_at = BUSY_CHECKPOINT_PAGES;
+            self.inline_at = INLINE_CHECKPOINT_PAGES;
+        } else if pages >= self.inline_at && self.meters.degraded().is_none() {
+            self.inline_at = pages + INLINE_CHECKPOINT_PAGES;
+            self.checkpoint_inline();
+        } else if pages >= self.checkpoint_at {
+            self.checkpoint_at = pages + IDLE_CHECKPOINT_PAGES;
             self.syncs.checkpoint();
-            return;
         }
+    }
+
+    fn checkpoint_inline(&self) {
         match sync::checkpoint(&self.conn, "PASSIVE") {
-            Ok(_) => self.meters.wal_pages.store(0, Relaxed),
-            Err(error) => {
-                self.explain(&error);
-            }
+            Ok(found) if found.in_log == found.moved => self.meters.wal_pages.store(0, Relaxed),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(reason = self.explain(&error), "checkpoint failed"),
         }
     }
 
@@ -303,7 +314,10 @@ impl Writer {
         if self.syncs.take_restartable() {
             let began = Instant::now();
             if let Err(error) = mark::touch(&self.conn) {
-                self.explain(&error);
+                tracing::debug!(
+                    reason = self.explain(&error),
+                    "the log was not started over"
+                );
             }
             self.meters.sync.record(began.elapsed());
         }

@@ -11,5 +11,6 @@ mod damage;
 mod full_disk;
 mod locked;
 mod model;
+mod power_cut;
 mod retention;
 mod support;

@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use claw_core::{InstanceId, SpawnError, SpawnStage, Wall};
+use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, Signal};
+use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::exec;
@@ -20,7 +21,6 @@ use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::record::{InstanceDir, RUN, RunRecord};
 use crate::process::signal;
-use crate::process::spawner::set_disposition;
 use crate::process::wire::{Program, Watchdog};
 
 /// Waits between attempts to fork.
@@ -100,7 +100,7 @@ fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, Sp
             Err(error) => error,
         };
         match error.raw_os_error() {
-            Some(nix::libc::EAGAIN | nix::libc::ENOMEM) => match retries.next() {
+            Some(libc::EAGAIN | libc::ENOMEM) => match retries.next() {
                 Some(span) => signal::pause(*span),
                 None => return Err(failure(SpawnStage::Fork, "cannot make a process", &error)),
             },
@@ -175,12 +175,18 @@ fn detach(birth: &Birth<'_>) -> io::Result<()> {
     }
     nix::unistd::dup2_stdout(birth.stdout)?;
     nix::unistd::dup2_stderr(birth.stderr)?;
-    for each in Signal::iterator().filter(|each| !matches!(each, Signal::SIGKILL | Signal::SIGSTOP))
-    {
-        set_disposition(each, SigHandler::SigDfl)?;
-    }
+    reset_signals();
     SigSet::empty().thread_set_mask()?;
     Ok(())
+}
+
+/// Ignored signals stay ignored across exec, and a `nohup` far above us is not the agent's wish.
+fn reset_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no code. Numbers that cannot be changed (SIGKILL, SIGSTOP,
+        // those of the C library) are refused, and they need no change.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
 }
 
 fn set_limits() -> Result<(), SpawnError> {

@@ -17,7 +17,7 @@ pub(super) enum Children {
 /// Waits for every dead child; calls `ended` for each.
 pub(super) fn reap(mut ended: impl FnMut(i32, ExitStatus)) -> Children {
     loop {
-        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
                 if let Some(status) = exit_status(status) {
                     ended(pid.as_raw_nonzero().get(), status);
