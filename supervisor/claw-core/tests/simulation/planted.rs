@@ -29,7 +29,7 @@ const BUGS: [(Plant, &[&str]); 24] = [
     (Plant::AdoptsNobody, &["one live instance", "outcome"]),
     (Plant::StartsAllAtOnce, &["starts"]),
     (Plant::ChangesInSilence, &["face"]),
-    (Plant::NeverWakesUp, &["stuck"]),
+    (Plant::NeverWakesUp, &["stuck", "kill"]),
     (Plant::ForgetsGoals, &["durable", "frozen"]),
     (Plant::ForgetsSlots, &["slot"]),
     (Plant::StopsOnKeep, &["keep"]),
