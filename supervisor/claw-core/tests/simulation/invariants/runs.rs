@@ -86,6 +86,8 @@ impl Runs {
                 if self.offered.insert((agent.clone(), *planned)) {
                     self.settles(seen, agent, *planned)
                 } else {
+                    let last = self.settled.entry(agent.clone()).or_insert(*planned);
+                    *last = (*last).max(*planned);
                     Ok(())
                 }
             }
