@@ -101,11 +101,12 @@ impl Lines {
             .max()
             .unwrap_or(0);
         for agent in agents.iter().take(LINES) {
+            let text = self.coloured(line(agent, width));
             let bar = self.bars.entry(agent.name.clone()).or_insert_with(|| {
                 self.screen
                     .insert_before(&self.rest, ProgressBar::new_spinner().with_style(plain()))
             });
-            bar.set_message(self.coloured(line(agent, width)));
+            bar.set_message(text);
         }
         let up = agents
             .iter()

@@ -290,8 +290,16 @@ fn every_fact_that_answers_an_order_leads_on() {
     let table: [Answer; 8] = [
         ("spawning", |instance| started(instance), "up"),
         ("spawning", |instance| not_spawned(instance), "backing_off"),
-        ("spawning", |instance| Fact::Lost { instance }, "backing_off"),
-        ("pre_start", |instance| hook(instance, HookOutcome::Success), "spawning"),
+        (
+            "spawning",
+            |instance| Fact::Lost { instance },
+            "backing_off",
+        ),
+        (
+            "pre_start",
+            |instance| hook(instance, HookOutcome::Success),
+            "spawning",
+        ),
         (
             "pre_start",
             |instance| hook(instance, HookOutcome::TimedOut(secs(10))),
@@ -315,7 +323,11 @@ fn every_fact_that_answers_an_order_leads_on() {
         }
         let instance = world.newest("a");
         let actions = world.fact(answer(instance));
-        assert_eq!((world.face("a").1, stale(&actions)), (leads_to, 0), "{waiting}");
+        assert_eq!(
+            (world.face("a").1, stale(&actions)),
+            (leads_to, 0),
+            "{waiting}"
+        );
     }
 }
 
