@@ -8,7 +8,9 @@ use crate::record::Record;
 use crate::spec::{HookSpec, RestartPolicy};
 use crate::status::PublicState::{Error, Initializing, Running, Stopped, Stopping};
 
-use super::world::{Journal, World, daemon, orders, outcomes, records, secs, stale, start, stop};
+use super::world::{
+    Journal, World, begin, daemon, orders, outcomes, records, report, secs, stale, start, stop,
+};
 
 #[test]
 fn nothing_is_spawned_before_the_journal_has_the_intent() {
