@@ -14,6 +14,7 @@ use claw_core::memory::Inheritance;
 use claw_drivers::process::{ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, OpenInstance};
 use claw_store::journal::{self, Ack, Journal, Opened};
+use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -115,6 +116,7 @@ impl Daemon {
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
         let server = http::serve(listeners, state);
+        tell_manager(&[NotifyState::Ready]);
         Ok(Self {
             handle,
             feed,
@@ -162,6 +164,7 @@ impl Daemon {
         if let Err(error) = self.supervision.await {
             tracing::error!(%error, "the supervision loop ended by a bug; agents go on running");
         }
+        tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         let journal = self.journal;
         if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
@@ -196,6 +199,13 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
             Ok(loaded)
         }
         Err(_also_broken) => Err(StartError::Config(broken)),
+    }
+}
+
+/// Tells systemd, where it started us, how we are.
+fn tell_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell the service manager");
     }
 }
 

@@ -58,7 +58,7 @@ fn command(world: &mut World) -> Verdict {
     let agent = fleets::name(world.random.below(7));
     let command = any_command(world, agent);
     let ticket = ticket(world);
-    world.step(Event::Command { ticket, command })
+    world.step(&Event::Command { ticket, command })
 }
 
 fn any_command(world: &mut World, agent: AgentName) -> Command {
@@ -103,7 +103,7 @@ fn configure(world: &mut World) -> Verdict {
     let fleet = Arc::new(fleets::changed(&mut world.random, &world.spec));
     let ticket = ticket(world);
     world.spec = Arc::clone(&fleet);
-    world.step(Event::Configure { ticket, fleet })
+    world.step(&Event::Configure { ticket, fleet })
 }
 
 pub(crate) fn supervisor_dies(world: &mut World) {
@@ -143,7 +143,7 @@ fn old_news(world: &mut World) -> Verdict {
     }
     let at = world.random.below(world.old_facts.len() as u64);
     let fact = world.old_facts[usize::try_from(at).unwrap()].clone();
-    world.step(Event::Fact(fact))
+    world.step(&Event::Fact(fact))
 }
 
 fn shut_down(world: &mut World) -> Verdict {
@@ -152,9 +152,9 @@ fn shut_down(world: &mut World) -> Verdict {
     }
     let modes = [ShutdownMode::Stop, ShutdownMode::Keep, ShutdownMode::Hasten];
     let mode = world.random.pick(&modes);
-    world.step(Event::Shutdown(mode))?;
+    world.step(&Event::Shutdown(mode))?;
     if world.random.chance(20) {
-        world.step(Event::Shutdown(ShutdownMode::Hasten))?;
+        world.step(&Event::Shutdown(ShutdownMode::Hasten))?;
     }
     let give_up = world.time + Duration::from_secs(3600);
     while !world.stopped && world.sut.is_some() && world.time < give_up {

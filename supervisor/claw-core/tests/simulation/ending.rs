@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_core::event::ShutdownMode;
+use claw_core::event::{Freeze, ShutdownMode};
 use claw_core::memory::Hold;
 use claw_core::spec::Mode;
 use claw_core::{AgentStatus, Event, PublicState, Reason};
@@ -40,7 +40,7 @@ pub(crate) fn come_to_an_end(world: &mut World) -> Verdict {
         }
     }
     stable?;
-    world.step(Event::Shutdown(ShutdownMode::Stop))?;
+    world.step(&Event::Shutdown(ShutdownMode::Stop))?;
     run_until(world, SHUTDOWN, |world| world.stopped)?;
     must(world.stopped, "shutdown", || {
         "not all stopped within the bound".to_owned()
@@ -122,5 +122,5 @@ fn is_frozen_as_asked(world: &World, status: &AgentStatus) -> bool {
         .processes
         .iter()
         .filter(|(id, process)| id.agent == status.name && running(&process.life))
-        .all(|(_, process)| process.frozen == asked)
+        .all(|(_, process)| (process.frozen == Freeze::Yes) == asked)
 }

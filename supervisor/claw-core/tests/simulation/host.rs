@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use claw_core::event::Freeze;
 use claw_core::memory::Recovered;
 use claw_core::order::HookOutcome;
-use claw_core::spec::{AgentSpec, Mode};
+use claw_core::spec::AgentSpec;
 use claw_core::{
     ExitReport, ExitStatus, Fact, Hook, InstanceId, Order, ProbeKind, RunId, SpawnError,
     SpawnStage, Wall,
@@ -70,13 +71,13 @@ pub(crate) struct Process {
     pub(crate) spec: Arc<AgentSpec>,
     pub(crate) run: Option<RunId>,
     pub(crate) life: Life,
-    pub(crate) frozen: bool,
+    pub(crate) frozen: Freeze,
     pub(crate) temper: Temper,
     /// When it was started.
-    since: Wall,
-    signalled: bool,
-    hook: Option<Hook>,
-    kills: u32,
+    pub(crate) since: Wall,
+    pub(crate) signalled: bool,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) kills: u32,
 }
 
 impl Process {
@@ -120,8 +121,8 @@ impl Host {
             }
             Order::Signal { instance, .. } => self.signal(instance, random),
             Order::Kill { instance } => self.kill(instance, clock, random),
-            Order::Freeze { instance } => self.freeze(instance, true),
-            Order::Thaw { instance } => self.freeze(instance, false),
+            Order::Freeze { instance } => self.freeze(instance, Freeze::Yes),
+            Order::Thaw { instance } => self.freeze(instance, Freeze::No),
             Order::Probe {
                 instance,
                 probe,
@@ -146,13 +147,16 @@ impl Host {
         spec: &Arc<AgentSpec>,
         random: &mut Random,
     ) -> &mut Process {
-        let calm = self.calm;
+        let mut temper = Temper::sample(random, spec);
+        if self.calm {
+            temper.calm_down(spec.mode);
+        }
         self.processes.entry(id.clone()).or_insert_with(|| Process {
             spec: Arc::clone(spec),
             run: None,
             life: Life::Planned,
-            frozen: false,
-            temper: Temper::sample(random, spec, calm),
+            frozen: Freeze::No,
+            temper,
             since: Wall::UNIX_EPOCH,
             signalled: false,
             hook: None,
@@ -196,7 +200,7 @@ impl Host {
             return Vec::new();
         };
         process.signalled = true;
-        if process.frozen || !matches!(process.life, Life::Running) {
+        if process.frozen == Freeze::Yes || !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         heed_signal(process, id, random)
@@ -218,7 +222,7 @@ impl Host {
             Life::Running if process.kills <= process.temper.deaf_to_kills => Vec::new(),
             Life::Running => {
                 let ends = Happening::Ends(id.clone(), ExitStatus::Signal(9));
-                process.frozen = false;
+                process.frozen = Freeze::No;
                 vec![Then::Happens(soon, ends)]
             }
             Life::Ending { .. } => vec![Then::Happens(soon, Happening::TreeGone(id.clone()))],
@@ -234,12 +238,12 @@ impl Host {
         }
     }
 
-    fn freeze(&mut self, id: &InstanceId, frozen: bool) -> Vec<Then> {
+    fn freeze(&mut self, id: &InstanceId, frozen: Freeze) -> Vec<Then> {
         let Some(process) = self.processes.get_mut(id) else {
             return Vec::new();
         };
         process.frozen = frozen;
-        if frozen || !process.signalled || !matches!(process.life, Life::Running) {
+        if frozen == Freeze::Yes || !process.signalled || !matches!(process.life, Life::Running) {
             return Vec::new();
         }
         process.temper.heed_at_once(id)
@@ -295,155 +299,6 @@ impl Host {
         };
         let ends = Happening::HookEnds(id.clone(), hook, outcome);
         vec![Then::Happens(takes, ends)]
-    }
-
-    /// Something happens; returns what follows.
-    pub(crate) fn happen(
-        &mut self,
-        happening: Happening,
-        clock: Clock,
-        random: &mut Random,
-    ) -> Vec<Then> {
-        match happening {
-            Happening::Starts(id) => self.starts(&id, clock, random),
-            Happening::Ends(id, status) => self.ends(&id, status, random),
-            Happening::TreeGone(id) => self.tree_gone(&id, clock, random),
-            Happening::ShimDies(id) => self.shim_dies(&id, random),
-            Happening::Beats(id) => self.beats(&id, clock, random),
-            Happening::SaysReady(id) => self.says_ready(&id, random),
-            Happening::HookEnds(instance, hook, outcome) => {
-                let Some(process) = self.processes.get_mut(&instance) else {
-                    return Vec::new();
-                };
-                if process.hook.take().is_none() {
-                    return Vec::new();
-                }
-                let done = Fact::HookDone {
-                    instance,
-                    hook,
-                    outcome,
-                };
-                vec![Then::Told(random.millis(0, 20), done)]
-            }
-            Happening::ProbeEnds(instance, probe, sequence) => {
-                let Some(process) = self.processes.get(&instance) else {
-                    return Vec::new();
-                };
-                let outcome = process.temper.probed(process, probe, clock, random);
-                let probed = Fact::Probed {
-                    instance,
-                    probe,
-                    sequence,
-                    outcome,
-                };
-                vec![Then::Told(random.millis(0, 20), probed)]
-            }
-        }
-    }
-
-    fn starts(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
-        let Some(process) = self.processes.get_mut(id) else {
-            return Vec::new();
-        };
-        if process.life != Life::Starting {
-            return Vec::new();
-        }
-        process.life = Life::Running;
-        process.since = clock.wall;
-        process.temper.start(clock.time);
-        let mut follows = process.temper.course(id, random);
-        if process.temper.spawning == Spawning::Works {
-            let fact = Fact::Started {
-                instance: id.clone(),
-                pid: pid_of(id),
-                at: clock.wall,
-            };
-            follows.push(Then::Told(random.millis(0, 50), fact));
-        }
-        if process.signalled {
-            follows.extend(heed_signal(process, id, random));
-        }
-        follows
-    }
-
-    fn ends(&mut self, id: &InstanceId, status: ExitStatus, random: &mut Random) -> Vec<Then> {
-        let Some(process) = self.processes.get_mut(id) else {
-            return Vec::new();
-        };
-        if !matches!(process.life, Life::Running) {
-            return Vec::new();
-        }
-        if process.frozen {
-            let ends = Happening::Ends(id.clone(), status);
-            return vec![Then::Happens(Duration::from_secs(1), ends)];
-        }
-        process.life = Life::Ending { status };
-        let mut follows = Vec::new();
-        if random.chance(90) {
-            let instance = id.clone();
-            let exited = Fact::MainExited { instance, status };
-            follows.push(Then::Told(random.millis(0, 20), exited));
-        }
-        let gone = Happening::TreeGone(id.clone());
-        follows.push(Then::Happens(process.temper.leftovers_last, gone));
-        follows
-    }
-
-    fn tree_gone(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
-        let Some(process) = self.processes.get_mut(id) else {
-            return Vec::new();
-        };
-        let Life::Ending { status } = process.life else {
-            return Vec::new();
-        };
-        process.life = Life::Gone(Box::new(ExitReport {
-            status,
-            at: clock.wall,
-            oom_kills: process.temper.oom_kills(status),
-            leftovers: 0,
-            cpu_us: 0,
-            memory_peak: 0,
-            log: None,
-        }));
-        let told_late = !self.calm && process.kills == 1 && random.rarely(50);
-        if told_late {
-            return Vec::new();
-        }
-        vec![Then::Told(
-            random.millis(0, 20),
-            end_of(id, &process.life, clock),
-        )]
-    }
-
-    fn shim_dies(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
-        let Some(process) = self.processes.get_mut(id) else {
-            return Vec::new();
-        };
-        if !process.lives() {
-            return Vec::new();
-        }
-        process.life = Life::Lost;
-        let instance = id.clone();
-        vec![Then::Told(random.millis(0, 500), Fact::Lost { instance })]
-    }
-
-    fn beats(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
-        let Some(process) = self.processes.get(id) else {
-            return Vec::new();
-        };
-        if !matches!(process.life, Life::Running) {
-            return Vec::new();
-        }
-        process.temper.beat(id, process, clock, random)
-    }
-
-    fn says_ready(&mut self, id: &InstanceId, random: &mut Random) -> Vec<Then> {
-        match self.processes.get(id) {
-            Some(process) if matches!(process.life, Life::Running) && !process.frozen => {
-                vec![Then::Told(random.millis(0, 20), Temper::ready(id))]
-            }
-            Some(_) | None => Vec::new(),
-        }
     }
 
     /// A shim tells whoever connects that its agent has said that it is ready.
@@ -502,13 +357,13 @@ impl Host {
     pub(crate) fn calm_down(&mut self) {
         self.calm = true;
         for process in self.processes.values_mut() {
-            process.temper.calm_down(process.spec.mode == Mode::Oneshot);
+            process.temper.calm_down(process.spec.mode);
         }
     }
 }
 
 /// What the process does about a signal: ends in its own time, or does not care.
-fn heed_signal(process: &Process, id: &InstanceId, random: &mut Random) -> Vec<Then> {
+pub(crate) fn heed_signal(process: &Process, id: &InstanceId, random: &mut Random) -> Vec<Then> {
     match process.temper.heeds_signal {
         Some((most, status)) => {
             let takes = random.millis(1, most);
@@ -518,14 +373,14 @@ fn heed_signal(process: &Process, id: &InstanceId, random: &mut Random) -> Vec<T
     }
 }
 
-fn pid_of(id: &InstanceId) -> u32 {
+pub(crate) fn pid_of(id: &InstanceId) -> u32 {
     u32::try_from(id.generation.0)
         .unwrap_or(u32::MAX)
         .saturating_add(1000)
 }
 
 /// The fact that says how a life ended.
-fn end_of(id: &InstanceId, life: &Life, clock: Clock) -> Fact {
+pub(crate) fn end_of(id: &InstanceId, life: &Life, clock: Clock) -> Fact {
     let instance = id.clone();
     if let Life::Gone(report) = life {
         let report = ExitReport::clone(report);

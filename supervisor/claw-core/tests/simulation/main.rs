@@ -4,7 +4,15 @@
 //! runs longer. A failure prints the seed with which it comes back, and its last steps
 //! (`CLAW_SIM_TRACED=500` more of them).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may panic and print, and looks only at what its rule is about"
+)]
+
 mod chaos;
+mod course;
 mod ending;
 mod fleets;
 mod host;
@@ -14,13 +22,10 @@ mod planted;
 mod random;
 mod sut;
 mod temper;
+mod trace;
 mod world;
 
 use std::time::Duration;
-
-use claw_core as _;
-use insta as _;
-use proptest as _;
 
 use invariants::Violation;
 use sut::Plant;

@@ -162,45 +162,12 @@ impl Sut {
             (_, Action::Reply { ticket, .. }) if ticket.0 == FORGED => {}
             (Plant::DropsKills, Action::Order(Order::Kill { .. }))
             | (Plant::AnswersNot, Action::Reply { .. })
-            | (Plant::NeverEnds, Action::AllStopped)
-            | (
-                Plant::ForgetsOutcomes,
-                Action::Record {
-                    record: Record::Outcome { .. },
-                    id: None,
-                },
-            ) => {}
-            (
-                Plant::ForgetsOutcomes,
-                Action::Record {
-                    record,
-                    id: Some(id),
-                },
-            ) if matches!(record, Record::Outcome { .. }) => {
-                self.answer_for_the_journal(now, *id, out);
-            }
-            (Plant::ForgetsGoals, Action::Record { record, id })
-                if matches!(record, Record::Memory { synced: true, .. }) =>
-            {
+            | (Plant::NeverEnds, Action::AllStopped) => {}
+            (_, Action::Record { id, record }) if self.forgets(record) => {
                 if let Some(id) = id {
-                    self.answer_for_the_journal(now, *id, out);
+                    let recorded = Event::Fact(Fact::Recorded(*id));
+                    out.extend(self.fleet.step(now, recorded));
                 }
-            }
-            (Plant::ForgetsSlots, Action::Record { record, id })
-                if matches!(record, Record::Slot { .. }) =>
-            {
-                if let Some(id) = id {
-                    self.answer_for_the_journal(now, *id, out);
-                }
-            }
-            (
-                Plant::SpawnsBeforeIntent,
-                Action::Record {
-                    record,
-                    id: Some(id),
-                },
-            ) if matches!(record, Record::Intent { .. }) => {
-                self.answer_for_the_journal(now, *id, out);
             }
             (Plant::ChangesInSilence, Action::Announce(announcement))
                 if matches!(announcement.happened, Happened::StateChanged { .. }) => {}
@@ -209,6 +176,17 @@ impl Sut {
                 self.add_to(now, action, out);
             }
         }
+    }
+
+    /// Records that never reach the journal, though the fleet believes so.
+    const fn forgets(&self, record: &Record) -> bool {
+        matches!(
+            (self.plant, record),
+            (Plant::ForgetsOutcomes, Record::Outcome { .. })
+                | (Plant::ForgetsGoals, Record::Memory { synced: true, .. })
+                | (Plant::ForgetsSlots, Record::Slot { .. })
+                | (Plant::SpawnsBeforeIntent, Record::Intent { .. })
+        )
     }
 
     /// What the bug does beside what is right.
@@ -261,10 +239,6 @@ impl Sut {
         for action in actions {
             self.spoil_action(now, action, out);
         }
-    }
-
-    fn answer_for_the_journal(&mut self, now: Now, id: claw_core::RecordId, out: &mut Vec<Action>) {
-        out.extend(self.fleet.step(now, Event::Fact(Fact::Recorded(id))));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use claw_core::event::Freeze;
 use claw_core::notification::{Lifecycle, Notification, WatchdogSignal};
 use claw_core::spec::{AgentSpec, Check, Mode, Probe};
 use claw_core::{ExitStatus, Fact, InstanceId, ProbeKind, ProbeOutcome};
@@ -48,8 +49,8 @@ pub(crate) struct Temper {
 }
 
 impl Temper {
-    pub(crate) fn sample(random: &mut Random, spec: &AgentSpec, calm: bool) -> Self {
-        let mut temper = Self {
+    pub(crate) fn sample(random: &mut Random, spec: &AgentSpec) -> Self {
+        Self {
             spawning: spawning(random),
             up_after: random.millis(0, 15_000),
             wedged_after: if random.chance(15) {
@@ -71,21 +72,16 @@ impl Temper {
             beats_every: beats_every(spec),
             heartbeat: speaks(spec),
             started: Duration::ZERO,
-        };
-        if calm {
-            temper.calm_down(spec.mode == Mode::Oneshot);
         }
-        temper
     }
 
     /// From now on it behaves: a daemon lives on, a oneshot does its work.
-    pub(crate) fn calm_down(&mut self, oneshot: bool) {
+    pub(crate) fn calm_down(&mut self, mode: Mode) {
         self.spawning = Spawning::Works;
         self.wedged_after = FOREVER;
-        self.lives_for = if oneshot {
-            Duration::from_secs(5)
-        } else {
-            FOREVER
+        self.lives_for = match mode {
+            Mode::Oneshot => Duration::from_secs(5),
+            Mode::Daemon => FOREVER,
         };
         self.ends_with = ExitStatus::Code(0);
         self.shim_dies_after = None;
@@ -150,7 +146,7 @@ impl Temper {
         if random.rarely(10) {
             return ProbeOutcome::Unknown("out of descriptors".to_owned());
         }
-        let alive = matches!(process.life, Life::Running) && !process.frozen;
+        let alive = matches!(process.life, Life::Running) && process.frozen == Freeze::No;
         let works = alive && self.works(clock);
         let up = works && clock.time.saturating_sub(self.started) >= self.up_after;
         let passed = match kind {
@@ -177,7 +173,7 @@ impl Temper {
             return Vec::new();
         };
         let next = Then::Happens(every, Happening::Beats(id.clone()));
-        if process.frozen || !self.works(clock) {
+        if process.frozen == Freeze::Yes || !self.works(clock) {
             return vec![next];
         }
         let instance = id.clone();

@@ -155,7 +155,7 @@ impl World {
     }
 
     pub(crate) fn tick(&mut self) -> Verdict {
-        self.step(Event::Tick)?;
+        self.step(&Event::Tick)?;
         let now = self.now();
         match &self.sut {
             Some(sut) => self.watch.after_tick(sut, self.time, now),
@@ -213,7 +213,7 @@ impl World {
             self.old_facts.pop_front();
         }
         self.old_facts.push_back(fact.clone());
-        self.step(Event::Fact(fact))
+        self.step(&Event::Fact(fact))
     }
 
     fn follow(&mut self, follows: Vec<Then>) {
@@ -247,7 +247,7 @@ impl World {
         self.after(delay, Item::Told(fact));
     }
 
-    pub(crate) fn step(&mut self, event: Event) -> Verdict {
+    pub(crate) fn step(&mut self, event: &Event) -> Verdict {
         let now = self.now();
         let Some(sut) = &mut self.sut else {
             return Ok(());
@@ -259,8 +259,8 @@ impl World {
         self.last_step = self.time;
         let actions = sut.step(now, event.clone());
         self.steps += 1;
-        self.trace(&event, &actions);
-        self.act(Some(&event), actions)
+        self.trace(event, &actions);
+        self.act(Some(event), actions)
     }
 
     /// Judges the actions and carries them out; the supervisor may die in between.
@@ -330,16 +330,14 @@ impl World {
         self.stopped = false;
         let inheritance = self.inheritance();
         self.watch.inherit(&inheritance, &self.journal, self.time)?;
-        let heir = format!("{:?} {:?}", inheritance.instances, inheritance.runs);
+        let heir = self.describe(&inheritance);
         let seed = self.random.next();
         let now = self.now();
         let plant = self.plant;
         let again = self.host.ready_again(self.clock());
         let (sut, actions) = Sut::restore(&self.spec, inheritance, seed, now, plant);
         self.sut = Some(sut);
-        if self.trace_from.is_some_and(|from| self.steps >= from) {
-            println!("-- {:?} a supervisor takes over from {}", self.time, heir);
-        }
+        self.trace_takeover(&heir);
         self.trace_actions(&actions);
         self.act(None, actions)?;
         self.follow(again);
@@ -390,42 +388,4 @@ impl World {
         self.host.supervisor_died(&mut self.random, wall);
         self.after(back_after, Item::Restore);
     }
-
-    fn trace(&self, event: &Event, actions: &[Action]) {
-        if self.trace_from.is_some_and(|from| self.steps >= from) {
-            println!("{:>7} {:>12?} {}", self.steps, self.time, brief(event));
-            self.trace_actions(actions);
-        }
-    }
-
-    fn trace_actions(&self, actions: &[Action]) {
-        if self.trace_from.is_some_and(|from| self.steps >= from) {
-            for action in actions {
-                println!("                     -> {}", brief(action));
-            }
-        }
-    }
-}
-
-/// The debug text without the specs in it, which are long and say nothing here.
-fn brief(thing: &impl std::fmt::Debug) -> String {
-    let mut text = format!("{thing:?}");
-    while let Some(start) = text.find("spec: AgentSpec {") {
-        let end = text[start..]
-            .find("on_full: Drop } }")
-            .map_or(text.len(), |end| start + end + 17);
-        let overlap = text[start..end]
-            .find("overlap: ")
-            .map(|at| &text[start + at..][..16]);
-        let kept = format!("spec: <{}>", overlap.unwrap_or("daemon or plain"));
-        text.replace_range(start..end, &kept);
-    }
-    for (long, short) in [
-        ("InstanceId { agent: ", ""),
-        (", generation: Generation(", "#"),
-        (") }", " "),
-    ] {
-        text = text.replace(long, short);
-    }
-    text.chars().take(500).collect()
 }

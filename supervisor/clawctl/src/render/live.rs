@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anstream::{AutoStream, ColorChoice};
 use claw_daemon::api::{Agent, State};
 use claw_daemon::feed::{Feed, Item};
 use claw_daemon::supervise::Handle;
@@ -60,6 +61,7 @@ async fn look(handle: &Handle) -> Result<Vec<Agent>, claw_daemon::http::ports::A
 
 struct Lines {
     screen: MultiProgress,
+    colour: ColorChoice,
     bars: BTreeMap<String, ProgressBar>,
     rest: ProgressBar,
 }
@@ -69,8 +71,16 @@ impl Lines {
         let rest = screen.add(ProgressBar::new_spinner().with_style(plain()));
         Self {
             screen,
+            colour: AutoStream::choice(&std::io::stderr()),
             bars: BTreeMap::new(),
             rest,
+        }
+    }
+
+    fn coloured(&self, line: String) -> String {
+        match self.colour {
+            ColorChoice::Never => anstream::adapter::strip_str(&line).to_string(),
+            ColorChoice::Auto | ColorChoice::Always | ColorChoice::AlwaysAnsi => line,
         }
     }
 
@@ -91,11 +101,12 @@ impl Lines {
             .max()
             .unwrap_or(0);
         for agent in agents.iter().take(LINES) {
+            let text = self.coloured(line(agent, width));
             let bar = self.bars.entry(agent.name.clone()).or_insert_with(|| {
                 self.screen
                     .insert_before(&self.rest, ProgressBar::new_spinner().with_style(plain()))
             });
-            bar.set_message(line(agent, width));
+            bar.set_message(text);
         }
         let up = agents
             .iter()

@@ -144,8 +144,9 @@ impl Oneshot {
         };
         // A slot that lies far ahead was planned under a clock that was wrong.
         let believed = |slot: &Wall| slots::resume_from(*slot, cx.now.wall) == *slot;
-        let latest = self.works.iter().filter_map(slot_of).filter(believed).max();
-        common.memory.last_slot = common.memory.last_slot.max(latest);
+        let slots = self.works.iter().filter_map(slot_of);
+        let latest = slots.chain(common.memory.last_slot).filter(believed).max();
+        common.memory.last_slot = latest.or(common.memory.last_slot);
         if let Some(armed) = common.memory.armed_since.filter(|_| common.belongs_up()) {
             self.plan_from(common, cx, armed);
             self.settle_due(common, cx, Downtime::Down);

@@ -2,12 +2,15 @@
 
 use crate::death::{ExitStatus, SpawnError, SpawnStage};
 use crate::event::Fact;
+use crate::id::InstanceId;
 use crate::order::{Hook, HookOutcome};
 use crate::record::Record;
 use crate::spec::{HookSpec, RestartPolicy};
 use crate::status::PublicState::{Error, Initializing, Running, Stopped, Stopping};
 
-use super::world::{Journal, World, daemon, orders, outcomes, records, secs, stale, start, stop};
+use super::world::{
+    Journal, World, begin, daemon, orders, outcomes, records, report, secs, stale, start, stop,
+};
 
 #[test]
 fn nothing_is_spawned_before_the_journal_has_the_intent() {
@@ -279,4 +282,88 @@ fn a_driver_that_never_answers_a_spawn_does_not_block_for_ever() {
     let instance = world.newest("a");
     let actions = world.fact(Fact::Lost { instance });
     assert_eq!(outcomes(&actions), [(1, "start_timeout", true)]);
+}
+
+/// What waits for an answer, an answer, and where it leads.
+type Answer = (&'static str, fn(InstanceId) -> Fact, &'static str);
+
+#[test]
+fn every_fact_that_answers_an_order_leads_on() {
+    let table: [Answer; 8] = [
+        ("spawning", |instance| started(instance), "up"),
+        ("spawning", |instance| not_spawned(instance), "backing_off"),
+        (
+            "spawning",
+            |instance| Fact::Lost { instance },
+            "backing_off",
+        ),
+        (
+            "pre_start",
+            |instance| hook(instance, HookOutcome::Success),
+            "spawning",
+        ),
+        (
+            "pre_start",
+            |instance| hook(instance, HookOutcome::TimedOut(secs(10))),
+            "backing_off",
+        ),
+        ("killing", |instance| gone(instance), "asked"),
+        ("killing", |instance| Fact::Lost { instance }, "asked"),
+        ("killing", |instance| main_exited(instance), "ending"),
+    ];
+    for (waiting, answer, leads_to) in table {
+        let mut spec = daemon();
+        spec.hooks.pre_start = (waiting == "pre_start").then(|| HookSpec {
+            command: vec!["/bin/hook".to_owned()],
+            timeout: secs(10),
+        });
+        let mut world = World::new(vec![("a", spec)]);
+        if waiting == "killing" {
+            world.started("a");
+            world.ask_later(stop("a"));
+            world.pass(secs(30));
+        }
+        let instance = world.newest("a");
+        let actions = world.fact(answer(instance));
+        assert_eq!(
+            (world.face("a").1, stale(&actions)),
+            (leads_to, 0),
+            "{waiting}"
+        );
+    }
+}
+
+fn started(instance: InstanceId) -> Fact {
+    Fact::Started {
+        instance,
+        pid: 1,
+        at: begin().wall,
+    }
+}
+
+fn not_spawned(instance: InstanceId) -> Fact {
+    let error = SpawnError {
+        stage: SpawnStage::Fork,
+        errno: 11,
+        detail: "cannot create a process: try again".to_owned(),
+    };
+    Fact::SpawnFailed { instance, error }
+}
+
+fn hook(instance: InstanceId, outcome: HookOutcome) -> Fact {
+    Fact::HookDone {
+        instance,
+        hook: Hook::PreStart,
+        outcome,
+    }
+}
+
+fn gone(instance: InstanceId) -> Fact {
+    let report = report(begin().wall, ExitStatus::Signal(9));
+    Fact::Gone { instance, report }
+}
+
+fn main_exited(instance: InstanceId) -> Fact {
+    let status = ExitStatus::Code(0);
+    Fact::MainExited { instance, status }
 }

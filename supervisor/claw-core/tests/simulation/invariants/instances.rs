@@ -29,6 +29,10 @@ pub(crate) struct Instances {
 
 /// One instance.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "things seen or not seen, each by itself"
+)]
 pub(crate) struct Known {
     pub(crate) spec: Option<Arc<AgentSpec>>,
     pub(crate) spawned: Option<Duration>,

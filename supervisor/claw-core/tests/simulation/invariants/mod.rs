@@ -39,6 +39,10 @@ impl fmt::Display for Violation {
 pub(crate) type Verdict = Result<(), Violation>;
 
 /// `Err` with the rule and a sentence, unless `holds`.
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "an assertion takes a condition"
+)]
 pub(crate) fn must(holds: bool, rule: &'static str, detail: impl FnOnce() -> String) -> Verdict {
     if holds {
         Ok(())

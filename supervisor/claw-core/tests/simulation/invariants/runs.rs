@@ -81,11 +81,13 @@ impl Runs {
                     },
                 id,
             } => {
-                self.gives_fate((agent.clone(), *planned), (*fate, *run), *id)?;
+                self.gives_fate(&(agent.clone(), *planned), (*fate, *run), *id)?;
                 // What the journal did not take is offered again, later and out of order.
                 if self.offered.insert((agent.clone(), *planned)) {
                     self.settles(seen, agent, *planned)
                 } else {
+                    let last = self.settled.entry(agent.clone()).or_insert(*planned);
+                    *last = (*last).max(*planned);
                     Ok(())
                 }
             }
@@ -146,11 +148,11 @@ impl Runs {
 
     fn gives_fate(
         &mut self,
-        slot: (AgentName, Wall),
+        slot: &(AgentName, Wall),
         (fate, run): (SlotFate, Option<RunId>),
         id: Option<RecordId>,
     ) -> Verdict {
-        let before = self.fates.get(&slot);
+        let before = self.fates.get(slot);
         must(before.is_none_or(|before| *before == fate), "slot", || {
             format!("{slot:?} is {fate:?} and was {before:?}")
         })?;
