@@ -1,1 +1,1 @@
-//! Placeholder.
+//! The black-box tests live in `tests/suite`, as one integration binary.

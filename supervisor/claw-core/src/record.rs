@@ -70,7 +70,9 @@ pub enum Record {
         /// A changed goal must survive a power cut, a counter need not.
         synced: bool,
     },
-    /// A run as it is now. Replaces the last one of the same id.
+    /// A run as it is now. Replaces the last one of the same id. A queued run of a slot is refused
+    /// unless the journal holds that slot with this very run: it comes right after its slot, and
+    /// when the slot is refused, a death in between must not leave the run alone.
     Run(Box<Run>),
     /// A due slot of a schedule. Unique by agent and planned time: a second one is refused.
     Slot {

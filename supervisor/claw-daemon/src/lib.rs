@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The daemon: it hosts the core, reads the fleet file, and answers the control API.
+//!
+//! ```text
+//!  host ── brings up ──► config, data_dir, journal, driver, supervise, http, signals, watch
+//!  supervise ── Event ──► core ── Action ──► perform ──► journal, driver, feed, metrics
+//! ```
+#![forbid(unsafe_code)]
+
+mod clock;
+mod perform;
+mod signals;
+mod watch;
+mod wiring;
+
+pub mod api;
+pub mod config;
+pub mod data_dir;
+pub mod error;
+pub mod feed;
+pub mod host;
+pub mod http;
+pub mod reload;
+pub mod supervise;
+pub mod telemetry;

@@ -4,5 +4,9 @@
 //! stop, restart or give up is the core's to say.
 
 pub mod driver;
+pub mod log;
+pub mod process;
+
+mod probe;
 
 pub use driver::{Driver, FactSender, OpenInstance, Usage};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claw_core::memory::AgentMemory;
 use claw_core::{
-    AgentName, Cause, Durability, InstanceId, Record, RecordId, Run, RunId, RunPhase, Wall,
+    AgentName, Cause, Durability, InstanceId, Record, RecordId, Run, RunId, RunPhase, Trigger, Wall,
 };
 
 use crate::random::Random;
@@ -143,6 +143,9 @@ impl Contents {
                 self.agents.insert(agent, memory);
             }
             Record::Run(run) => {
+                if !self.is_for_its_own_slot(&run) {
+                    return false;
+                }
                 self.runs.insert(run.id, *run);
             }
             Record::Slot {
@@ -166,5 +169,15 @@ impl Contents {
             }
         }
         true
+    }
+
+    /// A new run for a slot must be the one that the slot names.
+    fn is_for_its_own_slot(&self, run: &Run) -> bool {
+        match (&run.phase, &run.trigger) {
+            (RunPhase::Queued, Trigger::Schedule { slot }) => {
+                self.slots.get(&(run.agent.clone(), *slot)) == Some(&Some(run.id))
+            }
+            (_, _) => true,
+        }
     }
 }

@@ -30,7 +30,7 @@ const BUGS: [(Plant, &[&str]); 24] = [
     (Plant::StartsAllAtOnce, &["starts"]),
     (Plant::ChangesInSilence, &["face"]),
     (Plant::NeverWakesUp, &["stuck", "kill"]),
-    (Plant::ForgetsGoals, &["durable", "frozen"]),
+    (Plant::ForgetsGoals, &["durable", "frozen", "goal"]),
     (Plant::ForgetsSlots, &["slot"]),
     (Plant::StopsOnKeep, &["keep"]),
     (Plant::StacksProbes, &["probe"]),

@@ -50,6 +50,11 @@ impl Instance {
         if let Some(text) = &note.status {
             self.status_text = Some(text.clone());
         }
+        if let (Phase::Up, Some(pid), Some(process)) =
+            (&self.phase, note.main_pid, &mut self.process)
+        {
+            process.pid = pid;
+        }
         let now = cx.mono();
         let extension = note.extend_timeout;
         let extension = extension.map(|extension| extension.min(MAX_EXTENSION));

@@ -322,7 +322,8 @@ impl Instances {
 
 /// The shortest and the longest grace that can be meant, whatever spec is in force.
 fn graces(seen: &Seen<'_>, id: &InstanceId, known: &Known) -> (Duration, Duration) {
-    let orphan = !seen.spec.agents.contains_key(&id.agent);
+    // One that a new supervisor finds and has no place for gets the grace of the fleet file.
+    let orphan = seen.event.is_none() || !seen.spec.agents.contains_key(&id.agent);
     let (shortest, longest) = known.grace.unwrap_or((ORPHAN_GRACE, ORPHAN_GRACE));
     let longest = if orphan {
         longest.max(ORPHAN_GRACE)

@@ -86,6 +86,9 @@ impl Runs {
                 if self.offered.insert((agent.clone(), *planned)) {
                     self.settles(seen, agent, *planned)
                 } else {
+                    if let Some(last) = self.settled.get_mut(agent) {
+                        *last = (*last).max(*planned);
+                    }
                     Ok(())
                 }
             }

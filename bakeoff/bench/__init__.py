@@ -1,0 +1,1 @@
+"""Times and memory of the supervisors over many children."""

@@ -1,0 +1,32 @@
+//! The wire model of the control API: what the daemon answers and its clients read.
+//!
+//! Shared by the server (`http/`) and the CLI, so that neither can drift from the other. The
+//! types are plain data. Field names are snake_case and stable; times are RFC 3339 text in UTC;
+//! durations are seconds, sizes are bytes. A field may be added in any version, so clients
+//! ignore what they do not know; none is renamed or given another meaning.
+
+mod agent;
+mod config;
+mod event;
+mod health;
+mod log;
+mod problem;
+mod reason;
+mod run;
+mod transition;
+
+pub mod routes;
+
+pub(crate) use agent::seconds_between;
+pub use agent::{Agent, AgentList, Death, Instance, ProbeState, ResourceUse, RunCounts, State};
+pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
+pub use event::{Event, Happened, Probe};
+pub use health::{Degraded, Health, Overall, Part, Ready};
+pub use log::{LogLine, LogStream};
+pub use problem::{Code, FieldError, Problem};
+pub use reason::{Cause, Reason};
+pub use run::{LogRange, Run, RunList, RunState, Trigger, TriggerKind};
+pub use transition::{Exit, SlotFate, Transition, TransitionKind, TransitionList};
+
+/// A point in time as it travels: RFC 3339, in UTC.
+pub type Time = jiff::Timestamp;

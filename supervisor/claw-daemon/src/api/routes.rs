@@ -1,0 +1,65 @@
+//! The paths of the control API, once for server and clients.
+
+/// Health of the supervisor.
+pub const HEALTH: &str = "/api/health";
+/// Readiness of the supervisor.
+pub const READY: &str = "/api/ready";
+/// All agents.
+pub const AGENTS: &str = "/api/agents";
+/// One agent.
+pub const AGENT: &str = "/api/agents/{name}";
+/// Goal up.
+pub const START: &str = "/api/agents/{name}/start";
+/// Goal down.
+pub const STOP: &str = "/api/agents/{name}/stop";
+/// Stop, then start.
+pub const RESTART: &str = "/api/agents/{name}/restart";
+/// No new work.
+pub const PAUSE: &str = "/api/agents/{name}/pause";
+/// Undo pause.
+pub const RESUME: &str = "/api/agents/{name}/resume";
+/// One run, now.
+pub const TRIGGER: &str = "/api/agents/{name}/trigger";
+/// Runs of an agent.
+pub const RUNS: &str = "/api/agents/{name}/runs";
+/// Cancel a run.
+pub const CANCEL: &str = "/api/agents/{name}/runs/{id}/cancel";
+/// One run.
+pub const RUN: &str = "/api/runs/{id}";
+/// The log of an agent.
+pub const LOGS: &str = "/api/agents/{name}/logs";
+/// The evidence behind `why`.
+pub const TRANSITIONS: &str = "/api/agents/{name}/transitions";
+/// Lifecycle events.
+pub const EVENTS: &str = "/api/events";
+/// The configuration in force.
+pub const CONFIG: &str = "/api/config";
+/// What applying a configuration would do.
+pub const CONFIG_PLAN: &str = "/api/config/plan";
+/// Apply a configuration.
+pub const CONFIG_APPLY: &str = "/api/config/apply";
+/// End the supervisor.
+pub const SHUTDOWN: &str = "/api/shutdown";
+/// Metrics.
+pub const METRICS: &str = "/api/metrics";
+/// Metrics, where Prometheus looks by default.
+pub const METRICS_ROOT: &str = "/metrics";
+/// The OpenAPI document.
+pub const OPENAPI: &str = "/api/openapi.json";
+/// The readable page.
+pub const DOCS: &str = "/docs";
+
+/// The name of the control socket in the data directory.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// Fills `{name}` of a path.
+#[must_use]
+pub fn for_agent(path: &str, agent: &claw_core::AgentName) -> String {
+    path.replace("{name}", agent.as_str())
+}
+
+/// Fills `{id}` of a path.
+#[must_use]
+pub fn for_run(path: &str, run: claw_core::RunId) -> String {
+    path.replace("{id}", &run.to_string())
+}

@@ -1,0 +1,114 @@
+//! One agent, from its sections.
+
+use std::collections::BTreeMap;
+
+use claw_core::spec::{AgentSpec, Mode};
+
+use super::diagnostic::Code;
+use super::item::{Fields, Item};
+use super::keys::SANDBOX;
+use super::keys_agent::AGENT;
+use super::reader::Reader;
+use super::value::Rejected;
+
+/// The parts of an agent that only the whole fleet can check.
+pub(super) struct Agent<'n> {
+    pub(super) spec: AgentSpec,
+    pub(super) fields: Fields<'n>,
+}
+
+impl Reader<'_> {
+    /// Reads an agent. What is wrong is reported, and stands in the result as its default.
+    pub(super) fn agent<'n>(&mut self, item: &Item<'n>) -> Option<Agent<'n>> {
+        let fields = self.fields(&AGENT, item)?;
+        let mode = self.mode(&fields);
+        self.one_process(&fields);
+        if let Some(sandbox) = self.inner(&fields, "sandbox", &SANDBOX) {
+            self.sandbox(&sandbox);
+        }
+        let mut spec = AgentSpec {
+            launch: self.launch(&fields),
+            mode,
+            schedule: self.schedule(&fields),
+            depends_on: BTreeMap::new(),
+            restart: self.restart(&fields, mode),
+            probes: self.probes(&fields),
+            resources: self.resources(&fields),
+            shutdown: self.shutdown(&fields),
+            hooks: self.hooks(&fields),
+            logging: self.logging(&fields),
+        };
+        self.logging_variables(&fields, &mut spec.launch);
+        Some(Agent { spec, fields })
+    }
+
+    fn mode(&mut self, fields: &Fields<'_>) -> Mode {
+        let words = [("daemon", Mode::Daemon), ("oneshot", Mode::Oneshot)];
+        let written = fields.get("mode");
+        let mode = written.as_ref().and_then(|item| self.choice(item, &words));
+        match (mode, fields.get("schedule")) {
+            (Some(Mode::Daemon), Some(schedule)) => {
+                let message = "a schedule starts one process per run, and `mode: daemon` keeps one process for all of them";
+                let item = written.unwrap_or(schedule);
+                self.error(&item, Code::Conflict, message, "write `mode: oneshot` or remove the mode; scheduled runs inside a daemon need the SDK, which is not supported yet");
+                Mode::Oneshot
+            }
+            (Some(mode), _) => mode,
+            (None, Some(_)) => Mode::Oneshot,
+            (None, None) => Mode::Daemon,
+        }
+    }
+
+    fn one_process(&mut self, fields: &Fields<'_>) {
+        let Some(item) = fields.get("replicas") else {
+            return;
+        };
+        let Some(count) = self.parsed(&item, "a whole number of processes", |text| {
+            text.parse::<u32>()
+                .map_err(|_unreadable| Rejected::new("it is not made of digits").help("write `1`"))
+        }) else {
+            return;
+        };
+        match count {
+            1 => {}
+            0 => self.error(
+                &item,
+                Code::InvalidValue,
+                "an agent has at least one process",
+                "remove the agent, or stop it with `clawctl stop`",
+            ),
+            _ => self.error(
+                &item,
+                Code::NotSupportedYet,
+                "more than one of `replicas` is not supported yet",
+                "remove it, or write the agent once per process",
+            ),
+        }
+    }
+
+    /// `sandbox:` may say that there is none; nothing else is built.
+    pub(super) fn sandbox(&mut self, fields: &Fields<'_>) {
+        let Some(item) = fields.get("mode") else {
+            return;
+        };
+        let Some(mode) = self.text(&item) else {
+            return;
+        };
+        match mode.as_str() {
+            "none" => {}
+            "process" | "docker" => {
+                let message = format!("the sandbox {} is not supported yet", item.shown());
+                self.error(
+                    &item,
+                    Code::NotSupportedYet,
+                    message,
+                    "write `mode: none`: agents run unconfined until it is built",
+                );
+            }
+            _ => {
+                let message = format!("{} is not a mode of the sandbox", item.shown());
+                self.error(&item, Code::InvalidValue, message, "write `mode: none`");
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the fleet file is read against: variables, privilege, the local time zone.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+/// The surroundings of a load. Nothing else of the process is looked at, so the same file in the
+/// same surroundings is always read alike.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// Whether agents may run as other users.
+    pub privilege: Privilege,
+    /// The zone of schedules that name none.
+    pub time_zone: TimeZone,
+}
+
+/// Whether the supervisor may become another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// It runs as root.
+    Root,
+    /// It runs as somebody.
+    Ordinary,
+}
+
+impl Environment {
+    /// The surroundings of this process. Variables that are not UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let privilege = if rustix::process::geteuid().is_root() {
+            Privilege::Root
+        } else {
+            Privilege::Ordinary
+        };
+        Self {
+            variables,
+            privilege,
+            time_zone: TimeZone::system(),
+        }
+    }
+
+    /// Surroundings with some variables, an ordinary user and UTC; for tests.
+    #[must_use]
+    pub fn with<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self {
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            privilege: Privilege::Ordinary,
+            time_zone: TimeZone::UTC,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The sections of the fleet file, top down.
+
+use super::keys_agent::AGENT;
+use super::section::{Key, Kind, Section, key, later, later_use};
+
+/// The top of the file.
+pub(super) static FLEET: Section = Section {
+    title: "the fleet file",
+    keys: &[
+        key("project", Kind::Text, "The name of the fleet."),
+        key(
+            "version",
+            Kind::Choice(&["1.0"]),
+            "The version of the file's format.",
+        ),
+        key(
+            "supervisor",
+            Kind::Section(&SUPERVISOR),
+            "The supervisor itself.",
+        ),
+        DEFAULTS,
+        key("agents", Kind::Named(&AGENT), "The agents by name."),
+        key(
+            "$include",
+            Kind::TextOrList,
+            "Files merged below this one, relative to it.",
+        ),
+        key(
+            "security",
+            Kind::Section(&SECURITY),
+            "Security of the whole fleet.",
+        ),
+        later("bus"),
+        later("state"),
+        later("llm"),
+        later("webhooks"),
+        later("notifiers"),
+        later("backup"),
+        later("observability"),
+    ],
+    habits: &[
+        ("services", "did you mean `agents`?"),
+        ("apps", "did you mean `agents`?"),
+        ("programs", "did you mean `agents`?"),
+        ("processes", "did you mean `agents`?"),
+        ("name", "did you mean `project`?"),
+        ("apiVersion", "did you mean `version: \"1.0\"`?"),
+        ("include", "did you mean `$include`?"),
+        (
+            "networks",
+            "agents of a fleet share the host's network; remove it",
+        ),
+        ("volumes", "did you mean `data_dirs` of an agent?"),
+        (
+            "secrets",
+            "did you mean `secrets: [NAME]` of an agent? Values come from the environment or `.env`",
+        ),
+        (
+            "environment",
+            "did you mean `env` of an agent, or of `defaults`?",
+        ),
+        ("env", "did you mean `env` of an agent, or of `defaults`?"),
+        (
+            "logging",
+            "did you mean `logging` of an agent, or of `defaults`?",
+        ),
+        ("listen", "did you mean `supervisor: {listen: …}`?"),
+        ("data_dir", "did you mean `supervisor: {data_dir: …}`?"),
+    ],
+};
+
+const DEFAULTS: Key = key(
+    "defaults",
+    Kind::Section(&AGENT),
+    "Merged below every agent: maps deep, lists replaced.",
+);
+
+/// `supervisor:`
+pub(super) static SUPERVISOR: Section = Section {
+    title: "`supervisor`",
+    keys: &[
+        key(
+            "listen",
+            Kind::Text,
+            "The address of the control API on loopback, or `off` for the unix socket only.",
+        ),
+        key(
+            "data_dir",
+            Kind::Text,
+            "Where state, logs and the control socket are kept.",
+        ),
+        key(
+            "reload",
+            Kind::Choice(&["hybrid", "hot", "restart", "off"]),
+            "What a change of the file does.",
+        ),
+        key(
+            "on_exit",
+            Kind::Choice(&["stop", "keep"]),
+            "What a plain SIGTERM of the supervisor does to agents.",
+        ),
+        key(
+            "max_concurrent_starts",
+            Kind::Whole(1, 10_000),
+            "How many agents may be between spawn and ready at once.",
+        ),
+    ],
+    habits: &[
+        ("port", "did you mean `listen: 127.0.0.1:PORT`?"),
+        ("host", "did you mean `listen: 127.0.0.1:8400`?"),
+        ("bind", "did you mean `listen`?"),
+        ("address", "did you mean `listen`?"),
+        ("state_dir", "did you mean `data_dir`?"),
+        ("hot_reload", "did you mean `reload: hot`?"),
+    ],
+};
+
+/// `security:`
+pub(super) static SECURITY: Section = Section {
+    title: "`security`",
+    keys: &[
+        key(
+            "sandbox",
+            Kind::Section(&SANDBOX),
+            "How agents are confined.",
+        ),
+        later("secrets"),
+        later("validators"),
+        later("rate_limits"),
+        later("audit"),
+        later("rbac"),
+    ],
+    habits: &[],
+};
+
+/// `sandbox:` of an agent, and `security.sandbox`.
+pub(super) static SANDBOX: Section = Section {
+    title: "`sandbox`",
+    keys: &[
+        key(
+            "mode",
+            Kind::Choice(&["none"]),
+            "How the agent is confined; only `none` so far.",
+        ),
+        later("on_missing"),
+        later("read_only_filesystem"),
+        later("readable"),
+        later("writable"),
+        later("tmp"),
+        later("shm"),
+        later("allowed_network"),
+        later("blocked_network"),
+        later("private_networks"),
+        later("proxy"),
+        later("seccomp"),
+        later("landlock"),
+        later("proc"),
+        later("uid_range"),
+        later("env"),
+        later("secrets"),
+        later("limits"),
+        later("debug"),
+        later("allow_override"),
+    ],
+    habits: &[],
+};
+
+/// `replicas` and its like, where only one value is possible yet.
+pub(super) const REPLICAS: Key = key(
+    "replicas",
+    Kind::Whole(1, 1),
+    "How many processes; only 1 so far.",
+);
+
+/// Where an agent's program comes from, besides `command`.
+pub(super) const SOURCE: Key = later_use(
+    "source",
+    "agents written with the SDK come later; use `command: [python3, FILE]` to run the file as a program",
+);

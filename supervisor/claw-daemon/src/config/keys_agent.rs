@@ -1,0 +1,271 @@
+//! The sections of an agent.
+
+use super::keys::{REPLICAS, SANDBOX, SOURCE};
+use super::keys_health::HEALTH;
+use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
+use super::section::{Kind, Section, key, later, later_use};
+
+/// One agent, and `defaults:`.
+pub(super) static AGENT: Section = Section {
+    title: "an agent",
+    keys: &[
+        SOURCE,
+        key(
+            "command",
+            Kind::Command,
+            "The program and its arguments; never run by a shell.",
+        ),
+        later_use("image", "use `command`; containers come later"),
+        key(
+            "mode",
+            Kind::Choice(&["daemon", "oneshot"]),
+            "One long-lived process, or one process per run.",
+        ),
+        key("schedule", Kind::Schedule, "When runs are due."),
+        key(
+            "on_missed",
+            Kind::Choice(&["none", "one", "all"]),
+            "The same as `catch_up` of the schedule.",
+        ),
+        later("subscribe"),
+        key(
+            "config",
+            Kind::Free,
+            "Handed to the agent as JSON in OPENCLAW_CONFIG.",
+        ),
+        key("env", Kind::TextMap, "Environment variables."),
+        key(
+            "env_file",
+            Kind::TextOrList,
+            "Files with environment variables.",
+        ),
+        key(
+            "secrets",
+            Kind::TextOrList,
+            "The only secrets this agent sees, by name.",
+        ),
+        key("working_dir", Kind::Text, "Where it starts."),
+        key(
+            "user",
+            Kind::Text,
+            "The user it runs as; for a supervisor that runs as root.",
+        ),
+        REPLICAS,
+        later("sharding"),
+        key(
+            "depends_on",
+            Kind::Dependencies,
+            "What must be there before it starts.",
+        ),
+        key(
+            "restart_policy",
+            Kind::Section(&RESTART),
+            "What happens when it ends.",
+        ),
+        key(
+            "health_check",
+            Kind::Section(&HEALTH),
+            "How its health is judged.",
+        ),
+        key("resources", Kind::Section(&RESOURCES), "What it may use."),
+        key(
+            "graceful_shutdown",
+            Kind::Section(&SHUTDOWN),
+            "How it is stopped.",
+        ),
+        key("hooks", Kind::Section(&HOOKS), "Programs around its life."),
+        key(
+            "data_dirs",
+            Kind::TextOrList,
+            "Directories that are made, owned by it and kept.",
+        ),
+        key(
+            "logging",
+            Kind::Section(&LOGGING),
+            "What becomes of its output.",
+        ),
+        key("sandbox", Kind::Section(&SANDBOX), "How it is confined."),
+    ],
+    habits: &[
+        (
+            "restart",
+            "did you mean `restart_policy: {policy: <policy>}`?",
+        ),
+        (
+            "Restart",
+            "did you mean `restart_policy: {policy: <policy>}`?",
+        ),
+        (
+            "autorestart",
+            "did you mean `restart_policy: {policy: always}`?",
+        ),
+        (
+            "RestartSec",
+            "did you mean `restart_policy: {initial_delay: 5s}`?",
+        ),
+        (
+            "startretries",
+            "did you mean `restart_policy: {max_retries: 5}`?",
+        ),
+        (
+            "max_restarts",
+            "did you mean `restart_policy: {max_retries: 5}`?",
+        ),
+        (
+            "max_retries",
+            "did you mean `restart_policy: {max_retries: 5}`?",
+        ),
+        (
+            "max_attempts",
+            "did you mean `restart_policy: {max_retries: 5}`?",
+        ),
+        ("environment", "did you mean `env`?"),
+        ("Environment", "did you mean `env`?"),
+        ("EnvironmentFile", "did you mean `env_file`?"),
+        (
+            "healthcheck",
+            "did you mean `health_check: {liveness: {exec: [PROGRAM]}}`?",
+        ),
+        (
+            "livenessProbe",
+            "did you mean `health_check: {liveness: …}`?",
+        ),
+        (
+            "readinessProbe",
+            "did you mean `health_check: {readiness: …}`?",
+        ),
+        ("startupProbe", "did you mean `health_check: {startup: …}`?"),
+        ("liveness", "did you mean `health_check: {liveness: …}`?"),
+        ("readiness", "did you mean `health_check: {readiness: …}`?"),
+        ("startup", "did you mean `health_check: {startup: …}`?"),
+        ("progress", "did you mean `health_check: {progress: …}`?"),
+        ("cpus", "did you mean `resources: {cpu: 0.5}`?"),
+        ("cpu", "did you mean `resources: {cpu: 0.5}`?"),
+        ("mem_limit", "did you mean `resources: {memory: 512Mi}`?"),
+        ("memory", "did you mean `resources: {memory: 512Mi}`?"),
+        ("pids_limit", "did you mean `resources: {pids: 128}`?"),
+        ("pids", "did you mean `resources: {pids: 128}`?"),
+        ("deploy", "did you mean `resources` and `restart_policy`?"),
+        (
+            "stop_grace_period",
+            "did you mean `graceful_shutdown: {timeout: 30s}`?",
+        ),
+        (
+            "TimeoutStopSec",
+            "did you mean `graceful_shutdown: {timeout: 30s}`?",
+        ),
+        (
+            "stop_signal",
+            "did you mean `graceful_shutdown: {signal: SIGTERM}`?",
+        ),
+        (
+            "KillSignal",
+            "did you mean `graceful_shutdown: {signal: SIGTERM}`?",
+        ),
+        ("cwd", "did you mean `working_dir`?"),
+        ("directory", "did you mean `working_dir`?"),
+        ("WorkingDirectory", "did you mean `working_dir`?"),
+        (
+            "args",
+            "put the arguments into `command: [PROGRAM, ARGUMENT]`",
+        ),
+        ("script", "did you mean `command`?"),
+        ("entrypoint", "did you mean `command`?"),
+        ("exec", "did you mean `command`?"),
+        ("cmd", "did you mean `command`?"),
+        ("ExecStart", "did you mean `command`?"),
+        (
+            "ExecStartPre",
+            "did you mean `hooks: {pre_start: [PROGRAM]}`?",
+        ),
+        ("pre_start", "did you mean `hooks: {pre_start: [PROGRAM]}`?"),
+        ("post_stop", "did you mean `hooks: {post_stop: [PROGRAM]}`?"),
+        ("User", "did you mean `user`?"),
+        ("After", "did you mean `depends_on`?"),
+        ("Requires", "did you mean `depends_on`?"),
+        ("volumes", "did you mean `data_dirs`?"),
+        ("cron", "did you mean `schedule`?"),
+        ("interval", "did you mean `schedule: every 5m`?"),
+        ("instances", "did you mean `replicas`?"),
+        (
+            "timeout",
+            "did you mean `schedule: {timeout: …}` for runs, or `graceful_shutdown: {timeout: …}` for stopping?",
+        ),
+        (
+            "container_name",
+            "an agent is named by its key under `agents`; remove it",
+        ),
+        (
+            "ports",
+            "an agent opens its ports on the host itself; remove it",
+        ),
+    ],
+};
+
+/// `resources:`
+pub(super) static RESOURCES: Section = Section {
+    title: "`resources`",
+    keys: &[
+        key("cpu", Kind::Cpu, "Processors, such as `0.5` or `500m`."),
+        key("memory", Kind::Memory, "Memory, such as `512Mi`."),
+        key("pids", Kind::Whole(1, 4_194_304), "Processes and threads."),
+        later("api_calls_per_minute"),
+        later("max_state_size"),
+    ],
+    habits: &[
+        ("cpus", "did you mean `cpu`?"),
+        ("limits", "put `cpu` and `memory` into `resources` itself"),
+        (
+            "requests",
+            "put `cpu` and `memory` into `resources` itself; they are limits",
+        ),
+        (
+            "reservations",
+            "put `cpu` and `memory` into `resources` itself; they are limits",
+        ),
+        ("mem", "did you mean `memory`?"),
+        ("ram", "did you mean `memory`?"),
+    ],
+};
+
+/// `logging:`
+pub(super) static LOGGING: Section = Section {
+    title: "`logging`",
+    keys: &[
+        key(
+            "level",
+            Kind::Choice(&["debug", "info", "warning", "error"]),
+            "Handed to the agent as OPENCLAW_LOG_LEVEL.",
+        ),
+        key(
+            "format",
+            Kind::Choice(&["json", "text"]),
+            "Handed to the agent as OPENCLAW_LOG_FORMAT.",
+        ),
+        key(
+            "retention",
+            Kind::Duration,
+            "The age at which a file is removed.",
+        ),
+        key(
+            "max_size",
+            Kind::Memory,
+            "The size at which the next file is begun.",
+        ),
+        key(
+            "max_files",
+            Kind::Whole(1, 10_000),
+            "How many files are kept.",
+        ),
+        key(
+            "on_full",
+            Kind::Choice(&["drop", "block"]),
+            "What happens when the log cannot be written.",
+        ),
+    ],
+    habits: &[
+        ("driver", "logs are kept by the supervisor; remove it"),
+        ("max-size", "did you mean `max_size`?"),
+        ("max-file", "did you mean `max_files`?"),
+    ],
+};

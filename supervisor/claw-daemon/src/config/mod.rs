@@ -1,0 +1,53 @@
+//! The fleet file: read, checked, and turned into a [`claw_core::FleetSpec`].
+//!
+//! ```text
+//! text ─ parse ─► tree ─ include, merge, defaults ─► tree ─ interpolate ─► tree ─ readers ─► spec
+//! ```
+//!
+//! A tree knows where each of its keys and values was written. The readers walk it section by
+//! section, report what they cannot use and go on, so that all problems are shown at once. Which
+//! keys there are stands in the tables of `keys*.rs`, and nowhere else.
+
+mod agent;
+mod depends;
+mod diagnostic;
+mod dotenv;
+mod environment;
+mod fleet;
+mod free;
+mod fuzz;
+mod health;
+mod include;
+mod interpolate;
+mod item;
+mod keys;
+mod keys_agent;
+mod keys_health;
+mod keys_life;
+mod launch;
+mod limits;
+mod load;
+mod merge;
+mod parse;
+mod reader;
+mod render;
+mod resolved;
+mod restart;
+mod schedule;
+mod schema;
+mod section;
+mod source;
+mod supervisor;
+mod syntax;
+mod tree;
+mod value;
+mod variables;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
+pub use environment::{Environment, Privilege};
+pub use fuzz::fuzz;
+pub use load::{Loaded, data_dir_of, load, load_str};
+pub use render::Style;
+pub use schema::schema;
+pub use supervisor::{OnExit, Reload, SupervisorConfig};
+pub use value::parse_duration;

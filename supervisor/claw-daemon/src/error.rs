@@ -1,0 +1,33 @@
+//! Why a supervisor does not start.
+
+use std::io;
+
+use crate::config::Diagnostics;
+use crate::data_dir::DataDirError;
+
+/// Why a supervisor does not start. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The fleet file cannot be used, and there is no last good one.
+    #[error("the fleet file has errors")]
+    Config(Diagnostics),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] claw_store::journal::JournalError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] crate::http::ListenError),
+    /// The process driver cannot work.
+    #[error(transparent)]
+    Driver(#[from] claw_drivers::process::StartError),
+    /// Signals cannot be listened to.
+    #[error("signal handlers cannot be installed")]
+    Signals {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,262 @@
+//! Brings a supervisor up, and down again.
+//!
+//! The order matters: the data directory is owned before anything in it is
+//! read; listeners are bound before any agent is started, so that a taken port
+//! fails the start and not a running fleet; what the supervisor before us left
+//! running is adopted before anything new is started.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use claw_core::event::ShutdownMode;
+use claw_core::fleet::Fleet;
+use claw_core::memory::Inheritance;
+use claw_drivers::process::{ProcessConfig, ProcessDriver};
+use claw_drivers::{Driver, OpenInstance};
+use claw_store::journal::{self, Ack, Journal, Opened};
+use sd_notify::NotifyState;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::config::{self, Environment, Loaded, OnExit};
+use crate::data_dir::DataDir;
+use crate::error::StartError;
+use crate::feed::Feed;
+use crate::http::{self, Listeners};
+use crate::perform::Performer;
+use crate::reload::{Reloader, remember};
+use crate::supervise::{self, Handle};
+use crate::telemetry::metrics::Metrics;
+use crate::{signals, watch, wiring};
+
+/// What a supervisor is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The fleet file.
+    pub file: PathBuf,
+    /// The variables that the fleet file may refer to.
+    pub environment: Environment,
+}
+
+/// A running supervisor.
+pub struct Daemon {
+    handle: Handle,
+    feed: Feed,
+    loaded: Arc<Loaded>,
+    notes: Vec<String>,
+    supervision: JoinHandle<()>,
+    server: http::Running,
+    journal: Journal,
+    data_dir: DataDir,
+}
+
+impl Daemon {
+    /// Starts a supervisor: when this returns, its fleet is loaded and it answers.
+    ///
+    /// # Errors
+    ///
+    /// Says what stands in the way; nothing was started then.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let mut notes = Vec::new();
+        let loaded = load(&options, &mut notes)?;
+        let data_dir = DataDir::own(&loaded.supervisor.data_dir)?;
+        let listeners = Listeners::bind(&data_dir.control_socket(), loaded.supervisor.listen)?;
+
+        let (handle, facts, inbox) = supervise::inbox();
+        let (journal, opened) = open_journal(&data_dir, facts.clone())?;
+        notes.extend(opened.notes.iter().cloned());
+        let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
+        let driver = Arc::new(ProcessDriver::start(config).await?);
+        let inheritance = inherit(&loaded, driver.as_ref(), opened).await;
+
+        let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
+        let metrics = Metrics::new();
+        let performer = Performer::new(
+            Arc::clone(&driver),
+            journal.clone(),
+            feed.clone(),
+            metrics.clone(),
+        );
+        let seed = seed();
+        let (fleet, first) = Fleet::restore(
+            Arc::new(loaded.fleet.clone()),
+            inheritance,
+            seed,
+            clock.now(),
+        );
+        let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
+
+        remember(&data_dir.last_good(), None, &options.file);
+        let first_signal = match loaded.supervisor.on_exit {
+            OnExit::Stop => ShutdownMode::Stop,
+            OnExit::Keep => ShutdownMode::Keep,
+        };
+        let reloader = Reloader::new(
+            options.file,
+            data_dir.last_good(),
+            options.environment,
+            handle.clone(),
+            loaded,
+        );
+        signals::listen(handle.clone(), reloader.clone(), first_signal)
+            .map_err(|source| StartError::Signals { source })?;
+        if let Err(error) = watch::start(reloader.clone()) {
+            notes.push(format!("changes of the fleet file go unnoticed: {error}"));
+        }
+        let loaded = reloader.current();
+        let ports = wiring::ports(wiring::Parts {
+            handle: handle.clone(),
+            feed: feed.clone(),
+            reloader,
+            journal: journal.clone(),
+            driver,
+            data_dir: data_dir.path().to_owned(),
+        });
+        let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
+        let server = http::serve(listeners, state);
+        tell_manager(&[NotifyState::Ready]);
+        Ok(Self {
+            handle,
+            feed,
+            loaded,
+            notes,
+            supervision,
+            server,
+            journal,
+            data_dir,
+        })
+    }
+
+    /// Asks the running fleet.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What happens in the fleet.
+    #[must_use]
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// The configuration it came up with.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// What a user should know about this start, in sentences.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Where its data lies.
+    #[must_use]
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data_dir
+    }
+
+    /// Waits until the supervisor was asked to end and has ended, with everything written.
+    pub async fn ended(self) {
+        if let Err(error) = self.supervision.await {
+            tracing::error!(%error, "the supervision loop ended by a bug; agents go on running");
+        }
+        tell_manager(&[NotifyState::Stopping]);
+        self.server.stop().await;
+        let journal = self.journal;
+        if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
+            tracing::error!(%error, "the journal was not closed in order");
+        }
+    }
+}
+
+/// The fleet file, or the last good one, loudly, when the file is broken.
+fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError> {
+    let broken = match config::load(&options.file, &options.environment) {
+        Ok(loaded) => return Ok(loaded),
+        Err(diagnostics) => diagnostics,
+    };
+    let data_dir = config::data_dir_of(&options.file, &options.environment);
+    let last_good = data_dir.join("last-good.yaml");
+    let Ok(text) = std::fs::read_to_string(&last_good) else {
+        return Err(StartError::Config(broken));
+    };
+    match config::load_str(&text, &options.file, &options.environment) {
+        Ok(loaded) => {
+            tracing::error!(
+                "{} is broken and was NOT used; running on the last good one, {}:\n{broken}",
+                options.file.display(),
+                last_good.display()
+            );
+            notes.push(format!(
+                "{} is broken; running on the last good configuration, {}",
+                options.file.display(),
+                last_good.display()
+            ));
+            Ok(loaded)
+        }
+        Err(_also_broken) => Err(StartError::Config(broken)),
+    }
+}
+
+/// Tells systemd, where it started us, how we are.
+fn tell_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+fn open_journal(
+    data_dir: &DataDir,
+    facts: mpsc::Sender<claw_core::Fact>,
+) -> Result<(Journal, Opened), StartError> {
+    let answer = move |acks: Vec<Ack>| {
+        for Ack { id, result } in acks {
+            let fact = match result {
+                Ok(()) => claw_core::Fact::Recorded(id),
+                Err(reason) => claw_core::Fact::RecordFailed { record: id, reason },
+            };
+            // The loop is gone only when the supervisor ends; nobody waits for the fact then.
+            drop(facts.blocking_send(fact));
+        }
+    };
+    Ok(Journal::open(
+        &data_dir.journal(),
+        journal::Options::new(boot_id()),
+        answer,
+    )?)
+}
+
+async fn inherit(loaded: &Loaded, driver: &ProcessDriver, opened: Opened) -> Inheritance {
+    let open = opened
+        .open_instances
+        .into_iter()
+        .map(|row| OpenInstance {
+            spec: loaded.fleet.agents.get(&row.instance.agent).cloned(),
+            instance: row.instance,
+            run: row.run,
+            boot_id: row.boot_id.unwrap_or_default(),
+        })
+        .collect();
+    Inheritance {
+        agents: opened.memory,
+        instances: driver.recover(open).await,
+        runs: opened.open_runs.into_iter().map(Arc::new).collect(),
+    }
+}
+
+/// The id of this boot of the machine; a new one ends every process of the old one.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+        |_unreadable| "unknown".to_owned(),
+        |text| text.trim().to_owned(),
+    )
+}
+
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

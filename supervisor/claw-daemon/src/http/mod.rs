@@ -1,0 +1,53 @@
+//! The control API's server: parse, ask, render. Nothing is decided here.
+//!
+//! ```text
+//!  unix socket ─┐                      ┌─ agents goals runs transitions ─► ports.fleet, journal
+//!  (peer's uid) ├► connection ► router ┼─ logs events ─► outlet (slow readers) ◄─ ports
+//!  loopback TCP ┘   limits      guard  ├─ config health metrics docs
+//!                                      └─ idempotency ◄─► ports.journal
+//! ```
+//!
+//! What the server needs of the daemon stands in [`Ports`].
+
+mod agents;
+mod caller;
+mod config;
+mod connection;
+mod docs;
+mod envelope;
+mod events;
+mod extract;
+mod goals;
+mod guard;
+mod health;
+mod idempotency;
+mod limits;
+mod listener;
+mod log_source;
+mod logs;
+mod meter;
+mod metrics;
+mod outcome;
+mod outlet;
+mod params;
+pub mod ports;
+mod problem;
+mod router;
+mod runs;
+mod server;
+mod state;
+mod stream_request;
+mod transitions;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use caller::as_admin;
+pub use idempotency::Stored;
+pub use listener::{ListenError, Listeners};
+pub use ports::Ports;
+#[cfg(test)]
+pub(crate) use router::app;
+pub use server::{Running, serve};
+pub use state::ApiState;

@@ -1,0 +1,101 @@
+//! What handlers share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use claw_core::{AgentName, AgentStatus, Answer, Command, Refusal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::idempotency::Claims;
+use super::limits;
+use super::meter::Meter;
+use super::ports::{AskError, JournalFailure, Ports};
+use super::problem::ApiError;
+use crate::api::{Code, Time};
+use crate::telemetry::metrics::Metrics;
+
+/// What handlers share; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState {
+    pub(super) ports: Ports,
+    pub(super) metrics: Metrics,
+    pub(super) meter: Meter,
+    pub(super) claims: Claims,
+    /// Cancelled when the server stops: streams end.
+    pub(super) closing: CancellationToken,
+    pub(super) started_at: Time,
+    pub(super) data_dir: Arc<PathBuf>,
+    streams: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// Makes the state of a server over `ports`, for the data directory `data_dir`.
+    #[must_use]
+    pub fn new(ports: Ports, metrics: Metrics, data_dir: PathBuf) -> Self {
+        Self {
+            meter: Meter::new(ports.usage.clone()),
+            started_at: (ports.now)(),
+            ports,
+            metrics,
+            claims: Claims::default(),
+            closing: CancellationToken::new(),
+            data_dir: Arc::new(data_dir),
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+        }
+    }
+
+    pub(super) fn now(&self) -> Time {
+        (self.ports.now)()
+    }
+
+    pub(super) async fn ask(&self, command: Command) -> Result<Answer, ApiError> {
+        Ok(in_time(self.ports.fleet.ask.call(command)).await??)
+    }
+
+    pub(super) async fn statuses(&self) -> Result<Vec<AgentStatus>, ApiError> {
+        Ok(in_time(self.ports.fleet.statuses.call(())).await??)
+    }
+
+    pub(super) async fn status(&self, agent: &AgentName) -> Result<AgentStatus, ApiError> {
+        let found = in_time(self.ports.fleet.status.call(agent.clone())).await??;
+        found.ok_or_else(|| {
+            Refusal::NoSuchAgent {
+                agent: agent.clone(),
+            }
+            .into()
+        })
+    }
+
+    /// The right to hold a stream open, for as long as it is kept.
+    pub(super) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.streams)
+            .try_acquire_owned()
+            .map_err(|_none_left| {
+                let detail = format!(
+                    "{} streams are open, which is the most; close one",
+                    limits::STREAMS
+                );
+                ApiError::new(Code::TooManyStreams, detail)
+            })
+    }
+}
+
+/// Bounds a question to the supervision loop, so that a loop that hangs does not hang callers.
+async fn in_time<T>(
+    question: impl Future<Output = Result<T, AskError>>,
+) -> Result<Result<T, AskError>, ApiError> {
+    tokio::time::timeout(limits::ANSWER_TIME, question)
+        .await
+        .map_err(|_elapsed| {
+            let seconds = limits::ANSWER_TIME.as_secs();
+            let detail = format!("the supervisor's loop did not answer within {seconds} s");
+            ApiError::new(Code::SupervisorGone, detail)
+        })
+}
+
+impl From<JournalFailure> for ApiError {
+    fn from(failure: JournalFailure) -> Self {
+        Self::new(Code::JournalUnavailable, failure.to_string())
+    }
+}

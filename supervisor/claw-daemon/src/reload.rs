@@ -1,0 +1,213 @@
+//! From a new fleet file to a new fleet in force: plan, then apply.
+//!
+//! A configuration that cannot be read changes nothing. One apply runs at a
+//! time, so two that come together never mix.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use claw_core::plan::{Change, ChangeKind, ReloadClass, diff};
+use claw_core::{AgentName, Answer, Command, FleetSpec};
+use tokio::sync::Mutex;
+
+use crate::api::FieldError;
+use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
+pub use crate::http::ports::ConfigSource;
+use crate::http::ports::{AskError, ReloadFailure};
+use crate::supervise::Handle;
+
+/// What an apply did.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// All that was planned.
+    pub changes: Vec<Change>,
+    /// Agents left as they were, because `reload: hot` restarts nobody.
+    pub held_back: Vec<AgentName>,
+}
+
+/// Plans and applies configurations; cheap to clone.
+#[derive(Clone)]
+pub struct Reloader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    file: PathBuf,
+    last_good: PathBuf,
+    environment: Environment,
+    handle: Handle,
+    current: RwLock<Arc<Loaded>>,
+    applying: Mutex<()>,
+}
+
+impl Reloader {
+    /// Takes over with `loaded` in force.
+    #[must_use]
+    pub fn new(
+        file: PathBuf,
+        last_good: PathBuf,
+        environment: Environment,
+        handle: Handle,
+        loaded: Loaded,
+    ) -> Self {
+        let current = RwLock::new(Arc::new(loaded));
+        let applying = Mutex::new(());
+        Self {
+            shared: Arc::new(Shared {
+                file,
+                last_good,
+                environment,
+                handle,
+                current,
+                applying,
+            }),
+        }
+    }
+
+    /// The fleet file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.shared.file
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Loaded> {
+        Arc::clone(
+            &self
+                .shared
+                .current
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// What applying `source` would change.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be read.
+    pub async fn plan(&self, source: ConfigSource) -> Result<Vec<Change>, ReloadFailure> {
+        let new = self.read(source).await?;
+        Ok(diff(&self.current().fleet, &new.fleet))
+    }
+
+    /// Puts `source` in force: only agents that changed are touched.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be read or taken; the old one stays in force, whole.
+    pub async fn apply(&self, source: ConfigSource) -> Result<Applied, ReloadFailure> {
+        let _one_at_a_time = self.shared.applying.lock().await;
+        let text = match &source {
+            ConfigSource::File => None,
+            ConfigSource::Text(text) => Some(text.clone()),
+        };
+        let mut new = self.read(source).await?;
+        let old = self.current();
+        fixed_keys(&old, &new)?;
+        let changes = diff(&old.fleet, &new.fleet);
+        let held_back = match new.supervisor.reload {
+            Reload::Hot => hold_back(&old.fleet, &mut new.fleet, &changes),
+            Reload::Hybrid | Reload::Restart | Reload::Off => Vec::new(),
+        };
+        let answer = self
+            .shared
+            .handle
+            .configure(Arc::new(new.fleet.clone()))
+            .await?;
+        debug_assert!(
+            matches!(answer, Answer::Configured { .. }),
+            "configure answers Configured"
+        );
+        if new.supervisor.reload == Reload::Restart {
+            self.restart_live(&changes).await?;
+        }
+        remember(&self.shared.last_good, text, &self.shared.file);
+        *self
+            .shared
+            .current
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(Applied { changes, held_back })
+    }
+
+    async fn read(&self, source: ConfigSource) -> Result<Loaded, ReloadFailure> {
+        let shared = Arc::clone(&self.shared);
+        let loaded = tokio::task::spawn_blocking(move || match source {
+            ConfigSource::File => config::load(&shared.file, &shared.environment),
+            ConfigSource::Text(text) => config::load_str(&text, &shared.file, &shared.environment),
+        });
+        loaded
+            .await
+            .expect("the loader does not panic: a property test holds it to that")
+            .map_err(|diagnostics| ReloadFailure::Invalid(field_errors(&diagnostics)))
+    }
+
+    /// `reload: restart` restarts an agent also for a change that it could take over live.
+    async fn restart_live(&self, changes: &[Change]) -> Result<(), AskError> {
+        for change in changes
+            .iter()
+            .filter(|change| change.class() == Some(ReloadClass::Live))
+        {
+            let agent = change.agent.clone();
+            self.shared.handle.ask(Command::Restart { agent }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn field_errors(diagnostics: &Diagnostics) -> Vec<FieldError> {
+    let error = |problem: config::Problem| {
+        let place = problem.place;
+        FieldError {
+            message: problem.message,
+            file: place.as_ref().map(|place| place.file.clone()),
+            line: place.as_ref().map(|place| place.line),
+            column: place.as_ref().map(|place| place.column),
+            path: Some(problem.path).filter(|path| !path.is_empty()),
+            help: problem.help,
+        }
+    };
+    diagnostics.to_json().into_iter().map(error).collect()
+}
+
+/// Writes the last good configuration; failing to is not worth failing the apply.
+pub(crate) fn remember(last_good: &Path, text: Option<String>, file: &Path) {
+    let written = match text {
+        Some(text) => std::fs::write(last_good, text),
+        None => std::fs::copy(file, last_good).map(|_bytes| ()),
+    };
+    if let Err(error) = written {
+        tracing::warn!(path = %last_good.display(), %error, "cannot keep the last good fleet file");
+    }
+}
+
+fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {
+    let (old, new) = (&old.supervisor, &new.supervisor);
+    if old.data_dir != new.data_dir {
+        return Err(ReloadFailure::NeedsRestart(
+            "supervisor.data_dir".to_owned(),
+        ));
+    }
+    if old.listen != new.listen {
+        return Err(ReloadFailure::NeedsRestart("supervisor.listen".to_owned()));
+    }
+    Ok(())
+}
+
+/// Leaves every agent that would have to be restarted as it is.
+fn hold_back(old: &FleetSpec, new: &mut FleetSpec, changes: &[Change]) -> Vec<AgentName> {
+    let mut held_back = Vec::new();
+    for change in changes {
+        let needs_restart = change.class() == Some(ReloadClass::Restart);
+        let (true, ChangeKind::Changed { .. }, Some(spec)) =
+            (needs_restart, &change.kind, old.agents.get(&change.agent))
+        else {
+            continue;
+        };
+        new.agents.insert(change.agent.clone(), Arc::clone(spec));
+        held_back.push(change.agent.clone());
+    }
+    held_back
+}

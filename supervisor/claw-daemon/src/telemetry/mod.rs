@@ -1,0 +1,8 @@
+//! What the supervisor tells about itself and its agents in numbers.
+
+pub(crate) mod exposition;
+pub(crate) mod journal_histogram;
+mod labels;
+pub mod logging;
+pub mod metrics;
+mod used;

@@ -1,0 +1,150 @@
+//! Gives the control API its ports: the real loop, journal, logs and driver behind each question.
+
+mod configuration;
+mod history;
+mod logs;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use claw_drivers::Driver;
+use claw_store::journal::{Journal, Latency};
+use futures_util::stream::{self, StreamExt};
+
+use crate::api::{Degraded, Event, Part};
+use crate::feed::{Feed, Item};
+use crate::http::Ports;
+use crate::http::ports::{FleetPorts, JournalLatency, JournalLoad, Port, Subscribe};
+use crate::reload::Reloader;
+use crate::supervise::Handle;
+
+/// The parts of a running supervisor that the API asks.
+pub(crate) struct Parts<D> {
+    /// The loop.
+    pub(crate) handle: Handle,
+    /// What happens.
+    pub(crate) feed: Feed,
+    /// The configuration.
+    pub(crate) reloader: Reloader,
+    /// The history.
+    pub(crate) journal: Journal,
+    /// What runs.
+    pub(crate) driver: Arc<D>,
+    /// Where logs lie.
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Makes the ports.
+pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
+    let Parts {
+        handle,
+        feed,
+        reloader,
+        journal,
+        driver,
+        data_dir,
+    } = parts;
+    let degraded = journal.clone();
+    let load = journal.clone();
+    Ports {
+        fleet: fleet(&handle),
+        events: events(feed),
+        journal: history::ports(&journal),
+        logs: Arc::new(move |question| logs::read(&data_dir, question)),
+        config: configuration::ports(&reloader),
+        usage: Port::new(move |()| {
+            let driver = Arc::clone(&driver);
+            async move { driver.usage().await }
+        }),
+        degraded: Arc::new(move || degraded_parts(&degraded)),
+        journal_load: Arc::new(move || Some(journal_load(&load))),
+        now: jiff::Timestamp::now,
+    }
+}
+
+fn fleet(handle: &Handle) -> FleetPorts {
+    let [asking, looking, listing, ending] = [(); 4].map(|()| handle.clone());
+    FleetPorts {
+        ask: Port::new(move |command| {
+            let handle = asking.clone();
+            async move { handle.ask(command).await }
+        }),
+        status: Port::new(move |agent| {
+            let handle = looking.clone();
+            async move {
+                handle
+                    .inspect(move |fleet, now| fleet.status(&agent, now))
+                    .await
+            }
+        }),
+        statuses: Port::new(move |()| {
+            let handle = listing.clone();
+            async move { handle.inspect(|fleet, now| fleet.statuses(now)).await }
+        }),
+        shutdown: Port::new(move |mode| {
+            let handle = ending.clone();
+            async move { handle.shutdown(mode).await }
+        }),
+    }
+}
+
+fn events(feed: Feed) -> Subscribe {
+    Arc::new(move |after| {
+        let subscription = feed.subscribe(after);
+        let latest = feed.clone();
+        stream::unfold(
+            (subscription, latest),
+            |(mut subscription, latest)| async move {
+                let event = match subscription.next().await? {
+                    Item::Event(numbered) => Event::render(numbered.id, &numbered.announcement),
+                    Item::Lagged(lost) => {
+                        Event::lagged(subscription.place(), lost, jiff::Timestamp::now())
+                    }
+                };
+                Some((event, (subscription, latest)))
+            },
+        )
+        .boxed()
+    })
+}
+
+fn degraded_parts(journal: &Journal) -> Vec<Degraded> {
+    let stats = journal.stats();
+    let part = |part, detail: Option<String>| detail.map(|detail| Degraded { part, detail });
+    let mut parts = Vec::new();
+    parts.extend(part(Part::Journal, stats.degraded));
+    parts.extend(part(Part::Disk, stats.blocked));
+    parts
+}
+
+fn journal_load(journal: &Journal) -> JournalLoad {
+    let stats = journal.stats();
+    JournalLoad {
+        waiting: stats.depth as u64,
+        latency: vec![
+            latency("our_death", &stats.our_death),
+            latency("power_cut", &stats.power_cut),
+        ],
+    }
+}
+
+fn latency(class: &'static str, latency: &Latency) -> JournalLatency {
+    let last = latency.buckets.len() - 1;
+    let bound = |power: usize| match power {
+        power if power == last => f64::INFINITY,
+        power => 2_f64.powi(i32::try_from(power).unwrap_or(i32::MAX)) / 1e6,
+    };
+    JournalLatency {
+        class,
+        count: latency.count,
+        sum_seconds: latency.sum.as_secs_f64(),
+        buckets: latency
+            .buckets
+            .iter()
+            .enumerate()
+            .map(|(n, count)| (bound(n), *count))
+            .collect(),
+    }
+}

@@ -1,0 +1,66 @@
+//! What the process driver is told once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::cgroup::CgroupChoice;
+use super::link::LinkError;
+use crate::driver::FactSender;
+
+/// What the process driver needs.
+#[derive(Debug, Clone)]
+pub struct ProcessConfig {
+    /// Where instance directories and logs are; made if missing.
+    pub data_dir: PathBuf,
+    /// The executable that is re-entered for the fork server. Its `main` calls
+    /// [`reenter`](super::reenter) first thing.
+    pub exe: PathBuf,
+    /// Which cgroup backend to use.
+    pub cgroups: CgroupChoice,
+    /// Where facts go.
+    pub facts: FactSender,
+    /// The supervisor's own environment; the few variables agents inherit are picked from it.
+    pub own_env: BTreeMap<String, String>,
+    /// Set for every agent, such as the address of the control API.
+    pub control_env: BTreeMap<String, String>,
+}
+
+impl ProcessConfig {
+    /// The usual: this very executable, the best cgroups there are, this process's environment.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, facts: FactSender) -> Self {
+        Self {
+            data_dir,
+            // The file that runs now, also after an upgrade has put another in its place.
+            exe: PathBuf::from("/proc/self/exe"),
+            cgroups: CgroupChoice::Auto,
+            facts,
+            own_env: std::env::vars_os()
+                .filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            control_env: BTreeMap::new(),
+        }
+    }
+}
+
+/// Why the process driver could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made or found.
+    #[error("cannot use the data directory {path}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The fork server could not be started.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The runtime is ending.
+    #[error("the runtime is ending")]
+    Runtime,
+}

@@ -1,0 +1,352 @@
+//! The process driver itself: orders in, tasks started, nothing decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use claw_core::memory::Recovered;
+use claw_core::order::{HookOutcome, RunContext};
+use claw_core::{
+    AgentSpec, ExitReport, Fact, Hook, InstanceId, Order, ProbeKind, ProbeOutcome, RunId,
+    SpawnError, SpawnStage,
+};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::account::Account;
+use super::cgroup::{Capabilities, Cgroups};
+use super::config::{ProcessConfig, StartError};
+use super::environment::BaseEnvironment;
+use super::execute::{self, Execution, Kind};
+use super::instance::{Follower, Told};
+use super::link::Link;
+use super::paths::Paths;
+use super::wire::Request;
+use super::{inspect, launch, procfs, recover, usage};
+use crate::driver::{Driver, FactSender, OpenInstance, Usage};
+use crate::probe;
+
+/// Ends of instances that are remembered for their `post_stop` hooks. The core releases an
+/// instance after its hook; one that it never releases must not stay for ever.
+const ENDS_LIMIT: usize = 4096;
+
+/// Runs instances as child processes, each below a shim of its own.
+///
+/// Dropping it ends no agent: the shims wait for the next supervisor.
+#[derive(Debug)]
+pub struct ProcessDriver {
+    inner: Arc<Inner>,
+    runtime: Handle,
+    /// Aborted when the driver is dropped.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What all tasks of a driver share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) paths: Paths,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) link: Link,
+    pub(crate) base_env: BaseEnvironment,
+    pub(crate) boot_id: String,
+    pub(super) data_dir_is_passable: bool,
+    facts: FactSender,
+    own: Account,
+    live: Mutex<BTreeMap<InstanceId, mpsc::UnboundedSender<Request>>>,
+    probing: Mutex<BTreeSet<(InstanceId, ProbeKind)>>,
+    ended: Mutex<BTreeMap<InstanceId, ExitReport>>,
+}
+
+impl ProcessDriver {
+    /// Makes the data directory, finds out what cgroups can do, and starts the fork server.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data directory cannot be made or the executable cannot be re-entered.
+    pub async fn start(config: ProcessConfig) -> Result<Self, StartError> {
+        let prepared = tokio::task::spawn_blocking(move || Inner::prepare(config)).await;
+        let prepared = prepared.map_err(|_ending| StartError::Runtime)??;
+        Ok(Self {
+            inner: Arc::new(prepared.with_link()?),
+            runtime: Handle::current(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// What this machine can do, for `clawctl doctor`.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        self.inner.cgroups.capabilities()
+    }
+
+    /// The id of this boot, to be recorded with the intent to start an instance.
+    #[must_use]
+    pub fn boot_id(&self) -> &str {
+        &self.inner.boot_id
+    }
+
+    /// The process id of the fork server, for measurements.
+    pub async fn spawner_pid(&self) -> Option<u32> {
+        self.inner.link.pid().await
+    }
+
+    fn start_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.runtime);
+    }
+
+    fn spawn(&self, instance: InstanceId, spec: Arc<AgentSpec>, run: Option<RunContext>) {
+        let follower = self.follower(instance, Told::Nothing);
+        self.start_task(follower.spawn(spec, run));
+    }
+
+    fn follower(&self, instance: InstanceId, told: Told) -> Follower {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lock(&self.inner.live).insert(instance.clone(), sender);
+        Follower::new(Arc::clone(&self.inner), instance, receiver, told)
+    }
+
+    /// The channel is not bounded, but what is in it is: the core repeats no order unasked, and a
+    /// signal or kill must never be the one that is dropped.
+    fn request(&self, instance: &InstanceId, request: Request) {
+        if let Some(sender) = lock(&self.inner.live).get(instance) {
+            // The follower is gone in the moment between the last fact and its removal here;
+            // orders to a gone instance are no error.
+            sender.send(request).ok();
+        }
+    }
+
+    fn probe(&self, instance: InstanceId, kind: ProbeKind, spec: Arc<AgentSpec>, sequence: u64) {
+        let inner = Arc::clone(&self.inner);
+        let first = lock(&inner.probing).insert((instance.clone(), kind));
+        self.start_task(async move {
+            let outcome = if first {
+                let outcome = probe::run(&inner, &instance, kind, &spec).await;
+                lock(&inner.probing).remove(&(instance.clone(), kind));
+                outcome
+            } else {
+                ProbeOutcome::Unknown(format!("the {kind} probe before this one still runs"))
+            };
+            let fact = Fact::Probed {
+                instance,
+                probe: kind,
+                sequence,
+                outcome,
+            };
+            inner.tell(fact).await;
+        });
+    }
+
+    fn run_hook(&self, instance: InstanceId, hook: Hook, spec: Arc<AgentSpec>) {
+        let inner = Arc::clone(&self.inner);
+        self.start_task(async move {
+            let outcome = inner.run_hook(&instance, hook, &spec).await;
+            let fact = Fact::HookDone {
+                instance,
+                hook,
+                outcome,
+            };
+            inner.tell(fact).await;
+        });
+    }
+
+    fn release(&self, instance: InstanceId) {
+        lock(&self.inner.ended).remove(&instance);
+        if lock(&self.inner.live).contains_key(&instance) {
+            tracing::warn!(%instance, "an instance that is not gone was released; it is kept");
+            return;
+        }
+        let inner = Arc::clone(&self.inner);
+        self.runtime
+            .spawn_blocking(move || recover::remove_dir(&inner, &instance));
+    }
+}
+
+impl Driver for ProcessDriver {
+    fn order(&self, order: Order) {
+        match order {
+            Order::Spawn {
+                instance,
+                spec,
+                run,
+            } => self.spawn(instance, spec, run),
+            Order::Signal { instance, signal } => self.request(&instance, Request::Signal(signal)),
+            Order::Kill { instance } => self.request(&instance, Request::Kill),
+            Order::Freeze { instance } => self.request(&instance, Request::Freeze),
+            Order::Thaw { instance } => self.request(&instance, Request::Thaw),
+            Order::Probe {
+                instance,
+                probe,
+                spec,
+                sequence,
+            } => self.probe(instance, probe, spec, sequence),
+            Order::RunHook {
+                instance,
+                hook,
+                spec,
+            } => self.run_hook(instance, hook, spec),
+            Order::Release { instance } => self.release(instance),
+        }
+    }
+
+    async fn recover(
+        &self,
+        open: Vec<OpenInstance>,
+    ) -> Vec<(InstanceId, Option<RunId>, Recovered)> {
+        let kept: BTreeSet<InstanceId> = open.iter().map(|each| each.instance.clone()).collect();
+        let answers = recover::look(&self.inner, open).await;
+        let inner = Arc::clone(&self.inner);
+        let swept = tokio::task::spawn_blocking(move || recover::sweep(&inner, &kept)).await;
+        if let Err(error) = swept {
+            tracing::error!(%error, "the sweep after an earlier supervisor failed");
+        }
+        let mut recovered = Vec::with_capacity(answers.len());
+        for answer in answers {
+            if let Some((connection, standing)) = answer.alive {
+                let follower = self.follower(answer.open.instance.clone(), Told::Started);
+                self.start_task(follower.adopt(connection, standing));
+            }
+            recovered.push((answer.open.instance, answer.open.run, answer.recovered));
+        }
+        recovered
+    }
+
+    async fn usage(&self) -> BTreeMap<InstanceId, Usage> {
+        let inner = Arc::clone(&self.inner);
+        let read = tokio::task::spawn_blocking(move || inner.usage());
+        // Fails only when the runtime ends.
+        read.await.unwrap_or_default()
+    }
+}
+
+/// Everything but the fork server, whose socket wants a runtime.
+struct Prepared {
+    config: ProcessConfig,
+    paths: Paths,
+    cgroups: Cgroups,
+    data_dir_is_passable: bool,
+}
+
+impl Inner {
+    fn prepare(config: ProcessConfig) -> Result<Prepared, StartError> {
+        let failed = |source| StartError::DataDir {
+            path: config.data_dir.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
+        let data_dir = config.data_dir.canonicalize().map_err(failed)?;
+        let data_dir_is_passable = launch::is_passable(&data_dir);
+        let paths = Paths::new(data_dir);
+        let cgroups = Cgroups::detect(config.cgroups, &paths.project(), &config.exe);
+        Ok(Prepared {
+            config,
+            paths,
+            cgroups,
+            data_dir_is_passable,
+        })
+    }
+
+    /// Passes a fact on; a supervisor that is ending no longer listens.
+    pub(super) async fn tell(&self, fact: Fact) {
+        if self.facts.send(fact).await.is_err() {
+            tracing::debug!("a fact came after the end");
+        }
+    }
+
+    pub(super) fn forget(&self, instance: &InstanceId) {
+        lock(&self.live).remove(instance);
+    }
+
+    pub(super) fn remember_end(&self, instance: &InstanceId, report: &ExitReport) {
+        let mut ended = lock(&self.ended);
+        ended.insert(instance.clone(), report.clone());
+        if ended.len() > ENDS_LIMIT {
+            ended.pop_first();
+        }
+    }
+
+    /// The account an agent runs as; user databases are read off the runtime.
+    pub(super) async fn account(&self, spec: &AgentSpec) -> Result<Account, SpawnError> {
+        let Some(name) = spec.launch.user.clone() else {
+            return Ok(self.own.clone());
+        };
+        let found = tokio::task::spawn_blocking(move || Account::find(&name)).await;
+        found.unwrap_or_else(|_ending| {
+            Err(SpawnError {
+                stage: SpawnStage::User,
+                errno: 0,
+                detail: "the supervisor is ending".to_owned(),
+            })
+        })
+    }
+
+    async fn run_hook(&self, instance: &InstanceId, hook: Hook, spec: &AgentSpec) -> HookOutcome {
+        let wanted = match hook {
+            Hook::PreStart => &spec.hooks.pre_start,
+            Hook::PostStop => &spec.hooks.post_stop,
+        };
+        let Some(wanted) = wanted else {
+            return HookOutcome::Success;
+        };
+        let ended = lock(&self.ended).get(instance).cloned();
+        let execution = Execution {
+            instance,
+            spec,
+            command: &wanted.command,
+            timeout: wanted.timeout,
+            kind: Kind::Hook {
+                hook,
+                ended: ended.as_ref(),
+            },
+        };
+        let report = execute::execute(self, execution).await;
+        execute::hook_outcome(&report, wanted.timeout)
+    }
+
+    fn usage(&self) -> BTreeMap<InstanceId, Usage> {
+        let live: Vec<InstanceId> = lock(&self.live).keys().cloned().collect();
+        let measure = |instance: InstanceId| {
+            let group = self.cgroups.every(&inspect::group_name(&instance));
+            let shim = if group.tree.is_some() {
+                None
+            } else {
+                let dir = super::record::InstanceDir::open(&self.paths.instance(&instance));
+                let record = dir.ok().and_then(|dir| dir.run_record().ok().flatten());
+                record.map(|record| record.shim.pid)
+            };
+            (instance, usage::of(&group, shim))
+        };
+        live.into_iter().map(measure).collect()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.cgroups.remove_if_empty();
+    }
+}
+
+impl Prepared {
+    fn with_link(self) -> Result<Inner, StartError> {
+        let config = self.config;
+        Ok(Inner {
+            link: Link::start(config.exe)?,
+            base_env: BaseEnvironment::new(&config.own_env, &config.control_env),
+            paths: self.paths,
+            cgroups: self.cgroups,
+            data_dir_is_passable: self.data_dir_is_passable,
+            boot_id: procfs::boot_id(),
+            facts: config.facts,
+            own: Account::own(),
+            live: Mutex::default(),
+            probing: Mutex::default(),
+            ended: Mutex::default(),
+        })
+    }
+}
+
+/// Nothing that is done under these locks can panic half-way, so what they guard is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,140 @@
+//! Running one command for an agent: a probe, or a hook.
+
+use std::time::Duration;
+
+use claw_core::order::HookOutcome;
+use claw_core::{AgentSpec, ExitReport, ExitStatus, Hook, InstanceId, SpawnError};
+
+use super::driver::Inner;
+use super::environment::Environment;
+use super::instance::Connection;
+use super::launch;
+use super::wire::{ExecEnd, ExecReport, ExecTask, GroupOwnership, Report, Task, Watchdog};
+
+/// A command to be run.
+pub(crate) struct Execution<'a> {
+    pub(crate) instance: &'a InstanceId,
+    pub(crate) spec: &'a AgentSpec,
+    pub(crate) command: &'a [String],
+    pub(crate) timeout: Duration,
+    pub(crate) kind: Kind<'a>,
+}
+
+/// What a command is run for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    /// A probe: in the agent's own group.
+    Probe,
+    /// A hook: in a group of its own with the agent's limits, since the agent's is not there yet
+    /// or no more. `ended` says how the life before it ended, where that is known.
+    Hook {
+        hook: Hook,
+        ended: Option<&'a ExitReport>,
+    },
+}
+
+/// Runs a command to its end or its timeout; nothing of it is left after.
+pub(crate) async fn execute(inner: &Inner, execution: Execution<'_>) -> ExecReport {
+    match try_execute(inner, execution).await {
+        Ok(report) => report,
+        Err(error) => ExecReport {
+            end: ExecEnd::Failed(error),
+            output: String::new(),
+        },
+    }
+}
+
+async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecReport, SpawnError> {
+    let Execution {
+        instance,
+        spec,
+        command,
+        timeout,
+        kind,
+    } = execution;
+    let account = inner.account(spec).await?;
+    let mut environment = inner.base_env.of(instance, spec, &account);
+    let (what, suffix, ownership) = match kind {
+        Kind::Probe => ("the probe".to_owned(), String::new(), GroupOwnership::Guest),
+        Kind::Hook { hook, ended } => {
+            if let Some(ended) = ended {
+                tell_of_end(&mut environment, ended);
+            }
+            (
+                format!("the hook {hook}"),
+                format!(".{hook}"),
+                GroupOwnership::Owner,
+            )
+        }
+    };
+    let task = ExecTask {
+        what,
+        timeout,
+        group: inner.cgroups.group(instance, &suffix, &spec.resources)?,
+        ownership,
+    };
+    let program = launch::program(command.to_vec(), environment, spec, &account, Watchdog::Off);
+    let stream = inner
+        .link
+        .launch(&Task::Exec(task), &program, None)
+        .await
+        .map_err(|error| launch::link_failure(instance, &error))?;
+    let mut connection = Connection::new(stream);
+    match connection.next().await {
+        Some(Report::Executed(report)) => Ok(report),
+        Some(Report::SpawnFailed(error)) => Err(error),
+        Some(_) | None => Err(SpawnError {
+            stage: claw_core::SpawnStage::Fork,
+            errno: 0,
+            detail: "the process that ran the command died".to_owned(),
+        }),
+    }
+}
+
+/// The variables that systemd sets for `ExecStopPost=`.
+fn tell_of_end(environment: &mut Environment, ended: &ExitReport) {
+    let killed_for_memory = ended.oom_kills > 0;
+    let (result, code, status) = match ended.status {
+        ExitStatus::Code(0) => ("success", "exited", "0".to_owned()),
+        ExitStatus::Code(code) => ("exit-code", "exited", code.to_string()),
+        ExitStatus::Signal(nix::libc::SIGKILL) if killed_for_memory => {
+            ("oom-kill", "killed", "KILL".to_owned())
+        }
+        ExitStatus::Signal(signal) => ("signal", "killed", signal_name(signal)),
+    };
+    environment.set("SERVICE_RESULT", result);
+    environment.set("EXIT_CODE", code);
+    environment.set("EXIT_STATUS", status);
+}
+
+/// `TERM` for 15; the number where there is no name.
+fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal).map_or_else(
+        |_unnamed| signal.to_string(),
+        |named| named.as_str().trim_start_matches("SIG").to_owned(),
+    )
+}
+
+/// A hook's report, in the core's words.
+pub(crate) fn hook_outcome(report: &ExecReport, timeout: Duration) -> HookOutcome {
+    match &report.end {
+        ExecEnd::Exited(ExitStatus::Code(0)) => HookOutcome::Success,
+        ExecEnd::Exited(status) => HookOutcome::Failure(describe(*status, &report.output)),
+        ExecEnd::TimedOut => HookOutcome::TimedOut(timeout),
+        ExecEnd::Failed(error) => HookOutcome::Failure(error.detail.clone()),
+    }
+}
+
+/// How a command ended, with the end of what it printed.
+pub(crate) fn describe(status: ExitStatus, output: &str) -> String {
+    let ended = match status {
+        ExitStatus::Code(code) => format!("exited with code {code}"),
+        ExitStatus::Signal(signal) => format!("was ended by signal {}", signal_name(signal)),
+    };
+    let output = output.trim();
+    if output.is_empty() {
+        ended
+    } else {
+        format!("{ended}: {output}")
+    }
+}

@@ -1,0 +1,134 @@
+//! From a spec to what the shim and its child are told.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use claw_core::order::RunContext;
+use claw_core::spec::OnFull;
+use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
+use tokio::net::UnixStream;
+
+use super::account::Account;
+use super::driver::Inner;
+use super::link::LinkError;
+use super::record::NOTIFY_SOCKET;
+use super::wire::{BlockWhenFull, LogSettings, NotifyAddress, Program, ShimTask, Task, Watchdog};
+
+/// Socket addresses hold 108 bytes, one of them the end; agents use them whole.
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// Reports of progress come at least this far apart, however short the silence that is allowed.
+/// Far below the shortest silence that makes sense: a report that comes when the silence is over
+/// would end an agent that works.
+const SHORTEST_PROGRESS: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Starts an instance; what comes back is the stream to its shim.
+pub(super) async fn launch(
+    inner: &Inner,
+    instance: &InstanceId,
+    spec: &AgentSpec,
+    run: Option<&RunContext>,
+) -> Result<UnixStream, SpawnError> {
+    let group = inner.cgroups.group(instance, "", &spec.resources)?;
+    let account = inner.account(spec).await?;
+    let dir = inner.paths.instance(instance);
+    let notify = notify_address(inner, instance, &dir, &account);
+    let mut environment = inner.base_env.of(instance, spec, &account);
+    let socket = match &notify {
+        NotifyAddress::Path => dir.join(NOTIFY_SOCKET).to_string_lossy().into_owned(),
+        NotifyAddress::Abstract(name) => format!("@{name}"),
+    };
+    let watchdog = environment.set_notify(&socket, &spec.probes);
+    if let Some(run) = run {
+        environment.set_run(run);
+    }
+    let progress = spec.probes.progress.as_ref();
+    let task = ShimTask {
+        instance: instance.clone(),
+        dir,
+        notify,
+        log_dir: inner.paths.log(&instance.agent),
+        log: LogSettings {
+            max_size: spec.logging.max_size,
+            max_files: spec.logging.max_files,
+            retention: spec.logging.retention,
+            block_when_full: match spec.logging.on_full {
+                OnFull::Drop => BlockWhenFull::No,
+                OnFull::Block => BlockWhenFull::Yes,
+            },
+        },
+        data_dirs: spec.launch.data_dirs.clone(),
+        owner: account.owner(),
+        group,
+        boot_id: inner.boot_id.clone(),
+        stop_signal: spec.shutdown.signal,
+        stop_grace: spec.shutdown.timeout,
+        // Four reports in the allowed silence, so that one that is late does no harm.
+        progress: progress.map(|progress| (progress.max_silence / 4).max(SHORTEST_PROGRESS)),
+    };
+    let program = program(
+        spec.launch.command.clone(),
+        environment,
+        spec,
+        &account,
+        watchdog,
+    );
+    let payload = run.and_then(|run| run.payload.as_deref());
+    let sent = inner
+        .link
+        .launch(&Task::Shim(Box::new(task)), &program, payload)
+        .await;
+    sent.map_err(|error| link_failure(instance, &error))
+}
+
+/// A program run for an agent: the agent itself, a probe or a hook.
+pub(super) fn program(
+    command: Vec<String>,
+    environment: super::environment::Environment,
+    spec: &AgentSpec,
+    account: &Account,
+    watchdog: Watchdog,
+) -> Program {
+    Program {
+        command,
+        env: environment.into_entries(),
+        watchdog,
+        working_dir: spec.launch.working_dir.clone(),
+        user: account.identity.clone(),
+    }
+}
+
+/// The fork server could not take a launch.
+pub(super) fn link_failure(instance: &InstanceId, error: &LinkError) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Fork,
+        errno: error.errno(),
+        detail: format!("`{instance}` could not be started: {}", error.sentence()),
+    }
+}
+
+/// A path where the agent can use one, an abstract name where it cannot.
+fn notify_address(
+    inner: &Inner,
+    instance: &InstanceId,
+    dir: &Path,
+    account: &Account,
+) -> NotifyAddress {
+    let length = dir.as_os_str().len() + 1 + NOTIFY_SOCKET.len();
+    let passable = account.identity.is_none() || inner.data_dir_is_passable;
+    if length <= SOCKET_PATH_LIMIT && passable {
+        return NotifyAddress::Path;
+    }
+    NotifyAddress::Abstract(format!(
+        "openclaw/{}/{}-{}",
+        inner.paths.project(),
+        instance.agent,
+        instance.generation
+    ))
+}
+
+/// Whether other users can go through the directory and all above it.
+pub(super) fn is_passable(path: &Path) -> bool {
+    path.ancestors()
+        .all(|dir| dir.metadata().is_ok_and(|found| found.mode() & 0o001 != 0))
+}

@@ -1,0 +1,47 @@
+//! Agents as child processes.
+//!
+//! ```text
+//!  ProcessDriver ──launch──► spawner (our executable, re-entered before any thread existed)
+//!       ▲                       │ fork
+//!       └───facts, requests──► shim, one per instance ──fork, exec──► agent and its tree
+//!                               │                                      in cgroups of its own
+//!                               ├─ writes the log, keeps the exit status
+//!                               └─ survives the supervisor, waits for the next one
+//! ```
+//!
+//! The supervisor is in no data path and is no agent's parent, so its death or upgrade is nothing
+//! to an agent. What must be known after it stands in the instance directory; see `record`.
+//!
+//! A program that hosts a [`ProcessDriver`] begins its `main` with [`reenter`].
+
+mod account;
+mod cgroup;
+mod config;
+mod driver;
+mod entry;
+mod environment;
+mod execute;
+mod fork;
+mod inspect;
+mod instance;
+mod launch;
+mod link;
+mod paths;
+mod procfs;
+mod record;
+mod recover;
+mod shim;
+mod signal;
+mod spawner;
+mod usage;
+mod wire;
+
+pub use cgroup::{Backend, Capabilities, CgroupChoice, Enforcement, KillMethod};
+pub use config::{ProcessConfig, StartError};
+pub use driver::ProcessDriver;
+pub use entry::reenter;
+pub use link::LinkError;
+
+pub(crate) use driver::Inner;
+pub(crate) use execute::{Execution, Kind, describe, execute};
+pub(crate) use wire::ExecEnd;

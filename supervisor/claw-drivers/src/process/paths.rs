@@ -1,0 +1,105 @@
+//! Where things are below the data directory.
+
+use std::path::{Path, PathBuf};
+
+use claw_core::{AgentName, Generation, InstanceId};
+
+/// The layout of the data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    data_dir: PathBuf,
+}
+
+impl Paths {
+    /// The layout below an absolute path.
+    pub(crate) const fn new(data_dir: PathBuf) -> Self {
+        Self { data_dir }
+    }
+
+    fn agents(&self) -> PathBuf {
+        self.data_dir.join("agents")
+    }
+
+    fn instances(&self, agent: &str) -> PathBuf {
+        self.agents().join(agent).join("instances")
+    }
+
+    /// The directory of an instance.
+    pub(crate) fn instance(&self, instance: &InstanceId) -> PathBuf {
+        self.instances(instance.agent.as_str())
+            .join(instance.generation.to_string())
+    }
+
+    /// The directory of an agent's log lanes.
+    pub(crate) fn log(&self, agent: &AgentName) -> PathBuf {
+        self.agents().join(agent.as_str()).join("log")
+    }
+
+    /// A name for our cgroups that two projects on one machine do not share.
+    pub(crate) fn project(&self) -> String {
+        // FNV-1a: it has to differ, not to be secret.
+        let hash = self
+            .data_dir
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        format!("{hash:016x}")
+    }
+
+    /// Every instance that has a directory.
+    pub(crate) fn all_instances(&self) -> Vec<InstanceId> {
+        let agents = names_in(&self.agents());
+        let of_agent = |agent: AgentName| {
+            let generations = names_in(&self.instances(agent.as_str())).into_iter();
+            generations.filter_map(move |name| {
+                Some(InstanceId {
+                    agent: agent.clone(),
+                    generation: Generation(name.parse().ok()?),
+                })
+            })
+        };
+        agents
+            .into_iter()
+            .filter_map(|name| name.parse().ok())
+            .flat_map(of_agent)
+            .collect()
+    }
+}
+
+fn names_in(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// The instance a cgroup of ours is named for: `<agent>-<generation>`, with `.hook` behind it for
+/// a hook's.
+pub(crate) fn instance_of_group(name: &str) -> Option<InstanceId> {
+    let base = name.split_once('.').map_or(name, |(base, _)| base);
+    let (agent, generation) = base.rsplit_once('-')?;
+    Some(InstanceId {
+        agent: agent.parse().ok()?,
+        generation: Generation(generation.parse().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_name_leads_back_to_its_instance() {
+        let expected = InstanceId {
+            agent: "web-2".parse().expect("a good name"),
+            generation: Generation(17),
+        };
+        assert_eq!(instance_of_group("web-2-17"), Some(expected.clone()));
+        assert_eq!(instance_of_group("web-2-17.pre_start"), Some(expected));
+        assert_eq!(instance_of_group("system.slice"), None);
+        assert_eq!(instance_of_group(".trial-12"), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a shim sets up before there is an agent.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use claw_core::{SpawnError, SpawnStage};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::child::{cgroup_failure, failure};
+use super::farewell::remove_group;
+use super::notify::Notify;
+use super::output::{Output, WriteEnds};
+use crate::process::record::{EXIT, InstanceDir, Lock, RUN, SHIM_SOCKET};
+use crate::process::wire::ShimTask;
+
+/// Supervisors that connect in the same moment wait here; there is one, or at most its successor.
+const BACKLOG: i32 = 4;
+
+/// Directories are passable, not readable: the agent's user reaches its sockets by name.
+const DIR_MODE: u32 = 0o711;
+
+/// What a shim holds for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    pub(super) dir: InstanceDir,
+    #[expect(dead_code, reason = "the lock is held, not used")]
+    lock: Lock,
+    pub(super) listener: OwnedFd,
+    pub(super) notify: Notify,
+    pub(super) output: Output,
+    pub(super) signals: SignalFd,
+}
+
+/// Sets everything up but the agent itself.
+pub(super) fn prepare(
+    task: &ShimTask,
+    supervisor: &OwnedFd,
+) -> Result<(Holdings, WriteEnds), SpawnError> {
+    let broken = |what: &str| {
+        let what = format!("cannot {what} for `{}`", task.instance);
+        move |error: io::Error| failure(SpawnStage::Prepare, &what, &error)
+    };
+    become_session().map_err(broken("set up the shim"))?;
+    let dir = open_dir(&task.dir).map_err(broken("make the run directory"))?;
+    let lock = dir.lock().map_err(broken("take the lock"))?;
+    check(task, &dir, &lock, supervisor)?;
+    for path in &task.data_dirs {
+        make_data_dir(path, task.owner).map_err(|error| {
+            let what = format!("cannot make the data directory {}", path.display());
+            failure(SpawnStage::Prepare, &what, &error)
+        })?;
+    }
+    let listener = listen(&dir).map_err(broken("make the shim's socket"))?;
+    let notify = Notify::bind(&dir, &task.notify).map_err(broken("make the notify socket"))?;
+    let (output, ends) = Output::open(task).map_err(broken("make the pipes"))?;
+    let signals = watch_children().map_err(broken("watch children"))?;
+    task.group.create().map_err(|error| {
+        remove_group(&task.group);
+        cgroup_failure(&error)
+    })?;
+    let holdings = Holdings {
+        dir,
+        lock,
+        listener,
+        notify,
+        output,
+        signals,
+    };
+    Ok((holdings, ends))
+}
+
+/// Leaves the spawner's session, takes over its orphans, and gets a name of its own.
+pub(super) fn become_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    nix::sys::prctl::set_name(c"claw-shim")?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+/// SIGCHLD as something to poll; it is blocked since the spawner.
+pub(super) fn watch_children() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_set_mask()?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(SignalFd::with_flags(&mask, flags)?)
+}
+
+fn open_dir(path: &Path) -> io::Result<InstanceDir> {
+    match InstanceDir::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(DIR_MODE)
+                .create(path)?;
+            InstanceDir::open(path)
+        }
+        other => other,
+    }
+}
+
+/// One generation is started at most once, and only for a supervisor that is there to know.
+fn check(
+    task: &ShimTask,
+    dir: &InstanceDir,
+    lock: &Lock,
+    supervisor: &OwnedFd,
+) -> Result<(), SpawnError> {
+    let refuse = |why: &str| {
+        Err(SpawnError {
+            stage: SpawnStage::Prepare,
+            errno: 0,
+            detail: format!("`{}` was not started: {why}", task.instance),
+        })
+    };
+    if dir.has(RUN) || dir.has(EXIT) {
+        return refuse("this generation has run already");
+    }
+    if matches!(lock, Lock::Held) {
+        return refuse("another shim holds its lock");
+    }
+    let mut polled = [PollFd::new(supervisor, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let gone = rustix::event::poll(&mut polled, Some(&now)).is_ok()
+        && polled[0].revents().contains(PollFlags::HUP);
+    if gone {
+        return refuse("the supervisor is gone");
+    }
+    Ok(())
+}
+
+/// A directory that is there already keeps its owner and mode: it is the user's.
+fn make_data_dir(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o750).create(path)?;
+    match owner {
+        Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}
+
+fn listen(dir: &InstanceDir) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    dir.remove(SHIM_SOCKET);
+    let path = dir.short_path(SHIM_SOCKET);
+    // The mode is that of the umask until the next line; nobody is accepted who is not us anyway.
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_str())?)?;
+    rustix::fs::chmod(
+        path.as_str(),
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}

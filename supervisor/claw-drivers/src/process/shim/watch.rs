@@ -1,0 +1,399 @@
+//! The shim's life: one loop that waits for everything at once and for nothing else.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use claw_core::{ExitReport, ExitStatus, SpawnError, Wall};
+use rustix::event::{PollFd, PollFlags};
+
+use super::child::{self, Birth, RecordSlot};
+use super::deadline::{Due, KillTimer, until};
+use super::farewell;
+use super::main_process::MainProcess;
+use super::notify::{self, Received};
+use super::output::Activity;
+use super::peer::Peer;
+use super::prepare::{self, Holdings};
+use super::tree::{self, Children};
+use crate::process::procfs::ProcessIdentity;
+use crate::process::signal;
+use crate::process::wire::{Report, Request, ShimTask, Standing};
+
+/// Where the instance stands.
+#[derive(Debug)]
+enum Phase {
+    /// The child exists; whether it could execute the program is not known yet.
+    Starting { verdict: OwnedFd },
+    /// The program runs.
+    Running,
+    /// The main process ended so; what is left of the tree is being ended.
+    Ending {
+        status: ExitStatus,
+        at: Wall,
+        leftovers: u32,
+    },
+}
+
+/// What the loop found ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Peer,
+    Listener,
+    Notify,
+    Children,
+    Verdict,
+    Main,
+    Output,
+}
+
+struct Shim {
+    task: ShimTask,
+    holdings: Holdings,
+    peer: Peer,
+    main: MainProcess,
+    phase: Phase,
+    children: Children,
+    /// Told to every supervisor that connects; `None` until the program runs.
+    standing: Option<Standing>,
+    kill_timer: KillTimer,
+    last_progress: Instant,
+    unreported_progress: bool,
+}
+
+/// Runs an instance from its start to its end; the exit code says whether that went as it should.
+pub(in crate::process) fn run(
+    task: ShimTask,
+    program: &mut [u8],
+    stream: OwnedFd,
+    stdin: Option<OwnedFd>,
+) -> i32 {
+    let prepared = prepare::prepare(&task, &stream);
+    let mut peer = Peer::new(Some(stream));
+    let (holdings, ends) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return farewell::refuse(&mut peer, error),
+    };
+    let birth = Birth {
+        program,
+        stdin: stdin.as_ref().map(std::os::fd::AsFd::as_fd),
+        stdout: std::os::fd::AsFd::as_fd(&ends.stdout),
+        stderr: std::os::fd::AsFd::as_fd(&ends.stderr),
+        group: &task.group,
+        record: Some(RecordSlot {
+            dir: &holdings.dir,
+            instance: &task.instance,
+            boot_id: &task.boot_id,
+        }),
+    };
+    let newborn = match child::spawn(&birth) {
+        Ok(newborn) => newborn,
+        Err(error) => {
+            drop(holdings);
+            let code = farewell::refuse(&mut peer, error);
+            farewell::remove_group(&task.group);
+            return code;
+        }
+    };
+    // The child has its own copy by now; this one held the secrets too.
+    program.fill(0);
+    drop((ends, stdin));
+    let shim = Shim {
+        main: MainProcess::child(newborn.pid),
+        phase: Phase::Starting {
+            verdict: newborn.verdict,
+        },
+        children: Children::Left,
+        standing: None,
+        kill_timer: KillTimer::new(),
+        last_progress: Instant::now(),
+        unreported_progress: false,
+        task,
+        holdings,
+        peer,
+    };
+    shim.watch()
+}
+
+impl Shim {
+    fn watch(mut self) -> i32 {
+        loop {
+            let ready = self.wait();
+            // Notifications before deaths: a sender that died is known only until it is reaped.
+            if ready.contains(&Source::Notify) {
+                self.take_notifications();
+            }
+            if ready.contains(&Source::Output) {
+                self.take_output();
+            }
+            let exited = self.take_deaths(&ready);
+            if (ready.contains(&Source::Verdict) || exited.is_some())
+                && let Some(error) = self.take_verdict()
+            {
+                return farewell::fail(&self.task, self.holdings, self.peer, error);
+            }
+            if let Some(status) = exited {
+                self.main_exited(status);
+            }
+            if ready.contains(&Source::Peer) {
+                self.take_requests();
+            }
+            if ready.contains(&Source::Listener) {
+                self.accept();
+            }
+            self.on_deadlines();
+            if let Some(report) = self.ended() {
+                return farewell::finish(&self.task, self.holdings, self.peer, &report);
+            }
+        }
+    }
+
+    fn wait(&self) -> Vec<Source> {
+        let mut polled = Vec::with_capacity(8);
+        let mut sources = Vec::with_capacity(8);
+        let mut add = |fd, flags, source| {
+            polled.push(PollFd::from_borrowed_fd(fd, flags));
+            sources.push(source);
+        };
+        use std::os::fd::AsFd;
+        add(
+            self.holdings.signals.as_fd(),
+            PollFlags::IN,
+            Source::Children,
+        );
+        add(
+            self.holdings.notify.interest(),
+            PollFlags::IN,
+            Source::Notify,
+        );
+        add(
+            self.holdings.listener.as_fd(),
+            PollFlags::IN,
+            Source::Listener,
+        );
+        if let Some((fd, flags)) = self.peer.interest() {
+            add(fd, flags, Source::Peer);
+        }
+        for fd in self.holdings.output.interest().into_iter().flatten() {
+            add(fd, PollFlags::IN, Source::Output);
+        }
+        if let Phase::Starting { verdict } = &self.phase {
+            add(verdict.as_fd(), PollFlags::IN, Source::Verdict);
+        }
+        if let Some(fd) = self.main.interest() {
+            add(fd, PollFlags::IN, Source::Main);
+        }
+        let timeout = self.deadline().map(until);
+        if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let ready = polled.iter().zip(sources);
+        ready
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, source)| source)
+            .collect()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let progress = self.task.progress.filter(|_| self.unreported_progress);
+        let progress = progress.map(|interval| self.last_progress + interval);
+        [
+            self.kill_timer.deadline(),
+            progress,
+            self.holdings.output.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn on_deadlines(&mut self) {
+        let now = Instant::now();
+        self.holdings.output.on_deadline();
+        if self.kill_timer.take(now) == Due::Now {
+            tree::kill(&self.task.group);
+        }
+        let due = self
+            .task
+            .progress
+            .is_some_and(|interval| now >= self.last_progress + interval);
+        if self.unreported_progress && due {
+            self.peer.tell(&Report::Progressed);
+            self.last_progress = now;
+            self.unreported_progress = false;
+        }
+    }
+
+    fn take_output(&mut self) {
+        if self.holdings.output.pump() == Activity::Spoke {
+            self.unreported_progress = true;
+        }
+    }
+
+    fn take_notifications(&mut self) {
+        for Received { text, main } in self.holdings.notify.receive() {
+            let taken = main.is_none_or(|pid| self.follow(pid));
+            let told = if taken {
+                text
+            } else {
+                notify::without_main(&text)
+            };
+            self.peer.tell(&Report::Notified(told));
+        }
+    }
+
+    /// Whether the main process is that one now: only one of the tree can be.
+    fn follow(&mut self, pid: i32) -> bool {
+        if pid == self.main.pid {
+            return true;
+        }
+        let (Phase::Running, Some(named)) = (&self.phase, MainProcess::named(pid)) else {
+            return false;
+        };
+        self.main = named;
+        if let (Some(standing), Some(identity)) = (&mut self.standing, ProcessIdentity::of(pid)) {
+            standing.main = identity;
+        }
+        true
+    }
+
+    /// Waits for the dead; how the main process ended, if it did.
+    fn take_deaths(&mut self, ready: &[Source]) -> Option<ExitStatus> {
+        let mut exited = None;
+        if ready.contains(&Source::Children) {
+            while matches!(self.holdings.signals.read_signal(), Ok(Some(_))) {}
+            let main = self.main.pid;
+            self.children = tree::reap(|pid, status| {
+                if pid == main {
+                    exited = Some(status);
+                }
+            });
+        }
+        if exited.is_none() && ready.contains(&Source::Main) {
+            exited = Some(self.main.foreign_exit());
+        }
+        exited
+    }
+
+    /// Learns whether the program was executed; the error if it was not.
+    fn take_verdict(&mut self) -> Option<SpawnError> {
+        let Phase::Starting { verdict } = &self.phase else {
+            return None;
+        };
+        if let Some(error) = child::verdict(verdict) {
+            return Some(error);
+        }
+        self.phase = Phase::Running;
+        let identity = ProcessIdentity::of(self.main.pid).unwrap_or(ProcessIdentity {
+            pid: self.main.pid,
+            start: 0,
+        });
+        let standing = Standing {
+            main: identity,
+            at: Wall::now(),
+            exited: None,
+            notified: String::new(),
+        };
+        self.peer.tell(&Report::Started(standing.clone()));
+        self.standing = Some(standing);
+        None
+    }
+
+    fn main_exited(&mut self, status: ExitStatus) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        self.peer.tell(&Report::MainExited(status));
+        if let Some(standing) = &mut self.standing {
+            standing.exited = Some(status);
+        }
+        self.main = MainProcess::child(0);
+        let mut leftovers = 0;
+        if self.children == Children::Left {
+            let left = tree::members(&self.task.group);
+            leftovers = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            for pid in left {
+                signal::send(pid, self.task.stop_signal);
+                signal::send(pid, signal::CONT);
+            }
+            self.kill_timer.main_exited(Instant::now());
+        }
+        self.phase = Phase::Ending {
+            status,
+            at: Wall::now(),
+            leftovers,
+        };
+    }
+
+    fn take_requests(&mut self) {
+        self.peer.flush();
+        for request in self.peer.requests() {
+            match request {
+                Request::Signal(number) => self.signal_main(number),
+                Request::Kill => self.kill_timer.kill(Instant::now()),
+                Request::Freeze => tree::freeze(&self.task.group),
+                Request::Thaw => tree::thaw(&self.task.group),
+            }
+        }
+    }
+
+    fn signal_main(&mut self, number: i32) {
+        self.main.signal(number);
+        if number == self.task.stop_signal {
+            // A stopped process would sleep through it.
+            self.main.signal(signal::CONT);
+            self.kill_timer
+                .stop_began(Instant::now(), self.task.stop_grace);
+        }
+    }
+
+    /// Takes a new supervisor in place of the old one, and tells it where the instance stands.
+    fn accept(&mut self) {
+        let flags = rustix::net::SocketFlags::CLOEXEC;
+        let Ok(stream) = rustix::net::accept_with(&self.holdings.listener, flags) else {
+            return;
+        };
+        let own = rustix::process::geteuid();
+        let ours = rustix::net::sockopt::socket_peercred(&stream)
+            .is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+        if !ours {
+            return;
+        }
+        self.peer = Peer::new(Some(stream));
+        if let Some(standing) = &self.standing {
+            let mut standing = standing.clone();
+            standing.notified = self.holdings.notify.remembered();
+            self.peer.tell(&Report::Started(standing));
+        }
+    }
+
+    /// What there is to say once nothing of the instance is left.
+    fn ended(&mut self) -> Option<ExitReport> {
+        let Phase::Ending {
+            status,
+            at,
+            leftovers,
+        } = self.phase
+        else {
+            return None;
+        };
+        if self.children == Children::Left {
+            return None;
+        }
+        if self.task.group.is_populated() {
+            // Guests: a probe, or somebody who entered the group by hand.
+            self.kill_timer.begin(Instant::now());
+            return None;
+        }
+        let group = &self.task.group;
+        let (reaped_cpu, largest) = tree::reaped_usage();
+        Some(ExitReport {
+            status,
+            at,
+            oom_kills: group.oom_kills(),
+            leftovers,
+            cpu_us: group.cpu_us().unwrap_or(reaped_cpu),
+            memory_peak: group.memory_peak().unwrap_or(largest),
+            log: self.holdings.output.finish(),
+        })
+    }
+}

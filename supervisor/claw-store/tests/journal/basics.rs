@@ -1,0 +1,242 @@
+use claw_core::{Cause, Generation, Record, Wall};
+use claw_store::journal::{ConfigGeneration, Ended, IdempotencyKey, InstanceRow, Remembered};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_life_is_read_back_with_its_evidence() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    for record in [intent("a", 1), started("a", 1), outcome("a", 1, 3)] {
+        bench.record(record).unwrap();
+    }
+    let rows = bench.journal.reader().outcomes(agent("a"), 10).await;
+    assert_eq!(
+        rows.unwrap(),
+        [InstanceRow {
+            instance: instance("a", 1),
+            spec_hash: Some("5eed".into()),
+            run: None,
+            boot_id: Some(BOOT.into()),
+            intent_at: Some(at(0)),
+            started: Some((4711, at(1))),
+            ended: Some(Ended {
+                cause: Cause::Exit { code: 3 },
+                failed: true,
+                report: None,
+                at: at(2),
+            }),
+        }]
+    );
+}
+
+#[tokio::test]
+async fn the_second_outcome_of_a_life_is_dropped_and_counted() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    for code in [3, 4] {
+        bench.record(outcome("a", 1, code)).unwrap();
+    }
+    let reader = bench.journal.reader();
+    let rows = reader.outcomes(agent("a"), 10).await.unwrap();
+    let cause = rows[0].ended.as_ref().map(|ended| &ended.cause);
+    assert_eq!(cause, Some(&Cause::Exit { code: 3 }));
+    assert_eq!(bench.journal.stats().duplicate_outcomes, 1);
+}
+
+#[test]
+fn a_slot_is_settled_once_and_its_neighbours_in_the_batch_are_written() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    for record in [slot("a", 0), slot("a", 0), slot("a", 60), slot("b", 0)] {
+        bench.ask(record);
+    }
+    let answers: Vec<_> = bench.acks(4).into_values().collect();
+    let oks: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(oks, [true, false, true, true]);
+    let reason = answers[1].clone().unwrap_err();
+    assert!(reason.starts_with("slot already settled"), "{reason}");
+}
+
+#[test]
+fn a_generation_that_ended_is_never_started_again() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    bench.record(intent("a", 1)).unwrap();
+    bench.record(intent("a", 1)).unwrap();
+    bench.record(outcome("a", 1, 0)).unwrap();
+    let reason = bench.record(intent("a", 1)).unwrap_err();
+    assert_eq!(reason, "a#1 has already ended");
+}
+
+#[test]
+fn a_new_supervisor_finds_what_was_open() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    assert_eq!(bench.opened.last_boot_id, None);
+    let records = [
+        intent("a", 1),
+        started("a", 1),
+        outcome("a", 1, 0),
+        intent("a", 2),
+        started("a", 2),
+        intent("b", 1),
+        memory("a", 5),
+        run(queued("a", 9)),
+        run(queued("a", 2)),
+        run(queued("a", 3)),
+        run(finished("a", 3)),
+    ];
+    let count = records.len();
+    for record in records {
+        bench.ask(record);
+    }
+    bench.acks(count);
+    bench.close();
+
+    let bench = Bench::open(&path);
+    let opened = &bench.opened;
+    assert_eq!(opened.last_boot_id.as_deref(), Some(BOOT));
+    let open: Vec<_> = opened.open_instances.iter().collect();
+    assert_eq!(open.len(), 2);
+    assert_eq!(open[0].instance, instance("a", 2));
+    assert_eq!(open[0].started, Some((4711, at(1))));
+    assert_eq!(open[0].boot_id.as_deref(), Some(BOOT));
+    assert_eq!(
+        (&open[1].instance, open[1].started),
+        (&instance("b", 1), None)
+    );
+    // In the order of acceptance, not of their ids.
+    assert_eq!(opened.open_runs, [queued("a", 9), queued("a", 2)]);
+    assert_eq!(opened.memory[&agent("a")].failures, 5);
+    assert_eq!(opened.memory[&agent("a")].last_generation, Generation(2));
+    assert_eq!(opened.memory[&agent("b")].last_generation, Generation(1));
+    assert_eq!(opened.notes, Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_that_left_keeps_only_its_last_generation() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    bench.record(memory("a", 5)).unwrap();
+    let removed = Record::Removed {
+        agent: agent("a"),
+        last: Generation(7),
+    };
+    bench.record(removed).unwrap();
+    bench.close();
+    let bench = Bench::open(&path);
+    let memory = &bench.opened.memory[&agent("a")];
+    assert_eq!(
+        (memory.failures, memory.last_generation),
+        (0, Generation(7))
+    );
+}
+
+#[tokio::test]
+async fn runs_are_paged_newest_first() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    for number in 1..=5 {
+        bench.record(run(finished("a", number))).unwrap();
+    }
+    bench.record(run(queued("b", 6))).unwrap();
+    let reader = bench.journal.reader();
+    let page = |before| reader.runs(agent("a"), 2, before);
+    let first = page(None).await.unwrap();
+    assert_eq!(first, [finished("a", 5), finished("a", 4)]);
+    let second = page(Some(first[1].id)).await.unwrap();
+    assert_eq!(second, [finished("a", 3), finished("a", 2)]);
+    assert_eq!(page(Some(run_id(99))).await.unwrap(), []);
+    assert_eq!(reader.run(run_id(6)).await.unwrap(), Some(queued("b", 6)));
+    assert_eq!(reader.run(run_id(7)).await.unwrap(), None);
+    let counts = reader.counts().await.unwrap();
+    assert_eq!((counts.runs, counts.open_runs), (6, 1));
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_under_its_key() {
+    let (_directory, path) = directory();
+    let bench = Bench::open(&path);
+    let first = Remembered {
+        key: IdempotencyKey {
+            scope: "trigger/a".into(),
+            key: "k".into(),
+        },
+        request_hash: "h".into(),
+        response: "{}".into(),
+        at: Wall::now(),
+    };
+    let second = Remembered {
+        response: "other".into(),
+        ..first.clone()
+    };
+    // Columns hold microseconds.
+    let micros = |mut row: Remembered| {
+        row.at = Wall::from_microsecond(row.at.as_microsecond()).unwrap();
+        row
+    };
+    assert_eq!(bench.journal.remember(first.clone()).await, Ok(None));
+    let known = bench.journal.remember(second).await;
+    assert_eq!(known, Ok(Some(micros(first.clone()))));
+    let read = bench.journal.reader().remembered(first.key.clone()).await;
+    assert_eq!(read.unwrap(), Some(micros(first)));
+}
+
+#[tokio::test]
+async fn the_last_configuration_is_found_again() {
+    let (_directory, path) = directory();
+    let bench = Bench::open(&path);
+    let config = |generation| ConfigGeneration {
+        generation,
+        hash: format!("hash {generation}"),
+        at: at(0),
+        text: "agents: {}".into(),
+    };
+    for generation in 1..=3 {
+        bench
+            .journal
+            .record_config(config(generation))
+            .await
+            .unwrap();
+    }
+    bench.close();
+    let bench = Bench::open(&path);
+    let last = bench.journal.reader().last_config().await.unwrap();
+    assert_eq!(last, Some(config(3)));
+}
+
+#[tokio::test]
+async fn a_closed_journal_refuses() {
+    let (_directory, path) = directory();
+    let bench = Bench::open(&path);
+    let clone = bench.journal.clone();
+    bench.close();
+    let config = ConfigGeneration {
+        generation: 1,
+        hash: String::new(),
+        at: at(0),
+        text: String::new(),
+    };
+    clone.record_config(config).await.unwrap_err();
+    clone.close().unwrap();
+}
+
+#[test]
+fn what_is_queued_is_written_when_the_last_handle_is_dropped() {
+    let (_directory, path) = directory();
+    let bench = Bench::open(&path);
+    for failures in 0..500 {
+        bench.tell(memory("a", failures));
+    }
+    // The last of them is answered, so all are written when the answer comes.
+    let Bench { journal, .. } = bench;
+    drop(journal);
+    let reopened = std::iter::repeat_with(|| Bench::open(&path))
+        .take(1_000)
+        .find(|bench| {
+            let memory = bench.opened.memory.get(&agent("a"));
+            memory.is_some_and(|memory| memory.failures == 499)
+        });
+    assert!(reopened.is_some());
+}

@@ -1,0 +1,93 @@
+//! The commands, one file each.
+
+mod apply;
+mod doctor;
+mod down;
+mod events;
+mod goals;
+mod logs;
+mod plan;
+mod runs;
+mod schema;
+mod status;
+mod trigger;
+pub(crate) mod up;
+mod validate;
+mod why;
+
+use crate::args::{Cli, Command, Global};
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::{locate, print};
+
+/// Runs a command that is a client, or needs no supervisor at all.
+///
+/// # Errors
+///
+/// Why it did not succeed.
+pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), Failure> {
+    let client = || locate::supervisor(global).map(Client::new);
+    match command {
+        Command::Up(up) => up::run(global, up).await,
+        Command::Down(down) => down::run(&client()?, down).await,
+        Command::Status { agent: None } => status::all(&client()?, global.output).await,
+        Command::Status { agent: Some(agent) } => {
+            status::one(&client()?, agent, global.output).await
+        }
+        Command::Start(agents) => goals::run(&client()?, goals::Goal::Start, agents).await,
+        Command::Stop(agents) => goals::run(&client()?, goals::Goal::Stop, agents).await,
+        Command::Restart(agents) => goals::run(&client()?, goals::Goal::Restart, agents).await,
+        Command::Pause {
+            agents,
+            freeze: true,
+        } => goals::run(&client()?, goals::Goal::Freeze, agents).await,
+        Command::Pause {
+            agents,
+            freeze: false,
+        } => goals::run(&client()?, goals::Goal::Pause, agents).await,
+        Command::Resume(agents) => goals::run(&client()?, goals::Goal::Resume, agents).await,
+        Command::Trigger(trigger) => trigger::run(&client()?, trigger, global.output).await,
+        Command::Logs(logs) => logs::run(&client()?, logs, global.output).await,
+        Command::Runs { agent, limit } => runs::run(&client()?, agent, *limit, global.output).await,
+        Command::Why { agent, limit } => why::run(&client()?, agent, *limit, global.output).await,
+        Command::Events { follow, agent } => {
+            let mode = if *follow {
+                events::Mode::Follow
+            } else {
+                events::Mode::Recent
+            };
+            events::run(&client()?, mode, agent.as_deref(), global.output).await
+        }
+        Command::Validate(_) => validate::run(global),
+        Command::Plan(_) => plan::run(global, &client()?).await,
+        Command::Apply(_) => apply::run(global, &client()?).await,
+        Command::Schema => schema::run(),
+        Command::Doctor(_) => doctor::run(global),
+        Command::Completion { shell } => completion(*shell),
+        Command::Version => print::line(&format!("clawctl {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// Prints what makes a shell ask this program for completions, so that agent names complete too.
+fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let text = match shell {
+        clap_complete::Shell::Bash => "source <(COMPLETE=bash clawctl)",
+        clap_complete::Shell::Zsh => "source <(COMPLETE=zsh clawctl)",
+        clap_complete::Shell::Fish => "COMPLETE=fish clawctl | source",
+        clap_complete::Shell::Elvish => "eval (E:COMPLETE=elvish clawctl | slurp)",
+        clap_complete::Shell::PowerShell => {
+            "$env:COMPLETE = \"powershell\"; clawctl | Out-String | Invoke-Expression"
+        }
+        other => {
+            use clap::CommandFactory;
+            clap_complete::generate(
+                other,
+                &mut Cli::command(),
+                "clawctl",
+                &mut std::io::stdout(),
+            );
+            return Ok(());
+        }
+    };
+    print::line(text)
+}

@@ -1,0 +1,52 @@
+//! `clawctl runs`
+
+use claw_daemon::api::{Run, RunList, routes};
+
+use crate::args::Output;
+use crate::client::Client;
+use crate::exit::Failure;
+use crate::print;
+use crate::render::style::{of_run, paint};
+use crate::render::table;
+use crate::render::time::{ago, dash, span};
+
+/// Prints the newest runs of an agent.
+///
+/// # Errors
+///
+/// No supervisor answers, or no such agent.
+pub(crate) async fn run(
+    client: &Client,
+    agent: &str,
+    limit: u32,
+    output: Output,
+) -> Result<(), Failure> {
+    let path = format!("{}?limit={limit}", super::goals::path(routes::RUNS, agent)?);
+    let list: RunList = client.get(&path).await?;
+    match output {
+        Output::Table if list.runs.is_empty() => print::line(&format!("{agent} has had no runs")),
+        Output::Table => print::line(&rows(&list.runs)),
+        Output::Json | Output::Yaml => print::document(&list.runs, output),
+    }
+}
+
+fn rows(runs: &[Run]) -> String {
+    let now = jiff::Timestamp::now();
+    let mut rows = table::with_head(&[
+        "Run", "Outcome", "Trigger", "Queued", "Took", "Attempts", "Cause",
+    ]);
+    for run in runs {
+        rows.add_row([
+            run.id.clone(),
+            paint(run.state.as_str(), of_run(run.state)),
+            run.trigger.kind.as_str().to_owned(),
+            ago(Some(run.queued_at), now),
+            run.duration_seconds.map_or_else(dash, span),
+            run.attempts.to_string(),
+            run.cause
+                .as_ref()
+                .map_or_else(dash, |cause| cause.text.clone()),
+        ]);
+    }
+    table::text(&rows)
+}

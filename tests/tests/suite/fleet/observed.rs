@@ -1,0 +1,82 @@
+//! What can be seen of a fleet: its agents, their processes, the files they write.
+
+use std::fs;
+use std::time::Instant;
+
+use claw_daemon::api::{Agent, State};
+
+use super::patience::{PATIENCE, until, within};
+use super::{Fleet, Process};
+
+impl Fleet {
+    /// An agent, as the API shows it.
+    #[track_caller]
+    pub(crate) fn agent(&self, name: &str) -> Agent {
+        self.api().get(&format!("/api/agents/{name}"))
+    }
+
+    /// An agent, if there is one of that name.
+    pub(crate) fn find(&self, name: &str) -> Option<Agent> {
+        let (status, body) = self.api().ask(&format!("/api/agents/{name}"))?;
+        (status == 200).then(|| serde_json::from_str(&body).unwrap())
+    }
+
+    /// Waits until an agent is as wanted.
+    pub(crate) fn await_agent(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Agent) -> bool,
+    ) -> Agent {
+        let mut last = None;
+        let limit = Instant::now() + PATIENCE;
+        within(PATIENCE * 2, what, || {
+            let agent = self.agent(name);
+            if wanted(&agent) {
+                return Some(agent);
+            }
+            last = Some(agent);
+            assert!(
+                Instant::now() < limit,
+                "{name} never: {what}; {last:#?}\n{}",
+                self.said()
+            );
+            None
+        })
+    }
+
+    /// Waits until an agent is in a state.
+    pub(crate) fn await_state(&self, name: &str, state: State) -> Agent {
+        self.await_agent(name, &format!("is {state}"), |agent| agent.state == state)
+    }
+
+    /// Waits until an agent runs; its main process.
+    pub(crate) fn await_main(&self, name: &str) -> Process {
+        until(&format!("{name} has a process"), || {
+            let agent = self.find(name)?;
+            let pid = agent.instance?.pid?.cast_signed();
+            (agent.state == State::Running)
+                .then(|| Process::of(pid))
+                .flatten()
+        })
+    }
+
+    /// The lines of a file of the fleet; none when it is missing.
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until a file of the fleet has so many lines.
+    pub(crate) fn await_lines(&self, name: &str, count: usize) -> Vec<String> {
+        until(&format!("{count} lines in {name}"), || {
+            Some(self.lines(name)).filter(|lines| lines.len() >= count)
+        })
+    }
+
+    /// Waits until a process has written its number into a file.
+    pub(crate) fn await_mark(&self, name: &str) -> Process {
+        let pid = self.await_lines(name, 1)[0].parse().unwrap();
+        Process::of(pid).expect("the process that left its mark lives")
+    }
+}

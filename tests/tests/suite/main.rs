@@ -1,0 +1,23 @@
+//! Black-box tests over the real executable, and the checks of the tree itself.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "all of this is tests: a failure is a panic, and a skipped check is said"
+)]
+
+mod commands;
+mod crashes_heavy;
+mod dice;
+mod durability_heavy;
+mod examples;
+mod fleet;
+mod health;
+mod limits_heavy;
+mod output;
+mod reload;
+mod restarts;
+mod schedules;
+mod stopping;
+mod takeover;
+mod tidy;
