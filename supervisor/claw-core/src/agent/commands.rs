@@ -13,8 +13,8 @@ use crate::refusal::Refusal;
 use crate::spec::AgentSpec;
 
 use super::Agent;
-use super::common::Place;
 use super::context::Context;
+use super::dossier::Place;
 use super::machine::Machine;
 use super::waiters::Wish;
 

@@ -26,8 +26,8 @@ use crate::record::RecordId;
 use crate::restart::Counters;
 use crate::spec::AgentSpec;
 
-use super::common::Common;
 use super::context::Context;
+use super::dossier::Common;
 use super::end::End;
 use super::instance::{Instance, Life, Report, Standing};
 use super::need::Need;

@@ -6,9 +6,9 @@ use crate::memory::{Goal, Hold, Latch};
 use crate::status::{AgentStatus, PublicState, Reason, RunSummary};
 
 use super::Agent;
-use super::common::Common;
 use super::context::Context;
 use super::daemon::{Daemon, Phase};
+use super::dossier::Common;
 use super::instance::{Instance, Standing};
 use super::machine::Machine;
 use super::verdict::Then;

@@ -10,9 +10,9 @@ use crate::memory::Latch;
 use crate::record::RecordId;
 use crate::spec::AgentSpec;
 
-use super::common::Common;
 use super::context::Context;
 use super::daemon::Daemon;
+use super::dossier::Common;
 use super::instance::{Instance, Report};
 use super::need::{Need, Reached};
 use super::oneshot::Oneshot;

@@ -12,9 +12,9 @@
 
 pub(crate) mod books;
 mod commands;
-mod common;
 pub(crate) mod context;
 mod daemon;
+mod dossier;
 mod end;
 mod face;
 
@@ -39,10 +39,10 @@ use crate::record::RecordId;
 use crate::spec::{AgentSpec, Mode};
 
 use books::Books;
-use common::Common;
-pub(crate) use common::Place;
 use context::Context;
 use daemon::Daemon;
+use dossier::Common;
+pub(crate) use dossier::Place;
 use face::Face;
 pub(crate) use instance::Report;
 use machine::Machine;

@@ -8,9 +8,9 @@ use crate::memory::Recovered;
 use crate::run::Run;
 
 use super::Agent;
-use super::common::Common;
 use super::context::Context;
 use super::daemon::Daemon;
+use super::dossier::Common;
 use super::end::{End, EndKind};
 use super::instance::{Adopted, HadComeUp, Instance};
 use super::machine::Machine;

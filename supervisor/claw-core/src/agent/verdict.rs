@@ -8,8 +8,8 @@ use crate::memory::Latch;
 use crate::restart::{Verdict, decide, delay};
 use crate::spec::Mode;
 
-use super::common::Common;
 use super::context::Context;
+use super::dossier::Common;
 use super::end::{End, EndKind};
 
 /// What comes after an ended life.

@@ -11,9 +11,9 @@ use crate::record::RecordId;
 use crate::refusal::Refusal;
 
 use super::Agent;
-use super::common::Common;
 use super::context::Context;
 use super::daemon::successor_settled;
+use super::dossier::Common;
 use super::machine::Machine;
 
 /// How long a person waits for the journal before being told that it does not answer.

@@ -15,8 +15,8 @@ use crate::refusal::Refusal;
 use crate::run::{Run, RunPhase, Trigger};
 use crate::spec::Overlap;
 
-use super::super::common::{Common, Place};
 use super::super::context::Context;
+use super::super::dossier::{Common, Place};
 use super::super::waiters::JOURNAL_WAIT;
 use super::work::{Accepting, Stage, Work};
 use super::{Oneshot, is_given_up};

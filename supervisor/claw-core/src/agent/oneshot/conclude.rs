@@ -15,8 +15,8 @@ use crate::restart::{Counters, Verdict, decide, delay};
 use crate::run::{RunOutcome, RunPhase, Trigger};
 use crate::spec::Mode;
 
-use super::super::common::{Common, Place};
 use super::super::context::Context;
+use super::super::dossier::{Common, Place};
 use super::super::end::{End, EndKind};
 use super::super::instance::Instance;
 use super::Oneshot;

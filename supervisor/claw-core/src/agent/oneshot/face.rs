@@ -5,7 +5,7 @@ use crate::memory::Goal;
 use crate::run::RunPhase;
 use crate::status::{PublicState, Reason, RunSummary};
 
-use super::super::common::Common;
+use super::super::dossier::Common;
 use super::super::face::{held, is_held, resting, waiting};
 use super::plan::Plan;
 use super::work::{Stage, Work};

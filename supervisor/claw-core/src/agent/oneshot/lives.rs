@@ -11,8 +11,8 @@ use crate::order::{Hook, RunContext};
 use crate::record::RecordId;
 use crate::run::{Run, RunPhase};
 
-use super::super::common::Common;
 use super::super::context::Context;
+use super::super::dossier::Common;
 use super::super::instance::{Instance, Life, Report};
 use super::work::{Stage, Then, Work};
 use super::{Gate, Oneshot};

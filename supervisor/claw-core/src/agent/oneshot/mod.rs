@@ -28,8 +28,8 @@ use crate::run::Trigger;
 use crate::spec::Overlap;
 use crate::spec::schedule::RunOnStart;
 
-use super::common::{Common, Place};
 use super::context::Context;
+use super::dossier::{Common, Place};
 use super::instance::Instance;
 use super::need::Need;
 use super::waiters::Dismiss;

@@ -13,8 +13,8 @@ use crate::memory::Recovered;
 use crate::run::{Run, RunPhase, Trigger};
 use crate::slots::{self, Downtime};
 
-use super::super::common::Common;
 use super::super::context::Context;
+use super::super::dossier::Common;
 use super::super::end::{End, EndKind};
 use super::super::instance::{Adopted, HadComeUp, Instance};
 use super::super::restore::{Found, end_of};

@@ -5,8 +5,8 @@ use crate::clock::Wall;
 use crate::memory::Hold;
 use crate::slots::Downtime;
 
-use super::super::common::Common;
 use super::super::context::Context;
+use super::super::dossier::Common;
 use super::accept::{Request, settle_slot};
 use super::{Oneshot, is_given_up};
 
