@@ -1,7 +1,7 @@
 //! The supervision loop: one task that owns the fleet.
 //!
 //! It awaits its inbox and the fleet's next deadline, and nothing else. What
-//! the core decides is handed to its owners by [`crate::perform`], which never
+//! the core decides is handed to its owners by `perform.rs`, which never
 //! waits either, so no slow disk, driver or client can hold up a restart.
 
 use std::sync::Arc;

@@ -24,7 +24,7 @@ impl Stamp {
     }
 }
 
-/// The outcome of [`LogWriter::pump`].
+/// The outcome of [`LogWriter::pump`](super::LogWriter::pump).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pumped {
     /// So many bytes were taken from the pipe; 0 when it was empty.

@@ -21,6 +21,7 @@ use super::execute::{self, Execution, Kind};
 use super::instance::{Follower, Told};
 use super::link::Link;
 use super::paths::Paths;
+use super::turn::Turn;
 use super::wire::Request;
 use super::{inspect, launch, procfs, recover, usage};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
@@ -225,6 +226,7 @@ struct Prepared {
     config: ProcessConfig,
     paths: Paths,
     cgroups: Cgroups,
+    turn: Turn,
     data_dir_is_passable: bool,
 }
 
@@ -236,6 +238,7 @@ impl Inner {
         };
         std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let data_dir = config.data_dir.canonicalize().map_err(failed)?;
+        let turn = Turn::take(&data_dir).map_err(failed)?;
         let data_dir_is_passable = launch::is_passable(&data_dir);
         let paths = Paths::new(data_dir);
         let cgroups = Cgroups::detect(config.cgroups, &paths.project(), &config.exe);
@@ -243,6 +246,7 @@ impl Inner {
             config,
             paths,
             cgroups,
+            turn,
             data_dir_is_passable,
         })
     }
@@ -331,7 +335,7 @@ impl Prepared {
     fn with_link(self) -> Result<Inner, StartError> {
         let config = self.config;
         Ok(Inner {
-            link: Link::start(config.exe)?,
+            link: Link::start(config.exe, self.turn)?,
             base_env: BaseEnvironment::new(&config.own_env, &config.control_env),
             paths: self.paths,
             cgroups: self.cgroups,

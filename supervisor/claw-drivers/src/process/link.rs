@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::entry;
+use super::turn::Turn;
 use super::wire::{FLAG_MEMORY_FILE, FLAG_STDIN, INLINE_LIMIT, MESSAGE_LIMIT, Program, Task, line};
 
 /// Why a launch could not be handed over.
@@ -61,6 +62,7 @@ impl LinkError {
 #[derive(Debug)]
 pub(crate) struct Link {
     exe: PathBuf,
+    turn: Turn,
     server: Mutex<Option<Server>>,
 }
 
@@ -83,10 +85,11 @@ impl Drop for Server {
 
 impl Link {
     /// Starts the fork server.
-    pub(crate) fn start(exe: PathBuf) -> Result<Self, LinkError> {
-        let server = Server::start(&exe)?;
+    pub(crate) fn start(exe: PathBuf, turn: Turn) -> Result<Self, LinkError> {
+        let server = Server::start(&exe, &turn)?;
         Ok(Self {
             exe,
+            turn,
             server: Mutex::new(Some(server)),
         })
     }
@@ -135,7 +138,7 @@ impl Link {
             }
         }
         *server = None;
-        let fresh = Server::start(&self.exe)?;
+        let fresh = Server::start(&self.exe, &self.turn)?;
         let sent = fresh.send(message, descriptors).await;
         *server = Some(fresh);
         sent.map_err(LinkError::Send)
@@ -152,7 +155,7 @@ impl Link {
 }
 
 impl Server {
-    fn start(exe: &std::path::Path) -> Result<Self, LinkError> {
+    fn start(exe: &std::path::Path, turn: &Turn) -> Result<Self, LinkError> {
         let failed = |source| LinkError::Start {
             exe: exe.to_owned(),
             source,
@@ -166,7 +169,7 @@ impl Server {
             .arg(entry::SPAWNER)
             .env_clear()
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(turn.share().map_err(failed)?))
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;

@@ -33,6 +33,7 @@ mod recover;
 mod shim;
 mod signal;
 mod spawner;
+mod turn;
 mod usage;
 mod wire;
 

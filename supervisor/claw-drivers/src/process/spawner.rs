@@ -67,15 +67,25 @@ enum Body {
 
 /// Runs the spawner until the supervisor is gone.
 pub(super) fn run() -> u8 {
-    match prepare().and_then(|(socket, signals)| serve(&socket, &signals)) {
+    match prepare().and_then(|own| serve(&own)) {
         Ok(()) => 0,
         Err(error) => u8::try_from(error.raw_os_error().unwrap_or(1)).unwrap_or(1),
     }
 }
 
-/// Takes the socket from standard input, leaves the terminal, and arms the signals.
-fn prepare() -> io::Result<(OwnedFd, SignalFd)> {
+/// What the spawner itself holds, and no shim may keep.
+struct Own {
+    socket: OwnedFd,
+    signals: SignalFd,
+    /// A share of the lock that tells the next supervisor that launches may still be under way.
+    turn: OwnedFd,
+}
+
+/// Takes the socket from standard input and the lock from standard output, leaves the terminal,
+/// and arms the signals.
+fn prepare() -> io::Result<Own> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let turn = std::io::stdout().as_fd().try_clone_to_owned()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
@@ -93,7 +103,12 @@ fn prepare() -> io::Result<(OwnedFd, SignalFd)> {
     mask.add(Signal::SIGCHLD);
     mask.thread_set_mask()?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok((socket, SignalFd::with_flags(&mask, flags)?))
+    let signals = SignalFd::with_flags(&mask, flags)?;
+    Ok(Own {
+        socket,
+        signals,
+        turn,
+    })
 }
 
 fn set_disposition(which: Signal, handler: SigHandler) -> nix::Result<()> {
@@ -102,7 +117,8 @@ fn set_disposition(which: Signal, handler: SigHandler) -> nix::Result<()> {
     unsafe { sigaction(which, &action) }.map(|_| ())
 }
 
-fn serve(socket: &OwnedFd, signals: &SignalFd) -> io::Result<()> {
+fn serve(own: &Own) -> io::Result<()> {
+    let (socket, signals) = (&own.socket, &own.signals);
     let mut buffer = vec![0_u8; INLINE_LIMIT + 1];
     let mut shims = BTreeSet::new();
     loop {
@@ -126,7 +142,7 @@ fn serve(socket: &OwnedFd, signals: &SignalFd) -> io::Result<()> {
         if from_supervisor.contains(PollFlags::IN)
             && let Some(launch) = receive(socket, &mut buffer)?
         {
-            shims.extend(launch_shim(launch, &mut buffer, (socket, signals)));
+            shims.extend(launch_shim(launch, &mut buffer, own));
         }
     }
 }
@@ -191,7 +207,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Launch>> {
 }
 
 /// Forks a shim; its number, unless the fork failed.
-fn launch_shim(launch: Launch, buffer: &mut [u8], own: (&OwnedFd, &SignalFd)) -> Option<i32> {
+fn launch_shim(launch: Launch, buffer: &mut [u8], own: &Own) -> Option<i32> {
     let mut retries = FORK_RETRIES.iter();
     let forked = loop {
         // SAFETY: this process has one thread, so the child may do whatever the parent may.
@@ -205,8 +221,8 @@ fn launch_shim(launch: Launch, buffer: &mut [u8], own: (&OwnedFd, &SignalFd)) ->
     };
     match forked {
         Ok(ForkResult::Child) => {
-            close(own);
-            let code = become_shim(launch, buffer);
+            let turn = shed(own);
+            let code = become_shim(launch, buffer, turn);
             std::process::exit(code)
         }
         Ok(ForkResult::Parent { child }) => {
@@ -221,15 +237,17 @@ fn launch_shim(launch: Launch, buffer: &mut [u8], own: (&OwnedFd, &SignalFd)) ->
     }
 }
 
-/// Closes the spawner's descriptors in a shim; a held socket would keep the spawner's peer from
-/// seeing it die.
-fn close((socket, signals): (&OwnedFd, &SignalFd)) {
-    use std::os::fd::AsRawFd;
-    for fd in [socket.as_raw_fd(), signals.as_fd().as_raw_fd()] {
+/// Closes the spawner's descriptors in a shim, where a held socket would keep the spawner's peer
+/// from seeing it die, and hands over the share of the lock.
+fn shed(own: &Own) -> OwnedFd {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    for fd in [own.socket.as_raw_fd(), own.signals.as_fd().as_raw_fd()] {
         // SAFETY: the owners of both live in a stack frame that this process never returns to: it
         // ends by `exit`, so no descriptor is closed twice or used after.
         unsafe { rustix::io::close(fd) };
     }
+    // SAFETY: as above; from here on the new owner is the only one that runs.
+    unsafe { OwnedFd::from_raw_fd(own.turn.as_raw_fd()) }
 }
 
 /// The message may hold secrets; the buffer lives on.
@@ -255,7 +273,7 @@ fn refuse(stream: &OwnedFd, errno: nix::errno::Errno) {
 }
 
 /// What the forked process does instead of being a spawner.
-fn become_shim(launch: Launch, buffer: &mut [u8]) -> i32 {
+fn become_shim(launch: Launch, buffer: &mut [u8], turn: OwnedFd) -> i32 {
     let mut from_file;
     let message: &mut [u8] = match launch.body {
         Body::Buffer(len) => &mut buffer[1..len],
@@ -277,8 +295,11 @@ fn become_shim(launch: Launch, buffer: &mut [u8]) -> i32 {
     };
     let (task, program) = message.split_at_mut(end);
     match serde_json::from_slice(task) {
-        Ok(Task::Shim(task)) => shim::run(*task, program, launch.stream, launch.stdin),
-        Ok(Task::Exec(task)) => shim::run_command(&task, program, launch.stream),
+        Ok(Task::Shim(task)) => shim::run(*task, program, launch.stream, launch.stdin, turn),
+        Ok(Task::Exec(task)) => {
+            drop(turn);
+            shim::run_command(&task, program, launch.stream)
+        }
         Err(_) => 1,
     }
 }

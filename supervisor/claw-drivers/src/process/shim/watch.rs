@@ -61,13 +61,17 @@ struct Shim {
 }
 
 /// Runs an instance from its start to its end; the exit code says whether that went as it should.
+/// `turn` is a share of the spawner's lock, held until this instance can be found without it.
 pub(in crate::process) fn run(
     task: ShimTask,
     program: &mut [u8],
     stream: OwnedFd,
     stdin: Option<OwnedFd>,
+    turn: OwnedFd,
 ) -> i32 {
     let prepared = prepare::prepare(&task, &stream);
+    // The next supervisor finds this instance by its own lock and socket from here on.
+    drop(turn);
     let mut peer = Peer::new(Some(stream));
     let (holdings, ends) = match prepared {
         Ok(prepared) => prepared,
