@@ -68,6 +68,8 @@ impl Fleet {
     /// Whether the supervisor may end now.
     pub(super) fn end_if_all_stopped(&mut self, turn: &mut Turn) {
         if self.stage == Stage::Stopping && self.busy.is_empty() && self.orphans.is_empty() {
+            // Some may still wait for the journal, which nobody listens to any more.
+            self.dismiss_all(turn, Dismiss::All);
             self.stage = Stage::Ended;
             turn.out.push(Action::AllStopped);
         }

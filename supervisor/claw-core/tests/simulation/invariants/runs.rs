@@ -86,8 +86,9 @@ impl Runs {
                 if self.offered.insert((agent.clone(), *planned)) {
                     self.settles(seen, agent, *planned)
                 } else {
-                    let last = self.settled.entry(agent.clone()).or_insert(*planned);
-                    *last = (*last).max(*planned);
+                    if let Some(last) = self.settled.get_mut(agent) {
+                        *last = (*last).max(*planned);
+                    }
                     Ok(())
                 }
             }
