@@ -88,7 +88,7 @@ impl Daemon {
         );
         let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
 
-        remember(&data_dir.last_good(), None, &options.file);
+        remember(&data_dir.last_good(), &loaded.text).await;
         let first_signal = match loaded.supervisor.on_exit {
             OnExit::Stop => ShutdownMode::Stop,
             OnExit::Keep => ShutdownMode::Keep,

@@ -3,6 +3,9 @@
 //! A configuration that cannot be read changes nothing. One apply runs at a
 //! time, so two that come together never mix.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -99,10 +102,6 @@ impl Reloader {
     /// The configuration cannot be read or taken; the old one stays in force, whole.
     pub async fn apply(&self, source: ConfigSource) -> Result<Applied, ReloadFailure> {
         let _one_at_a_time = self.shared.applying.lock().await;
-        let text = match &source {
-            ConfigSource::File => None,
-            ConfigSource::Text(text) => Some(text.clone()),
-        };
         let mut new = self.read(source).await?;
         let old = self.current();
         fixed_keys(&old, &new)?;
@@ -123,7 +122,7 @@ impl Reloader {
         if new.supervisor.reload == Reload::Restart {
             self.restart_live(&changes).await?;
         }
-        remember(&self.shared.last_good, text, &self.shared.file);
+        remember(&self.shared.last_good, &new.text).await;
         *self
             .shared
             .current
@@ -172,15 +171,29 @@ fn field_errors(diagnostics: &Diagnostics) -> Vec<FieldError> {
     diagnostics.to_json().into_iter().map(error).collect()
 }
 
-/// Writes the last good configuration; failing to is not worth failing the apply.
-pub(crate) fn remember(last_good: &Path, text: Option<String>, file: &Path) {
-    let written = match text {
-        Some(text) => std::fs::write(last_good, text),
-        None => std::fs::copy(file, last_good).map(|_bytes| ()),
-    };
+/// Keeps the text that is in force, for a start with a broken file. A copy that cannot be kept is
+/// not worth failing the apply; the one before it stays then, whole.
+pub(crate) async fn remember(last_good: &Path, text: &str) {
+    let (path, text) = (last_good.to_owned(), text.to_owned());
+    let written = tokio::task::spawn_blocking(move || replace(&path, &text)).await;
+    let written = written.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)));
     if let Err(error) = written {
         tracing::warn!(path = %last_good.display(), %error, "cannot keep the last good fleet file");
     }
+}
+
+/// Writes beside, then in place: whoever reads sees the old text or the new one, whole.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let fresh = path.with_extension("yaml.new");
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
 }
 
 fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {

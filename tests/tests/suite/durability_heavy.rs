@@ -139,6 +139,36 @@ fn a_full_disk_hurts_no_running_agent_and_mends_itself() {
     drop(fleet);
 }
 
+/// The copy of the last good file is the old one or the new one, also when neither fits the disk.
+#[test]
+fn a_change_on_a_full_disk_leaves_the_last_good_file_whole() {
+    let test = "a_change_on_a_full_disk_leaves_the_last_good_file_whole";
+    let Some(disk) = SmallDisk::mounted("8m", test) else {
+        return;
+    };
+    let mut fleet = Fleet::new("");
+    fleet.set_data(disk.path().join("data"));
+    let data_dir = format!(
+        "data_dir: {}, reload: \"off\"",
+        disk.path().join("data").display()
+    );
+    let of = |value: &str| agent("a", &["forever"], &format!("env: {{VALUE: {value}}}"));
+    fleet.write(&data_dir, &of("old"));
+    fleet.up();
+    fleet.await_main("a");
+    let last_good = disk.path().join("data/last-good.yaml");
+    let kept = fs::read_to_string(&last_good).unwrap();
+    let ballast = disk.fill();
+    fleet.write(&data_dir, &of("new"));
+    let applied = fleet.run(&["apply"]);
+    let now = fs::read_to_string(&last_good).unwrap();
+    let new = fs::read_to_string(fleet.file()).unwrap();
+    assert!(now == kept || now == new, "{applied:#?}: {now:?}");
+    fs::remove_file(ballast).unwrap();
+    fleet.down();
+    drop(fleet);
+}
+
 /// A journal that was cut short is named, with what to do; it is never silently made anew, and
 /// agents that run are not touched by that.
 #[test]

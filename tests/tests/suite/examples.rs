@@ -1,5 +1,6 @@
 //! Each example is run for real: up, what it claims, down, nothing left.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -17,16 +18,19 @@ fn example(name: &str) -> Fleet {
     fleet
 }
 
-fn include(fleet: &Fleet, file: &Path) {
+/// Makes the fleet one that includes an example, and says which ports stand for those in it.
+fn include(fleet: &Fleet, file: &Path) -> BTreeMap<&'static str, u16> {
     let mut text = fs::read_to_string(file).unwrap();
-    for port in ["18480", "18481", "18490", "8400"] {
-        text = text.replace(port, &free_port().to_string());
+    let ports = BTreeMap::from(["18480", "18481", "18490", "8400"].map(|port| (port, free_port())));
+    for (port, free) in &ports {
+        text = text.replace(port, &free.to_string());
     }
     fs::write(fleet.path("example.yaml"), text).unwrap();
     fleet.write_raw(&format!(
         "$include: example.yaml\ndefaults: {{env: {{{}}}}}\n",
         fleet.mark()
     ));
+    ports
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -154,7 +158,7 @@ fn wrap_any_program_serves_and_is_probed() {
 fn the_reference_fleet_comes_up_in_order_and_works() {
     let mut fleet = Fleet::new("");
     copy(&root().join("examples"), &fleet.path("examples"));
-    include(&fleet, &root().join("openclaw.yaml"));
+    let ports = include(&fleet, &root().join("openclaw.yaml"));
     fleet.up();
     let web = fleet.await_agent("web", "is ready", |agent| {
         agent.state == State::Running && agent.ready
@@ -180,5 +184,16 @@ fn the_reference_fleet_comes_up_in_order_and_works() {
             .ok()
             .contains("exited with code 1")
     );
+    let mains = ["store", "web"].map(|name| fleet.await_main(name));
+    let lock = fs::read_to_string(fleet.data().join("lock")).unwrap();
+    assert_eq!(
+        lock.trim(),
+        fleet.pid().to_string(),
+        "kill -9 $(cat .openclaw/lock)"
+    );
+    fleet.crash_and_up();
+    assert_eq!(["store", "web"].map(|name| fleet.await_main(name)), mains);
+    let host = format!("http://127.0.0.1:{}", ports["8400"]);
+    fleet.run(&["--host", &host, "status", "web"]).ok();
     fleet.down();
 }

@@ -11,6 +11,7 @@ mod crashes_heavy;
 mod dice;
 mod durability_heavy;
 mod examples;
+mod exit_codes;
 mod fleet;
 mod health;
 mod limits_heavy;

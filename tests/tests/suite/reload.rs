@@ -128,6 +128,8 @@ fn a_file_that_is_broken_at_the_next_start_means_the_last_good_one_and_a_loud_wo
         said.contains("is broken") && said.contains("last good"),
         "{said}"
     );
+    fleet.crash_and_up();
+    assert_eq!(mains(&fleet), before, "the last good one is kept");
     fleet.write("", &three(&fleet, "new"));
     fleet.await_lines("b.starts", 2);
     fleet.down();

@@ -37,6 +37,8 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// A hash of the texts of all files; equal texts, equal hash.
     pub text_hash: String,
+    /// The text of the main file, as it was read.
+    pub text: String,
     /// The running configuration as JSON, with variables as `${NAME}` and secrets masked.
     pub resolved: String,
 }
@@ -77,6 +79,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
             warnings: files.problems.finish(sources),
             files: watched,
             text_hash,
+            text: text.to_owned(),
             resolved,
         }),
         Some(_) | None => Err(files.problems.finish(sources)),
