@@ -15,6 +15,7 @@ use crate::name::AgentName;
 use crate::order::Order;
 use crate::record::{Record, RecordId};
 use crate::run::{Run, RunOutcome, RunPhase};
+use crate::spec::Shutdown;
 
 use super::Fleet;
 use super::turn::Turn;
@@ -53,15 +54,23 @@ impl Orphans {
     }
 
     /// Begins to stop one, which may be frozen.
-    pub(super) fn stop(&mut self, turn: &mut Turn, instance: InstanceId) {
+    /// An agent that is still configured says how.
+    pub(super) fn stop(
+        &mut self,
+        turn: &mut Turn,
+        instance: InstanceId,
+        shutdown: Option<&Shutdown>,
+    ) {
+        let signal = shutdown.map_or(SIGTERM, |shutdown| shutdown.signal);
+        let grace = shutdown.map_or(GRACE, |shutdown| shutdown.timeout);
         turn.order(Order::Thaw {
             instance: instance.clone(),
         });
         turn.order(Order::Signal {
             instance: instance.clone(),
-            signal: SIGTERM,
+            signal,
         });
-        self.live.insert(instance, turn.now.mono + GRACE);
+        self.live.insert(instance, turn.now.mono + grace);
     }
 
     /// Ends all at once.
@@ -140,6 +149,13 @@ impl Orphans {
 }
 
 impl Fleet {
+    /// Begins to stop a live instance that belongs to no agent, or not to its agent as it is now.
+    pub(super) fn stop_orphan(&mut self, turn: &mut Turn, instance: InstanceId) {
+        let spec = self.spec.agents.get(&instance.agent);
+        let shutdown = spec.map(|spec| &spec.shutdown);
+        self.orphans.stop(turn, instance, shutdown);
+    }
+
     /// Writes down the end of a run whose agent left the fleet, or takes no runs any more.
     pub(super) fn call_off(&mut self, turn: &mut Turn, run: &Run) {
         let cause = Cause::Reconfigured;

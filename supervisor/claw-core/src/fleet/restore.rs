@@ -52,7 +52,7 @@ impl Fleet {
                     homeless = agent.boot(cx, legacy)
                 });
                 for instance in homeless {
-                    fleet.orphans.stop(&mut turn, instance);
+                    fleet.stop_orphan(&mut turn, instance);
                 }
             }
         }
@@ -137,7 +137,7 @@ impl Fleet {
 
     fn end_orphan(&mut self, turn: &mut Turn, instance: InstanceId, found: Recovered) {
         match found {
-            Recovered::Alive { .. } => self.orphans.stop(turn, instance),
+            Recovered::Alive { .. } => self.stop_orphan(turn, instance),
             Recovered::Ended(report) => {
                 let cause = crate::agent::observed(&report);
                 self.bury(turn, &instance, cause, Some(report));
