@@ -30,6 +30,9 @@ impl Oneshot {
             self.settle(common, cx, slot, downtime);
         }
         common.memory.last_slot = Some(settled);
+        // Armed later than that was another clock's opinion.
+        let armed = common.memory.armed_since;
+        common.memory.armed_since = armed.map(|armed| armed.min(settled));
         common.save(cx);
     }
 

@@ -200,6 +200,11 @@ impl Runs {
         self.fates.clear();
         self.proposed.clear();
         self.offered.clear();
+        // The clock was set back, and the memory of that was lost: the time in between is nobody's.
+        self.settled.retain(|agent, settled| {
+            let memory = inheritance.agents.get(agent);
+            memory.is_none_or(|memory| memory.last_slot <= Some(*settled))
+        });
         for known in self.known.values_mut() {
             known.finished = true;
         }
