@@ -1,7 +1,7 @@
 //! How each entry is written: with exactly one statement, so that one that fails undoes itself and
 //! nothing of its neighbours in the same transaction.
 
-use claw_core::{Generation, InstanceId, Record, Run, RunPhase};
+use claw_core::{Generation, InstanceId, Record, Run, RunPhase, Trigger};
 use rusqlite::{Connection, ErrorCode, Params, params};
 use serde::Serialize;
 
@@ -83,7 +83,13 @@ fn apply_record(conn: &Connection, boot_id: &str, record: &Record) -> Result<App
         }
         Record::Run(run) => {
             let (id, agent) = (run.id.to_string(), run.agent.as_str());
-            execute(conn, RUN, params![id, agent, is_open(run), json(run)?])
+            let (Trigger::Schedule { slot }, RunPhase::Queued) = (&run.trigger, &run.phase) else {
+                return execute(conn, RUN, params![id, agent, is_open(run), json(run)?]);
+            };
+            let at = time::to_column(*slot);
+            let values = params![id, agent, is_open(run), json(run)?, at];
+            let refusal = || format!("slot {slot} of {agent} does not belong to run {id}");
+            execute_or_refuse(conn, RUN_OF_SLOT, values, refusal)
         }
         Record::Slot {
             agent,
@@ -134,6 +140,12 @@ const REMOVED: &str = "INSERT INTO agent_memory (agent, last_generation, memory)
     SET last_generation = max(last_generation, excluded.last_generation), memory = NULL";
 
 const RUN: &str = "INSERT INTO run (id, agent, open, body) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (id) DO UPDATE
+    SET agent = excluded.agent, open = excluded.open, body = excluded.body";
+
+/// A run waits for a slot only if the slot is its own, so that no slot is ever run twice.
+const RUN_OF_SLOT: &str = "INSERT INTO run (id, agent, open, body) SELECT ?1, ?2, ?3, ?4
+    WHERE EXISTS (SELECT 1 FROM slot WHERE agent = ?2 AND planned = ?5 AND run = ?1)
     ON CONFLICT (id) DO UPDATE
     SET agent = excluded.agent, open = excluded.open, body = excluded.body";
 

@@ -1,4 +1,5 @@
-use claw_core::{Cause, Generation, Record, Wall};
+use claw_core::action::SlotFate;
+use claw_core::{Cause, Generation, Record, Run, Trigger, Wall};
 use claw_store::journal::{ConfigGeneration, Ended, IdempotencyKey, InstanceRow, Remembered};
 
 use crate::support::*;
@@ -56,6 +57,26 @@ fn a_slot_is_settled_once_and_its_neighbours_in_the_batch_are_written() {
     assert_eq!(oks, [true, false, true, true]);
     let reason = answers[1].clone().unwrap_err();
     assert!(reason.starts_with("slot already settled"), "{reason}");
+}
+
+#[test]
+fn a_run_waits_for_a_slot_only_if_the_slot_is_its_own() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    let of_slot = |number| Run {
+        trigger: Trigger::Schedule { slot: at(0) },
+        ..queued("a", number)
+    };
+    let taken = Record::Slot {
+        agent: agent("a"),
+        planned: at(0),
+        fate: SlotFate::Ran,
+        run: Some(run_id(1)),
+    };
+    bench.record(taken).unwrap();
+    bench.record(run(of_slot(1))).unwrap();
+    let reason = bench.record(run(of_slot(2))).unwrap_err();
+    assert!(reason.contains("does not belong to run"), "{reason}");
 }
 
 #[test]
