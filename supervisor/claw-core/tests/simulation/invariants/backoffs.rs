@@ -78,7 +78,9 @@ impl Backoffs {
         if backoff.lived >= spec.restart.reset_after {
             backoff.in_a_row = 0;
         }
-        if restarts_later(&spec.restart, cause) {
+        // Whoever starts the supervisor again asks for a start.
+        let restarts = instances.shutdown.is_none() && restarts_later(&spec.restart, cause);
+        if restarts {
             backoff.in_a_row += 1;
             let least = delay(&spec.restart, backoff.in_a_row, 0);
             backoff.not_before = Some(seen.time + least);
