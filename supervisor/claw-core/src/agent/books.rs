@@ -121,18 +121,18 @@ impl Books {
         self.enter(cx, Key::Outcome(instance.clone()), record);
     }
 
-    /// A slot that no run comes of.
+    /// The fate of a slot, with the run that was made for it.
     pub(crate) fn slot(
         &mut self,
         cx: &mut Context<'_>,
         agent: &AgentName,
-        (planned, fate): (Wall, SlotFate),
+        (planned, fate, run): (Wall, SlotFate, Option<RunId>),
     ) {
         let record = Record::Slot {
             agent: agent.clone(),
             planned,
             fate,
-            run: None,
+            run,
         };
         if self.open.len() < MAX_OPEN {
             self.enter(cx, Key::Slot(agent.clone(), planned), record);

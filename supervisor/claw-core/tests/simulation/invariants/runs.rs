@@ -83,6 +83,14 @@ impl Runs {
                     },
                 id,
             } => {
+                // Its run could not be written down, so nothing comes of it after all.
+                let refused = matches!(
+                    seen.event,
+                    Some(Event::Fact(Fact::RecordFailed { .. }) | Event::Tick)
+                );
+                if refused && *fate == SlotFate::Missed {
+                    self.fates.remove(&(agent.clone(), *planned));
+                }
                 self.gives_fate(&(agent.clone(), *planned), (*fate, *run), *id)?;
                 // What the journal did not take is offered again, later and out of order.
                 if self.offered.insert((agent.clone(), *planned)) {
