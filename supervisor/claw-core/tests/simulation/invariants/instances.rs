@@ -250,8 +250,8 @@ impl Instances {
                 let known = self.known.entry(id.clone()).or_default();
                 known.ended = false;
                 known.up = true;
-                known.spawned.get_or_insert(time);
-                known.started.get_or_insert(time);
+                let spawned = *known.spawned.get_or_insert(time);
+                known.started.get_or_insert(spawned);
                 self.live.insert(id.clone());
             }
         }
