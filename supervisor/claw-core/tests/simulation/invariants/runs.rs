@@ -241,6 +241,7 @@ impl Runs {
             });
             if !under_way {
                 known.attempts = run.attempts;
+                known.instance = None;
             }
         }
     }
