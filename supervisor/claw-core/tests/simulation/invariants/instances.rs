@@ -219,7 +219,7 @@ impl Instances {
         let certain = |id: &&InstanceId| {
             let known = &self.known[*id];
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
-            known.spawned.is_some() && !known.up && !ending
+            known.spawned.is_some() && !known.up && !ending && !known.frozen
         };
         self.live.iter().filter(certain).collect()
     }
