@@ -46,8 +46,13 @@ impl Agent {
 
     /// Takes over another spec without touching what runs.
     pub(crate) fn change_live(&mut self, cx: &mut Context<'_>, spec: &Arc<AgentSpec>) {
-        self.common.take_spec(Arc::clone(spec));
-        self.machine.retune(&mut self.common, cx, spec);
+        if self.common.spec.mode == spec.mode {
+            self.common.take_spec(Arc::clone(spec));
+            self.machine.retune(&mut self.common, cx, spec);
+        } else {
+            // What is changed is a successor that waits for its turn.
+            self.common.successor = Some(Arc::clone(spec));
+        }
         self.follow(cx);
     }
 

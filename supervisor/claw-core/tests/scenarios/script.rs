@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use claw_core::event::Freeze;
 use claw_core::spec::schedule::RunOnStart;
 use claw_core::spec::{
     AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, CronExpression, ExitCodes, HookSpec,
     Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Progress, Resources, Restart,
     RestartPolicy, Schedule, Shutdown, Timing,
 };
+use claw_core::{AgentName, Command};
 
 /// `90s`, `5m`, `2h`, `1d`.
 pub(crate) fn span(text: &str) -> Duration {
@@ -21,6 +23,29 @@ pub(crate) fn span(text: &str) -> Duration {
         _ => panic!("`{text}` is no span"),
     };
     Duration::from_secs(number.parse::<u64>().unwrap() * seconds)
+}
+
+/// What somebody asks for.
+pub(crate) fn command(verb: &str, agent: AgentName) -> Command {
+    match verb {
+        "start" => Command::Start { agent },
+        "stop" => Command::Stop { agent },
+        "restart" => Command::Restart { agent },
+        "pause" => Command::Pause {
+            agent,
+            freeze: Freeze::No,
+        },
+        "freeze" => Command::Pause {
+            agent,
+            freeze: Freeze::Yes,
+        },
+        "resume" => Command::Resume { agent },
+        "trigger" => Command::Trigger {
+            agent,
+            payload: None,
+        },
+        _ => panic!("`{verb}` is no command"),
+    }
 }
 
 /// An agent with the defaults of the fleet file, but for the jitter.

@@ -5,15 +5,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::event::{Freeze, ShutdownMode};
+use claw_core::event::ShutdownMode;
 use claw_core::memory::{AgentMemory, Recovered};
 use claw_core::notification::{Lifecycle, Notification, WatchdogSignal};
 use claw_core::order::HookOutcome;
 use claw_core::spec::FleetSpec;
 use claw_core::{
-    Action, AgentName, Command, Event, ExitReport, ExitStatus, Fact, Fleet, Inheritance,
-    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Record, Run, RunId, RunPhase, Ticket,
-    Wall,
+    Action, AgentName, Event, ExitReport, ExitStatus, Fact, Fleet, Inheritance, InstanceId, Mono,
+    Now, Order, ProbeKind, ProbeOutcome, Record, Run, RunId, RunPhase, Ticket, Wall,
 };
 
 use crate::script;
@@ -158,7 +157,7 @@ impl Stage {
             ["probe", name, kind, outcome] => self.probed(name, kind, outcome),
             [verb, name] => vec![Event::Command {
                 ticket: self.ticket(),
-                command: command(verb, name.parse().unwrap()),
+                command: script::command(verb, name.parse().unwrap()),
             }],
             _ => panic!("`{}` is no line of a script", words.join(" ")),
         }
@@ -392,27 +391,5 @@ impl Stage {
             .iter()
             .map(telling::line)
             .collect()
-    }
-}
-
-fn command(verb: &str, agent: AgentName) -> Command {
-    match verb {
-        "start" => Command::Start { agent },
-        "stop" => Command::Stop { agent },
-        "restart" => Command::Restart { agent },
-        "pause" => Command::Pause {
-            agent,
-            freeze: Freeze::No,
-        },
-        "freeze" => Command::Pause {
-            agent,
-            freeze: Freeze::Yes,
-        },
-        "resume" => Command::Resume { agent },
-        "trigger" => Command::Trigger {
-            agent,
-            payload: None,
-        },
-        _ => panic!("`{verb}` is no command"),
     }
 }

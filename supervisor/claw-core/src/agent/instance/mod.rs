@@ -242,8 +242,12 @@ impl Instance {
         }
     }
 
-    /// Between intent and up: takes one of the fleet's places for starting agents.
+    /// Between intent and up: takes one of the fleet's places for starting agents. A frozen one
+    /// comes up when somebody thaws it, and nobody shall wait for that.
     pub(crate) fn is_starting(&self) -> bool {
+        if self.frozen_since.is_some() {
+            return false;
+        }
         match self.standing() {
             Standing::Recording
             | Standing::PreStart

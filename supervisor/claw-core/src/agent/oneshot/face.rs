@@ -9,7 +9,7 @@ use super::super::dossier::Common;
 use super::super::face::{held, is_held, resting, waiting};
 use super::plan::Plan;
 use super::work::{Stage, Work};
-use super::{Gate, Oneshot};
+use super::{Gate, Oneshot, is_given_up};
 
 impl Oneshot {
     pub(crate) fn face(&self, common: &Common, now: Now) -> (PublicState, Reason) {
@@ -32,6 +32,10 @@ impl Oneshot {
     }
 
     fn idle_face(&self, common: &Common, now: Now) -> (PublicState, Reason) {
+        // Runs that were accepted before wait for somebody to start it again.
+        if is_given_up(common) {
+            return resting(common);
+        }
         if let Some(work) = self.works.first() {
             return match (&work.stage, &work.run.phase) {
                 (Stage::Retrying { next }, RunPhase::Retrying { cause, .. }) => {

@@ -219,7 +219,7 @@ impl Instances {
         let certain = |id: &&InstanceId| {
             let known = &self.known[*id];
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
-            known.spawned.is_some() && !known.up && !ending
+            known.spawned.is_some() && !known.up && !ending && !known.frozen
         };
         self.live.iter().filter(certain).collect()
     }
@@ -250,8 +250,8 @@ impl Instances {
                 let known = self.known.entry(id.clone()).or_default();
                 known.ended = false;
                 known.up = true;
-                known.spawned.get_or_insert(time);
-                known.started.get_or_insert(time);
+                let spawned = *known.spawned.get_or_insert(time);
+                known.started.get_or_insert(spawned);
                 self.live.insert(id.clone());
             }
         }
