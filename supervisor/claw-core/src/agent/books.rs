@@ -37,9 +37,13 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 /// of the database usually lasts.
 const AFTER_SILENCE: Duration = Duration::from_secs(30);
 
-/// A slot is offered so often. The journal refuses the second fate of a slot for good, and does
-/// not say so in a way that could be told from a full disk.
-const SLOT_OFFERS: u32 = 10;
+/// A slot is offered so often, at growing distances: for some hours in all. The journal refuses
+/// the second fate of a slot for good, and does not say so in a way that could be told from a
+/// full disk.
+const SLOT_OFFERS: u32 = 20;
+
+/// The longest distance of two offers of a slot.
+const SLOT_DISTANCE: Duration = Duration::from_secs(600);
 
 /// So many things may be open at once. Only slots come without end while nothing else happens;
 /// beyond this they are written once and not kept.
@@ -117,18 +121,18 @@ impl Books {
         self.enter(cx, Key::Outcome(instance.clone()), record);
     }
 
-    /// A slot that no run comes of.
+    /// The fate of a slot, with the run that was made for it.
     pub(crate) fn slot(
         &mut self,
         cx: &mut Context<'_>,
         agent: &AgentName,
-        (planned, fate): (Wall, SlotFate),
+        (planned, fate, run): (Wall, SlotFate, Option<RunId>),
     ) {
         let record = Record::Slot {
             agent: agent.clone(),
             planned,
             fate,
-            run: None,
+            run,
         };
         if self.open.len() < MAX_OPEN {
             self.enter(cx, Key::Slot(agent.clone(), planned), record);
@@ -221,10 +225,18 @@ impl Books {
         let Some(entry) = self.open.get_mut(key) else {
             return;
         };
-        if matches!(key, Key::Slot(..)) && entry.offers >= SLOT_OFFERS {
-            self.open.remove(key);
-        } else {
-            entry.again_at = cx.after(AFTER_REFUSAL);
+        match key {
+            Key::Slot(..) if entry.offers >= SLOT_OFFERS => {
+                self.open.remove(key);
+            }
+            Key::Slot(..) => {
+                let growth = 1_u32 << entry.offers.min(8);
+                let distance = AFTER_REFUSAL.saturating_mul(growth).min(SLOT_DISTANCE);
+                entry.again_at = cx.after(distance);
+            }
+            Key::Memory(_) | Key::Run(..) | Key::Outcome(_) => {
+                entry.again_at = cx.after(AFTER_REFUSAL);
+            }
         }
     }
 

@@ -119,6 +119,8 @@ fn power_cut(world: &mut World) -> Verdict {
     world.host.power_cut();
     world.journal.power_cut(&mut world.random);
     world.watch.power_cut();
+    // No driver of this boot knows anything of the last, and generations may come again.
+    world.old_facts.clear();
     world.journal.mood = Mood::Well;
     let back_after = world.random.seconds(5, 600);
     world.end_supervisor(back_after);

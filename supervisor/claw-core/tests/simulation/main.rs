@@ -104,7 +104,7 @@ fn fresh_seed() -> u64 {
 
 /// The first seed of the ordinary run: the same worlds every time, so that a change that breaks a
 /// rule is what fails, and not the luck of the day. `CLAW_SIM_FRESH=1` draws new ones.
-const FIRST_SEED: u64 = 1;
+const FIRST_SEED: u64 = 100;
 
 #[test]
 fn a_million_steps_break_no_rule() {

@@ -41,15 +41,13 @@ const BUGS: [(Plant, &[&str]); 24] = [
 fn every_planted_bug_is_found_by_its_rule() {
     let mut wrong = Vec::new();
     for (plant, rules) in BUGS {
-        let found = (1000..1000 + WORLDS).find_map(|seed| live(seed, plant, None).err());
-        match found {
-            Some(failure) if rules.contains(&failure.violation.rule) => {}
-            Some(failure) => wrong.push(format!(
-                "{plant:?} was found in world {} by {}",
-                failure.seed, failure.violation
-            )),
-            None if rules.is_empty() => {}
-            None => wrong.push(format!("{plant:?} was not found in {WORLDS} worlds")),
+        let mut failures = (1000..1000 + WORLDS).filter_map(|seed| live(seed, plant, None).err());
+        if rules.is_empty() {
+            wrong.extend(failures.next().map(|failure| {
+                format!("{plant:?}: world {}: {}", failure.seed, failure.violation)
+            }));
+        } else if !failures.any(|failure| rules.contains(&failure.violation.rule)) {
+            wrong.push(format!("{plant:?} was not found in {WORLDS} worlds"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

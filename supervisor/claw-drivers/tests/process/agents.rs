@@ -35,7 +35,7 @@ pub(crate) fn reenter() {
         ["hog", bytes] => hog(bytes.parse().unwrap()),
         ["fork", count, file] => fork_many(count.parse().unwrap(), file),
         ["notify", ref texts @ ..] => notify(texts),
-        ["move-main", code] => move_main(code),
+        ["move-main", code, file] => move_main(code, file),
         _ => std::process::exit(99),
     }
     std::process::exit(0);
@@ -126,8 +126,9 @@ fn notify(texts: &[&str]) {
 }
 
 /// Makes a child of a child the main process, which then exits with `code`; this process goes on.
-fn move_main(code: &str) {
-    let script = format!("sleep 0.3; exit {code}");
+fn move_main(code: &str, file: &str) {
+    // It ends when it is told to, which is after the shim was seen to follow it.
+    let script = format!("until [ -e '{file}' ]; do sleep 0.02; done; exit {code}");
     let mut child = std::process::Command::new("/bin/sh")
         .args(["-c", &script])
         .spawn()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use claw_core::{ExitStatus, Order};
+use claw_core::{ExitStatus, Fact, Order};
 use claw_drivers::process::{Backend, CgroupChoice};
 
 use crate::agents;
@@ -201,9 +201,15 @@ async fn a_frozen_tree_stands_still_and_goes_on_after() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_can_be_made_the_main_one() {
     let mut world = World::new().await;
-    let (instance, first) = world
-        .started(agent(agents::command(&["move-main", "6"])))
-        .await;
+    let end = world.file("end");
+    let command = agents::command(&["move-main", "6", &end.display().to_string()]);
+    let (instance, first) = world.started(agent(command)).await;
+    let moved = |fact: &Fact| match fact {
+        Fact::Notified { notification, .. } => notification.main_pid,
+        _ => None,
+    };
+    world.find(moved).await;
+    std::fs::write(end, "").unwrap();
     assert_eq!(world.main_exit(&instance).await, ExitStatus::Code(6));
     let report = world.gone(&instance).await;
     assert_eq!(report.status, ExitStatus::Code(6));

@@ -265,7 +265,7 @@ impl Oneshot {
 
 /// Gives a slot its terminal record without a run, and tells the world.
 pub(super) fn settle_slot(common: &mut Common, cx: &mut Context<'_>, slot: Wall, fate: SlotFate) {
-    common.books.slot(cx, &common.name, (slot, fate));
+    common.books.slot(cx, &common.name, (slot, fate, None));
     announce_slot(common, cx, slot, (fate, None));
 }
 

@@ -146,6 +146,8 @@ impl Oneshot {
                 }
                 if let Some((slot, fate)) = accepting.slot.take() {
                     let run = Some(self.works[index].id());
+                    // Its record is under way, and may still be refused.
+                    common.books.slot(cx, &common.name, (slot, fate, run));
                     cx.announce(&common.name, Happened::SlotSettled { slot, fate, run });
                 }
             }

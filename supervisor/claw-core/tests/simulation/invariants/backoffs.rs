@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use claw_core::memory::AgentMemory;
 use claw_core::restart::{Class, classify, delay};
 use claw_core::spec::{Mode, Restart, RestartPolicy};
 use claw_core::{
@@ -78,7 +79,9 @@ impl Backoffs {
         if backoff.lived >= spec.restart.reset_after {
             backoff.in_a_row = 0;
         }
-        if restarts_later(&spec.restart, cause) {
+        // Whoever starts the supervisor again asks for a start.
+        let restarts = instances.shutdown.is_none() && restarts_later(&spec.restart, cause);
+        if restarts {
             backoff.in_a_row += 1;
             let least = delay(&spec.restart, backoff.in_a_row, 0);
             backoff.not_before = Some(seen.time + least);
@@ -105,6 +108,25 @@ impl Backoffs {
                 )
             },
         )
+    }
+
+    /// What the journal did not have when the supervisor died, nobody remembers.
+    pub(crate) fn inherit(
+        &mut self,
+        written: &BTreeMap<AgentName, AgentMemory>,
+        known: &BTreeMap<AgentName, AgentMemory>,
+    ) {
+        for (agent, backoff) in &mut self.0 {
+            let (Some(written), Some(known)) = (written.get(agent), known.get(agent)) else {
+                continue;
+            };
+            let forgotten = written.restarts_in_a_row != known.restarts_in_a_row
+                || written.next_start != known.next_start;
+            if forgotten {
+                backoff.in_a_row = backoff.in_a_row.min(known.restarts_in_a_row);
+                backoff.not_before = None;
+            }
+        }
     }
 
     /// Nothing can be held against a start after this.

@@ -169,6 +169,7 @@ impl Watch {
         time: Duration,
     ) -> Verdict {
         self.tickets.check_promises(journal)?;
+        self.backoffs.inherit(&self.memories, &inheritance.agents);
         self.memories = inheritance.agents.clone();
         self.instances.inherit(inheritance, journal, time);
         self.runs.inherit(inheritance);

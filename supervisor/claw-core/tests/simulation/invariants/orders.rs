@@ -51,6 +51,9 @@ impl Instances {
     }
 
     fn intends(&mut self, seen: &Seen<'_>, id: &InstanceId) -> Verdict {
+        must(self.shutdown.is_none(), "shutdown", || {
+            format!("{id} is begun during the shutdown")
+        })?;
         let newest = self.newest.entry(id.agent.clone()).or_default();
         let fresh = id.generation > *newest && !seen.journal.contents.intents.contains_key(id);
         must(fresh, "generation", || {
@@ -117,9 +120,6 @@ impl Instances {
     }
 
     fn may_spawn(&self, seen: &Seen<'_>, id: &InstanceId, spec: &AgentSpec) -> Verdict {
-        must(self.shutdown.is_none(), "shutdown", || {
-            format!("{id} is started during the shutdown")
-        })?;
         must(
             seen.journal.contents.intents.contains_key(id),
             "intent",

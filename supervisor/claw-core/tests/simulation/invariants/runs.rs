@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claw_core::action::SlotFate;
+use claw_core::action::{Happened, SlotFate};
 use claw_core::memory::Recovered;
 use claw_core::order::RunContext;
 use claw_core::slots::next_after;
 use claw_core::spec::{Mode, Timing};
 use claw_core::{
-    Action, AgentName, Event, Fact, Inheritance, InstanceId, Order, Record, RecordId, Run, RunId,
-    RunPhase, Trigger, Wall,
+    Action, AgentName, Announcement, Event, Fact, Inheritance, InstanceId, Order, Record, RecordId,
+    Run, RunId, RunPhase, Trigger, Wall,
 };
 
 use super::{Instances, Seen, Verdict, must};
@@ -24,6 +24,8 @@ pub(crate) struct Runs {
     proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
     /// Slots that this supervisor has handed to the journal at least once.
     offered: BTreeSet<(AgentName, Wall)>,
+    /// Slots of which the world was told that they have their fate.
+    announced: BTreeSet<(AgentName, Wall)>,
     /// The last slot that was settled, while nothing came in between that may skip one.
     settled: BTreeMap<AgentName, Wall>,
 }
@@ -81,6 +83,14 @@ impl Runs {
                     },
                 id,
             } => {
+                // Its run could not be written down, so nothing comes of it after all.
+                let refused = matches!(
+                    seen.event,
+                    Some(Event::Fact(Fact::RecordFailed { .. }) | Event::Tick)
+                );
+                if refused && *fate == SlotFate::Missed {
+                    self.fates.remove(&(agent.clone(), *planned));
+                }
                 self.gives_fate(&(agent.clone(), *planned), (*fate, *run), *id)?;
                 // What the journal did not take is offered again, later and out of order.
                 if self.offered.insert((agent.clone(), *planned)) {
@@ -91,6 +101,14 @@ impl Runs {
                     }
                     Ok(())
                 }
+            }
+            Action::Announce(Announcement {
+                agent,
+                happened: Happened::SlotSettled { slot, .. },
+                ..
+            }) => {
+                self.announced.insert((agent.clone(), *slot));
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -200,6 +218,7 @@ impl Runs {
         self.fates.clear();
         self.proposed.clear();
         self.offered.clear();
+        self.announced.clear();
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
         self.settled.retain(|agent, settled| {
             let memory = inheritance.agents.get(agent);
@@ -224,6 +243,14 @@ impl Runs {
     }
 
     pub(crate) fn check_end(&self, journal: &Journal) -> Verdict {
+        let slots = &journal.contents.slots;
+        let unwritten = self
+            .announced
+            .iter()
+            .find(|slot| !slots.contains_key(*slot));
+        must(unwritten.is_none(), "slot", || {
+            format!("the fate of {unwritten:?} was told and never written down")
+        })?;
         let mut runs = journal.contents.runs.values();
         let running = runs.find(|run| matches!(run.phase, RunPhase::Running { .. }));
         must(running.is_none(), "run", || {
