@@ -38,7 +38,8 @@ pub(crate) async fn run(global: &Global, up: &Up) -> Result<(), Failure> {
         LogFormat::Json => Format::Json,
         LogFormat::Text => Format::Text,
     };
-    let default = if live { "warn" } else { "info" };
+    // The live view says what a warning would, and a line between its frames would break it.
+    let default = if live { "error" } else { "info" };
     logging::start(up.log_level.as_deref().unwrap_or(default), format);
     let options = Options {
         file,
