@@ -83,6 +83,24 @@ fn metrics_count_what_happened_and_show_who_is_down() {
     fleet.down();
 }
 
+/// A script that keeps a pipe open for its own ends gets its end of file, however long the fleet
+/// that it started goes on.
+#[test]
+fn a_fleet_in_the_background_holds_no_descriptor_of_whoever_started_it() {
+    let fleet = Fleet::new(&agent("web", &["forever"], ""));
+    let program = fleet.command().get_program().to_owned();
+    let mut shell = fleet.command_of("sh");
+    shell
+        .args(["-c", "exec 9>&1; \"$0\" up --detach"])
+        .arg(program);
+    // Reads standard output to its end, which comes when nobody holds it any more.
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fleet.await_state("web", State::Running);
+    fleet.run(&["down"]).ok();
+    fleet.assert_empty();
+}
+
 #[test]
 fn why_tells_the_last_ends_with_their_evidence() {
     let policy = "restart_policy: {initial_delay: 20ms, max_retries: 1}";

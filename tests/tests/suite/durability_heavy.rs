@@ -70,8 +70,8 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Rows 9 and 10 of the fault matrix: agents go on and are probed, output is dropped and counted,
-/// nothing new is begun on a promise that cannot be written, and all mends itself.
+/// Rows 9 and 10 of the fault matrix: the agent goes on and is probed, its output is dropped and
+/// counted, the supervisor says that it is degraded, and all mends itself.
 #[test]
 fn a_full_disk_hurts_no_running_agent_and_mends_itself() {
     let test = "a_full_disk_hurts_no_running_agent_and_mends_itself";

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
+use super::descriptors::close_on_exec;
 use super::entry;
 use super::turn::Turn;
 use super::wire::{FLAG_MEMORY_FILE, FLAG_STDIN, INLINE_LIMIT, MESSAGE_LIMIT, Program, Task, line};
@@ -164,6 +165,9 @@ impl Server {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
                 .map_err(|errno| failed(errno.into()))?;
+        // The spawner and its shims may outlive us by weeks; a pipe of whoever started us must not
+        // stay open for so long.
+        close_on_exec();
         let process = Command::new(exe)
             .arg0("claw-spawner")
             .arg(entry::SPAWNER)

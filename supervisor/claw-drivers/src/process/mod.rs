@@ -17,6 +17,7 @@
 mod account;
 mod cgroup;
 mod config;
+mod descriptors;
 mod driver;
 mod entry;
 mod environment;
@@ -39,6 +40,7 @@ mod wire;
 
 pub use cgroup::{Backend, Capabilities, CgroupChoice, Enforcement, KillMethod};
 pub use config::{ProcessConfig, StartError};
+pub use descriptors::close_on_exec;
 pub use driver::ProcessDriver;
 pub use entry::reenter;
 pub use link::LinkError;

@@ -11,6 +11,7 @@ use claw_daemon::config::{Environment, Style};
 use claw_daemon::error::StartError;
 use claw_daemon::host::{Daemon, Options};
 use claw_daemon::telemetry::logging::{self, Format};
+use claw_drivers::process::close_on_exec;
 
 use crate::args::{Global, LogFormat, Output, Up};
 use crate::client::Client;
@@ -106,6 +107,7 @@ async fn detach(file: &Path, up: &Up) -> Result<(), Failure> {
     if let Some(level) = &up.log_level {
         command.args(["--log-level", level]);
     }
+    close_on_exec();
     let mut child = command.spawn()?;
     let pid = child.id();
     let client = Client::new(Target::Socket(socket.clone()));

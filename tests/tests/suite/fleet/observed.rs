@@ -61,6 +61,17 @@ impl Fleet {
         })
     }
 
+    /// Whether this machine enforces a limit; says that `test` is skipped if not.
+    pub(crate) fn enforces(&self, limit: &str, test: &str) -> bool {
+        let found = self.run(&["doctor", "--output", "json"]);
+        let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+        let holds = found[limit]["enforced"] == "yes";
+        if !holds {
+            eprintln!("SKIP {test}: {}", found[limit]["why"]);
+        }
+        holds
+    }
+
     /// The lines of a file of the fleet; none when it is missing.
     pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();

@@ -229,6 +229,16 @@ impl Fleet {
         command
     }
 
+    /// Another program in the fleet's folder.
+    pub(crate) fn command_of(&self, program: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(program);
+        command
+            .current_dir(&self.base)
+            .env(MARK, &self.mark)
+            .stdin(Stdio::null());
+        command
+    }
+
     /// The control API.
     pub(crate) fn api(&self) -> Api {
         Api::new(self.data().join("control.sock"))

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use claw_core::{SpawnError, SpawnStage};
 use nix::errno::Errno;
-use nix::libc;
 
+use crate::process::descriptors::close_on_exec;
 use crate::process::wire::Program;
 
 /// Where programs are looked for when the agent has no `PATH`.
@@ -63,36 +63,6 @@ pub(super) fn execute(program: &Program) -> SpawnError {
                 "cannot execute `{name}`: no such file or directory (not found in PATH {path})"
             ),
         ),
-    }
-}
-
-/// Sets close-on-exec on every descriptor but the standard ones. The pipe that tells the shim of
-/// a failure stays open until then, and nothing leaks into the agent after.
-fn close_on_exec() {
-    // SAFETY: only flags of this process's own descriptors change; none is closed.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3_u32,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if result == 0 {
-        return;
-    }
-    // Kernels before 5.11; all our own descriptors have the flag already, this is for inherited ones.
-    let listed = std::fs::read_dir("/proc/self/fd")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let numbers: Vec<i32> = listed
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
-        .collect();
-    for fd in numbers {
-        // SAFETY: F_SETFD takes an integer and touches no memory; a closed number is an error.
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) fn finish(
     // A record that cannot be written is told to a living supervisor all the same; to a later
     // one the instance is lost, which is true.
     dir.write(EXIT, report).ok();
+    // Before it is said that nothing is left: a supervisor that ends on that word removes the
+    // directory above. A group that is still busy is removed after it, so that nobody waits.
+    task.group.remove().ok();
     peer.tell(&Report::Gone(report.clone()));
     leave(task, &dir, peer)
 }

@@ -234,7 +234,13 @@ impl Shim {
     }
 
     fn take_notifications(&mut self) {
-        for Received { text, main } in self.holdings.notify.receive() {
+        let received = self.holdings.notify.receive();
+        if !received.is_empty() {
+            // Nothing but the program itself can have sent it, so the program was executed.
+            let failed = self.take_verdict();
+            debug_assert!(failed.is_none(), "a program that was not executed spoke");
+        }
+        for Received { text, main } in received {
             let taken = main.is_none_or(|pid| self.follow(pid));
             let told = if taken {
                 text
