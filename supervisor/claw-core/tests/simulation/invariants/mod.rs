@@ -82,13 +82,16 @@ pub(crate) struct Watch {
     last_tick: Option<Duration>,
 }
 
+/// A thousand slots of each agent of a world, with a run each, all due at once.
+const MOST_ACTIONS: usize = 7 * 1000 * 6;
+
 /// More steps for one point in time than this mean that the fleet turns in circles.
 const MOST_TICKS_AT_ONCE: u32 = 20;
 
 impl Watch {
     /// After each step, before its actions are carried out.
     pub(crate) fn step(&mut self, seen: &Seen<'_>) -> Verdict {
-        must(seen.actions.len() <= 10_000, "bounded", || {
+        must(seen.actions.len() <= MOST_ACTIONS, "bounded", || {
             format!("{} actions in one step", seen.actions.len())
         })?;
         self.instances.learn(seen)?;
