@@ -44,7 +44,7 @@ class OpenClaw(Peer):
         head = """\
 project: bakeoff
 version: "1.0"
-supervisor: {listen: "off", data_dir: .openclaw, reload: off, max_concurrent_starts: 1000}
+supervisor: {listen: "off", reload: off, max_concurrent_starts: 1000}
 agents:
 """
         self._file().write_text(head + "".join(self._agent(child) for child in children))

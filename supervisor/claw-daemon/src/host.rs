@@ -179,7 +179,7 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
         Ok(loaded) => return Ok(loaded),
         Err(diagnostics) => diagnostics,
     };
-    let data_dir = config::data_dir_of(&options.file, &options.environment);
+    let data_dir = config::data_dir_of(&options.file, &options.environment.variables);
     let last_good = data_dir.join("last-good.yaml");
     let Ok(text) = std::fs::read_to_string(&last_good) else {
         return Err(StartError::Config(broken));
