@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::account::Account;
 use super::cgroup::{Capabilities, Cgroups};
+use super::cleanup::Cleanup;
 use super::config::{ProcessConfig, StartError};
 use super::environment::BaseEnvironment;
 use super::execute::{self, Execution, Kind};
@@ -40,6 +41,7 @@ pub struct ProcessDriver {
     runtime: Handle,
     /// Aborted when the driver is dropped.
     tasks: Mutex<JoinSet<()>>,
+    cleanup: Cleanup,
 }
 
 /// What all tasks of a driver share.
@@ -71,6 +73,7 @@ impl ProcessDriver {
             inner: Arc::new(prepared.with_link()?),
             runtime: Handle::current(),
             tasks: Mutex::default(),
+            cleanup: Cleanup::start().map_err(|source| StartError::Thread { source })?,
         })
     }
 
@@ -152,15 +155,13 @@ impl ProcessDriver {
         });
     }
 
-    fn release(&self, instance: InstanceId) {
-        lock(&self.inner.ended).remove(&instance);
-        if lock(&self.inner.live).contains_key(&instance) {
+    fn release(&self, instance: &InstanceId) {
+        lock(&self.inner.ended).remove(instance);
+        if lock(&self.inner.live).contains_key(instance) {
             tracing::warn!(%instance, "an instance that is not gone was released; it is kept");
             return;
         }
-        let inner = Arc::clone(&self.inner);
-        self.runtime
-            .spawn_blocking(move || recover::remove_dir(&inner, &instance));
+        self.cleanup.remove(self.inner.paths.instance(instance));
     }
 }
 
@@ -187,7 +188,7 @@ impl Driver for ProcessDriver {
                 hook,
                 spec,
             } => self.run_hook(instance, hook, spec),
-            Order::Release { instance } => self.release(instance),
+            Order::Release { instance } => self.release(&instance),
         }
     }
 

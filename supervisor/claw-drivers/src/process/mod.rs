@@ -16,6 +16,7 @@
 
 mod account;
 mod cgroup;
+mod cleanup;
 mod config;
 mod descriptors;
 mod driver;
