@@ -18,6 +18,7 @@ class OpenClaw(Peer):
 
     name = "openclaw"
     loop_life_ms = 200
+    keeps_log_names = True
 
     binary: ClassVar[Path] = Path("target/release/clawctl")
     """Set from the command line before anything runs."""
