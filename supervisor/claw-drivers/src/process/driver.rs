@@ -73,7 +73,7 @@ impl ProcessDriver {
             inner: Arc::new(prepared.with_link()?),
             runtime: Handle::current(),
             tasks: Mutex::default(),
-            cleanup: Cleanup::start().map_err(|source| StartError::Thread { source })?,
+            cleanup: Cleanup::new(Handle::current()),
         })
     }
 
