@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 /// leftovers can wait until that is done.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// The directories that wait. Dropping it removes them at once.
+/// The directories that wait.
 #[derive(Debug)]
 pub(super) struct Cleanup {
     runtime: Handle,
@@ -38,14 +38,13 @@ impl Cleanup {
         let waiting = Arc::clone(&self.waiting);
         self.runtime.spawn(async move {
             tokio::time::sleep(LINGER).await;
-            // Ends with the runtime at the latest, and then it is the drop that removes them.
+            // Nobody waits for it.
             drop(tokio::task::spawn_blocking(move || waiting.remove_all()));
         });
     }
-}
 
-impl Drop for Cleanup {
-    fn drop(&mut self) {
+    /// Removes at once what waits. Blocks.
+    pub(super) fn remove_all(&self) {
         self.waiting.remove_all();
     }
 }
