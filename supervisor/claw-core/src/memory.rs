@@ -42,6 +42,8 @@ pub struct AgentMemory {
     pub settled: Generation,
     /// The last generation that came up; an adopted instance of it need not prove itself again.
     pub came_up: Generation,
+    /// The hash of the spec that the last generation was started with.
+    pub started_with: Option<String>,
 }
 
 /// What the user wants of an agent.

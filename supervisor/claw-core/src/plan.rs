@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::name::AgentName;
-use crate::spec::FleetSpec;
+use crate::spec::{AgentSpec, FleetSpec};
 use fields::Field;
 
 /// A change to one agent.
@@ -165,6 +166,23 @@ fn differing(old: BTreeMap<String, Field>, mut new: BTreeMap<String, Field>) -> 
     }
     changes.sort_by(|one, other| one.path.cmp(&other.path));
     changes
+}
+
+/// A hash of the fields whose change takes a restart.
+pub(crate) fn restart_hash(spec: &AgentSpec) -> String {
+    let mut hash = Sha256::new();
+    for (path, field) in fields::of_agent(spec) {
+        if field.class == ReloadClass::Restart {
+            // Lengths keep two neighbours from reading as two others.
+            for text in [&path, &field.value] {
+                hash.update(text.len().to_le_bytes());
+                hash.update(text);
+            }
+        }
+    }
+    let digest = hash.finalize();
+    let digits = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 fn shown(field: Option<Field>) -> String {

@@ -29,7 +29,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{signals, watch, wiring};
+use crate::{retention, signals, watch, wiring};
 
 /// What a supervisor is started with.
 #[derive(Debug, Clone)]
@@ -106,6 +106,7 @@ impl Daemon {
         if let Err(error) = watch::start(reloader.clone()) {
             notes.push(format!("changes of the fleet file go unnoticed: {error}"));
         }
+        retention::start(Arc::clone(&driver), reloader.clone());
         let loaded = reloader.current();
         let ports = wiring::ports(wiring::Parts {
             handle: handle.clone(),

@@ -8,6 +8,7 @@
 
 mod clock;
 mod perform;
+mod retention;
 mod signals;
 mod thread;
 mod watch;

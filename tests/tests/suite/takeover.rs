@@ -1,6 +1,7 @@
 //! What a new supervisor finds of the one before it, and what it makes of that.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -88,6 +89,73 @@ fn an_exit_while_the_supervisor_was_down_is_found_with_its_code_and_its_last_wor
     assert_eq!(fleet.ends("leaver"), [(1, "exit".to_owned())]);
     assert_eq!(fleet.run(&["logs", "leaver"]).ok(), "last words\n");
     fleet.down();
+}
+
+/// What an apply would have restarted is restarted, and nothing else.
+#[test]
+fn a_file_that_changed_while_no_supervisor_ran_is_in_force_afterwards() {
+    let mut fleet = Fleet::new("");
+    let sleeper = |name: &str, keys: &str| agent(name, &["forever"], keys);
+    let (changed, live) = (
+        sleeper("changed", "env: {COLOUR: red}"),
+        sleeper("live", "graceful_shutdown: {timeout: 3s}"),
+    );
+    fleet.write("", &(changed + &live));
+    fleet.up();
+    let (before, kept) = (fleet.await_main("changed"), fleet.await_main("live"));
+    fleet.kill();
+    let (changed, live) = (
+        sleeper("changed", "env: {COLOUR: blue}"),
+        sleeper("live", "graceful_shutdown: {timeout: 4s}"),
+    );
+    fleet.write("", &(changed + &live));
+    fleet.up();
+    assert_eq!(
+        fleet.await_ends("changed", 1),
+        [(1, "reconfigured".to_owned())]
+    );
+    let after = fleet.await_main("changed");
+    assert_ne!(before.pid, after.pid);
+    fleet.crash_and_up();
+    assert_eq!(fleet.await_main("changed").pid, after.pid);
+    assert_eq!(fleet.await_main("live").pid, kept.pid);
+    assert_eq!(fleet.ends("changed").len() + fleet.ends("live").len(), 1);
+    fleet.down();
+}
+
+/// The shim deletes old output when it begins a segment, which a silent agent never makes it do.
+#[test]
+fn old_output_of_an_agent_that_fell_silent_is_deleted() {
+    let mut fleet = Fleet::new("");
+    let keys = "logging: {max_size: 64Ki, retention: 1d}";
+    let script = ["flood", "10000", "say", "the last", "forever"];
+    fleet.write("", &agent("silent", &script, keys));
+    fleet.up();
+    let folder = fleet.data().join("agents/silent/log");
+    fleet.await_output("silent", "the last");
+    let segments = segments_below(&folder);
+    assert!(segments.len() > 2, "{segments:?}");
+    fleet.kill();
+    let old = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    for path in &segments {
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    fleet.up();
+    until("only the segment being written is left", || {
+        (segments_below(&folder).len() == 1).then_some(())
+    });
+    fleet.down();
+}
+
+fn segments_below(folder: &Path) -> Vec<PathBuf> {
+    let lanes = fs::read_dir(folder).unwrap().flatten();
+    let folders = lanes.filter(|entry| entry.path().is_dir());
+    let files = folders.flat_map(|lane| fs::read_dir(lane.path()).unwrap().flatten());
+    let paths = files.map(|entry| entry.path());
+    paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+        .collect()
 }
 
 /// Row 3 of the fault matrix.

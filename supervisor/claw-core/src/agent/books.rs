@@ -84,6 +84,11 @@ impl Books {
         self.owes_sync
     }
 
+    /// The journal may hold another memory of the agent than the one it begins with.
+    pub(crate) const fn begin_anew(&mut self) {
+        self.owes_sync = true;
+    }
+
     /// What is to be remembered of the agent.
     pub(crate) fn memory(&mut self, cx: &mut Context<'_>, agent: &AgentName, memory: AgentMemory) {
         let record = Record::Memory {

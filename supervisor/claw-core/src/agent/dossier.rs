@@ -85,6 +85,12 @@ impl Common {
         self.spec = spec;
     }
 
+    /// Whether the last instance was started with a spec that only a restart turns into this one.
+    pub(crate) fn was_reconfigured(&self) -> bool {
+        let started_with = self.memory.started_with.as_ref();
+        started_with.is_some_and(|hash| *hash != self.spec_hash)
+    }
+
     /// Whether what runs must end.
     pub(crate) fn must_end(&self) -> bool {
         self.memory.goal == Goal::Down || matches!(self.place, Place::Halting | Place::Leaving)
@@ -104,6 +110,7 @@ impl Common {
     pub(crate) fn next_instance(&mut self) -> InstanceId {
         let generation = Generation(self.memory.last_generation.0.saturating_add(1));
         self.memory.last_generation = generation;
+        self.memory.started_with = Some(self.spec_hash.clone());
         self.instance(generation)
     }
 

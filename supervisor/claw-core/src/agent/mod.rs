@@ -91,6 +91,12 @@ impl Agent {
         self.common.place
     }
 
+    /// It joins a fleet that may have had one of its name before, and the journal may not have
+    /// heard that that one left.
+    pub(crate) const fn begin_anew(&mut self) {
+        self.common.books.begin_anew();
+    }
+
     pub(crate) const fn last_generation(&self) -> Generation {
         self.common.memory.last_generation
     }

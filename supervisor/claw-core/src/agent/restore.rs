@@ -52,8 +52,21 @@ impl Agent {
                 }
             }
         }
+        self.catch_up_with_file(cx);
         self.follow(cx);
         homeless
+    }
+
+    /// The fleet file may have been changed while no supervisor was there to see it: what an
+    /// apply would have restarted is restarted now.
+    fn catch_up_with_file(&mut self, cx: &mut Context<'_>) {
+        if !self.common.was_reconfigured() {
+            return;
+        }
+        self.common.forgive();
+        self.common.save(cx);
+        self.machine
+            .restart(&mut self.common, cx, Cause::Reconfigured);
     }
 }
 

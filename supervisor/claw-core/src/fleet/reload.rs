@@ -93,7 +93,8 @@ impl Fleet {
             last_generation: self.retired.remove(name).unwrap_or_default(),
             ..AgentMemory::default()
         };
-        let agent = Agent::new(name.clone(), Arc::clone(spec), memory, turn.now.wall);
+        let mut agent = Agent::new(name.clone(), Arc::clone(spec), memory, turn.now.wall);
+        agent.begin_anew();
         self.agents.insert(name.clone(), agent);
         self.visit(turn, name, |agent, cx| {
             agent.boot(cx, Legacy::default());

@@ -19,7 +19,7 @@ use crate::spec::{
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Field {
     /// What is compared.
-    value: String,
+    pub(super) value: String,
     /// What is shown.
     pub(super) shown: String,
     /// What a change takes.

@@ -61,19 +61,11 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
-    /// A hash of everything that a running process cannot take over without a restart is not
-    /// made here; this one covers the whole spec and tells whether two are the same.
+    /// Tells whether an instance started with this spec has to be replaced under another: a hash of
+    /// every field whose change takes a restart, secrets included, as 16 hexadecimal digits.
     #[must_use]
     pub fn hash(&self) -> String {
-        use sha2::Digest;
-        let canonical = serde_json::to_vec(self)
-            .expect("a spec has no map with keys that are not text and no failing Serialize");
-        let digest = sha2::Sha256::digest(&canonical);
-        digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        crate::plan::restart_hash(self)
     }
 }
 

@@ -30,11 +30,18 @@ pub(crate) enum Answer {
     Failed(RecordId),
 }
 
+/// That an instance would be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Intent {
+    pub(crate) run: Option<RunId>,
+    pub(crate) spec_hash: String,
+}
+
 /// The contents of a journal, as the next supervisor will read them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contents {
     pub(crate) agents: BTreeMap<AgentName, AgentMemory>,
-    pub(crate) intents: BTreeMap<InstanceId, Option<RunId>>,
+    pub(crate) intents: BTreeMap<InstanceId, Intent>,
     pub(crate) outcomes: BTreeMap<InstanceId, Cause>,
     pub(crate) runs: BTreeMap<RunId, Run>,
     pub(crate) slots: BTreeMap<(AgentName, Wall), Option<RunId>>,
@@ -130,8 +137,13 @@ impl Contents {
     /// False for what a journal refuses: a slot that has its fate already.
     fn take_in(&mut self, record: Record) -> bool {
         match record {
-            Record::Intent { instance, run, .. } => {
-                self.intents.insert(instance, run);
+            Record::Intent {
+                instance,
+                spec_hash,
+                run,
+                ..
+            } => {
+                self.intents.insert(instance, Intent { run, spec_hash });
             }
             Record::Started { .. } => {}
             Record::Outcome {

@@ -329,7 +329,8 @@ impl World {
         self.last_step = self.time;
         self.stopped = false;
         let inheritance = self.inheritance();
-        self.watch.inherit(&inheritance, &self.journal, self.time)?;
+        self.watch
+            .inherit(&self.spec, &inheritance, &self.journal, self.time)?;
         let heir = self.describe(&inheritance);
         let seed = self.random.next();
         let now = self.now();
@@ -353,14 +354,21 @@ impl World {
         // Generations are never reused, whatever was lost of the memories.
         let mut agents = contents.agents.clone();
         let outcomes = contents.outcomes.keys();
-        for InstanceId { agent, generation } in contents.intents.keys().chain(outcomes) {
+        for (InstanceId { agent, generation }, intent) in &contents.intents {
+            let memory = agents.entry(agent.clone()).or_default();
+            if *generation >= memory.last_generation {
+                memory.last_generation = *generation;
+                memory.started_with = Some(intent.spec_hash.clone());
+            }
+        }
+        for InstanceId { agent, generation } in outcomes {
             let memory = agents.entry(agent.clone()).or_default();
             memory.last_generation = memory.last_generation.max(*generation);
         }
         Inheritance {
             agents,
             instances: open
-                .map(|(id, run)| (id.clone(), *run, self.host.find(id)))
+                .map(|(id, intent)| (id.clone(), intent.run, self.host.find(id)))
                 .collect(),
             runs: self.journal.open_runs(),
         }

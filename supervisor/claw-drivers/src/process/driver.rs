@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use claw_core::memory::Recovered;
 use claw_core::order::{HookOutcome, RunContext};
 use claw_core::{
-    AgentSpec, ExitReport, Fact, Hook, InstanceId, Order, ProbeKind, ProbeOutcome, RunId,
-    SpawnError, SpawnStage,
+    AgentName, AgentSpec, ExitReport, Fact, Hook, InstanceId, Order, ProbeKind, ProbeOutcome,
+    RunId, SpawnError, SpawnStage,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -26,6 +27,7 @@ use super::turn::Turn;
 use super::wire::Request;
 use super::{inspect, launch, procfs, recover, run_dir, usage};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
+use crate::log::{LogPolicy, PruneError, prune};
 use crate::probe;
 
 /// Ends of instances that are remembered for their `post_stop` hooks. The core releases an
@@ -95,6 +97,22 @@ impl ProcessDriver {
         self.cleanup.remove_all();
         let paths = &self.inner.paths;
         run_dir::remove_if_empty(paths.data_dir(), paths.run_dir());
+    }
+
+    /// Deletes the log segments of an agent that are older than `retention`; zero keeps them all.
+    /// Shims do that when they begin a segment, which an agent that prints nothing never makes
+    /// them do. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// A folder of the log cannot be listed, or a file in it not deleted.
+    pub fn expire_log(&self, agent: &AgentName, retention: Duration) -> Result<(), PruneError> {
+        let policy = LogPolicy {
+            max_files: u32::MAX,
+            retention,
+            ..LogPolicy::default()
+        };
+        prune(&self.inner.paths.log(agent), &policy, SystemTime::now()).map(drop)
     }
 
     /// The process id of the fork server, for measurements.

@@ -63,12 +63,17 @@ fn memory(conn: &Connection) -> Result<BTreeMap<AgentName, AgentMemory>, rusqlit
         memory.last_generation = memory.last_generation.max(row::generation(row, 1)?);
         found.insert(row::agent(row, 0)?, memory);
     }
-    let mut query = conn.prepare("SELECT agent, max(generation) FROM instance GROUP BY agent")?;
+    // Beside max(), SQLite takes the other columns from the row that has it.
+    let sql = "SELECT agent, max(generation), spec_hash FROM instance GROUP BY agent";
+    let mut query = conn.prepare(sql)?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let last = row::generation(row, 1)?;
         let memory: &mut AgentMemory = found.entry(row::agent(row, 0)?).or_default();
-        memory.last_generation = memory.last_generation.max(last);
+        if last >= memory.last_generation {
+            memory.last_generation = last;
+            memory.started_with = row.get(2)?;
+        }
     }
     Ok(found)
 }

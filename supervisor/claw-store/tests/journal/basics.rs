@@ -132,6 +132,8 @@ fn a_new_supervisor_finds_what_was_open() {
     assert_eq!(opened.memory[&agent("a")].failures, 5);
     assert_eq!(opened.memory[&agent("a")].last_generation, Generation(2));
     assert_eq!(opened.memory[&agent("b")].last_generation, Generation(1));
+    let started_with = opened.memory[&agent("a")].started_with.as_deref();
+    assert_eq!(started_with, Some("5eed"));
     assert_eq!(opened.notes, Vec::<String>::new());
 }
 

@@ -135,12 +135,16 @@ impl Model {
         }
     }
 
-    /// What a supervisor should find: generations are never below a recorded one.
+    /// What a supervisor should find: generations are never below a recorded one, and the newest
+    /// says what it was started with.
     fn memory(&self) -> BTreeMap<AgentName, AgentMemory> {
         let mut memory = self.memory.clone();
-        for instance in self.instances.keys() {
+        for (instance, life) in &self.instances {
             let memory = memory.entry(instance.agent.clone()).or_default();
-            memory.last_generation = memory.last_generation.max(instance.generation);
+            if instance.generation >= memory.last_generation {
+                memory.last_generation = instance.generation;
+                memory.started_with = life.intended.then(|| "5eed".to_owned());
+            }
         }
         memory
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::death::{Cause, ExitStatus};
 use crate::id::{Generation, InstanceId, RunId};
-use crate::memory::{AgentMemory, Goal, Inheritance, Recovered};
+use crate::memory::{AgentMemory, Goal, Inheritance, Latch, Recovered};
 use crate::run::{Run, RunPhase, Trigger};
-use crate::spec::{Overlap, RestartPolicy};
+use crate::spec::{AgentSpec, Overlap, RestartPolicy};
 use crate::status::PublicState::{Error, Running, Stopped};
 
 use super::world::{
@@ -77,6 +77,55 @@ fn a_live_instance_is_adopted_and_nothing_is_started() {
         world.status("a").instance.and_then(|live| live.pid),
         Some(42)
     );
+}
+
+#[test]
+fn an_instance_of_another_configuration_is_replaced() {
+    let spec = daemon();
+    let mut other = daemon();
+    other.launch.command.push("--verbose".to_owned());
+    let started_with = |spec: &AgentSpec| AgentMemory {
+        started_with: Some(spec.hash()),
+        ..AgentMemory::default()
+    };
+
+    let same = World::restored(
+        vec![("a", spec.clone())],
+        left(started_with(&spec), alive()),
+    );
+    assert_eq!(orders(&same.done), ["thaw a#7"]);
+
+    let mut changed = World::restored(vec![("a", spec)], left(started_with(&other), alive()));
+    assert_eq!(orders(&changed.done), ["thaw a#7", "signal 15 a#7"]);
+    let done = changed.gone_of(instance(7), ExitStatus::Signal(15));
+    assert_eq!(outcomes(&done), [(7, "reconfigured", false)]);
+    assert_eq!(orders(&done), ["release a#7", "spawn a#8"]);
+}
+
+#[test]
+fn an_agent_that_gave_up_tries_again_with_another_configuration() {
+    let memory = AgentMemory {
+        failures: 6,
+        latch: Some(Latch::GaveUp {
+            cause: Cause::Lost,
+            failures: 6,
+        }),
+        started_with: Some("of another file".to_owned()),
+        ..AgentMemory::default()
+    };
+    let mut inheritance = Inheritance::default();
+    inheritance.agents.insert(name("a"), memory);
+    let world = World::restored(vec![("a", daemon())], inheritance);
+    assert_eq!(orders(&world.done), ["spawn a#1"]);
+}
+
+#[test]
+fn what_takes_effect_live_changes_no_hash() {
+    let mut other = daemon();
+    other.shutdown.timeout = secs(77);
+    assert_eq!(other.hash(), daemon().hash());
+    other.launch.env.insert("A".to_owned(), "b".to_owned());
+    assert_ne!(other.hash(), daemon().hash());
 }
 
 #[test]

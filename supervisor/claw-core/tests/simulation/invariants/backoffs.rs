@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use claw_core::memory::AgentMemory;
 use claw_core::restart::{Class, classify, delay};
-use claw_core::spec::{Mode, Restart, RestartPolicy};
+use claw_core::spec::{FleetSpec, Mode, Restart, RestartPolicy};
 use claw_core::{
     Action, AgentName, Cause, Event, Generation, InstanceId, Order, Record, SpawnStage,
 };
@@ -113,6 +113,7 @@ impl Backoffs {
     /// What the journal did not have when the supervisor died, nobody remembers.
     pub(crate) fn inherit(
         &mut self,
+        spec: &FleetSpec,
         written: &BTreeMap<AgentName, AgentMemory>,
         known: &BTreeMap<AgentName, AgentMemory>,
     ) {
@@ -122,7 +123,10 @@ impl Backoffs {
             };
             let forgotten = written.restarts_in_a_row != known.restarts_in_a_row
                 || written.next_start != known.next_start;
-            if forgotten {
+            let hash = spec.agents.get(agent).map(|spec| spec.hash());
+            if known.started_with.is_some() && known.started_with != hash {
+                backoff.forget();
+            } else if forgotten {
                 backoff.in_a_row = backoff.in_a_row.min(known.restarts_in_a_row);
                 backoff.not_before = None;
             }
@@ -131,11 +135,15 @@ impl Backoffs {
 
     /// Nothing can be held against a start after this.
     pub(crate) fn forget(&mut self) {
-        for backoff in self.0.values_mut() {
-            backoff.not_before = None;
-            backoff.in_a_row = 0;
-            backoff.excused = true;
-        }
+        self.0.values_mut().for_each(Backoff::forget);
+    }
+}
+
+impl Backoff {
+    fn forget(&mut self) {
+        self.not_before = None;
+        self.in_a_row = 0;
+        self.excused = true;
     }
 }
 

@@ -167,12 +167,14 @@ impl Watch {
     /// A new supervisor is about to take over.
     pub(crate) fn inherit(
         &mut self,
+        spec: &FleetSpec,
         inheritance: &Inheritance,
         journal: &Journal,
         time: Duration,
     ) -> Verdict {
         self.tickets.check_promises(journal)?;
-        self.backoffs.inherit(&self.memories, &inheritance.agents);
+        self.backoffs
+            .inherit(spec, &self.memories, &inheritance.agents);
         self.memories = inheritance.agents.clone();
         self.instances.inherit(inheritance, journal, time);
         self.runs.inherit(inheritance);
