@@ -25,6 +25,8 @@ struct Backoff {
     excused: bool,
     lived: Duration,
     counted: Generation,
+    /// The file was changed while no supervisor ran: what is found at the takeover is forgiven.
+    forgiven: bool,
 }
 
 impl Backoffs {
@@ -80,7 +82,9 @@ impl Backoffs {
             backoff.in_a_row = 0;
         }
         // Whoever starts the supervisor again asks for a start.
-        let restarts = instances.shutdown.is_none() && restarts_later(&spec.restart, cause);
+        let forgiven = backoff.forgiven && seen.event.is_none();
+        let restarts =
+            instances.shutdown.is_none() && !forgiven && restarts_later(&spec.restart, cause);
         if restarts {
             backoff.in_a_row += 1;
             let least = delay(&spec.restart, backoff.in_a_row, 0);
@@ -117,14 +121,15 @@ impl Backoffs {
         written: &BTreeMap<AgentName, AgentMemory>,
         known: &BTreeMap<AgentName, AgentMemory>,
     ) {
-        for (agent, backoff) in &mut self.0 {
-            let (Some(written), Some(known)) = (written.get(agent), known.get(agent)) else {
-                continue;
-            };
-            let forgotten = written.restarts_in_a_row != known.restarts_in_a_row
-                || written.next_start != known.next_start;
+        for (agent, known) in known {
+            let backoff = self.0.entry(agent.clone()).or_default();
             let hash = spec.agents.get(agent).map(|spec| spec.hash());
-            if known.started_with.is_some() && known.started_with != hash {
+            backoff.forgiven = known.started_with.is_some() && known.started_with != hash;
+            let forgotten = written.get(agent).is_some_and(|written| {
+                written.restarts_in_a_row != known.restarts_in_a_row
+                    || written.next_start != known.next_start
+            });
+            if backoff.forgiven {
                 backoff.forget();
             } else if forgotten {
                 backoff.in_a_row = backoff.in_a_row.min(known.restarts_in_a_row);

@@ -35,6 +35,8 @@ pub(crate) struct Instances {
 )]
 pub(crate) struct Known {
     pub(crate) spec: Option<Arc<AgentSpec>>,
+    /// How many could start at once when its turn came.
+    pub(crate) admitted_beside: usize,
     pub(crate) spawned: Option<Duration>,
     pub(crate) started: Option<Duration>,
     /// Its startup was seen to be done.

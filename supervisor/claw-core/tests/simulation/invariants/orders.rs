@@ -25,6 +25,10 @@ const KILL_SLACK: Duration = Duration::from_secs(3);
 /// A driver that says nothing about a spawn for this long may be told to kill.
 const SPAWN_PATIENCE: Duration = Duration::from_secs(30);
 
+fn most_starts(seen: &Seen<'_>) -> usize {
+    usize::try_from(seen.spec.max_concurrent_starts.get()).unwrap_or(usize::MAX)
+}
+
 impl Instances {
     pub(crate) fn check(
         &mut self,
@@ -60,6 +64,7 @@ impl Instances {
             format!("{id} was used before; the newest was {newest}")
         })?;
         *newest = id.generation;
+        self.known.entry(id.clone()).or_default().admitted_beside = most_starts(seen);
         Ok(())
     }
 
@@ -180,7 +185,9 @@ impl Instances {
     fn spawned(&mut self, seen: &Seen<'_>, id: &InstanceId, spec: &Arc<AgentSpec>) -> Verdict {
         if spec.mode == Mode::Daemon {
             let starting = self.starting();
-            let most = usize::try_from(seen.spec.max_concurrent_starts.get()).unwrap_or(usize::MAX);
+            // A limit that was lowered meanwhile takes nobody's place.
+            let admitted_beside = self.known.get(id).map_or(0, |known| known.admitted_beside);
+            let most = most_starts(seen).max(admitted_beside);
             must(starting.len() < most, "starts", || {
                 format!("{id} is started while of {most} {starting:?} are starting")
             })?;

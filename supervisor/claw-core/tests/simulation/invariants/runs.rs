@@ -27,6 +27,9 @@ pub(crate) struct Runs {
     proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
     /// Slots that this supervisor has handed to the journal at least once.
     offered: BTreeSet<(AgentName, Wall)>,
+    /// Those of them from before the wall clock was set: they are offered until the journal takes
+    /// them, and may fall due a second time meanwhile.
+    of_another_clock: BTreeSet<(AgentName, Wall)>,
     /// Slots of which the world was told that they have their fate.
     announced: BTreeSet<(AgentName, Wall)>,
     /// The last slot that was settled, while nothing came in between that may skip one.
@@ -174,7 +177,8 @@ impl Runs {
         (fate, run): (SlotFate, Option<RunId>),
         id: Option<RecordId>,
     ) -> Verdict {
-        let before = self.fates.get(slot);
+        let of_another_clock = self.of_another_clock.contains(slot);
+        let before = self.fates.get(slot).filter(|_| !of_another_clock);
         must(before.is_none_or(|before| *before == fate), "slot", || {
             format!("{slot:?} is {fate:?} and was {before:?}")
         })?;
@@ -212,6 +216,7 @@ impl Runs {
     }
 
     pub(crate) fn wall_clock_was_set(&mut self) {
+        self.of_another_clock.extend(self.offered.iter().cloned());
         self.fates.clear();
         self.proposed.clear();
         self.settled.clear();
@@ -221,6 +226,7 @@ impl Runs {
         self.fates.clear();
         self.proposed.clear();
         self.offered.clear();
+        self.of_another_clock.clear();
         self.announced.clear();
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
         self.settled.retain(|agent, settled| {
