@@ -12,7 +12,8 @@ use crate::spec::schedule::{CronExpression, RunOnStart};
 use crate::spec::{AgentSpec, CatchUp, Overlap, Timing};
 
 use super::world::{
-    Journal, World, begin, every, fates, fleet_of, name, orders, records, run_phases, secs, stop,
+    Journal, World, begin, daemon, every, fates, fleet_of, name, orders, records, run_phases, secs,
+    stop,
 };
 
 fn after(seconds: u64) -> Wall {
@@ -141,6 +142,24 @@ fn slots_that_fell_due_while_we_were_down_follow_their_policy() {
     }
 }
 
+/// Case 19: what is counted in time is counted on the monotonic clock.
+#[test]
+fn a_stepped_clock_moves_neither_a_delay_nor_an_interval() {
+    let years = 10 * 365 * 86400;
+    for step in [3600, -3600, years, -years] {
+        let agents = vec![("a", daemon()), ("b", every(secs(60), Overlap::Skip))];
+        let mut world = World::new(agents);
+        world.crash_once("a");
+        assert_eq!(world.due_in(), Some(secs(5)), "{step}");
+        world.now.wall = world.now.wall + jiff::SignedDuration::from_secs(step);
+        assert_eq!(orders(&world.pass(secs(4))), [""; 0], "{step}");
+        assert_eq!(orders(&world.pass(secs(1))), ["spawn a#2"], "{step}");
+        assert!(fates(&world.pass(secs(54))).is_empty(), "{step}");
+        assert_eq!(fates(&world.pass(secs(1))).len(), 1, "{step}");
+    }
+}
+
+/// Case 19: what is planned on the wall clock is planned anew.
 #[test]
 fn a_clock_set_forward_is_noticed_and_set_back_runs_nothing_twice() {
     let mut world = World::new(vec![("a", hourly())]);

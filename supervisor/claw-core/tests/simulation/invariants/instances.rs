@@ -86,8 +86,11 @@ impl Instances {
         spec.map(|spec| spec.mode)
     }
 
+    /// At most, that is: of a start the supervisor may hear late, and its successor reads on
+    /// record when it was.
     pub(crate) fn lived_for(&self, id: &InstanceId, time: Duration) -> Duration {
-        let started = self.known.get(id).and_then(|known| known.started);
+        let known = self.known.get(id);
+        let started = known.and_then(|known| known.started.and(known.spawned));
         started.map_or(Duration::ZERO, |started| time.saturating_sub(started))
     }
 
