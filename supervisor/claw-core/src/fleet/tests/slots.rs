@@ -151,7 +151,7 @@ fn a_stepped_clock_moves_neither_a_delay_nor_an_interval() {
         let mut world = World::new(agents);
         world.crash_once("a");
         assert_eq!(world.due_in(), Some(secs(5)), "{step}");
-        world.now.wall = world.now.wall + jiff::SignedDuration::from_secs(step);
+        world.now.wall += jiff::SignedDuration::from_secs(step);
         assert_eq!(orders(&world.pass(secs(4))), [""; 0], "{step}");
         assert_eq!(orders(&world.pass(secs(1))), ["spawn a#2"], "{step}");
         assert!(fates(&world.pass(secs(54))).is_empty(), "{step}");
