@@ -1,7 +1,7 @@
 //! No daemon starts again before its delay is over, unless somebody asked for it. The delays are
 //! counted here anew, from nothing but ends and starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use claw_core::memory::AgentMemory;
@@ -14,7 +14,11 @@ use claw_core::{
 use super::{Instances, Seen, Verdict, must};
 
 #[derive(Default)]
-pub(crate) struct Backoffs(BTreeMap<AgentName, Backoff>);
+pub(crate) struct Backoffs {
+    known: BTreeMap<AgentName, Backoff>,
+    /// Their file was changed while no supervisor ran: what is found at the takeover is forgiven.
+    reconfigured: BTreeSet<AgentName>,
+}
 
 #[derive(Debug, Default)]
 struct Backoff {
@@ -25,15 +29,13 @@ struct Backoff {
     excused: bool,
     lived: Duration,
     counted: Generation,
-    /// The file was changed while no supervisor ran: what is found at the takeover is forgiven.
-    forgiven: bool,
 }
 
 impl Backoffs {
     pub(crate) fn learn(&mut self, seen: &Seen<'_>) {
         match seen.event {
             Some(Event::Command { command, .. }) => {
-                let backoff = self.0.entry(command.agent().clone()).or_default();
+                let backoff = self.known.entry(command.agent().clone()).or_default();
                 backoff.excused = true;
                 backoff.in_a_row = 0;
             }
@@ -71,7 +73,7 @@ impl Backoffs {
         let Some(spec) = seen.spec.agents.get(&id.agent) else {
             return;
         };
-        let backoff = self.0.entry(id.agent.clone()).or_default();
+        let backoff = self.known.entry(id.agent.clone()).or_default();
         let daemon = instances.mode_of(id).unwrap_or(spec.mode) == Mode::Daemon;
         if !daemon || backoff.counted >= id.generation {
             return;
@@ -82,7 +84,7 @@ impl Backoffs {
             backoff.in_a_row = 0;
         }
         // Whoever starts the supervisor again asks for a start.
-        let forgiven = backoff.forgiven && seen.event.is_none();
+        let forgiven = seen.event.is_none() && self.reconfigured.contains(&id.agent);
         let restarts =
             instances.shutdown.is_none() && !forgiven && restarts_later(&spec.restart, cause);
         if restarts {
@@ -95,7 +97,7 @@ impl Backoffs {
     }
 
     fn starts(&mut self, seen: &Seen<'_>, id: &InstanceId) -> Verdict {
-        let backoff = self.0.entry(id.agent.clone()).or_default();
+        let backoff = self.known.entry(id.agent.clone()).or_default();
         let excused = std::mem::take(&mut backoff.excused);
         let Some(not_before) = backoff.not_before.take() else {
             return Ok(());
@@ -121,15 +123,17 @@ impl Backoffs {
         written: &BTreeMap<AgentName, AgentMemory>,
         known: &BTreeMap<AgentName, AgentMemory>,
     ) {
+        self.reconfigured.clear();
         for (agent, known) in known {
-            let backoff = self.0.entry(agent.clone()).or_default();
+            let backoff = self.known.entry(agent.clone()).or_default();
             let hash = spec.agents.get(agent).map(|spec| spec.hash());
-            backoff.forgiven = known.started_with.is_some() && known.started_with != hash;
+            let reconfigured = known.started_with.is_some() && known.started_with != hash;
             let forgotten = written.get(agent).is_some_and(|written| {
                 written.restarts_in_a_row != known.restarts_in_a_row
                     || written.next_start != known.next_start
             });
-            if backoff.forgiven {
+            if reconfigured {
+                self.reconfigured.insert(agent.clone());
                 backoff.forget();
             } else if forgotten {
                 backoff.in_a_row = backoff.in_a_row.min(known.restarts_in_a_row);
@@ -140,7 +144,7 @@ impl Backoffs {
 
     /// Nothing can be held against a start after this.
     pub(crate) fn forget(&mut self) {
-        self.0.values_mut().for_each(Backoff::forget);
+        self.known.values_mut().for_each(Backoff::forget);
     }
 }
 
