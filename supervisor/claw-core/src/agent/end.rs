@@ -136,6 +136,7 @@ pub(crate) const fn is_wish(cause: &Cause) -> bool {
         | Cause::Watchdog
         | Cause::StartTimeout
         | Cause::RunTimeout
+        | Cause::RunFailed { .. }
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => false,

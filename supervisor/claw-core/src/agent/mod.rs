@@ -78,7 +78,7 @@ impl Agent {
 
     fn machine(spec: &AgentSpec) -> Machine {
         match spec.mode {
-            Mode::Daemon => Machine::Daemon(Daemon::new()),
+            Mode::Daemon | Mode::Worker => Machine::Daemon(Daemon::new()),
             Mode::Oneshot => Machine::Oneshot(Oneshot::new()),
         }
     }

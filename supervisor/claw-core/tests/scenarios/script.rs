@@ -55,6 +55,7 @@ pub(crate) fn agent(words: &[&str]) -> AgentSpec {
         match *word {
             "daemon" => spec.mode = Mode::Daemon,
             "oneshot" => spec.mode = Mode::Oneshot,
+            "worker" => spec.mode = Mode::Worker,
             _ => {
                 let (key, value) = word.split_once('=').unwrap();
                 if !set_restart(&mut spec.restart, key, value)
@@ -195,6 +196,7 @@ fn defaults() -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: std::num::NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

@@ -320,6 +320,9 @@ impl Stage {
                 self.answers.push_back(Event::Fact(done));
             }
             Order::Signal { .. }
+            | Order::Deliver { .. }
+            | Order::CancelRun { .. }
+            | Order::Drain { .. }
             | Order::Freeze { .. }
             | Order::Thaw { .. }
             | Order::Release { .. } => {}

@@ -123,6 +123,7 @@ fn agent(random: &mut Random, number: u64, fleet: &FleetSpec) -> AgentSpec {
         launch: launch(random),
         mode,
         schedule,
+        concurrency: NonZeroU32::MIN,
         depends_on: depends_on(random, number, fleet),
         restart: restart(random),
         probes: probes(random, mode),
@@ -169,7 +170,7 @@ fn depends_on(
         };
         if random.chance(15) {
             let condition = match spec.mode {
-                Mode::Daemon => random.pick(&[Condition::Started, Condition::Ready]),
+                Mode::Daemon | Mode::Worker => random.pick(&[Condition::Started, Condition::Ready]),
                 Mode::Oneshot => Condition::Completed,
             };
             depends_on.insert(name(other), condition);

@@ -134,6 +134,7 @@ impl Host {
                 hook,
                 spec,
             } => self.hook(instance, *hook, spec, random),
+            Order::Deliver { .. } | Order::CancelRun { .. } | Order::Drain { .. } => Vec::new(),
             Order::Release { instance } => {
                 self.processes.remove(instance);
                 Vec::new()

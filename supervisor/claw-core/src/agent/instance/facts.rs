@@ -3,9 +3,12 @@
 use crate::action::Happened;
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
+use crate::id::RunId;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
 use crate::record::Record;
+use crate::run::WorkOutcome;
+use crate::spec::Mode;
 
 use super::super::context::Context;
 use super::super::end::{End, Ending, judge};
@@ -22,6 +25,10 @@ pub(crate) enum Report {
     Probed(ProbeKind, u64, ProbeOutcome),
     Notified(Notification),
     Progressed,
+    RunTaken(RunId),
+    RunProgressed(RunId),
+    RunFinished(RunId, u32, WorkOutcome),
+    Resumed(Vec<(RunId, u32)>),
     HookDone(Hook, HookOutcome),
 }
 
@@ -37,6 +44,10 @@ impl Report {
             Self::Probed(..) => "probe",
             Self::Notified(_) => "notification",
             Self::Progressed => "progress",
+            Self::RunTaken(_) => "taking of a run",
+            Self::RunProgressed(_) => "progress of a run",
+            Self::RunFinished(..) => "end of a run",
+            Self::Resumed(_) => "resumption",
             Self::HookDone(..) => "hook's end",
         }
     }
@@ -54,9 +65,24 @@ impl Instance {
             Report::Probed(kind, sequence, outcome) => self.probed(cx, kind, sequence, outcome),
             Report::Notified(note) => self.notified(cx, &note),
             Report::Progressed => self.health.progressed(cx.mono()),
+            Report::RunTaken(_)
+            | Report::RunProgressed(_)
+            | Report::RunFinished(..)
+            | Report::Resumed(_) => self.spoke_of_runs(cx, report.name()),
             Report::HookDone(hook, outcome) => return self.hook_done(cx, hook, outcome),
         }
         Life::GoesOn
+    }
+
+    /// Whoever speaks of runs works; what it means for the runs is their owner's to know.
+    fn spoke_of_runs(&mut self, cx: &mut Context<'_>, what: &'static str) {
+        match self.spec.mode {
+            Mode::Worker => self.health.progressed(cx.mono()),
+            Mode::Daemon | Mode::Oneshot => {
+                let detail = format!("{what} from {}, which is given no runs", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
     }
 
     fn started(&mut self, cx: &mut Context<'_>, pid: u32, at: Wall) {

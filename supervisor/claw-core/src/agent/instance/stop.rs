@@ -89,6 +89,7 @@ impl Instance {
             | Cause::Signal { .. }
             | Cause::Oom { .. }
             | Cause::RunTimeout
+            | Cause::RunFailed { .. }
             | Cause::Spawn { .. }
             | Cause::Hook { .. }
             | Cause::Asked

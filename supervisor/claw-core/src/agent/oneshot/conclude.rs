@@ -341,6 +341,7 @@ fn failed(cause: Cause) -> RunOutcome {
         | Cause::Watchdog
         | Cause::StartTimeout
         | Cause::RunTimeout
+        | Cause::RunFailed { .. }
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Asked

@@ -254,6 +254,9 @@ impl Witness {
             | Order::Freeze { .. }
             | Order::Thaw { .. }
             | Order::RunHook { .. }
+            | Order::Deliver { .. }
+            | Order::CancelRun { .. }
+            | Order::Drain { .. }
             | Order::Release { .. } => {}
         }
     }

@@ -327,6 +327,7 @@ pub(crate) fn daemon() -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,
@@ -492,6 +493,9 @@ pub(crate) fn orders(actions: &[Action]) -> Vec<String> {
         Order::Thaw { .. } => "thaw".to_owned(),
         Order::Probe { probe, .. } => format!("probe {probe}"),
         Order::RunHook { hook, .. } => format!("hook {hook}"),
+        Order::Deliver { run, .. } => format!("deliver {}", run.attempt),
+        Order::CancelRun { .. } => "cancel".to_owned(),
+        Order::Drain { .. } => "drain".to_owned(),
         Order::Release { .. } => "release".to_owned(),
     };
     ordered(actions)

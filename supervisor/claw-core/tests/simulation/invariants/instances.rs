@@ -164,7 +164,13 @@ impl Instances {
             return;
         };
         match fact {
-            Fact::Recorded(_) | Fact::RecordFailed { .. } | Fact::Progressed { .. } => {}
+            Fact::Recorded(_)
+            | Fact::RecordFailed { .. }
+            | Fact::Progressed { .. }
+            | Fact::RunTaken { .. }
+            | Fact::RunProgressed { .. }
+            | Fact::RunFinished { .. }
+            | Fact::Resumed { .. } => {}
             Fact::Started { instance, .. } => {
                 known.started.get_or_insert(seen.time);
                 let current = seen.spec.agents.get(&instance.agent);
@@ -285,6 +291,10 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Probed { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
+        | Fact::RunTaken { instance, .. }
+        | Fact::RunProgressed { instance, .. }
+        | Fact::RunFinished { instance, .. }
+        | Fact::Resumed { instance, .. }
         | Fact::HookDone { instance, .. } => Some(instance),
     }
 }

@@ -111,6 +111,7 @@ impl Instances {
                 ..
             } => self.probes(seen, (id, *probe, *sequence), spec),
             Order::RunHook { hook, spec, .. } => self.runs_hook(seen, id, *hook, spec),
+            Order::Deliver { .. } | Order::CancelRun { .. } | Order::Drain { .. } => Ok(()),
             Order::Release { .. } => must(
                 seen.journal.contents.outcomes.contains_key(id),
                 "durable",
