@@ -202,7 +202,7 @@ impl Machine {
             Self::Oneshot(oneshot) => RunSummary {
                 succeeded,
                 failed,
-                ..oneshot.summary(now)
+                ..oneshot.runs.summary(now)
             },
         }
     }

@@ -62,7 +62,7 @@ impl Machine {
     ) {
         match self {
             Self::Daemon(daemon) => daemon.retune(common, cx, spec),
-            Self::Oneshot(oneshot) => oneshot.retune(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.retune(common, cx),
         }
     }
 
@@ -117,7 +117,7 @@ impl Machine {
     pub(crate) fn dismiss(&mut self, cx: &mut Context<'_>, whom: Dismiss) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.dismiss(cx, whom),
+            Self::Oneshot(oneshot) => oneshot.runs.dismiss(cx, whom),
         }
     }
 
@@ -125,14 +125,14 @@ impl Machine {
     pub(crate) fn dissolve(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.dissolve(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.dissolve(common, cx),
         }
     }
 
     pub(crate) fn clocks_changed(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.clocks_changed(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.clocks_changed(common, cx),
         }
     }
 
@@ -182,10 +182,10 @@ impl Machine {
         }
     }
 
-    pub(crate) fn follows_wall_clock(&self, common: &Common) -> bool {
+    pub(crate) fn follows_wall_clock(&self) -> bool {
         match self {
             Self::Daemon(_) => false,
-            Self::Oneshot(oneshot) => oneshot.follows_wall_clock(common),
+            Self::Oneshot(oneshot) => oneshot.runs.follows_wall_clock(),
         }
     }
 

@@ -24,6 +24,7 @@ mod machine;
 pub(crate) mod need;
 mod oneshot;
 mod restore;
+mod runs;
 mod track;
 mod verdict;
 mod waiters;
@@ -193,7 +194,7 @@ impl Agent {
 
     /// Whether its slots are planned on the wall clock.
     pub(crate) fn follows_wall_clock(&self) -> bool {
-        self.machine.follows_wall_clock(&self.common)
+        self.machine.follows_wall_clock()
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
