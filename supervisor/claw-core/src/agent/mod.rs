@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Agent ── Common      name, spec, memory (goal, hold, latch, counters), place in the fleet
-//!         ├─ Machine     Daemon | Oneshot; both drive Instances
+//!         ├─ Machine     Daemon | Oneshot | Worker; all drive Instances
 //!         ├─ waiters     tickets of commands that are not answered yet
 //!         └─ face        the public state as it was announced last
 //! ```
@@ -28,6 +28,7 @@ mod runs;
 mod track;
 mod verdict;
 mod waiters;
+mod worker;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ use oneshot::Oneshot;
 pub(crate) use restore::{Legacy, observed};
 pub(crate) use waiters::Dismiss;
 use waiters::Waiters;
+use worker::Worker;
 
 /// One agent.
 #[derive(Debug)]
@@ -79,8 +81,9 @@ impl Agent {
 
     fn machine(spec: &AgentSpec) -> Machine {
         match spec.mode {
-            Mode::Daemon | Mode::Worker => Machine::Daemon(Daemon::new()),
+            Mode::Daemon => Machine::Daemon(Daemon::new()),
             Mode::Oneshot => Machine::Oneshot(Oneshot::new()),
+            Mode::Worker => Machine::Worker(Box::new(Worker::new())),
         }
     }
 

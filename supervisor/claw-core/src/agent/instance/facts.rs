@@ -92,7 +92,8 @@ impl Instance {
             Phase::Recording { .. }
             | Phase::PreStart { .. }
             | Phase::CallingOff { .. }
-            | Phase::Up => false,
+            | Phase::Up
+            | Phase::Draining { .. } => false,
         };
         if !expected {
             let detail = format!("{} was reported started when it was not expected", self.id);
@@ -122,6 +123,7 @@ impl Instance {
             | Phase::PreStart { .. }
             | Phase::CallingOff { .. }
             | Phase::Up
+            | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. } => {
                 let detail = format!("{} was reported as not started, but it was", self.id);
@@ -139,6 +141,11 @@ impl Instance {
                     ending: Ending::Own,
                     kill_at: cx.after(self.spec.shutdown.timeout),
                 };
+            }
+            Phase::Draining { cause, kill_at, .. } => {
+                let (ending, kill_at) = (Ending::Ours(cause.clone()), *kill_at);
+                self.exit = Some(status);
+                self.phase = Phase::Stopping { ending, kill_at };
             }
             Phase::Stopping { .. } | Phase::Killing { .. } => self.exit = Some(status),
             Phase::Recording { .. } | Phase::PreStart { .. } | Phase::CallingOff { .. } => {
@@ -158,11 +165,12 @@ impl Instance {
                 cx.stale(&self.id.agent, detail);
                 return Life::GoesOn;
             }
-            Phase::Spawning { .. } | Phase::Up => &Ending::Own,
-            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending,
+            Phase::Spawning { .. } | Phase::Up => Ending::Own,
+            Phase::Draining { cause, .. } => Ending::Ours(cause.clone()),
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending.clone(),
         };
         let cause = End::observed(&report);
-        Life::Over(judge(ending, cause, Some(report), &self.spec))
+        Life::Over(judge(&ending, cause, Some(report), &self.spec))
     }
 
     fn lost(&self, cx: &mut Context<'_>) -> Life {
@@ -174,6 +182,10 @@ impl Instance {
             }
             Phase::CallingOff { cause, .. } => Life::Over(End::never_began(cause.clone())),
             Phase::Spawning { .. } | Phase::Up => Life::Over(End::own(Cause::Lost, None)),
+            Phase::Draining { cause, .. } => {
+                let ending = Ending::Ours(cause.clone());
+                Life::Over(judge(&ending, Cause::Lost, None, &self.spec))
+            }
             Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
                 Life::Over(judge(ending, Cause::Lost, None, &self.spec))
             }
@@ -197,6 +209,7 @@ impl Instance {
                 Phase::Recording { .. }
                 | Phase::Spawning { .. }
                 | Phase::Up
+                | Phase::Draining { .. }
                 | Phase::Stopping { .. }
                 | Phase::Killing { .. },
                 _,
