@@ -137,7 +137,8 @@ impl Health {
         retune(&mut self.liveness, old.liveness, now);
         retune(&mut self.readiness, old.readiness, now);
         let hears = self.readiness.as_ref().is_some_and(Track::is_heartbeat);
-        if self.stage == Stage::Up && hears && !heard && self.said == Said::Nothing {
+        let told_before = heard || self.own_word == OwnWord::Needed;
+        if self.stage == Stage::Up && hears && !told_before && self.said == Said::Nothing {
             // Nobody had told it to say so.
             self.said = Said::Ready;
         }

@@ -132,7 +132,7 @@ impl Temper {
         })
     }
 
-    fn works(&self, clock: Clock) -> bool {
+    pub(crate) fn works(&self, clock: Clock) -> bool {
         clock.time.saturating_sub(self.started) < self.wedged_after
     }
 
@@ -258,7 +258,9 @@ fn is_heartbeat(probe: Option<&Probe>) -> bool {
 /// Whether it has to say by itself that it is ready.
 fn speaks(spec: &AgentSpec) -> bool {
     let probes = &spec.probes;
-    is_heartbeat(probes.startup.as_ref()) || is_heartbeat(probes.readiness.as_ref())
+    spec.mode == Mode::Worker
+        || is_heartbeat(probes.startup.as_ref())
+        || is_heartbeat(probes.readiness.as_ref())
 }
 
 /// Often enough for its watchdog and its progress probe.
