@@ -104,8 +104,8 @@ impl Watch {
         for action in seen.actions {
             self.remember(action);
             self.backoffs.check(seen, action, &self.instances)?;
-            self.runs.check(seen, action, &self.instances)?;
             self.deliveries.check(seen, action, &self.instances)?;
+            self.runs.check(seen, action, &self.instances)?;
             self.instances.check(seen, action, &self.memories)?;
         }
         self.faces.learn(seen);
