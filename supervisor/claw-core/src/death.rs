@@ -120,6 +120,9 @@ pub enum Cause {
         /// Whether it thinks that another attempt may help.
         retryable: bool,
     },
+    /// A worker that an earlier supervisor had given it to does not work on it any more, or does
+    /// not say so; the end of an attempt, never of an instance.
+    RunLost,
     /// It could not be started.
     Spawn {
         /// Which step failed and how.
@@ -157,6 +160,7 @@ impl Cause {
             Self::StartTimeout => "start_timeout",
             Self::RunTimeout => "run_timeout",
             Self::RunFailed { .. } => "run_failed",
+            Self::RunLost => "run_lost",
             Self::Spawn { .. } => "spawn",
             Self::Hook { .. } => "hook",
             Self::Asked => "asked",
@@ -179,6 +183,7 @@ impl fmt::Display for Cause {
             Self::StartTimeout => f.write_str("was not ready in time"),
             Self::RunTimeout => f.write_str("ran longer than its timeout"),
             Self::RunFailed { message, .. } => write!(f, "failed: {message}"),
+            Self::RunLost => f.write_str("was lost while the supervisor was away"),
             Self::Spawn { error } => write!(f, "could not be started: {error}"),
             Self::Hook { hook, detail } => write!(f, "hook {hook} failed: {detail}"),
             Self::Asked => f.write_str("was stopped on request"),

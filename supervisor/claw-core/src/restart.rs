@@ -104,6 +104,7 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
         | Cause::Watchdog
         | Cause::StartTimeout
         | Cause::RunTimeout
+        | Cause::RunLost
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => Class::Failure,

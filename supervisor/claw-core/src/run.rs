@@ -110,7 +110,8 @@ pub enum RunOutcome {
         /// Why.
         cause: Cause,
     },
-    /// The supervisor or the machine died under it and how it ended is not known.
+    /// The supervisor, the machine or the process that worked on it died, and how it ended is not
+    /// known.
     Interrupted {
         /// Why.
         cause: Cause,

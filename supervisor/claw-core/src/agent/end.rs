@@ -137,6 +137,7 @@ pub(crate) const fn is_wish(cause: &Cause) -> bool {
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunFailed { .. }
+        | Cause::RunLost
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => false,

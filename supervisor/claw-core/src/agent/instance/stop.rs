@@ -157,6 +157,7 @@ impl Instance {
             | Cause::Oom { .. }
             | Cause::RunTimeout
             | Cause::RunFailed { .. }
+            | Cause::RunLost
             | Cause::Spawn { .. }
             | Cause::Hook { .. }
             | Cause::Asked

@@ -276,7 +276,7 @@ fn is_only_work<W>(common: &Common, work: &Work<W>) -> bool {
 
 fn failed(cause: Cause) -> RunOutcome {
     match &cause {
-        Cause::Lost | Cause::HostReboot => RunOutcome::Interrupted { cause },
+        Cause::Lost | Cause::RunLost | Cause::HostReboot => RunOutcome::Interrupted { cause },
         Cause::Exit { .. }
         | Cause::Signal { .. }
         | Cause::Oom { .. }

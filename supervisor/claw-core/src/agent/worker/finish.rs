@@ -22,7 +22,11 @@ impl Worker {
             }
             Report::RunTaken(run) | Report::RunProgressed(run) => {
                 if self.delivered(*run).is_none() {
-                    self.stale(common, cx, &format!("work on run {run}"));
+                    self.stale(
+                        common,
+                        cx,
+                        &format!("work on run {run}, which it was not given"),
+                    );
                 }
             }
             Report::Resumed(running) => self.resumed(common, cx, running),
@@ -115,7 +119,7 @@ impl Worker {
         let found = self.delivered(run);
         let Some(index) = found.filter(|index| self.runs.works[*index].run.attempts == attempt)
         else {
-            let what = format!("the end of attempt {attempt} of run {run}");
+            let what = format!("the end of attempt {attempt} of run {run}, which it was not given");
             self.stale(common, cx, &what);
             return;
         };
@@ -144,7 +148,7 @@ impl Worker {
         match self.resumption {
             Resumption::Awaited(generation) if live == Some(generation) => {}
             Resumption::Awaited(_) | Resumption::NotAwaited => {
-                self.stale(common, cx, "a list of runs that was not awaited");
+                self.stale(common, cx, "a list of its runs when none was awaited");
                 return;
             }
         }
@@ -245,7 +249,7 @@ impl Worker {
 
     fn stale(&self, common: &Common, cx: &mut Context<'_>, what: &str) {
         if let Some(instance) = self.life.instance() {
-            let detail = format!("{what} from {}, which it was not given", instance.id());
+            let detail = format!("{} reported {what}", instance.id());
             cx.stale(&common.name, detail);
         }
     }
@@ -275,9 +279,10 @@ fn ended_for(cause: &Cause) -> Attempt {
     Attempt::Ended { cause, judged }
 }
 
-fn lost() -> Attempt {
+/// What an attempt is that nobody works on any more.
+pub(super) fn lost() -> Attempt {
     Attempt::Ended {
-        cause: Cause::Lost,
-        judged: Cause::Lost,
+        cause: Cause::RunLost,
+        judged: Cause::RunLost,
     }
 }

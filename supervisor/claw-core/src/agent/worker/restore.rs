@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use crate::death::Cause;
 use crate::id::Generation;
 use crate::memory::Recovered;
 use crate::run::{Run, RunPhase};
 
 use super::super::context::Context;
 use super::super::dossier::Common;
-use super::super::end::End;
 use super::super::instance::Instance;
 use super::super::restore::{self, Found, end_of};
 use super::delivery::Delivery;
-use super::finish::interrupted;
+use super::finish::{interrupted, lost};
 use super::{Resumption, Stage, Worker};
 
 impl Worker {
@@ -66,11 +64,10 @@ impl Worker {
             return;
         }
         let of_run = |(generation, _): &&(Generation, _)| run.generation == Some(*generation);
-        let end = match lives.iter().find(of_run) {
-            Some((_, found)) => end_of(common, found.clone()),
-            None => End::own(Cause::Lost, None),
+        let attempt = match lives.iter().find(of_run) {
+            Some((_, found)) => interrupted(common, &end_of(common, found.clone())),
+            None => lost(),
         };
-        let attempt = interrupted(common, &end);
         self.runs.conclude(common, cx, index, attempt);
     }
 }

@@ -384,6 +384,13 @@ pub(crate) fn every(span: Duration, overlap: Overlap) -> AgentSpec {
     spec
 }
 
+/// A worker with a schedule that does not run at start.
+pub(crate) fn worker(overlap: Overlap) -> AgentSpec {
+    let mut spec = every(secs(1_000_000), overlap);
+    spec.mode = Mode::Worker;
+    spec
+}
+
 pub(crate) fn depends(mut spec: AgentSpec, on: &str, condition: Condition) -> AgentSpec {
     spec.depends_on.insert(name(on), condition);
     spec
@@ -452,6 +459,17 @@ fn ordered(actions: &[Action]) -> impl DoubleEndedIterator<Item = &Order> {
 pub(crate) fn spawns(actions: &[Action]) -> impl Iterator<Item = (InstanceId, Option<RunContext>)> {
     ordered(actions).filter_map(|order| {
         if let Order::Spawn { instance, run, .. } = order {
+            Some((instance.clone(), run.clone()))
+        } else {
+            None
+        }
+    })
+}
+
+/// The deliveries among actions.
+pub(crate) fn deliveries(actions: &[Action]) -> impl Iterator<Item = (InstanceId, RunContext)> {
+    ordered(actions).filter_map(|order| {
+        if let Order::Deliver { instance, run, .. } = order {
             Some((instance.clone(), run.clone()))
         } else {
             None
