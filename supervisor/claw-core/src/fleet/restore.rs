@@ -155,7 +155,7 @@ impl Legacy {
     fn is_taken(&self, mode: Option<Mode>, run: Option<crate::RunId>) -> bool {
         let alive = |found: &Recovered| matches!(found, Recovered::Alive { .. });
         match mode {
-            Some(Mode::Daemon) => {
+            Some(Mode::Daemon | Mode::Worker) => {
                 run.is_some() || self.instances.iter().any(|(_, _, found)| alive(found))
             }
             Some(Mode::Oneshot) => {

@@ -40,10 +40,13 @@ pub struct FleetSpec {
 pub struct AgentSpec {
     /// The program and its surroundings.
     pub launch: Launch,
-    /// One long-lived process, or one process per run.
+    /// One long-lived process, one process per run, or one process that runs are given to.
     pub mode: Mode,
-    /// When runs are due; only with `mode: oneshot`.
+    /// When runs are due; not with `mode: daemon`.
     pub schedule: Option<Schedule>,
+    /// How many runs a worker may be given at once, where its overlap rule allows several. Of no
+    /// meaning for the other modes.
+    pub concurrency: NonZeroU32,
     /// What must be there before it starts.
     pub depends_on: BTreeMap<AgentName, Condition>,
     /// What happens when it ends.
@@ -77,7 +80,7 @@ impl AgentSpec {
     }
 }
 
-/// Whether an agent is one process or one per run.
+/// Whether an agent is one process, one per run, or one that is given runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -85,6 +88,8 @@ pub enum Mode {
     Daemon,
     /// One process per run. Without a schedule it runs once at start, and on triggers.
     Oneshot,
+    /// One long-lived process that runs are delivered to while it is ready.
+    Worker,
 }
 
 /// What a dependency must have reached.

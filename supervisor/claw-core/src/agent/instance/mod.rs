@@ -7,9 +7,9 @@
 //!     End                           End                       End                   │
 //!                                                                                   │
 //!   from PreStart, Spawning, Up:  stop(cause) ──► Stopping{kill_at} ◄──MainExited───┘
-//!                                                    │ grace over     │ Gone, Lost
-//!                                                    ▼                ▼
-//!                                                 Killing ──Gone───► End
+//!                                     │   drained ▲  │ grace over     │ Gone, Lost
+//!                                     ▼           │  ▼                ▼
+//!                     a worker: Draining{signal_at}  Killing ──Gone───► End
 //! ```
 //!
 //! Nothing is ended by SIGKILL before its grace is over, and only `Gone`, `Lost` or `SpawnFailed`
@@ -31,7 +31,7 @@ use crate::id::{Generation, InstanceId};
 use crate::memory::Hold;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
-use crate::spec::AgentSpec;
+use crate::spec::{AgentSpec, Mode};
 use crate::status::LiveInstance;
 
 use super::context::Context;
@@ -87,6 +87,12 @@ enum Phase {
         give_up: Mono,
     },
     Up,
+    /// A worker finishes what it works on; the signal follows, within the same grace.
+    Draining {
+        cause: Cause,
+        signal_at: Mono,
+        kill_at: Mono,
+    },
     Stopping {
         ending: Ending,
         kill_at: Mono,
@@ -176,7 +182,7 @@ impl Instance {
     }
 
     fn new(id: InstanceId, spec: Arc<AgentSpec>, run: Option<RunContext>, phase: Phase) -> Self {
-        let health = Health::new(&spec.probes);
+        let health = Health::new(&spec);
         Self {
             id,
             spec,
@@ -228,6 +234,26 @@ impl Instance {
         self.standing() == Standing::Up && self.frozen_since.is_none() && self.health.is_ready()
     }
 
+    /// Whether it finishes what it works on before its signal comes.
+    pub(crate) const fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen_since.is_some()
+    }
+
+    /// Whether it has shown that it comes up, so that it need not once more for the next
+    /// supervisor. What asks for no proof has none to remember.
+    pub(crate) fn has_proved_itself(&self) -> bool {
+        match self.spec.mode {
+            Mode::Worker => self.health.is_up() && self.health.has_said_ready(),
+            Mode::Daemon | Mode::Oneshot => {
+                self.spec.probes.startup.is_some() && self.health.is_up()
+            }
+        }
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         match &self.phase {
             Phase::Recording { .. } => Standing::Recording,
@@ -235,7 +261,9 @@ impl Instance {
             Phase::Spawning { .. } => Standing::Spawning,
             Phase::Up if self.health.is_up() => Standing::Up,
             Phase::Up => Standing::StartingUp,
-            Phase::CallingOff { cause, .. } => Standing::Ending(cause.clone()),
+            Phase::CallingOff { cause, .. } | Phase::Draining { cause, .. } => {
+                Standing::Ending(cause.clone())
+            }
             Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
                 Standing::Ending(ending.shown(self.exit))
             }
@@ -265,7 +293,7 @@ impl Instance {
     /// Takes over another spec without a restart.
     pub(crate) fn retune(&mut self, cx: &Context<'_>, spec: Arc<AgentSpec>) {
         if self.spec.probes != spec.probes {
-            self.health.retune(&spec.probes, cx.mono());
+            self.health.retune(&spec, cx.mono());
         }
         self.spec = spec;
     }
@@ -290,6 +318,7 @@ impl Instance {
             | Phase::CallingOff { .. }
             | Phase::Spawning { .. }
             | Phase::Up
+            | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. } => Life::GoesOn,
         }
@@ -316,6 +345,7 @@ impl Instance {
             Phase::Spawning { give_up } if *give_up <= now => {
                 self.order_kill(cx, Ending::Ours(Cause::StartTimeout));
             }
+            Phase::Draining { signal_at, .. } if *signal_at <= now => self.drained(cx),
             Phase::Stopping { kill_at, ending } if *kill_at <= now => {
                 let ending = ending.clone();
                 self.order_kill(cx, ending);
@@ -329,6 +359,7 @@ impl Instance {
             | Phase::PreStart { .. }
             | Phase::CallingOff { .. }
             | Phase::Spawning { .. }
+            | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. } => {}
         }
@@ -349,6 +380,7 @@ impl Instance {
                 self.health.deadline(),
                 self.run_deadline.map(|at| (at, Why::RunTimeout)),
             ),
+            Phase::Draining { signal_at, .. } => Some((*signal_at, Why::Grace)),
             Phase::Stopping { kill_at, .. } => Some((*kill_at, Why::Grace)),
             Phase::Killing { again_at, .. } => Some((*again_at, Why::Kill)),
         }
@@ -367,6 +399,12 @@ impl Instance {
             } => {
                 *kill_at = *kill_at + late;
                 *give_up = *give_up + late;
+            }
+            Phase::Draining {
+                signal_at, kill_at, ..
+            } => {
+                *signal_at = *signal_at + late;
+                *kill_at = (*kill_at + late).max(now + SECOND_LOOK);
             }
             Phase::Stopping { kill_at, .. } => {
                 *kill_at = (*kill_at + late).max(now + SECOND_LOOK);

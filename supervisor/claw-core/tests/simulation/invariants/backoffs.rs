@@ -60,7 +60,7 @@ impl Backoffs {
                 instance,
                 spec,
                 run: _,
-            }) if spec.mode == Mode::Daemon => self.starts(seen, instance),
+            }) if spec.mode != Mode::Oneshot => self.starts(seen, instance),
             _ => Ok(()),
         }
     }
@@ -70,7 +70,7 @@ impl Backoffs {
             return;
         };
         let backoff = self.0.entry(id.agent.clone()).or_default();
-        let daemon = instances.mode_of(id).unwrap_or(spec.mode) == Mode::Daemon;
+        let daemon = instances.mode_of(id).unwrap_or(spec.mode) != Mode::Oneshot;
         if !daemon || backoff.counted >= id.generation {
             return;
         }

@@ -47,9 +47,13 @@ pub(crate) struct Known {
     pub(crate) hook: bool,
     pub(crate) pre_start_passed: bool,
     pub(crate) frozen: bool,
+    /// It has said of itself that it is ready.
+    pub(crate) said_ready: bool,
     pub(crate) probes: BTreeMap<ProbeKind, (u64, Duration)>,
     /// The shortest and the longest grace that any configuration since its start gave it.
     pub(crate) grace: Option<(Duration, Duration)>,
+    /// How many agents might start at once when its turn came.
+    pub(crate) places: u32,
 }
 
 impl Known {
@@ -164,7 +168,13 @@ impl Instances {
             return;
         };
         match fact {
-            Fact::Recorded(_) | Fact::RecordFailed { .. } | Fact::Progressed { .. } => {}
+            Fact::Recorded(_)
+            | Fact::RecordFailed { .. }
+            | Fact::Progressed { .. }
+            | Fact::RunTaken { .. }
+            | Fact::RunProgressed { .. }
+            | Fact::RunFinished { .. }
+            | Fact::Resumed { .. } => {}
             Fact::Started { instance, .. } => {
                 known.started.get_or_insert(seen.time);
                 let current = seen.spec.agents.get(&instance.agent);
@@ -204,6 +214,7 @@ impl Instances {
                 let current = seen.spec.agents.get(&instance.agent);
                 let mut specs = [known.spec.as_ref(), current].into_iter().flatten();
                 let ready = notification.lifecycle == Some(Lifecycle::Ready);
+                known.said_ready |= ready;
                 known.up |= ready && specs.any(|spec| waits_for_ready(spec));
             }
             Fact::HookDone { hook, outcome, .. } => {
@@ -285,6 +296,10 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Probed { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
+        | Fact::RunTaken { instance, .. }
+        | Fact::RunProgressed { instance, .. }
+        | Fact::RunFinished { instance, .. }
+        | Fact::Resumed { instance, .. }
         | Fact::HookDone { instance, .. } => Some(instance),
     }
 }
