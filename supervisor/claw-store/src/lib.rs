@@ -2,7 +2,7 @@
 //!
 //! How a host uses the store:
 //!
-//! ```ignore
+//! ```no_run
 //! use std::time::Duration;
 //!
 //! use claw_store::bus::{Done, GroupConfig, Level, Member, NewEvent, Publisher, Settle, Start};
@@ -70,6 +70,10 @@
 //! of events, timers, expiry and back-off run by themselves.
 #![forbid(unsafe_code)]
 
+pub mod bus;
 pub mod journal;
+pub mod state;
+pub mod store;
 
 pub use journal::{Ack, Entry, Journal, JournalError, Opened, Options, Reader};
+pub use store::{Store, StoreError, StoreOptions};

@@ -33,7 +33,8 @@ impl Store {
         loop {
             let mut room = self.signals().room.subscribe();
             let weight = publish::weight(&events);
-            let work = move |core: &mut crate::store::Core| publish::publish(core, events, publisher);
+            let work =
+                move |core: &mut crate::store::Core| publish::publish(core, events, publisher);
             let (back, group, wait) = match self.write(level, Kind::Checked, weight, work).await? {
                 Publication::Stored(receipts) => return Ok(receipts),
                 Publication::Full { back, group, wait } => (back, group, wait),
@@ -56,7 +57,11 @@ impl Store {
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn set_rate(&self, source: String, per_minute: Option<u32>) -> Result<(), StoreError> {
+    pub async fn set_rate(
+        &self,
+        source: String,
+        per_minute: Option<u32>,
+    ) -> Result<(), StoreError> {
         self.write(Level::Os, Kind::Memory, 0, move |core| {
             core.bus.set_rate(source, per_minute, core.now);
             Ok(())
@@ -91,8 +96,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn orphan_group(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        self.write(Level::Disk, Kind::Alone, 0, move |core| control::orphan(core, &name))
-            .await
+        self.write(Level::Disk, Kind::Alone, 0, move |core| {
+            control::orphan(core, &name)
+        })
+        .await
     }
 
     /// Drops a group and its dead letters at once.
@@ -102,8 +109,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn drop_group(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        self.write(Level::Disk, Kind::Alone, 0, move |core| control::remove(core, &name))
-            .await
+        self.write(Level::Disk, Kind::Alone, 0, move |core| {
+            control::remove(core, &name)
+        })
+        .await
     }
 
     /// Stops or allows deliveries to a group, also over a restart.
@@ -127,8 +136,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn seek(&self, name: &str, to: Start) -> Result<(), StoreError> {
         let name = name.to_owned();
-        self.write(Level::Disk, Kind::Alone, 0, move |core| control::seek(core, &name, to))
-            .await
+        self.write(Level::Disk, Kind::Alone, 0, move |core| {
+            control::seek(core, &name, to)
+        })
+        .await
     }
 
     /// The names of all groups.
@@ -137,7 +148,8 @@ impl Store {
     ///
     /// See [`StoreError`].
     pub async fn groups(&self) -> Result<Vec<String>, StoreError> {
-        self.write(Level::Os, Kind::Memory, 0, |core| Ok(core.bus.names())).await
+        self.write(Level::Os, Kind::Memory, 0, |core| Ok(core.bus.names()))
+            .await
     }
 
     /// The figures of a group.
@@ -147,7 +159,8 @@ impl Store {
     /// See [`StoreError`].
     pub async fn figures(&self, name: &str) -> Result<Figures, StoreError> {
         let name = name.to_owned();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.figures(&name)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| core.figures(&name))
+            .await
     }
 
     /// Makes a replica known, or says whether it may get new deliveries. A pull does so too.
@@ -157,8 +170,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn set_ready(&self, member: &Member, readiness: Readiness) -> Result<(), StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.set_ready(&member, readiness))
-            .await
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.set_ready(&member, readiness)
+        })
+        .await
     }
 
     /// Leases what there is for a replica, at once, up to its concurrency.
@@ -168,7 +183,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn pull(&self, member: &Member, max: usize) -> Result<Pulled, StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.pull(&member, max)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.pull(&member, max)
+        })
+        .await
     }
 
     /// Like [`Store::pull`], but waits for something, at most this long.
@@ -248,7 +266,8 @@ impl Store {
     /// See [`StoreError`].
     pub async fn renew(&self, member: &Member) -> Result<(), StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.renew(&member)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| core.renew(&member))
+            .await
     }
 
     /// Says that the process of a replica is gone: its leases end at once, and the attempts count.
@@ -258,7 +277,10 @@ impl Store {
     /// See [`StoreError`].
     pub async fn release_replica(&self, member: &Member) -> Result<(), StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.release(&member)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.release(&member)
+        })
+        .await
     }
 
     /// After the store was opened: what a replica that lived on still does. Everything else that
@@ -273,7 +295,10 @@ impl Store {
         running: Vec<LeaseId>,
     ) -> Result<Resumed, StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.resume(&member, &running)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.resume(&member, &running)
+        })
+        .await
     }
 
     /// Deliveries in the hands of a replica.
@@ -283,7 +308,8 @@ impl Store {
     /// See [`StoreError`].
     pub async fn held(&self, member: &Member) -> Result<Vec<Delivery>, StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.held(&member)).await
+        self.write(Level::Os, Kind::Memory, 0, move |core| core.held(&member))
+            .await
     }
 
     /// Dead letters of a group, newest first.
@@ -297,7 +323,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let group = group.to_owned();
-        self.read(move |conn| letters::list(conn, &group, limit)).await
+        self.read(move |conn| letters::list(conn, &group, limit))
+            .await
     }
 
     /// Delivers dead letters again, from attempt 1. Answers how many.
@@ -337,7 +364,8 @@ impl Store {
         subscription: Option<Subscription>,
         limit: u32,
     ) -> Result<Vec<SharedEvent>, StoreError> {
-        self.read(move |conn| tail::read(conn, from, subscription.as_ref(), limit)).await
+        self.read(move |conn| tail::read(conn, from, subscription.as_ref(), limit))
+            .await
     }
 
     /// The number of the newest event; changes when there is a newer one.
@@ -353,7 +381,10 @@ impl Store {
     ///
     /// See [`StoreError`].
     pub async fn import_events(&self, events: Vec<SharedEvent>) -> Result<u64, StoreError> {
-        self.write(Level::Disk, Kind::Alone, 0, move |core| tail::import(core, &events)).await
+        self.write(Level::Disk, Kind::Alone, 0, move |core| {
+            tail::import(core, &events)
+        })
+        .await
     }
 
     /// Removes events by age and size, as the store does by itself from time to time.
@@ -365,7 +396,9 @@ impl Store {
         let mut all = Removed::default();
         loop {
             let step = self
-                .write(Level::Os, Kind::Alone, 0, move |core| retention::step(core, force))
+                .write(Level::Os, Kind::Alone, 0, move |core| {
+                    retention::step(core, force)
+                })
                 .await?;
             all.events += step.events;
             all.unsettled += step.unsettled;

@@ -52,3 +52,4 @@ pub use topic::{RESERVED, TopicError, TopicFilter, check_topic, is_reserved};
 
 pub(crate) use engine::{Bus, GroupId};
 pub(crate) use group::OpenEvent;
+pub(crate) use row::{column, number};

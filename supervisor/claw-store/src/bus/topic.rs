@@ -4,7 +4,7 @@
 pub const RESERVED: &str = "openclaw";
 
 /// The longest topic or filter in bytes.
-pub const TOPIC_BYTES: usize = 256;
+pub(super) const TOPIC_BYTES: usize = 256;
 
 /// Why a topic or a filter is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

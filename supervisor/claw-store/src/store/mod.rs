@@ -29,6 +29,7 @@
 
 mod clock;
 mod core;
+mod due;
 mod error;
 mod files;
 mod handle;
@@ -46,4 +47,5 @@ pub use handle::Store;
 pub use open::{EventLimits, StoreOptions};
 
 pub(crate) use core::{Core, Kind};
+pub(crate) use open::LoadError;
 pub(crate) use undo::Undo;

@@ -104,10 +104,6 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().jobs.is_empty()
-    }
-
     pub(super) fn depth(&self) -> usize {
         self.lock().jobs.len()
     }

@@ -63,7 +63,10 @@ fn in_one_state<T>(
 
 fn serve(conn: &Connection, waiting: &Mutex<Receiver<Question>>) {
     loop {
-        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
         match next {
             Ok(question) => question(conn),
             Err(_closed) => return,

@@ -10,6 +10,8 @@ pub(crate) enum Undo {
     Space(i64, SpaceState),
     /// A namespace did not exist.
     NewSpace(String),
+    /// Readers were to be told of this many changes.
+    Changes(usize),
     /// A delivery was in flight.
     Settled(GroupId, Seq, Box<OpenEvent>),
     /// An event was staged, for groups that count it.
@@ -28,6 +30,7 @@ impl Core {
             match self.undo.pop() {
                 Some(Undo::Space(id, before)) => self.spaces.put_back(id, before),
                 Some(Undo::NewSpace(name)) => self.spaces.forget(&name),
+                Some(Undo::Changes(count)) => self.spaces.forget_changes(count),
                 Some(Undo::Settled(group, seq, open)) => self.bus.restore(group, seq, *open),
                 Some(Undo::Staged) => self.bus.unstage(),
                 None => return,

@@ -56,7 +56,7 @@ impl Writer {
         loop {
             match self.queue.take(self.patience()) {
                 Taken::Batch(batch) => self.batch(batch),
-                Taken::Idle => self.idle(),
+                Taken::Idle => self.batch(Vec::new()),
                 Taken::Closed => break,
             }
         }
@@ -183,15 +183,6 @@ impl Writer {
         }
     }
 
-    /// Small steps, as long as nobody asks for anything.
-    fn idle(&mut self) {
-        self.batch(Vec::new());
-        if self.disk == Disk::Writes && self.queue.is_empty() {
-            self.core.chores();
-            self.batch(Vec::new());
-        }
-    }
-
     fn keep_log_small(&mut self) {
         if self.log.pages >= INLINE_CHECKPOINT_PAGES {
             self.log.restart(&self.core.conn);
@@ -260,8 +251,11 @@ impl Log {
     fn checkpoint(&mut self) {
         self.checkpoint_at = self.pages + CHECKPOINT_PAGES;
         if self.failed.is_none() {
-            // One that is under way will do.
-            drop(self.ask.try_send(()));
+            let asked = self.ask.try_send(());
+            tracing::trace!(
+                ?asked,
+                "one checkpoint that is under way or asked for will do"
+            );
         }
     }
 
