@@ -1,0 +1,57 @@
+"""`python -m openclaw run file.py`: an agent's process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from . import _logging
+from ._address import Address, Identity
+from ._agent import Agent, name_of
+from ._errors import ConfigError
+from ._link import SocketLink
+from ._session import EXIT_CONFIG, EXIT_FAILED, Session
+from ._source import load
+
+
+def run(source: str) -> int:
+    """Run the agent of a file until it is asked to stop; return the exit code."""
+    identity = Identity.from_environment()
+    formatter = _logging.JsonLines(identity.agent, identity.instance)
+    _logging.install(formatter)
+    try:
+        address = Address.from_environment(os.environ)
+        cls = load(source, identity.agent)
+    except ConfigError as error:
+        print(f"openclaw: {error}", file=sys.stderr)
+        return EXIT_CONFIG
+    except Exception:
+        # The author's module failed while it was imported; only its own lines are of use.
+        traceback.print_exc()
+        return EXIT_FAILED
+    # What imports have made stays for good; collecting it again and again costs time.
+    gc.freeze()
+    return asyncio.run(_live(cls, identity, address, formatter))
+
+
+async def _live(
+    cls: type[Agent], identity: Identity, address: Address, formatter: _logging.JsonLines
+) -> int:
+    loop = asyncio.get_running_loop()
+    link = SocketLink(address, identity)
+    agent = cls()
+    agent._bind(link, loop, name=identity.agent or name_of(cls))
+
+    def configured(answer: dict[str, Any]) -> None:
+        formatter.secrets = agent.config.secret_values()
+        _logging.set_level(answer.get("log_level") or "info")
+
+    session = Session(agent, identity, link, configured)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, session.stop)
+    return await session.run()
