@@ -107,7 +107,8 @@ impl Fleet {
             let (memory, legacy) = legacies.entry(agent.clone()).or_default();
             memory.last_generation = memory.last_generation.max(*generation);
             let alive = matches!(found, Recovered::Alive { .. });
-            if alive && legacy.is_taken(self.spec.agents.get(agent).map(|a| a.mode), run) {
+            let mode = self.spec.agents.get(agent).map(|agent| agent.mode);
+            if alive && (legacy.is_taken(mode, run) || is_of_another_kind(memory, mode)) {
                 self.end_orphan(turn, instance, found);
             } else {
                 legacy.instances.push((*generation, run, found));
@@ -146,6 +147,15 @@ impl Fleet {
             Recovered::Rebooted => self.bury(turn, &instance, Cause::HostReboot, None),
             Recovered::NeverStarted => self.bury(turn, &instance, Cause::Reconfigured, None),
         }
+    }
+}
+
+/// Whether the live instance was started as something else. Memories that do not say so are older
+/// than workers.
+fn is_of_another_kind(memory: &AgentMemory, mode: Option<Mode>) -> bool {
+    match memory.mode {
+        Some(_) => memory.mode != mode,
+        None => mode == Some(Mode::Worker),
     }
 }
 

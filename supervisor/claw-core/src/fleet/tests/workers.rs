@@ -1,8 +1,9 @@
 //! Workers: deliveries, and what answers them.
 
 use crate::action::{Action, Answer, SlotFate};
+use crate::death::ExitStatus;
 use crate::event::{Command, Event, Fact, Freeze, ShutdownMode};
-use crate::id::{InstanceId, RunId};
+use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{Inheritance, Recovered};
 use crate::notification::Notification;
 use crate::record::Record;
@@ -91,6 +92,11 @@ fn written(world: &World, run: RunId) -> RunPhase {
 
 /// Another supervisor takes over what the journal of this world has.
 fn taken_over(world: &World, run: RunId) -> World {
+    let inheritance = inherited(world, run);
+    World::restored(vec![("a", worker(Overlap::Queue))], inheritance)
+}
+
+fn inherited(world: &World, run: RunId) -> Inheritance {
     let mut inheritance = Inheritance::default();
     for (_, record) in records(&world.done) {
         match record {
@@ -111,7 +117,7 @@ fn taken_over(world: &World, run: RunId) -> World {
     let at = world.now.wall;
     let alive = Recovered::Alive { pid: 100, at };
     inheritance.instances = vec![(world.newest("a"), None, alive)];
-    World::restored(vec![("a", worker(Overlap::Queue))], inheritance)
+    inheritance
 }
 
 /// What is under way, a fact that answers it, and what becomes of the run.
@@ -446,4 +452,29 @@ fn a_worker_becomes_a_oneshot_when_its_process_is_gone() {
     assert!(run_phases(&actions).contains(&"cancelled: reconfigured".to_owned()));
     assert!(matches!(written(&world, run), RunPhase::Finished { .. }));
     assert_eq!(world.face("a"), (Running, "waiting"));
+}
+
+#[test]
+fn a_daemon_is_not_taken_over_as_a_worker() {
+    let (world, run) = busy(Overlap::Queue);
+    for was in [Some(Mode::Daemon), None] {
+        let mut inheritance = inherited(&world, run);
+        for memory in inheritance.agents.values_mut() {
+            memory.mode = was;
+        }
+        let mut world = World::restored(vec![("a", worker(Overlap::Queue))], inheritance);
+        assert_eq!(orders(&world.done), ["thaw a#1", "signal 15 a#1"]);
+        world.gone_of(first_life(), ExitStatus::Signal(15));
+        assert_eq!(
+            orders(&world.done).last().map(String::as_str),
+            Some("spawn a#2")
+        );
+    }
+}
+
+fn first_life() -> InstanceId {
+    InstanceId {
+        agent: name("a"),
+        generation: Generation(1),
+    }
 }

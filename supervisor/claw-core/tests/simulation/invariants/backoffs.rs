@@ -70,7 +70,14 @@ impl Backoffs {
             return;
         };
         let backoff = self.0.entry(id.agent.clone()).or_default();
-        let daemon = instances.mode_of(id).unwrap_or(spec.mode) != Mode::Oneshot;
+        let mode = instances.mode_of(id).unwrap_or(spec.mode);
+        if mode != spec.mode {
+            // What comes next is of another kind, and begins with nothing held against it.
+            backoff.not_before = None;
+            backoff.in_a_row = 0;
+            return;
+        }
+        let daemon = mode != Mode::Oneshot;
         if !daemon || backoff.counted >= id.generation {
             return;
         }

@@ -1,10 +1,11 @@
 //! What is given to workers: when, to whom, and how often.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::order::RunContext;
-use claw_core::spec::{AgentSpec, Mode, Overlap};
+use claw_core::spec::{AgentSpec, Check, Mode, Overlap};
 use claw_core::{
     Action, Event, Fact, Inheritance, InstanceId, Order, Record, Run, RunId, RunPhase,
 };
@@ -125,7 +126,9 @@ impl Deliveries {
         let fit = known.is_some_and(|known| {
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
             let alive = instances.live.contains(id) && known.started.is_some() && !known.ended;
-            alive && !ending && !known.frozen && known.said_ready
+            let unchecked = seen.spec.agents.get(&id.agent).is_none_or(is_unchecked);
+            let proved = unchecked || known.readiness_passed;
+            alive && !ending && !known.frozen && known.said_ready && proved
         });
         must(fit, "delivery", || {
             format!("run {} is given to {id}, which is {known:?}", run.run)
@@ -178,8 +181,11 @@ impl Deliveries {
             .inherited
             .is_some_and(|since| seen.time >= since + ADOPT_GRACE);
         let gone = !instances.live.contains(&delivery.instance);
+        // A new supervisor finds its agent gone, or of another kind, and its instance in the way.
+        let agent = seen.spec.agents.get(&run.agent);
+        let homeless = seen.event.is_none() && agent.is_none_or(|agent| agent.mode != Mode::Worker);
         must(
-            delivery.over.is_some() || unclaimed || gone,
+            delivery.over.is_some() || unclaimed || gone || homeless,
             "delivery",
             || {
                 format!(
@@ -225,6 +231,12 @@ impl Deliveries {
             delivery.over = None;
         }
     }
+}
+
+/// Whether no check but its own word tells that it is ready.
+fn is_unchecked(spec: &Arc<AgentSpec>) -> bool {
+    let readiness = spec.probes.readiness.as_ref();
+    readiness.is_none_or(|probe| probe.check == Check::Heartbeat)
 }
 
 fn most(spec: &AgentSpec) -> usize {

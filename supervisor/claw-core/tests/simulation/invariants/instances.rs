@@ -49,6 +49,8 @@ pub(crate) struct Known {
     pub(crate) frozen: bool,
     /// It has said of itself that it is ready.
     pub(crate) said_ready: bool,
+    /// A readiness check of it has passed, ever.
+    pub(crate) readiness_passed: bool,
     pub(crate) probes: BTreeMap<ProbeKind, (u64, Duration)>,
     /// The shortest and the longest grace that any configuration since its start gave it.
     pub(crate) grace: Option<(Duration, Duration)>,
@@ -205,7 +207,9 @@ impl Instances {
                 {
                     known.probes.remove(probe);
                 }
-                known.up |= *probe == ProbeKind::Startup && *outcome == ProbeOutcome::Success;
+                let passed = *outcome == ProbeOutcome::Success;
+                known.up |= *probe == ProbeKind::Startup && passed;
+                known.readiness_passed |= *probe == ProbeKind::Readiness && passed;
             }
             Fact::Notified {
                 instance,
@@ -261,6 +265,7 @@ impl Instances {
                 let known = self.known.entry(id.clone()).or_default();
                 known.ended = false;
                 known.up = true;
+                known.readiness_passed = true;
                 let spawned = *known.spawned.get_or_insert(time);
                 known.started.get_or_insert(spawned);
                 self.live.insert(id.clone());

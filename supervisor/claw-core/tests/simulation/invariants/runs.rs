@@ -27,6 +27,9 @@ pub(crate) struct Runs {
     proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
     /// Slots that this supervisor has handed to the journal at least once.
     offered: BTreeSet<(AgentName, Wall)>,
+    /// Slots that were handed over before the wall clock was set: it may bring them once more, and
+    /// the journal is what knows that they have their fate.
+    doubtful: BTreeSet<(AgentName, Wall)>,
     /// Slots of which the world was told that they have their fate.
     announced: BTreeSet<(AgentName, Wall)>,
     /// The last slot that was settled, while nothing came in between that may skip one.
@@ -183,6 +186,9 @@ impl Runs {
         (fate, run): (SlotFate, Option<RunId>),
         id: Option<RecordId>,
     ) -> Verdict {
+        if self.doubtful.contains(slot) {
+            return Ok(());
+        }
         let before = self.fates.get(slot);
         must(before.is_none_or(|before| *before == fate), "slot", || {
             format!("{slot:?} is {fate:?} and was {before:?}")
@@ -222,6 +228,7 @@ impl Runs {
     }
 
     pub(crate) fn wall_clock_was_set(&mut self) {
+        self.doubtful.extend(self.offered.iter().cloned());
         self.fates.clear();
         self.proposed.clear();
         self.settled.clear();
@@ -231,6 +238,7 @@ impl Runs {
         self.fates.clear();
         self.proposed.clear();
         self.offered.clear();
+        self.doubtful.clear();
         self.announced.clear();
         self.reshaped.clear();
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
