@@ -62,7 +62,11 @@ async fn forever(store: Store, work: Work, next: Arc<AtomicU64>) {
         let n = next.fetch_add(1, Relaxed);
         match work {
             Work::Events => {
-                let level = if n % 2 == 0 { Level::Os } else { Level::Disk };
+                let level = if n.is_multiple_of(2) {
+                    Level::Os
+                } else {
+                    Level::Disk
+                };
                 store
                     .publish(vec![event("t", n)], level, Publisher::Outside)
                     .await

@@ -3,6 +3,10 @@
 //! Where a statement names a count that takes minutes in a debug build, the test runs fewer and
 //! says so with [`support::scaled`]; `CLAW_CONFORMANCE=full` runs all of them. Statements that
 //! cannot be shown with one embedded store are in `waiting.rs`, each with its reason.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test, in its helpers too"
+)]
 
 mod causality;
 mod child;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use claw_store::bus::{GroupConfig, Ordering, RetryPolicy, Settle};
+use claw_store::bus::{Delivery, GroupConfig, Ordering, RetryPolicy, Settle};
 
 use crate::support::*;
 
@@ -36,7 +36,7 @@ async fn statement_34_events_of_a_key_start_in_order_and_one_at_a_time() {
     let mut chance = Chance(34);
     let mut next = BTreeMap::<String, u64>::new();
     let mut busy = BTreeMap::<String, u32>::new();
-    let mut hands: Vec<Vec<claw_store::bus::Delivery>> = vec![Vec::new(); 4];
+    let mut hands: Vec<Vec<Delivery>> = vec![Vec::new(); 4];
     let mut done = 0;
     while done < keys * each {
         let replica = u32::try_from(chance.below(4)).unwrap();
@@ -78,13 +78,12 @@ async fn statement_34_events_of_a_key_start_in_order_and_one_at_a_time() {
         // Whoever lost a lease to time has lost it for all it holds.
         for (replica, hand) in (0..).zip(&mut hands) {
             let held = bench.store.held(&member("g", replica)).await.unwrap();
-            hand.retain(|one| {
-                let keeps = held.iter().any(|held| held.lease == one.lease);
-                if !keeps {
-                    busy.remove(one.event.key.as_ref().unwrap());
-                }
-                keeps
-            });
+            let keeps = |one: &Delivery| held.iter().any(|held| held.lease == one.lease);
+            let (kept, lost): (Vec<_>, Vec<_>) = hand.drain(..).partition(keeps);
+            *hand = kept;
+            for delivery in lost {
+                busy.remove(delivery.event.key.as_ref().unwrap());
+            }
         }
     }
 }

@@ -60,7 +60,10 @@ impl Engine for Broken {
     ) -> Result<Settled, StoreError> {
         let settle = match settle {
             Settle::Nak { .. } if self.fault == Fault::DropsFailures => Settle::Ack,
-            other => other,
+            other @ (Settle::Ack
+            | Settle::Nak { .. }
+            | Settle::Terminate { .. }
+            | Settle::Return) => other,
         };
         let settled = Sound.settle(bench, who, delivery, settle).await;
         match settled {
@@ -80,7 +83,11 @@ impl Engine for Broken {
                 ordering: Ordering::None,
                 ..sound
             },
-            _ => sound,
+            Fault::LosesEvents
+            | Fault::BelievesStaleAcks
+            | Fault::Repeats
+            | Fault::ForgetsAttempts
+            | Fault::DropsFailures => sound,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claw_store::state::{At, CommitCause, Versions};
+use claw_store::state::{At, CommitCause, StateOp, Versions};
 
 use crate::state::history_from;
 use crate::support::*;
@@ -40,29 +40,7 @@ async fn s03_every_kept_version_equals_the_model() {
                 continue;
             }
             _ => {
-                let mut ops = Vec::new();
-                for _ in 0..=chance.below(4) {
-                    let key = format!("k{}", chance.below(8));
-                    match chance.below(8) {
-                        0 | 1 => {
-                            content.remove(&key);
-                            ops.push(delete(&key));
-                        }
-                        2 => {
-                            let value = history_from(chance.below(50), 350);
-                            ops.push(op(&key, &value));
-                            content.insert(key, value);
-                        }
-                        _ => {
-                            let value = format!(
-                                "\"{}\"",
-                                "v".repeat(usize::try_from(chance.below(600)).unwrap())
-                            );
-                            ops.push(op(&key, &value));
-                            content.insert(key, value);
-                        }
-                    }
-                }
+                let ops = random_ops(&mut chance, &mut content);
                 bench.store.commit(commit(ops)).await.unwrap()
             }
         };
@@ -85,6 +63,28 @@ async fn s03_every_kept_version_equals_the_model() {
         assert_eq!(one.live_bytes, live as u64);
     }
     assert_eq!(read(&bench, At::Head).await, *model.last().unwrap());
+}
+
+fn random_ops(chance: &mut Chance, content: &mut Content) -> Vec<StateOp> {
+    let mut ops = Vec::new();
+    for _ in 0..=chance.below(4) {
+        let key = format!("k{}", chance.below(8));
+        let value = match chance.below(8) {
+            0 | 1 => {
+                content.remove(&key);
+                ops.push(delete(&key));
+                continue;
+            }
+            2 => history_from(chance.below(50), 350),
+            _ => format!(
+                "\"{}\"",
+                "v".repeat(usize::try_from(chance.below(600)).unwrap())
+            ),
+        };
+        ops.push(op(&key, &value));
+        content.insert(key, value);
+    }
+    ops
 }
 
 async fn read(bench: &Bench, at: At) -> Content {
