@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_store::bus::{Figures, Settle};
+use claw_store::bus::{Delivery, Figures, Settle, Settled};
 
 use crate::support::*;
 
@@ -36,20 +36,9 @@ async fn statement_66_the_figures_equal_the_ground_truth() {
             }
             8 => {
                 if let Some(delivery) = held.pop() {
-                    let settle = match chance.below(3) {
-                        0 => Settle::Terminate { error: "x".into() },
-                        _ => Settle::Nak {
-                            delay: Some(Duration::from_secs(3)),
-                            error: "x".into(),
-                        },
-                    };
-                    let who = member("g", 0);
-                    let settled = bench.store.settle(&who, delivery.lease, settle);
-                    match settled.await.unwrap() {
-                        claw_store::bus::Settled::Dead => dead += 1,
-                        claw_store::bus::Settled::Done | claw_store::bus::Settled::Again { .. } => {
-                            waiting += 1
-                        }
+                    match fail(&bench, &delivery, &mut chance).await {
+                        Settled::Dead => dead += 1,
+                        Settled::Done | Settled::Again { .. } => waiting += 1,
                     }
                 }
             }
@@ -81,4 +70,18 @@ async fn statement_66_the_figures_equal_the_ground_truth() {
             held.clear();
         }
     }
+}
+
+async fn fail(bench: &Bench, delivery: &Delivery, chance: &mut Chance) -> Settled {
+    let error = "x".to_owned();
+    let settle = match chance.below(3) {
+        0 => Settle::Terminate { error },
+        _ => Settle::Nak {
+            delay: Some(Duration::from_secs(3)),
+            error,
+        },
+    };
+    let who = member("g", 0);
+    let settled = bench.store.settle(&who, delivery.lease, settle);
+    settled.await.unwrap()
 }
