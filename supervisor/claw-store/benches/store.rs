@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use claw_store::bus::{
@@ -157,30 +158,23 @@ async fn consume(store: Store, stop: Arc<AtomicBool>) -> u64 {
     }
 }
 
-/// All of them at the same time, in this task.
+/// All of them at the same time, in this task: each is begun before the first is waited for.
 async fn join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut waiting: Vec<_> = futures.into_iter().map(Box::pin).map(Some).collect();
-    let mut done: Vec<Option<F::Output>> = waiting.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        let mut left = 0;
-        for (waiting, done) in waiting.iter_mut().zip(&mut done) {
-            let Some(future) = waiting else { continue };
-            match future.as_mut().poll(context) {
-                std::task::Poll::Ready(output) => {
-                    *done = Some(output);
-                    *waiting = None;
-                }
-                std::task::Poll::Pending => left += 1,
-            }
-        }
-        if left == 0 {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
+    let mut begun = Vec::with_capacity(futures.len());
+    for future in futures {
+        let mut future = Box::pin(future);
+        let first =
+            std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+        begun.push((future, first));
+    }
+    let mut done = Vec::with_capacity(begun.len());
+    for (future, first) in begun {
+        done.push(match first {
+            Poll::Ready(output) => output,
+            Poll::Pending => future.await,
+        });
+    }
+    done
 }
 
 fn commit(key: &str, value: Vec<u8>) -> Commit {
