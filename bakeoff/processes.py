@@ -91,23 +91,26 @@ def _proportional_kib(pid: int) -> int:
     return 0
 
 
-def cpu_ns(pids: Iterable[int]) -> int:
-    """Nanoseconds on a processor so far; `stat` counts in ticks of 10 ms, too coarse for an idle one."""
-    return sum(_cpu_ns(pid) for pid in pids)
+def cpu_ns(pids: Iterable[int]) -> dict[int, int]:
+    """Nanoseconds on a processor so far, by thread; `stat` counts in ticks of 10 ms, too coarse here."""
+    return {thread: used for pid in pids for thread, used in _cpu_ns(pid)}
 
 
-def _cpu_ns(pid: int) -> int:
-    total = 0
+def cpu_ns_between(before: dict[int, int], after: dict[int, int]) -> int:
+    """What was used in between; of a thread that ended meanwhile nothing is known."""
+    return sum(used - before.get(thread, 0) for thread, used in after.items())
+
+
+def _cpu_ns(pid: int) -> Iterator[tuple[int, int]]:
     try:
         tasks = list((PROC / str(pid) / "task").iterdir())
     except OSError:
-        return 0
+        return
     for task in tasks:
         try:
-            total += int((task / "schedstat").read_text().split()[0])
+            yield int(task.name), int((task / "schedstat").read_text().split()[0])
         except OSError:
             continue
-    return total
 
 
 def descriptors(pid: int) -> dict[int, str]:

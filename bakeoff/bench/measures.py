@@ -134,7 +134,7 @@ class LogSize:
         """Follows the files of one child."""
         self._fleet = fleet
         self._name = name
-        self._largest: dict[int, int] = {}
+        self._largest: dict[int | str, int] = {}
 
     def total(self) -> int:
         """The sum over all files seen so far."""
@@ -143,7 +143,9 @@ class LogSize:
                 entry = path.stat()
             except OSError:
                 continue
-            self._largest[entry.st_ino] = max(entry.st_size, self._largest.get(entry.st_ino, 0))
+            # A renamed file keeps its number; a number freed by a deletion is soon another file's.
+            key = path.name if self._fleet.peer.keeps_log_names else entry.st_ino
+            self._largest[key] = max(entry.st_size, self._largest.get(key, 0))
         return sum(self._largest.values())
 
 

@@ -56,6 +56,9 @@ class Peer(ABC):
     """How long the child of the crash-loop trial lives. Where the first delay and the cap cannot be scaled
     down the life is not either: 2 s is longer than the second that most take for the mark of a good start."""
 
+    keeps_log_names: ClassVar[bool] = False
+    """Whether a log file has the same name for as long as it exists."""
+
     def __init__(self, tools: Tools, room: Room) -> None:
         """Binds the installed supervisor to a room."""
         self.tools = tools

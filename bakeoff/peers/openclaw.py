@@ -18,6 +18,7 @@ class OpenClaw(Peer):
 
     name = "openclaw"
     loop_life_ms = 200
+    keeps_log_names = True
 
     binary: ClassVar[Path] = Path("target/release/clawctl")
     """Set from the command line before anything runs."""
@@ -44,7 +45,7 @@ class OpenClaw(Peer):
         head = """\
 project: bakeoff
 version: "1.0"
-supervisor: {listen: "off", data_dir: .openclaw, reload: off, max_concurrent_starts: 1000}
+supervisor: {listen: "off", reload: off, max_concurrent_starts: 1000}
 agents:
 """
         self._file().write_text(head + "".join(self._agent(child) for child in children))

@@ -65,7 +65,7 @@ class Rooms(unittest.TestCase):
         self.assertEqual(room.own(), [])
         room.clear()
         self.assertFalse(processes.lives(daemon.pid))
-        self.assertFalse(room.path.exists())
+        self.assertEqual(room.members(), [])
 
     def test_a_stopped_process_lives_and_a_zombie_does_not(self) -> None:
         process = subprocess.Popen(["sleep", "1000"])

@@ -33,5 +33,5 @@ def cpu_percent(fleet: Fleet, seconds: float) -> float:
     start_ns = time.monotonic_ns()
     before = processes.cpu_ns(own)
     wait_until(lambda: seconds_since(start_ns) >= seconds, seconds + 1, every=0.05)
-    used = processes.cpu_ns(own) - before
+    used = processes.cpu_ns_between(before, processes.cpu_ns(own))
     return 100.0 * used / (time.monotonic_ns() - start_ns)

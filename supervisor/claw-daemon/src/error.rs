@@ -23,6 +23,13 @@ pub enum StartError {
     /// The process driver cannot work.
     #[error(transparent)]
     Driver(#[from] claw_drivers::process::StartError),
+    /// There is no thread for supervision.
+    #[error("the thread of supervision cannot be started")]
+    Thread {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Signals cannot be listened to.
     #[error("signal handlers cannot be installed")]
     Signals {

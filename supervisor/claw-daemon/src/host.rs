@@ -16,7 +16,7 @@ use claw_drivers::{Driver, OpenInstance};
 use claw_store::journal::{self, Ack, Journal, Opened};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
@@ -28,6 +28,7 @@ use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle};
 use crate::telemetry::metrics::Metrics;
+use crate::thread::SupervisionThread;
 use crate::{signals, watch, wiring};
 
 /// What a supervisor is started with.
@@ -46,6 +47,8 @@ pub struct Daemon {
     loaded: Arc<Loaded>,
     notes: Vec<String>,
     supervision: JoinHandle<()>,
+    thread: SupervisionThread,
+    driver: Arc<ProcessDriver>,
     server: http::Running,
     journal: Journal,
     data_dir: DataDir,
@@ -68,8 +71,8 @@ impl Daemon {
         let (journal, opened) = open_journal(&data_dir, facts.clone())?;
         notes.extend(opened.notes.iter().cloned());
         let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
-        let driver = Arc::new(ProcessDriver::start(config).await?);
-        let inheritance = inherit(&loaded, driver.as_ref(), opened).await;
+        let (thread, driver) = start_driver(config).await?;
+        let inheritance = inherit(&loaded, &thread, &driver, opened).await?;
 
         let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
         let metrics = Metrics::new();
@@ -86,13 +89,11 @@ impl Daemon {
             seed,
             clock.now(),
         );
-        let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
+        let supervision = supervise::supervise(fleet, first, inbox, performer, clock);
+        let supervision = thread.tasks().spawn(supervision);
 
         remember(&data_dir.last_good(), &loaded.text).await;
-        let first_signal = match loaded.supervisor.on_exit {
-            OnExit::Stop => ShutdownMode::Stop,
-            OnExit::Keep => ShutdownMode::Keep,
-        };
+        let first_signal = mode_of(loaded.supervisor.on_exit);
         let reloader = Reloader::new(
             options.file,
             data_dir.last_good(),
@@ -111,7 +112,7 @@ impl Daemon {
             feed: feed.clone(),
             reloader,
             journal: journal.clone(),
-            driver,
+            driver: Arc::clone(&driver),
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
@@ -123,6 +124,8 @@ impl Daemon {
             loaded,
             notes,
             supervision,
+            thread,
+            driver,
             server,
             journal,
             data_dir,
@@ -166,11 +169,35 @@ impl Daemon {
         }
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
-        let journal = self.journal;
-        if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
-            tracing::error!(%error, "the journal was not closed in order");
+        drop(self.thread);
+        let (journal, driver) = (self.journal, self.driver);
+        let closing = move || {
+            driver.clear_up();
+            journal.close()
+        };
+        match tokio::task::spawn_blocking(closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the journal was not closed in order"),
+            Err(error) => tracing::error!(%error, "the journal was not closed"),
         }
     }
+}
+
+const fn mode_of(on_exit: OnExit) -> ShutdownMode {
+    match on_exit {
+        OnExit::Stop => ShutdownMode::Stop,
+        OnExit::Keep => ShutdownMode::Keep,
+    }
+}
+
+/// Starts the driver, with its tasks on the thread of supervision.
+async fn start_driver(
+    config: ProcessConfig,
+) -> Result<(SupervisionThread, Arc<ProcessDriver>), StartError> {
+    let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
+    let starting = thread.tasks().spawn(ProcessDriver::start(config));
+    let driver = Arc::new(starting.await.map_err(ending)??);
+    Ok((thread, driver))
 }
 
 /// The fleet file, or the last good one, loudly, when the file is broken.
@@ -179,7 +206,7 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
         Ok(loaded) => return Ok(loaded),
         Err(diagnostics) => diagnostics,
     };
-    let data_dir = config::data_dir_of(&options.file, &options.environment);
+    let data_dir = config::data_dir_of(&options.file, &options.environment.variables);
     let last_good = data_dir.join("last-good.yaml");
     let Ok(text) = std::fs::read_to_string(&last_good) else {
         return Err(StartError::Config(broken));
@@ -230,7 +257,12 @@ fn open_journal(
     )?)
 }
 
-async fn inherit(loaded: &Loaded, driver: &ProcessDriver, opened: Opened) -> Inheritance {
+async fn inherit(
+    loaded: &Loaded,
+    thread: &SupervisionThread,
+    driver: &Arc<ProcessDriver>,
+    opened: Opened,
+) -> Result<Inheritance, StartError> {
     let open = opened
         .open_instances
         .into_iter()
@@ -241,11 +273,19 @@ async fn inherit(loaded: &Loaded, driver: &ProcessDriver, opened: Opened) -> Inh
             boot_id: row.boot_id.unwrap_or_default(),
         })
         .collect();
-    Inheritance {
+    let driver = Arc::clone(driver);
+    let recovering = thread
+        .tasks()
+        .spawn(async move { driver.recover(open).await });
+    Ok(Inheritance {
         agents: opened.memory,
-        instances: driver.recover(open).await,
+        instances: recovering.await.map_err(ending)?,
         runs: opened.open_runs.into_iter().map(Arc::new).collect(),
-    }
+    })
+}
+
+fn ending(_gone: JoinError) -> StartError {
+    StartError::Driver(claw_drivers::process::StartError::Runtime)
 }
 
 /// The id of this boot of the machine; a new one ends every process of the old one.

@@ -9,6 +9,7 @@
 mod clock;
 mod perform;
 mod signals;
+mod thread;
 mod watch;
 mod wiring;
 

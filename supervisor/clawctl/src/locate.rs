@@ -57,7 +57,7 @@ pub(crate) fn supervisor(global: &Global) -> Result<Target, Failure> {
 
 /// The control socket of the project of `file`.
 pub(crate) fn socket_of(file: &Path) -> PathBuf {
-    config::data_dir_of(file, &Environment::of_process()).join(routes::SOCKET_NAME)
+    config::data_dir_of(file, &Environment::variables_of_process()).join(routes::SOCKET_NAME)
 }
 
 fn parse_host(host: &str) -> Result<Target, Failure> {

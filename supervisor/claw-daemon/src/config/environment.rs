@@ -26,22 +26,28 @@ pub enum Privilege {
 }
 
 impl Environment {
-    /// The surroundings of this process. Variables that are not UTF-8 are left out.
+    /// The surroundings of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
         let privilege = if rustix::process::geteuid().is_root() {
             Privilege::Root
         } else {
             Privilege::Ordinary
         };
         Self {
-            variables,
+            variables: Self::variables_of_process(),
             privilege,
             time_zone: TimeZone::system(),
         }
+    }
+
+    /// The environment variables of this process; those that are not UTF-8 are left out. Without
+    /// the time zone, whose data base takes longer to find than a whole `clawctl status`.
+    #[must_use]
+    pub fn variables_of_process() -> BTreeMap<String, String> {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
     }
 
     /// Surroundings with some variables, an ordinary user and UTC; for tests.

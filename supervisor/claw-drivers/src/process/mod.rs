@@ -16,6 +16,7 @@
 
 mod account;
 mod cgroup;
+mod cleanup;
 mod config;
 mod descriptors;
 mod driver;
@@ -31,6 +32,7 @@ mod paths;
 mod procfs;
 mod record;
 mod recover;
+mod run_dir;
 mod shim;
 mod signal;
 mod spawner;

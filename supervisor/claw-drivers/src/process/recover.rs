@@ -10,6 +10,7 @@ use claw_core::memory::Recovered;
 use claw_core::{InstanceId, Wall};
 use tokio::task::JoinSet;
 
+use super::cleanup;
 use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::instance::{self, Connection};
@@ -66,7 +67,7 @@ async fn look_at(inner: Arc<Inner>, open: OpenInstance) -> Answer {
         if same_boot {
             return Some(inspect::inspect(&worker, &instance));
         }
-        remove_dir(&worker, &instance);
+        cleanup::remove(&worker.paths.instance(&instance));
         None
     });
     let (recovered, alive) = match found.await {
@@ -132,7 +133,7 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
         if let Found::Alive { stream, record } = inspect::inspect(inner, &instance) {
             end_alive(inner, &instance, stream, record.as_deref());
         }
-        remove_dir(inner, &instance);
+        cleanup::remove(&inner.paths.instance(&instance));
     }
     for name in inner.cgroups.names() {
         let owner = instance_of_group(&name);
@@ -162,15 +163,4 @@ fn end_alive(
         signal::pause(SHIM_STEP);
     }
     inspect::end_tree(&group, record);
-}
-
-/// Removes an instance's directory; one that cannot be removed is left to the next sweep.
-pub(super) fn remove_dir(inner: &Inner, instance: &InstanceId) {
-    let path = inner.paths.instance(instance);
-    match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%instance, %error, "a run directory could not be removed");
-        }
-        Ok(()) | Err(_) => {}
-    }
 }

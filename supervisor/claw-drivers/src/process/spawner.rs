@@ -21,7 +21,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use claw_core::{SpawnError, SpawnStage};
+use claw_core::{SpawnError, SpawnStage, Wall};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
@@ -67,10 +67,24 @@ enum Body {
 
 /// Runs the spawner until the supervisor is gone.
 pub(super) fn run() -> u8 {
+    warm();
     match prepare().and_then(|own| serve(&own)) {
         Ok(()) => 0,
         Err(error) => u8::try_from(error.raw_os_error().unwrap_or(1)).unwrap_or(1),
     }
+}
+
+/// Does once what every shim would otherwise be the first to do after its fork: asking for the
+/// processor's features, each question a trap in a virtual machine, and setting up what libraries
+/// set up at their first use. Nothing depends on it but the time to a start.
+fn warm() {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let identity = procfs::ProcessIdentity::of(own);
+    if let Ok(text) = serde_json::to_vec(&(identity, Wall::now())) {
+        serde_json::from_slice::<serde_json::Value>(&text).ok();
+    }
+    #[cfg(target_arch = "x86_64")]
+    std::hint::black_box(std::arch::is_x86_feature_detected!("avx2"));
 }
 
 /// What the spawner itself holds, and no shim may keep.

@@ -16,7 +16,7 @@ use crate::{locate, print};
 pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     let file = locate::fleet_file(global).ok();
     let data_dir = file.as_deref().map_or_else(std::env::temp_dir, |file| {
-        config::data_dir_of(file, &Environment::of_process())
+        config::data_dir_of(file, &Environment::variables_of_process())
     });
     let found = Capabilities::probe(&data_dir);
     if global.output != Output::Table {
