@@ -48,6 +48,7 @@ pub struct Daemon {
     notes: Vec<String>,
     supervision: JoinHandle<()>,
     thread: SupervisionThread,
+    driver: Arc<ProcessDriver>,
     server: http::Running,
     journal: Journal,
     data_dir: DataDir,
@@ -92,10 +93,7 @@ impl Daemon {
         let supervision = thread.tasks().spawn(supervision);
 
         remember(&data_dir.last_good(), &loaded.text).await;
-        let first_signal = match loaded.supervisor.on_exit {
-            OnExit::Stop => ShutdownMode::Stop,
-            OnExit::Keep => ShutdownMode::Keep,
-        };
+        let first_signal = mode_of(loaded.supervisor.on_exit);
         let reloader = Reloader::new(
             options.file,
             data_dir.last_good(),
@@ -114,7 +112,7 @@ impl Daemon {
             feed: feed.clone(),
             reloader,
             journal: journal.clone(),
-            driver,
+            driver: Arc::clone(&driver),
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
@@ -127,6 +125,7 @@ impl Daemon {
             notes,
             supervision,
             thread,
+            driver,
             server,
             journal,
             data_dir,
@@ -171,10 +170,23 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         drop(self.thread);
-        let journal = self.journal;
-        if let Err(error) = tokio::task::spawn_blocking(move || journal.close()).await {
-            tracing::error!(%error, "the journal was not closed in order");
+        let (journal, driver) = (self.journal, self.driver);
+        let closing = move || {
+            driver.clear_up();
+            journal.close()
+        };
+        match tokio::task::spawn_blocking(closing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the journal was not closed in order"),
+            Err(error) => tracing::error!(%error, "the journal was not closed"),
         }
+    }
+}
+
+const fn mode_of(on_exit: OnExit) -> ShutdownMode {
+    match on_exit {
+        OnExit::Stop => ShutdownMode::Stop,
+        OnExit::Keep => ShutdownMode::Keep,
     }
 }
 

@@ -237,7 +237,7 @@ fn an_empty_run_record_means_a_lost_life_and_no_second_copy() {
     fleet.kill();
     shims[0].signal(rustix::process::Signal::KILL);
     until("its shim is gone", || (!shims[0].lives()).then_some(()));
-    fs::write(fleet.data().join("agents/a/instances/1/run.json"), "").unwrap();
+    fs::write(fleet.data().join("run/a/1/run.json"), "").unwrap();
     fleet.up();
     fleet.await_lines("starts", 2);
     assert!(!main.lives(), "two copies at once");

@@ -52,7 +52,7 @@ fn a_stranger_with_the_number_of_an_old_process_is_never_signalled() {
         fleet.processes().is_empty().then_some(())
     });
     let stranger = Stranger::start();
-    let record = fleet.data().join("agents/victim/instances/1/run.json");
+    let record = fleet.data().join("run/victim/1/run.json");
     let text = fs::read_to_string(&record).unwrap();
     let mut run: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(run["main"]["pid"], main.pid);

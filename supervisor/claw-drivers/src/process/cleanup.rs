@@ -1,70 +1,64 @@
 //! Removes the run directories of instances that are over and written down.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 /// A crash is followed by a restart, which needs the same folder and both processors; its
 /// leftovers can wait until that is done.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// The thread that removes them, one after the other, off every other path.
+/// The directories that wait.
 #[derive(Debug)]
 pub(super) struct Cleanup {
-    released: Option<Sender<PathBuf>>,
-    thread: Option<JoinHandle<()>>,
+    runtime: Handle,
+    waiting: Arc<Waiting>,
 }
+
+#[derive(Debug, Default)]
+struct Waiting(Mutex<Vec<PathBuf>>);
 
 impl Cleanup {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    ///
-    /// There is no thread to be had.
-    pub(super) fn start() -> std::io::Result<Self> {
-        let (released, orders) = channel();
-        let thread = std::thread::Builder::new()
-            .name("cleanup".to_owned())
-            .spawn(move || work(&orders))?;
-        Ok(Self {
-            released: Some(released),
-            thread: Some(thread),
-        })
+    pub(super) fn new(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            waiting: Arc::default(),
+        }
     }
 
-    /// Removes the directory soon. One that is left because we die first is found by the next
-    /// supervisor.
+    /// Removes the directory soon, off the runtime. One that is left because we die first is
+    /// found by the next supervisor.
     pub(super) fn remove(&self, dir: PathBuf) {
-        if let Some(released) = &self.released {
-            // The thread ends with `self` only.
-            released.send(dir).ok();
+        let first = self.waiting.add(dir);
+        if !first {
+            return;
         }
+        let waiting = Arc::clone(&self.waiting);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(LINGER).await;
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || waiting.remove_all()));
+        });
+    }
+
+    /// Removes at once what waits. Blocks.
+    pub(super) fn remove_all(&self) {
+        self.waiting.remove_all();
     }
 }
 
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        drop(self.released.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().ok();
-        }
+impl Waiting {
+    /// Whether it is the first that waits.
+    fn add(&self, dir: PathBuf) -> bool {
+        let mut dirs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        dirs.push(dir);
+        dirs.len() == 1
     }
-}
 
-/// Gathers what is released within the time, then removes it.
-fn work(orders: &Receiver<PathBuf>) {
-    while let Ok(first) = orders.recv() {
-        let mut dirs = vec![first];
-        let mut open = true;
-        let until = Instant::now() + LINGER;
-        while open {
-            match orders.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(dir) => dirs.push(dir),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => open = false,
-            }
-        }
+    fn remove_all(&self) {
+        let dirs = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for dir in &dirs {
             remove(dir);
         }

@@ -60,13 +60,6 @@ pub enum StartError {
     /// The fork server could not be started.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// There is no thread to be had.
-    #[error("cannot start a thread")]
-    Thread {
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// The runtime is ending.
     #[error("the runtime is ending")]
     Runtime,

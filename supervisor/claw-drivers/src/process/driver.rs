@@ -21,10 +21,10 @@ use super::environment::BaseEnvironment;
 use super::execute::{self, Execution, Kind};
 use super::instance::{Follower, Told};
 use super::link::Link;
-use super::paths::Paths;
+use super::paths::{self, Paths};
 use super::turn::Turn;
 use super::wire::Request;
-use super::{inspect, launch, procfs, recover, usage};
+use super::{inspect, launch, procfs, recover, run_dir, usage};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
 use crate::probe;
 
@@ -38,10 +38,10 @@ const ENDS_LIMIT: usize = 4096;
 #[derive(Debug)]
 pub struct ProcessDriver {
     inner: Arc<Inner>,
+    cleanup: Cleanup,
     runtime: Handle,
     /// Aborted when the driver is dropped.
     tasks: Mutex<JoinSet<()>>,
-    cleanup: Cleanup,
 }
 
 /// What all tasks of a driver share.
@@ -52,7 +52,7 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) base_env: BaseEnvironment,
     pub(crate) boot_id: String,
-    pub(super) data_dir_is_passable: bool,
+    pub(super) run_dir_is_passable: bool,
     facts: FactSender,
     own: Account,
     live: Mutex<BTreeMap<InstanceId, mpsc::UnboundedSender<Request>>>,
@@ -73,7 +73,7 @@ impl ProcessDriver {
             inner: Arc::new(prepared.with_link()?),
             runtime: Handle::current(),
             tasks: Mutex::default(),
-            cleanup: Cleanup::start().map_err(|source| StartError::Thread { source })?,
+            cleanup: Cleanup::new(Handle::current()),
         })
     }
 
@@ -87,6 +87,14 @@ impl ProcessDriver {
     #[must_use]
     pub fn boot_id(&self) -> &str {
         &self.inner.boot_id
+    }
+
+    /// Removes what released instances left, and the folders that are empty then; for a supervisor
+    /// that is about to end. Blocks.
+    pub fn clear_up(&self) {
+        self.cleanup.remove_all();
+        let paths = &self.inner.paths;
+        run_dir::remove_if_empty(paths.data_dir(), paths.run_dir());
     }
 
     /// The process id of the fork server, for measurements.
@@ -228,7 +236,7 @@ struct Prepared {
     paths: Paths,
     cgroups: Cgroups,
     turn: Turn,
-    data_dir_is_passable: bool,
+    run_dir_is_passable: bool,
 }
 
 impl Inner {
@@ -240,15 +248,16 @@ impl Inner {
         std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let data_dir = config.data_dir.canonicalize().map_err(failed)?;
         let turn = Turn::take(&data_dir).map_err(failed)?;
-        let data_dir_is_passable = launch::is_passable(&data_dir);
-        let paths = Paths::new(data_dir);
+        let run_dir = run_dir::settle(&data_dir, &paths::project(&data_dir)).map_err(failed)?;
+        let run_dir_is_passable = launch::is_passable(&run_dir);
+        let paths = Paths::new(data_dir, run_dir);
         let cgroups = Cgroups::detect(config.cgroups, &paths.project(), &config.exe);
         Ok(Prepared {
             config,
             paths,
             cgroups,
             turn,
-            data_dir_is_passable,
+            run_dir_is_passable,
         })
     }
 
@@ -340,7 +349,7 @@ impl Prepared {
             base_env: BaseEnvironment::new(&config.own_env, &config.control_env),
             paths: self.paths,
             cgroups: self.cgroups,
-            data_dir_is_passable: self.data_dir_is_passable,
+            run_dir_is_passable: self.run_dir_is_passable,
             boot_id: procfs::boot_id(),
             facts: config.facts,
             own: Account::own(),

@@ -115,7 +115,7 @@ fn notify_address(
     account: &Account,
 ) -> NotifyAddress {
     let length = dir.as_os_str().len() + 1 + NOTIFY_SOCKET.len();
-    let passable = account.identity.is_none() || inner.data_dir_is_passable;
+    let passable = account.identity.is_none() || inner.run_dir_is_passable;
     if length <= SOCKET_PATH_LIMIT && passable {
         return NotifyAddress::Path;
     }

@@ -32,6 +32,7 @@ mod paths;
 mod procfs;
 mod record;
 mod recover;
+mod run_dir;
 mod shim;
 mod signal;
 mod spawner;

@@ -4,24 +4,30 @@ use std::path::{Path, PathBuf};
 
 use claw_core::{AgentName, Generation, InstanceId};
 
-/// The layout of the data directory.
+/// The layout of the data directory, and of the run directories that it leads to.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     data_dir: PathBuf,
+    run_dir: PathBuf,
 }
 
 impl Paths {
-    /// The layout below an absolute path.
-    pub(crate) const fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir }
+    /// The layout below absolute paths.
+    pub(crate) const fn new(data_dir: PathBuf, run_dir: PathBuf) -> Self {
+        Self { data_dir, run_dir }
     }
 
-    fn agents(&self) -> PathBuf {
-        self.data_dir.join("agents")
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Where the run directories of all agents lie.
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.run_dir
     }
 
     fn instances(&self, agent: &str) -> PathBuf {
-        self.agents().join(agent).join("instances")
+        self.run_dir.join(agent)
     }
 
     /// The directory of an instance.
@@ -32,26 +38,20 @@ impl Paths {
 
     /// The directory of an agent's log lanes.
     pub(crate) fn log(&self, agent: &AgentName) -> PathBuf {
-        self.agents().join(agent.as_str()).join("log")
+        self.data_dir
+            .join("agents")
+            .join(agent.as_str())
+            .join("log")
     }
 
     /// A name for our cgroups that two projects on one machine do not share.
     pub(crate) fn project(&self) -> String {
-        // FNV-1a: it has to differ, not to be secret.
-        let hash = self
-            .data_dir
-            .as_os_str()
-            .as_encoded_bytes()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        format!("{hash:016x}")
+        project(&self.data_dir)
     }
 
     /// Every instance that has a directory.
     pub(crate) fn all_instances(&self) -> Vec<InstanceId> {
-        let agents = names_in(&self.agents());
+        let agents = names_in(&self.run_dir);
         let of_agent = |agent: AgentName| {
             let generations = names_in(&self.instances(agent.as_str())).into_iter();
             generations.filter_map(move |name| {
@@ -67,6 +67,19 @@ impl Paths {
             .flat_map(of_agent)
             .collect()
     }
+}
+
+/// A name for what a project has outside its data directory.
+pub(crate) fn project(data_dir: &Path) -> String {
+    // FNV-1a: it has to differ, not to be secret.
+    let hash = data_dir
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
 }
 
 fn names_in(path: &Path) -> Vec<String> {

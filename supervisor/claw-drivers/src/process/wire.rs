@@ -50,7 +50,7 @@ pub(crate) enum Task {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ShimTask {
     pub(crate) instance: InstanceId,
-    /// `<data_dir>/agents/<agent>/instances/<generation>`.
+    /// `<data_dir>/run/<agent>/<generation>`.
     pub(crate) dir: PathBuf,
     pub(crate) notify: NotifyAddress,
     pub(crate) log_dir: PathBuf,

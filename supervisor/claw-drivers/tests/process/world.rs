@@ -68,13 +68,10 @@ impl World {
     }
 
     pub(crate) fn instance_dir(&self, instance: &InstanceId) -> PathBuf {
-        let agent = self
-            .dir
+        self.dir
             .path()
-            .join("data/agents")
-            .join(instance.agent.as_str());
-        agent
-            .join("instances")
+            .join("data/run")
+            .join(instance.agent.as_str())
             .join(instance.generation.to_string())
     }
 

@@ -83,7 +83,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.write(Level::Disk, Kind::Alone, 0, move |core| {
-            control::upsert(core, name, config, start)
+            control::upsert(core, &name, config, start)
         })
         .await
     }

@@ -15,7 +15,7 @@ const NAME_BYTES: usize = 256;
 
 pub(super) fn upsert(
     core: &mut Core,
-    name: String,
+    name: &str,
     config: GroupConfig,
     start: Start,
 ) -> Result<(), StoreError> {
@@ -24,9 +24,9 @@ pub(super) fn upsert(
         return Err(StoreError::Invalid(text));
     }
     let stored = write_config(&config).map_err(|error| StoreError::Invalid(error.to_string()))?;
-    match core.bus.id(&name) {
+    match core.bus.id(name) {
         Ok(id) => change(core, id, config, &stored),
-        Err(_new) => create(core, &name, config, &stored, start),
+        Err(_new) => create(core, name, config, &stored, start),
     }
 }
 

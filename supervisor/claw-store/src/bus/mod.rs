@@ -10,7 +10,7 @@
 //!                                                   └─too often──► dead letter ──redrive──► ready
 //! ```
 //!
-//! Who may call what: `group/` is pure, it knows neither the clock nor the file; [`Bus`] holds the
+//! Who may call what: `group/` is pure, it knows neither the clock nor the file; `Bus` holds the
 //! groups and belongs to the writer thread; everything else reaches it through a
 //! [`Store`](crate::Store).
 

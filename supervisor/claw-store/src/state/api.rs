@@ -195,7 +195,7 @@ impl Store {
         let prepared = prepared.await.unwrap_or(Err(StoreError::Closed))?;
         let weight = prepared.weight();
         self.write(Level::Disk, Kind::Guarded, weight, move |core| {
-            transfer::import(core, &namespace, prepared, &writer, &cause)
+            transfer::import(core, &namespace, &prepared, &writer, &cause)
         })
         .await
     }

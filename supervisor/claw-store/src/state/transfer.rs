@@ -130,7 +130,7 @@ pub(super) fn prepare(export: Export, known: &Cache) -> Result<PreparedExport, S
 pub(super) fn import(
     core: &mut Core,
     namespace: &Namespace,
-    export: PreparedExport,
+    export: &PreparedExport,
     writer: &WriterId,
     cause: &CommitCause,
 ) -> Result<Version, StoreError> {

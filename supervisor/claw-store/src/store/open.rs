@@ -27,13 +27,11 @@ use crate::state::{Cache, KeepPolicy, Spaces};
 /// How to open a store.
 pub struct StoreOptions {
     /// Tells the time.
-    pub clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     /// Begins the sequence of jitter; any number.
-    pub seed: u64,
-    /// Bounds of events.
-    pub events: EventLimits,
-    /// Which versions of state are kept.
-    pub keep: KeepPolicy,
+    seed: u64,
+    events: EventLimits,
+    keep: KeepPolicy,
     fdatasync: SyncFn,
 }
 
@@ -92,6 +90,24 @@ impl StoreOptions {
             clock: Arc::new(clock),
             ..self
         }
+    }
+
+    /// With other bounds of events.
+    #[must_use]
+    pub fn with_events(self, events: EventLimits) -> Self {
+        Self { events, ..self }
+    }
+
+    /// With another rule for which versions are kept.
+    #[must_use]
+    pub fn with_keep(self, keep: KeepPolicy) -> Self {
+        Self { keep, ..self }
+    }
+
+    /// With another beginning of the sequence of jitter.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// With another way to sync, so that a slow or failing disk and a power cut can be shown.

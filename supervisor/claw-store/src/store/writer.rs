@@ -101,9 +101,12 @@ impl Writer {
             (Ok(()), Level::Disk) => self.log.sync(),
             (Ok(()), Level::Os) => Ok(()),
         };
-        self.shown(committed.is_ok());
+        self.core.undo.clear();
+        if committed.is_ok() {
+            self.show();
+        }
         for answer in answers {
-            answer(durable.as_ref().map(|()| ()));
+            answer(durable.as_ref().copied());
         }
         self.signals.wake(self.core.bus.take_woken());
         self.keep_log_small();
@@ -161,11 +164,7 @@ impl Writer {
     }
 
     /// What is committed is shown to groups and readers.
-    fn shown(&mut self, committed: bool) {
-        self.core.undo.clear();
-        if !committed {
-            return;
-        }
+    fn show(&mut self) {
         let now = self.core.now;
         self.core.bus.committed(now);
         self.core.spaces.committed(&self.core.cache);

@@ -14,7 +14,7 @@ use super::file::{self, CgroupError};
 use super::group::{Group, Limits};
 use super::mounts::Mounts;
 use crate::process::entry;
-use crate::process::paths::Paths;
+use crate::process::paths;
 
 /// All our groups are below a directory of this name.
 const OURS: &str = "openclaw";
@@ -60,7 +60,7 @@ impl Capabilities {
         let data_dir = data_dir
             .canonicalize()
             .unwrap_or_else(|_missing| data_dir.to_owned());
-        let project = Paths::new(data_dir).project();
+        let project = paths::project(&data_dir);
         let cgroups = Cgroups::detect(CgroupChoice::Auto, &project, Path::new("/proc/self/exe"));
         cgroups.remove_if_empty();
         cgroups.capabilities

@@ -43,6 +43,9 @@ pub(super) fn finish(
     // directory above. A group that is still busy is removed after it, so that nobody waits.
     task.group.remove().ok();
     peer.tell(&Report::Gone(report.clone()));
+    // The kernel puts whom a socket wakes behind the one that wrote to it, on the same processor,
+    // and expects the writer to sleep soon. A successor may be waiting for this word.
+    std::thread::yield_now();
     leave(task, &dir, peer)
 }
 

@@ -19,6 +19,13 @@ pub(super) struct Output {
     stderr: Option<OwnedFd>,
 }
 
+/// The ends of the pipes that are read here.
+#[derive(Debug)]
+pub(super) struct ReadEnds {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
 /// The ends of the pipes that the agent writes to.
 #[derive(Debug)]
 pub(super) struct WriteEnds {
@@ -33,23 +40,28 @@ pub(super) enum Activity {
     Spoke,
 }
 
+/// Makes the pipes of an agent.
+pub(super) fn pipes() -> io::Result<(ReadEnds, WriteEnds)> {
+    let (stdout, agent_stdout) = pipe()?;
+    let (stderr, agent_stderr) = pipe()?;
+    let ours = ReadEnds { stdout, stderr };
+    let theirs = WriteEnds {
+        stdout: agent_stdout,
+        stderr: agent_stderr,
+    };
+    Ok((ours, theirs))
+}
+
 impl Output {
-    /// Opens the log and makes the pipes.
-    pub(super) fn open(task: &ShimTask) -> io::Result<(Self, WriteEnds)> {
+    /// Opens the log that goes with the pipes. The agent may run by then: what it writes waits.
+    pub(super) fn open(task: &ShimTask, pipes: ReadEnds) -> Self {
         let log = LogWriter::open(&task.log_dir, policy(task.log), Stamp::now());
-        let (stdout, agent_stdout) = pipe()?;
-        let (stderr, agent_stderr) = pipe()?;
-        let output = Self {
+        Self {
             from: log.position(),
             log,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-        };
-        let ends = WriteEnds {
-            stdout: agent_stdout,
-            stderr: agent_stderr,
-        };
-        Ok((output, ends))
+            stdout: Some(pipes.stdout),
+            stderr: Some(pipes.stderr),
+        }
     }
 
     /// What to poll for reading.

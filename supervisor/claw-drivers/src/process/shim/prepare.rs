@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::child::{cgroup_failure, failure};
 use super::farewell::remove_group;
 use super::notify::Notify;
-use super::output::{Output, WriteEnds};
+use super::output::{self, Output, ReadEnds, WriteEnds};
 use crate::process::record::{EXIT, InstanceDir, Lock, RUN, SHIM_SOCKET};
 use crate::process::wire::ShimTask;
 
@@ -37,11 +37,37 @@ pub(super) struct Holdings {
     pub(super) signals: SignalFd,
 }
 
+/// What there is before the agent: all that a shim holds but the log, which is opened while the
+/// agent starts.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) dir: InstanceDir,
+    lock: Lock,
+    listener: OwnedFd,
+    notify: Notify,
+    pipes: ReadEnds,
+    signals: SignalFd,
+}
+
+impl Prepared {
+    /// Opens the log.
+    pub(super) fn complete(self, task: &ShimTask) -> Holdings {
+        Holdings {
+            output: Output::open(task, self.pipes),
+            dir: self.dir,
+            lock: self.lock,
+            listener: self.listener,
+            notify: self.notify,
+            signals: self.signals,
+        }
+    }
+}
+
 /// Sets everything up but the agent itself.
 pub(super) fn prepare(
     task: &ShimTask,
     supervisor: &OwnedFd,
-) -> Result<(Holdings, WriteEnds), SpawnError> {
+) -> Result<(Prepared, WriteEnds), SpawnError> {
     let broken = |what: &str| {
         let what = format!("cannot {what} for `{}`", task.instance);
         move |error: io::Error| failure(SpawnStage::Prepare, &what, &error)
@@ -58,21 +84,21 @@ pub(super) fn prepare(
     }
     let listener = listen(&dir).map_err(broken("make the shim's socket"))?;
     let notify = Notify::bind(&dir, &task.notify).map_err(broken("make the notify socket"))?;
-    let (output, ends) = Output::open(task).map_err(broken("make the pipes"))?;
+    let (pipes, ends) = output::pipes().map_err(broken("make the pipes"))?;
     let signals = watch_children().map_err(broken("watch children"))?;
     task.group.create().map_err(|error| {
         remove_group(&task.group);
         cgroup_failure(&error)
     })?;
-    let holdings = Holdings {
+    let prepared = Prepared {
         dir,
         lock,
         listener,
         notify,
-        output,
+        pipes,
         signals,
     };
-    Ok((holdings, ends))
+    Ok((prepared, ends))
 }
 
 /// Leaves the spawner's session, takes over its orphans, and gets a name of its own.

@@ -73,7 +73,7 @@ pub(in crate::process) fn run(
     // The next supervisor finds this instance by its own lock and socket from here on.
     drop(turn);
     let mut peer = Peer::new(Some(stream));
-    let (holdings, ends) = match prepared {
+    let (prepared, ends) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return farewell::refuse(&mut peer, error),
     };
@@ -84,7 +84,7 @@ pub(in crate::process) fn run(
         stderr: std::os::fd::AsFd::as_fd(&ends.stderr),
         group: &task.group,
         record: Some(RecordSlot {
-            dir: &holdings.dir,
+            dir: &prepared.dir,
             instance: &task.instance,
             boot_id: &task.boot_id,
         }),
@@ -92,7 +92,7 @@ pub(in crate::process) fn run(
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
         Err(error) => {
-            drop(holdings);
+            drop(prepared);
             let code = farewell::refuse(&mut peer, error);
             farewell::remove_group(&task.group);
             return code;
@@ -111,8 +111,8 @@ pub(in crate::process) fn run(
         kill_timer: KillTimer::new(),
         last_progress: Instant::now(),
         unreported_progress: false,
+        holdings: prepared.complete(&task),
         task,
-        holdings,
         peer,
     };
     shim.watch()
