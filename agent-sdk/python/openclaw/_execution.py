@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._agent import Agent
+from ._deadline import timeout
 from ._errors import Reject, RetryLater
 from ._event import Event, Trigger, parse_time
 from ._handlers import handlers_of, is_buffered
@@ -78,14 +79,16 @@ class Execution:
             raise Cancelled(self._reason)
         limit = None if self.work.timeout_ms is None else self.work.timeout_ms / 1000
         self._task = asyncio.get_running_loop().create_task(self._author())
+        clock = timeout(limit)
         try:
-            return await asyncio.wait_for(self._task, limit)
+            async with clock:
+                return await self._task
         except asyncio.CancelledError:
             if self._reason is None:
                 raise
             raise Cancelled(self._reason) from None
-        except (asyncio.TimeoutError, TimeoutError) as problem:
-            if limit is None or not self._task.cancelled():
+        except TimeoutError as problem:
+            if not clock.expired():
                 raise
             raise TimeoutError(f"not done within {limit:g} s") from problem
 
@@ -114,7 +117,8 @@ class Execution:
         if self.abandoned:
             return
         try:
-            await asyncio.wait_for(invoke(self._agent.on_error, problem), ON_ERROR_SECONDS)
+            async with timeout(ON_ERROR_SECONDS):
+                await invoke(self._agent.on_error, problem)
         except Exception:
             self._agent.logger.exception("on_error failed")
 

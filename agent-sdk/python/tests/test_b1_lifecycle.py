@@ -5,7 +5,6 @@ import logging
 import time
 
 import pytest
-
 from openclaw import Agent, Event, Reject, buffered, on, write_through
 from openclaw._pulse import Pulse
 from openclaw.testing import Harness, SimulatedCrash
