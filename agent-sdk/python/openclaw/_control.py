@@ -21,6 +21,7 @@ MAX_LINE_BYTES = 256 * 1024
 # After a reconnect the server repeats what is in force; this many ids are recognised.
 REMEMBERED_IDS = 1000
 MISSED_HEARTBEATS = 3
+LAST_ANSWERS_SECONDS = 0.5
 
 
 class Control:
@@ -42,7 +43,9 @@ class Control:
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, but let answers go that are on their way."""
+        if self._busy:
+            await asyncio.wait(set(self._busy), timeout=LAST_ANSWERS_SECONDS)
         tasks = [*self._busy, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()

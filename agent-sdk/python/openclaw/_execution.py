@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 from ._agent import Agent
 from ._deadline import timeout
-from ._errors import Reject, RetryLater
+from ._errors import Cancelled, Reject, RetryLater
 from ._event import Event, Trigger, parse_time
 from ._handlers import handlers_of, is_buffered
 from ._work import Scope, Work, current
@@ -19,10 +21,6 @@ from ._work import Scope, Work, current
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 16_000
 ON_ERROR_SECONDS = 10.0
-
-
-class Cancelled(Exception):
-    """The supervisor, or a stop, interrupted the work."""
 
 
 class Execution:
@@ -64,6 +62,7 @@ class Execution:
                 self.on_failure(problem)
             error = _error_fields(problem)
             await self._tell_author(problem)
+        self.work.over = True
         duration_ms = round((time.monotonic() - begun) * 1000)
         fields: dict[str, Any] = {"ok": error is None, "duration_ms": duration_ms}
         if error is not None:
@@ -141,11 +140,28 @@ def work_of(fields: dict[str, Any]) -> Work:
 
 async def invoke(method: Callable[..., Any], *arguments: Any) -> Any:
     """Call an author's method: an async one here, a plain one in a thread."""
-    if asyncio.iscoroutinefunction(method):
+    if inspect.iscoroutinefunction(method):
         return await method(*arguments)
-    result = await asyncio.to_thread(method, *arguments)
+    result = await asyncio.to_thread(_counted, method, *arguments)
     # A plain method may still hand back a coroutine, as decorators do.
     return await result if asyncio.iscoroutine(result) else result
+
+
+def threads_busy() -> bool:
+    """Say whether a plain method of the author is still at it; nothing can interrupt it."""
+    return bool(_threads)
+
+
+_threads: set[int] = set()
+
+
+def _counted(method: Callable[..., Any], *arguments: Any) -> Any:
+    own = threading.get_ident()
+    _threads.add(own)
+    try:
+        return method(*arguments)
+    finally:
+        _threads.discard(own)
 
 
 def _error_fields(problem: Exception) -> dict[str, Any]:

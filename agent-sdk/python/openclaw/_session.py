@@ -16,8 +16,8 @@ from ._address import Identity
 from ._agent import Agent
 from ._control import Control
 from ._deadline import TIMEOUTS, timeout
-from ._declaration import check_name, hello_body
-from ._errors import ConfigError, ProtocolError, from_problem
+from ._declaration import check_name, hello_body, schedule_of
+from ._errors import ConfigError, ProtocolError, ScheduleError, from_problem
 from ._execution import invoke
 from ._link import SocketLink
 from ._pulse import Pulse
@@ -60,6 +60,7 @@ class Session:
         self._ended: BaseException | None = None
         link.on_connected = self._hello
         link.on_fatal = self._end
+        link.on_nonsense = lambda error: agent.logger.error("hello was answered with: %r", error)
 
     @property
     def agent(self) -> Agent:
@@ -79,6 +80,7 @@ class Session:
         flusher = loop.create_task(self._flush_metrics())
         try:
             check_name(type(self._agent), self._identity.agent)
+            schedule_of(type(self._agent))
             self._link.start()
             await self._first_of(self._answered.wait())
             await self._setup()
@@ -87,7 +89,7 @@ class Session:
             await self._leave()
         except _Ended:
             return self._exit_code()
-        except ConfigError as error:
+        except (ConfigError, ScheduleError) as error:
             self._agent.logger.error("%s", error)
             return EXIT_CONFIG
         finally:
@@ -127,9 +129,8 @@ class Session:
         self._hello_answer = answer
         self._link.session = answer["session"]
         self._limits = answer.get("limits") or {}
-        if resume is None or not self._ready:
-            self._agent._configure(answer)
-            self._on_hello(answer)
+        self._agent._configure(answer)
+        self._on_hello(answer)
         self._worker.configure(answer)
         if self._ready:
             ready = await self._link.exchange("POST", "/v1/ready", b"{}")
@@ -165,20 +166,21 @@ class Session:
             self._agent.logger.debug("the supervisor could not be told of the failed setup")
 
     async def _leave(self) -> None:
+        if self._ended is not None:
+            # Somebody else may be this agent by now: whatever is done here would be done twice.
+            return
         total = (self._stop_ms or DEFAULT_STOP_MS) / 1000
-        if self._ended is None:
-            await self._worker.finish(total * (1 - TEARDOWN_SHARE))
+        await self._worker.finish(total * (1 - TEARDOWN_SHARE))
         try:
             async with timeout(total * TEARDOWN_SHARE * 0.8):
                 await invoke(self._agent.teardown)
         except Exception:
             self._agent.logger.exception("teardown failed")
-        if self._ended is None:
-            try:
-                async with timeout(total * TEARDOWN_SHARE * 0.1):
-                    await self._send_metrics()
-            except (ProtocolError, *TIMEOUTS):
-                self._agent.logger.debug("the last metrics could not be sent")
+        try:
+            async with timeout(total * TEARDOWN_SHARE * 0.1):
+                await self._send_metrics()
+        except (ProtocolError, *TIMEOUTS):
+            self._agent.logger.debug("the last metrics could not be sent")
 
     def _end(self, error: BaseException) -> None:
         """Note that the supervisor wants nothing more of this process."""

@@ -25,10 +25,10 @@ def encode(value: Any) -> bytes:
 
 def decode(text: bytes | bytearray | str) -> Any:
     """Return the value of a tagged JSON text; every call makes a fresh one."""
-    value = json.loads(text)
-    if (b'"$' if isinstance(text, (bytes, bytearray)) else '"$') in text:  # type: ignore[operator]
-        return untag(value)
-    return value
+    # `json.loads` would first guess the encoding of bytes.
+    plain = text if isinstance(text, str) else text.decode()
+    value = json.loads(plain)
+    return untag(value) if '"$' in plain else value
 
 
 def untag(value: Any) -> Any:

@@ -131,6 +131,55 @@ async def test_output_is_json_lines_with_the_config_s_secrets_hidden(tmp_path: P
     assert line["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
+async def test_a_wrong_schedule_exits_78(tmp_path: Path) -> None:
+    path = write(tmp_path, "from openclaw import Agent\nclass A(Agent):\n    schedule = 'soon'\n")
+    code, world = await outcome(path)
+    assert code == 78
+    assert b"soon" in world.output
+
+
+async def test_a_thread_that_does_not_end_does_not_keep_the_process(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "import threading\nfrom openclaw import Agent\nclass A(Agent):\n"
+        "    def run(self):\n"
+        "        self.wait(self.state.set('begun', True))\n"
+        "        threading.Event().wait()\n",
+    )
+    world = World(command(path))
+    async with world:
+        supervisor = await world.ready()
+        work = await supervisor.submit("run", [])
+        await supervisor.wait_for("the run", lambda: supervisor.state.value("begun"), 10)
+        await supervisor.say("stop", timeout_ms=1000)
+        assert await world.exit_code() == 0
+        assert (await supervisor.done(work))["error"]["type"] == "Cancelled"
+
+
+async def test_a_plain_method_that_was_cancelled_is_stopped_at_its_next_wait(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path,
+        "import time\nfrom openclaw import Agent\nclass A(Agent):\n"
+        "    def run(self):\n"
+        "        while True:\n"
+        "            self.wait(self.state.update('n', lambda n: n + 1, 0))\n"
+        "            time.sleep(0.01)\n",
+    )
+    world = World(command(path))
+    async with world:
+        supervisor = await world.ready()
+        work = await supervisor.submit("run", [])
+        await supervisor.wait_for("the run", lambda: supervisor.state.value("n"), 10)
+        await supervisor.say("cancel", work=work, attempt=1)
+        await supervisor.done(work)
+        again = await supervisor.submit("run", [], timeout_ms=200)
+        assert (await supervisor.done(again))["error"]["type"] == "TimeoutError"
+        await supervisor.say("stop", timeout_ms=1000)
+        assert await world.exit_code() == 0
+
+
 def check(path: Path, *options: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "openclaw", "check", *options, str(path)],
