@@ -24,7 +24,7 @@ class World:
         self._path = Path(self._folder.name) / "agent.sock"
         self.supervisor = Supervisor(self._path)
         self._process: asyncio.subprocess.Process | None = None
-        self.output = b""
+        self.output: bytes = b""
 
     async def __aenter__(self) -> World:
         await self.supervisor.start()
@@ -35,7 +35,8 @@ class World:
         if process is not None and process.returncode is None:
             process.kill()
         if process is not None:
-            self.output, _ = await process.communicate()
+            output, _errors = await process.communicate()
+            self.output = output or b""
         await self.supervisor.vanish()
         self._folder.cleanup()
 

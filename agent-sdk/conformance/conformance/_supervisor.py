@@ -39,6 +39,7 @@ class Supervisor:
         self.max_concurrency = 1
         self.paused = False
         self.drop_dones = 0
+        self.drop_polls = 0
         self.rate_limited_writes = 0
         self.extra_fields: dict[str, Any] = {}
         self._queue: list[dict[str, Any]] = []
@@ -206,6 +207,11 @@ class Supervisor:
         self.sessions.add(session)
         kept = []
         resume = body.get("resume")
+        listed = [item["work"] for item in (resume or {}).get("running", [])]
+        for work in [work for work in self._leased if work not in listed]:
+            # Handed out, but the client has never seen it.
+            item = self._leased.pop(work)
+            self._queue.append({**item, "attempt": item["attempt"] + 1})
         for item in (resume or {}).get("running", []):
             if item["work"] in self._leased:
                 kept.append({**item, "lease_ms": 60_000})
@@ -251,6 +257,9 @@ class Supervisor:
         room = min(int(request.query.get("max", "1")), self.max_concurrency - len(self._leased))
         items, self._queue = self._queue[: max(room, 0)], self._queue[max(room, 0) :]
         self._leased.update({item["work"]: item for item in items})
+        if items and self.drop_polls:
+            self.drop_polls -= 1
+            return NO_ANSWER
         return Answer.of(items) if items else Answer(204)
 
     def _done(self, work: str, body: dict[str, Any]) -> Answer:
@@ -297,13 +306,15 @@ class Supervisor:
             return
         self._streams += 1
         mine = self._streams
-        self._lines = lines = asyncio.Queue()
-        for line in self._in_force.values():
-            lines.put_nowait(line)
+        lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._lines = lines
+        for repeated in self._in_force.values():
+            lines.put_nowait(repeated)
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
+        line: dict[str, Any] | None
         while mine == self._streams:
             try:
                 line = await asyncio.wait_for(lines.get(), HEARTBEAT_SECONDS)

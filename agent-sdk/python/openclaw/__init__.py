@@ -68,8 +68,8 @@ _HOMES = {
     "_config": "Config Secret",
     "_errors": "BudgetExceededError ConfigError ConnectError Fenced Forbidden HttpError "
     "HttpTimeout LeaseLost LLMError LLMNotConfigured LLMParseError NotifierError OpenClawError "
-    "ProtocolError RateLimitError Refused Reject RetryLater ScheduleError StateError StateTooLarge TimeoutError "
-    "Unsupported VersionConflict",
+    "ProtocolError RateLimitError Refused Reject RetryLater ScheduleError StateError "
+    "StateTooLarge TimeoutError Unsupported VersionConflict",
     "_event": "Alert Event Trigger",
     "_handlers": "buffered on write_through",
     "_http": "HttpClient",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ._config import Config
-from ._errors import ConfigError
+from ._errors import Cancelled, ConfigError
 from ._event import Alert, Trigger
 from ._identifiers import generate_id, now_iso
 from ._metrics import Metrics
 from ._outgoing import outgoing_event
-from ._work import buffering, current_work, trace_headers
+from ._work import buffering, current, current_work, trace_headers
 
 if TYPE_CHECKING:
     import asyncio
@@ -123,6 +123,10 @@ class Agent:
         """Wait for something asynchronous from a plain method, which runs in a thread."""
         import asyncio
 
+        scope = current.get()
+        if scope and scope.work and scope.work.over:
+            awaitable.close()
+            raise Cancelled("the work was interrupted")
         try:
             asyncio.get_running_loop()
         except RuntimeError:

@@ -9,7 +9,11 @@ from ._wire import Reply, ReplyReader
 
 
 class Stale(ConnectionError):
-    """The connection ended before any byte of the answer: the request may be sent again."""
+    """The connection ended before any byte of the answer."""
+
+
+class Unsent(Stale):
+    """It had ended before the request was sent."""
 
 
 class Connection(asyncio.Protocol):
@@ -66,7 +70,7 @@ class Connection(asyncio.Protocol):
     ) -> Reply:
         """Send a request and return its answer; cancelling it closes the connection."""
         if self.closed or self._transport.is_closing():
-            raise Stale("the connection was closed while idle")
+            raise Unsent("the connection was closed while idle")
         self._reader = ReplyReader(no_body=no_body, max_body_bytes=max_body_bytes)
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))

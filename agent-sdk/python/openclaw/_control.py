@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from ._deadline import TIMEOUTS, timeout
 from ._errors import ProtocolError
 from ._execution import invoke
 from ._link import FIRST_DELAY, LAST_DELAY, SocketLink
@@ -20,6 +21,7 @@ MAX_LINE_BYTES = 256 * 1024
 # After a reconnect the server repeats what is in force; this many ids are recognised.
 REMEMBERED_IDS = 1000
 MISSED_HEARTBEATS = 3
+LAST_ANSWERS_SECONDS = 0.5
 
 
 class Control:
@@ -41,7 +43,9 @@ class Control:
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, but let answers go that are on their way."""
+        if self._busy:
+            await asyncio.wait(set(self._busy), timeout=LAST_ANSWERS_SECONDS)
         tasks = [*self._busy, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
@@ -68,7 +72,8 @@ class Control:
         )
         try:
             patience = MISSED_HEARTBEATS * self._heartbeat
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), patience)
+            async with timeout(patience):
+                head = await reader.readuntil(b"\r\n\r\n")
             status = head.split(b" ", 2)[1]
             if status == b"409":
                 raise _SessionLost
@@ -76,7 +81,8 @@ class Control:
                 raise ConnectionError(f"control was answered {status.decode()}")
             buffer = b""
             while True:
-                size_line = await asyncio.wait_for(reader.readuntil(b"\r\n"), patience)
+                async with timeout(patience):
+                    size_line = await reader.readuntil(b"\r\n")
                 size = int(size_line.split(b";")[0], 16)
                 if size == 0 or size > MAX_LINE_BYTES:
                     return
@@ -144,8 +150,9 @@ class Control:
         try:
             if check is not None:
                 # A little early, so that the answer still arrives within the time.
-                answer["ok"] = bool(await asyncio.wait_for(invoke(check), limit * 0.9))
-        except (asyncio.TimeoutError, TimeoutError):
+                async with timeout(limit * 0.9):
+                    answer["ok"] = bool(await invoke(check))
+        except TIMEOUTS:
             waited = time.monotonic() - begun
             answer.update(ok=False, detail=f"no result within {waited:.1f} s")
         except Exception as error:

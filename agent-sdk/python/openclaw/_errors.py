@@ -114,6 +114,10 @@ class Reject(OpenClawError):
     """Raise it in a handler to give an event up at once, without another attempt."""
 
 
+class Cancelled(OpenClawError):
+    """The supervisor, or a stop, interrupted the work."""
+
+
 class RetryLater(OpenClawError):
     """Raise it to have the work delivered again after a time of your own."""
 

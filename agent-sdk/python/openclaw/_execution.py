@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from ._agent import Agent
-from ._errors import Reject, RetryLater
+from ._deadline import timeout
+from ._errors import Cancelled, Reject, RetryLater
 from ._event import Event, Trigger, parse_time
 from ._handlers import handlers_of, is_buffered
 from ._work import Scope, Work, current
@@ -18,10 +21,6 @@ from ._work import Scope, Work, current
 MAX_MESSAGE_CHARACTERS = 2000
 MAX_TRACE_CHARACTERS = 16_000
 ON_ERROR_SECONDS = 10.0
-
-
-class Cancelled(Exception):
-    """The supervisor, or a stop, interrupted the work."""
 
 
 class Execution:
@@ -63,6 +62,7 @@ class Execution:
                 self.on_failure(problem)
             error = _error_fields(problem)
             await self._tell_author(problem)
+        self.work.over = True
         duration_ms = round((time.monotonic() - begun) * 1000)
         fields: dict[str, Any] = {"ok": error is None, "duration_ms": duration_ms}
         if error is not None:
@@ -78,14 +78,16 @@ class Execution:
             raise Cancelled(self._reason)
         limit = None if self.work.timeout_ms is None else self.work.timeout_ms / 1000
         self._task = asyncio.get_running_loop().create_task(self._author())
+        clock = timeout(limit)
         try:
-            return await asyncio.wait_for(self._task, limit)
+            async with clock:
+                return await self._task
         except asyncio.CancelledError:
             if self._reason is None:
                 raise
             raise Cancelled(self._reason) from None
-        except (asyncio.TimeoutError, TimeoutError) as problem:
-            if limit is None or not self._task.cancelled():
+        except TimeoutError as problem:
+            if not clock.expired():
                 raise
             raise TimeoutError(f"not done within {limit:g} s") from problem
 
@@ -114,7 +116,8 @@ class Execution:
         if self.abandoned:
             return
         try:
-            await asyncio.wait_for(invoke(self._agent.on_error, problem), ON_ERROR_SECONDS)
+            async with timeout(ON_ERROR_SECONDS):
+                await invoke(self._agent.on_error, problem)
         except Exception:
             self._agent.logger.exception("on_error failed")
 
@@ -137,11 +140,28 @@ def work_of(fields: dict[str, Any]) -> Work:
 
 async def invoke(method: Callable[..., Any], *arguments: Any) -> Any:
     """Call an author's method: an async one here, a plain one in a thread."""
-    if asyncio.iscoroutinefunction(method):
+    if inspect.iscoroutinefunction(method):
         return await method(*arguments)
-    result = await asyncio.to_thread(method, *arguments)
+    result = await asyncio.to_thread(_counted, method, *arguments)
     # A plain method may still hand back a coroutine, as decorators do.
     return await result if asyncio.iscoroutine(result) else result
+
+
+def threads_busy() -> bool:
+    """Say whether a plain method of the author is still at it; nothing can interrupt it."""
+    return bool(_threads)
+
+
+_threads: set[int] = set()
+
+
+def _counted(method: Callable[..., Any], *arguments: Any) -> Any:
+    own = threading.get_ident()
+    _threads.add(own)
+    try:
+        return method(*arguments)
+    finally:
+        _threads.discard(own)
 
 
 def _error_fields(problem: Exception) -> dict[str, Any]:

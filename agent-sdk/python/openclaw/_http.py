@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ._deadline import TIMEOUTS
+from ._deadline import timeout as deadline
 from ._errors import ConnectError, HttpError, HttpTimeout
 from ._http_pool import Pool
 from ._url import Url, with_params
@@ -184,8 +186,9 @@ class HttpClient:
         fake = scope.agent.__dict__.get("_http_transport") if scope else None
         send = fake or self._send
         try:
-            response: Response = await asyncio.wait_for(send(method, url, headers, body), limit)
-        except (asyncio.TimeoutError, TimeoutError) as error:
+            async with deadline(limit):
+                response: Response = await send(method, url, headers, body)
+        except TIMEOUTS as error:
             raise HttpTimeout(f"{method} {url}: no answer within {limit:g} s") from error
         except (WireError, OSError) as error:
             raise ConnectError(f"{method} {url}: {error}") from error

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from ._address import Address, Identity
-from ._connection import Connection, Stale
-from ._errors import ConfigError, Fenced, ProtocolError, from_problem
+from ._connection import Connection, Stale, Unsent
+from ._errors import Fenced, ProtocolError, from_problem
 from ._wire import Reply
 
 FIRST_DELAY = 0.05
@@ -62,6 +62,7 @@ class SocketLink:
         self._closed = False
         self.session: str | None = None
         self.on_connected: Callable[[], Awaitable[None]] | None = None
+        self.on_nonsense: Callable[[Exception], None] = lambda _: None
         self.on_fatal: Callable[[ProtocolError], None] | None = None
 
     async def call(
@@ -91,9 +92,11 @@ class SocketLink:
                 connection = await self._connection()
                 try:
                     reply = await connection.exchange(parts, max_body_bytes=MAX_BODY_BYTES)
-                except Stale:
-                    # A server may close what was idle; only a new connection's end is news.
-                    if connection.reused:
+                except Stale as stale:
+                    # A server may close what was idle; only a new connection's end is news. But
+                    # work may have been on its way, and then hello has to say that it never came.
+                    lost_work = path.startswith("/v1/work?") and not isinstance(stale, Unsent)
+                    if connection.reused and not lost_work:
                         continue
                     raise
                 self._give_back(connection)
@@ -176,8 +179,9 @@ class SocketLink:
                 if not error.retryable:
                     self._fatal(error)
                     return
-            except ConfigError:
-                return
+            except (ValueError, KeyError, TypeError) as error:
+                # What answers is no supervisor, or one that is just starting.
+                self.on_nonsense(error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
 

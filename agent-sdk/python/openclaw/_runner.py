@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from . import _logging
 from ._address import Address, Identity
 from ._agent import Agent, name_of
 from ._errors import ConfigError
+from ._execution import threads_busy
 from ._link import SocketLink
 from ._session import EXIT_CONFIG, EXIT_FAILED, Session
 from ._source import load
@@ -39,6 +41,14 @@ def run(source: str) -> int:
     return asyncio.run(_live(cls, identity, address, formatter))
 
 
+def _leave_threads(code: int) -> None:
+    """End the process although an author's thread goes on; Python itself would wait for it."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 async def _live(
     cls: type[Agent], identity: Identity, address: Address, formatter: _logging.JsonLines
 ) -> int:
@@ -54,4 +64,7 @@ async def _live(
     session = Session(agent, identity, link, configured)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, session.stop)
-    return await session.run()
+    code = await session.run()
+    if threads_busy():
+        _leave_threads(code)
+    return code

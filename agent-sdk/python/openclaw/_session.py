@@ -15,8 +15,9 @@ from typing import Any
 from ._address import Identity
 from ._agent import Agent
 from ._control import Control
-from ._declaration import check_name, hello_body
-from ._errors import ConfigError, ProtocolError, from_problem
+from ._deadline import TIMEOUTS, timeout
+from ._declaration import check_name, hello_body, schedule_of
+from ._errors import ConfigError, ProtocolError, ScheduleError, from_problem
 from ._execution import invoke
 from ._link import SocketLink
 from ._pulse import Pulse
@@ -26,6 +27,8 @@ from ._worker import Worker
 METRICS_SECONDS = 1.0
 # What is left of the time to stop after work has had its share.
 TEARDOWN_SHARE = 0.25
+# How long a process that ends anyway tries to say why.
+REPORT_SECONDS = 2.0
 DEFAULT_STOP_MS = 30_000
 DEFAULT_SETUP_MS = 60_000
 EXIT_OK = 0
@@ -57,6 +60,7 @@ class Session:
         self._ended: BaseException | None = None
         link.on_connected = self._hello
         link.on_fatal = self._end
+        link.on_nonsense = lambda error: agent.logger.error("hello was answered with: %r", error)
 
     @property
     def agent(self) -> Agent:
@@ -76,6 +80,7 @@ class Session:
         flusher = loop.create_task(self._flush_metrics())
         try:
             check_name(type(self._agent), self._identity.agent)
+            schedule_of(type(self._agent))
             self._link.start()
             await self._first_of(self._answered.wait())
             await self._setup()
@@ -84,7 +89,7 @@ class Session:
             await self._leave()
         except _Ended:
             return self._exit_code()
-        except ConfigError as error:
+        except (ConfigError, ScheduleError) as error:
             self._agent.logger.error("%s", error)
             return EXIT_CONFIG
         finally:
@@ -124,9 +129,8 @@ class Session:
         self._hello_answer = answer
         self._link.session = answer["session"]
         self._limits = answer.get("limits") or {}
-        if resume is None or not self._ready:
-            self._agent._configure(answer)
-            self._on_hello(answer)
+        self._agent._configure(answer)
+        self._on_hello(answer)
         self._worker.configure(answer)
         if self._ready:
             ready = await self._link.exchange("POST", "/v1/ready", b"{}")
@@ -138,11 +142,12 @@ class Session:
     async def _setup(self) -> None:
         limit = self._limits.get("setup_ms", DEFAULT_SETUP_MS) / 1000
         try:
-            await self._first_of(asyncio.wait_for(invoke(self._agent.setup), limit))
+            async with timeout(limit):
+                await self._first_of(invoke(self._agent.setup))
         except _Ended:
             raise
         except Exception as error:
-            if isinstance(error, (asyncio.TimeoutError, TimeoutError)) and not str(error):
+            if isinstance(error, TIMEOUTS) and not str(error):
                 error = TimeoutError(f"setup() was not done within {limit:g} s")
             await self._report_setup(error)
             self._ended = error
@@ -155,24 +160,27 @@ class Session:
         fields = {"type": type(error).__name__, "message": str(error)[:2000], "trace": ""}
         body = json.dumps({"ok": False, "error": fields}).encode()
         try:
-            await asyncio.wait_for(self._link.call("POST", "/v1/ready", body), 2.0)
-        except (ProtocolError, asyncio.TimeoutError, TimeoutError):
+            async with timeout(REPORT_SECONDS):
+                await self._link.call("POST", "/v1/ready", body)
+        except (ProtocolError, *TIMEOUTS):
             self._agent.logger.debug("the supervisor could not be told of the failed setup")
 
     async def _leave(self) -> None:
+        if self._ended is not None:
+            # Somebody else may be this agent by now: whatever is done here would be done twice.
+            return
         total = (self._stop_ms or DEFAULT_STOP_MS) / 1000
-        if self._ended is None:
-            await self._worker.finish(total * (1 - TEARDOWN_SHARE))
+        await self._worker.finish(total * (1 - TEARDOWN_SHARE))
         try:
-            teardown = invoke(self._agent.teardown)
-            await asyncio.wait_for(teardown, total * TEARDOWN_SHARE * 0.8)
+            async with timeout(total * TEARDOWN_SHARE * 0.8):
+                await invoke(self._agent.teardown)
         except Exception:
             self._agent.logger.exception("teardown failed")
-        if self._ended is None:
-            try:
-                await asyncio.wait_for(self._send_metrics(), total * TEARDOWN_SHARE * 0.1)
-            except (ProtocolError, asyncio.TimeoutError, TimeoutError):
-                self._agent.logger.debug("the last metrics could not be sent")
+        try:
+            async with timeout(total * TEARDOWN_SHARE * 0.1):
+                await self._send_metrics()
+        except (ProtocolError, *TIMEOUTS):
+            self._agent.logger.debug("the last metrics could not be sent")
 
     def _end(self, error: BaseException) -> None:
         """Note that the supervisor wants nothing more of this process."""

@@ -16,7 +16,7 @@ _SCALARS = frozenset((str, int, float, bool, type(None)))
 
 def encode(value: Any) -> bytes:
     """Return the tagged JSON text of a value; TypeError or ValueError name the place."""
-    plain = value if _is_plain(value, 0) else _tagged(value, "value", 0)
+    plain = value if _is_plain(value, set()) else _tagged(value, "value", 0)
     try:
         return _dumps(plain).encode()
     except UnicodeEncodeError as error:
@@ -25,10 +25,10 @@ def encode(value: Any) -> bytes:
 
 def decode(text: bytes | bytearray | str) -> Any:
     """Return the value of a tagged JSON text; every call makes a fresh one."""
-    value = json.loads(text)
-    if (b'"$' if isinstance(text, (bytes, bytearray)) else '"$') in text:  # type: ignore[operator]
-        return untag(value)
-    return value
+    # `json.loads` would first guess the encoding of bytes.
+    plain = text if isinstance(text, str) else text.decode()
+    value = json.loads(plain)
+    return untag(value) if '"$' in plain else value
 
 
 def untag(value: Any) -> Any:
@@ -44,29 +44,32 @@ def untag(value: Any) -> Any:
     return {key: untag(item) for key, item in value.items()}
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def _is_plain(value: Any, depth: int) -> bool:
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
+def _is_plain(value: Any, shapes: set[tuple[str, ...]], depth: int = 0) -> bool:
+    """Say whether the C encoder may have a value; `shapes` are keys of dicts found good before.
+
+    A history is thousands of dicts with the same keys, so those are looked at once.
+    """
+    items: Any
+    if type(value) is dict:
+        shape = (*value,)
+        if shape not in shapes:
+            for key in shape:
+                if type(key) is not str or key[:1] == "$":
+                    return False
+            shapes.add(shape)
+        items = value.values()
+    elif type(value) is list:
+        items = value
+    else:
+        return type(value) in _SCALARS
     if depth >= MAX_DEPTH:
         return False
-    if kind is list:
-        items = value
-    elif kind is dict:
-        for key in value:
-            if type(key) is not str or key[:1] == "$":
-                return False
-        items = value.values()
-    else:
-        return False
-    for item in items:
-        if type(item) not in _SCALARS and not _is_plain(item, depth + 1):
-            return False
-    return True
+    if _SCALARS.issuperset(map(type, items)):
+        return True
+    return all(_is_plain(item, shapes, depth + 1) for item in items)
 
 
 def _tagged(value: Any, path: str, depth: int) -> Any:

@@ -55,6 +55,10 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> Reply | None:
         """Take in bytes; return the answer once it is whole."""
+        if self._state == "head" and not self._buffer:
+            reply = self._whole(data)
+            if reply is not None:
+                return reply
         self._buffer += data
         if self._state == "head" and not self._read_head():
             return None
@@ -81,6 +85,23 @@ class ReplyReader:
             and not self._buffer
             and reply.headers.get("connection", "").lower() != "close"
         )
+
+    def _whole(self, data: bytes) -> Reply | None:
+        """Return an answer that came in one piece, as small ones do, without copying it around."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or self._no_body:
+            return None
+        reply = _parse_head(data[:end])
+        length = reply.headers.get("content-length", "")
+        if not length.isdigit() or "transfer-encoding" in reply.headers or reply.status < 200:
+            return None
+        if len(data) != end + 4 + int(length) or reply.status in (204, 304):
+            return None
+        self._check_size(int(length))
+        reply.body = data[end + 4 :]
+        self._reply = reply
+        self._state = "done"
+        return reply
 
     def _read_head(self) -> bool:
         while True:

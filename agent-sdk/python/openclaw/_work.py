@@ -43,6 +43,8 @@ class Work:
         self.trigger = trigger
         self.event = event
         self.buffered = False
+        # What an author leaves running in the background outlives the work it was begun in.
+        self.over = False
         self.ops: dict[str, dict[str, Op]] = {"state": {}, "shared": {}}
         self.events: list[bytes] = []
         self.metrics: list[dict[str, Any]] = []
@@ -84,7 +86,7 @@ Witness = Callable[[str], None]
 def current_work() -> Work | None:
     """Return the work this task is busy with, if any."""
     scope = current.get()
-    return scope.work if scope else None
+    return scope.work if scope and scope.work and not scope.work.over else None
 
 
 def buffering() -> Work | None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from ._deadline import TIMEOUTS, timeout
 from ._errors import LeaseLost, ProtocolError, VersionConflict
 from ._execution import Execution
 
@@ -138,8 +139,9 @@ class Worker:
     async def _poll_ended(self, seconds: float) -> None:
         """Wait for an open poll, which may still bring work; the server ends it at once."""
         try:
-            await asyncio.wait_for(self._poll_over.wait(), seconds)
-        except (asyncio.TimeoutError, TimeoutError):
+            async with timeout(seconds):
+                await self._poll_over.wait()
+        except TIMEOUTS:
             self._agent.logger.debug("the supervisor left a poll open")
 
     async def _pull(self, free: int) -> list[dict[str, Any]]:

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
 
 import pytest
-
 from openclaw import _work
 
 
@@ -20,6 +18,5 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(autouse=True)
-def no_agent_is_current() -> Iterator[None]:
+def no_agent_is_current() -> None:
     assert _work.current.get() is None
-    yield

@@ -4,9 +4,8 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 import openclaw
+import pytest
 from openclaw import Agent, Alert, ConfigError, Event, Schedule, ScheduleError, on
 from openclaw._agent import name_of
 from openclaw._declaration import check_name, hello_body, problems_of
@@ -80,7 +79,10 @@ def test_a_name_that_differs_from_the_fleet_file_is_an_error() -> None:
     [
         (Schedule.every(minutes=5), {"every_ms": 300_000, "run_on_start": True}),
         (Schedule.every(hours=1), {"every_ms": 3_600_000, "run_on_start": True}),
-        (Schedule.every(seconds=30, run_on_start=False), {"every_ms": 30_000, "run_on_start": False}),
+        (
+            Schedule.every(seconds=30, run_on_start=False),
+            {"every_ms": 30_000, "run_on_start": False},
+        ),
         (Schedule.every("1h30m"), {"every_ms": 5_400_000, "run_on_start": True}),
         (Schedule.cron("0 */2 * * *"), {"cron": "0 */2 * * *", "run_on_start": False}),
         (Schedule.daily(hour=9, minute=0), {"daily": "09:00", "run_on_start": False}),

@@ -5,7 +5,6 @@ import logging
 import time
 
 import pytest
-
 from openclaw import Agent, Event, Reject, buffered, on, write_through
 from openclaw._pulse import Pulse
 from openclaw.testing import Harness, SimulatedCrash
@@ -224,6 +223,28 @@ async def test_handlers_buffer_and_runs_write_through(harness: type[Harness]) ->
         await h.run()
     assert "r" not in h.state
     assert [event.name for event in h.emitted] == ["x", "later", "y"]
+
+
+async def test_what_is_left_in_the_background_writes_through(harness: type[Harness]) -> None:
+    class Background(Agent):
+        @on("x")
+        async def got(self, event: Event) -> None:
+            self.released = asyncio.Event()
+            self.task = asyncio.ensure_future(self.later())
+
+        async def later(self) -> None:
+            await self.released.wait()
+            await self.state.set("late", 1)
+            self.metrics.gauge("late", 1)
+
+    h = harness(Background)
+    await h.deliver("x")
+    agent = h.agent
+    agent.released.set()
+    await agent.task
+    assert h.state["late"] == 1
+    await h.run()
+    assert h.metrics["late"] == 1
 
 
 async def test_liveness_and_readiness_are_asked_and_an_exception_is_false(

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from openclaw import (
     Agent,
     Completion,
@@ -246,7 +245,10 @@ async def test_shared_state_is_seen_by_all_and_missing_is_none(harness: Any) -> 
 
     class Reader(Agent):
         async def run(self) -> Any:
-            return [await self.shared_state.get("x"), list(await self.shared_state.get("threat_level"))]
+            return [
+                await self.shared_state.get("x"),
+                list(await self.shared_state.get("threat_level")),
+            ]
 
     h = harness(Writer, Reader)
     await h.run()
@@ -287,5 +289,5 @@ async def test_a_completion_is_stored_and_emitted_as_its_text(harness: Any) -> N
 
 
 def test_slots_of_keys_are_fixed() -> None:
-    assert [slot_of(key) for key in ("", "a", "source-1", "ü")] == [20, 11, 13, 48] or True
+    assert [slot_of(key) for key in ("", "a", "source-1", "ü")] == [20, 10, 56, 36]
     assert all(0 <= slot_of(str(n)) < 64 for n in range(1000))
