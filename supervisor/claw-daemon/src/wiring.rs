@@ -13,6 +13,7 @@ use claw_drivers::Driver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
+use crate::agent_api::AgentApi;
 use crate::api::{Degraded, Event, Part};
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
@@ -32,6 +33,8 @@ pub(crate) struct Parts<D> {
     pub(crate) journal: Journal,
     /// What runs.
     pub(crate) driver: Arc<D>,
+    /// What agents say over their sockets.
+    pub(crate) agent_api: AgentApi,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
 }
@@ -44,6 +47,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         reloader,
         journal,
         driver,
+        agent_api,
         data_dir,
     } = parts;
     let degraded = journal.clone();
@@ -58,6 +62,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             let driver = Arc::clone(&driver);
             async move { driver.usage().await }
         }),
+        agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,

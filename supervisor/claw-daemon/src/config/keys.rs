@@ -1,7 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
-use super::section::{Key, Kind, Section, key, later, later_use};
+use super::section::{Key, Kind, Section, key, later};
 
 /// The top of the file.
 pub(super) static FLEET: Section = Section {
@@ -173,7 +173,8 @@ pub(super) const REPLICAS: Key = key(
 );
 
 /// Where an agent's program comes from, besides `command`.
-pub(super) const SOURCE: Key = later_use(
+pub(super) const SOURCE: Key = key(
     "source",
-    "agents written with the SDK come later; use `command: [python3, FILE]` to run the file as a program",
+    Kind::Text,
+    "A Python file with an agent of the SDK, `agents/monitor.py` or `agents/monitor.py:Class`.",
 );

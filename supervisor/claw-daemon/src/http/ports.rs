@@ -64,6 +64,8 @@ pub struct Ports {
     pub config: ConfigPorts,
     /// What live instances use.
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
+    /// The metrics that agents report of themselves, as OpenMetrics text without its end.
+    pub agent_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What of the supervisor does not work as it should; answers without waiting.
     pub degraded: Arc<dyn Fn() -> Vec<Degraded> + Send + Sync>,
     /// How the journal's writer does; `None` where it cannot be told.

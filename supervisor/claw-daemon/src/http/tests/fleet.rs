@@ -130,6 +130,7 @@ fn ports(world: &Arc<World>) -> Ports {
         logs: logs(world),
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
+        agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
         journal_load: Arc::new(|| Some(journal_load())),
         now,
