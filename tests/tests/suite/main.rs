@@ -6,6 +6,7 @@
     reason = "all of this is tests: a failure is a panic, and a skipped check is said"
 )]
 
+mod agent_protocol;
 mod commands;
 mod crashes_heavy;
 mod dice;
@@ -22,3 +23,4 @@ mod schedules;
 mod stopping;
 mod takeover;
 mod tidy;
+mod workers;

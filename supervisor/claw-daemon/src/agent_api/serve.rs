@@ -39,12 +39,12 @@ pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListen
             return;
         }
     };
-    let app = router::app(api.clone(), endpoint);
+    let app = router::app(api.clone(), Arc::clone(&endpoint));
     let tasks = api.shared.tasks.clone();
-    tasks.spawn(accept(api.clone(), app, listener));
+    tasks.spawn(accept(api.clone(), endpoint, app, listener));
 }
 
-async fn accept(api: AgentApi, app: Router, listener: UnixListener) {
+async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let closing = api.shared.closing.clone();
     loop {
@@ -63,19 +63,20 @@ async fn accept(api: AgentApi, app: Router, listener: UnixListener) {
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("an agent has too many connections; one was closed");
+            let agent = &endpoint.agent;
+            tracing::warn!(target: "audit", %agent, "refused: the agent has too many connections");
             continue;
         };
-        let (api, app) = (api.clone(), app.clone());
+        let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), app.clone());
         let tasks = api.shared.tasks.clone();
         tasks.spawn(async move {
-            serve(&api, app, stream).await;
+            serve(&api, &endpoint, app, stream).await;
             drop(place);
         });
     }
 }
 
-async fn serve(api: &AgentApi, app: Router, stream: UnixStream) {
+async fn serve(api: &AgentApi, endpoint: &Endpoint, app: Router, stream: UnixStream) {
     let peer = Peer {
         pid: stream
             .peer_cred()
@@ -100,8 +101,14 @@ async fn serve(api: &AgentApi, app: Router, stream: UnixStream) {
             connection.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection of an agent ended early");
+    let agent = &endpoint.agent;
+    match ended {
+        Err(error) if error.is_parse() => {
+            tracing::warn!(target: "audit", %agent, "refused: what came is not HTTP: {error}");
+            endpoint.series.count_refusal();
+        }
+        Err(error) => tracing::debug!(%agent, %error, "a connection of an agent ended early"),
+        Ok(()) => {}
     }
 }
 
