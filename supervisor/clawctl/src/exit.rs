@@ -122,6 +122,9 @@ impl From<Problem> for Failure {
 const fn exit_of(code: Code) -> Exit {
     match code {
         Code::NoSuchAgent | Code::NoSuchRun => Exit::NoSuchAgent,
+        Code::UnknownKey | Code::VersionGone | Code::NoSuchDeadLetter | Code::StateTooLarge => {
+            Exit::Failed
+        }
         Code::TakesNoRuns
         | Code::Paused
         | Code::Stopped
@@ -139,10 +142,14 @@ const fn exit_of(code: Code) -> Exit {
         | Code::ReloadBusy
         | Code::NeedsRestart
         | Code::IdempotencyKeyReused
+        | Code::VersionConflict
+        | Code::RateLimited
+        | Code::StoreUnavailable
         | Code::IdempotencyInProgress => Exit::Refused,
         Code::SupervisorGone => Exit::Unreachable,
         Code::BadAgentName
         | Code::BadRunId
+        | Code::BadEvent
         | Code::BadParameter
         | Code::BadHeader
         | Code::InvalidJson

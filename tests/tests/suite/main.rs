@@ -21,6 +21,7 @@ mod reload;
 mod restarts;
 mod schedules;
 mod stopping;
+mod stored;
 mod takeover;
 mod tidy;
 mod workers;

@@ -223,15 +223,26 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
                 ("SLACK_WEBHOOK", "https://127.0.0.1/hook"),
                 ("API_KEY", "secret"),
             ]);
-            if let Err(diagnostics) =
-                claw_daemon::config::load_str(&fleet, &root().join("openclaw.yaml"), &environment)
-            {
+            let folder = tempfile::tempdir().unwrap();
+            make_sources(&fleet, folder.path());
+            let file = folder.path().join("openclaw.yaml");
+            if let Err(diagnostics) = claw_daemon::config::load_str(&fleet, &file, &environment) {
                 panic!(
                     "a snippet of {} is no fleet:\n{diagnostics}\n{fleet}",
                     path.display()
                 );
             }
         }
+    }
+}
+
+/// Makes the programs that a snippet names.
+fn make_sources(fleet: &str, folder: &Path) {
+    for part in fleet.split("source: ").skip(1) {
+        let named = part.split([',', '}', ' ', '\n']).next().unwrap_or_default();
+        let path = folder.join(named.split(':').next().unwrap_or_default());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
     }
 }
 

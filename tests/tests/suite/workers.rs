@@ -8,7 +8,7 @@ use claw_daemon::api::{RunState, State};
 use crate::fleet::{Fleet, holds_for, until};
 
 /// A fleet of agents, each with its program and more keys in flow style.
-fn fleet(agents: &[(&str, &str, &str)]) -> Fleet {
+pub(crate) fn fleet(agents: &[(&str, &str, &str)]) -> Fleet {
     let mut fleet = Fleet::new("");
     let folder = fleet.path("agents");
     fs::create_dir_all(&folder).unwrap();
@@ -22,12 +22,12 @@ fn fleet(agents: &[(&str, &str, &str)]) -> Fleet {
     fleet
 }
 
-fn await_ready(fleet: &Fleet, name: &str) {
+pub(crate) fn await_ready(fleet: &Fleet, name: &str) {
     fleet.await_agent(name, "is ready", |agent| agent.ready);
 }
 
 /// Counts its runs and tells everybody.
-const COUNTER: &str = r#"
+pub(crate) const COUNTER: &str = r#"
 from openclaw import Agent
 
 class Counter(Agent):
@@ -52,7 +52,7 @@ class Listener(Agent):
             file.write(f"{event.data['n']} {event.source} {heard}\n")
 "#;
 
-const BACK_AT_ONCE: &str = "restart_policy: {initial_delay: 50ms}";
+pub(crate) const BACK_AT_ONCE: &str = "restart_policy: {initial_delay: 50ms}";
 
 /// One that works until a file is there, in a run and in a handler.
 const SLOW: &str = r#"

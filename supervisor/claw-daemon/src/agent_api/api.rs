@@ -150,6 +150,11 @@ impl AgentApi {
         endpoints.values().cloned().collect()
     }
 
+    /// Where state and events are kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// The metrics that agents report, as OpenMetrics text without its end.
     pub(crate) fn openmetrics(&self) -> String {
         let mut metrics = BTreeMap::new();

@@ -51,3 +51,5 @@ pub use sdk::SdkError;
 
 pub(crate) use api::{AgentApi, Parts};
 pub(crate) use limits::ADOPT_GRACE;
+pub(crate) use outgoing::event_id;
+pub(crate) use topics::{outside, refused_name};

@@ -233,8 +233,13 @@ impl Emitted<'_> {
             wire::check_id(id, "the id of an event")?;
             return Ok(id.clone());
         }
-        Ok(token::random("e_", 12))
+        Ok(event_id())
     }
+}
+
+/// An id for an event whose publisher gives none.
+pub(crate) fn event_id() -> String {
+    token::random("e_", 12)
 }
 
 fn expiry(after_ms: u64) -> claw_store::store::UnixMs {

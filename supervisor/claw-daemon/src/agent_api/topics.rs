@@ -32,19 +32,24 @@ pub(crate) fn outside(topic: &str) -> &str {
 
 /// Checks the name of an event that an agent wants to publish.
 pub(super) fn check(name: &str) -> Result<(), Fault> {
+    refused_name(name).map_or(Ok(()), |(rule, why)| Err(Fault::bad(rule, why)))
+}
+
+/// Which rule a name breaks that somebody else than the supervisor gives to an event, and how.
+pub(crate) fn refused_name(name: &str) -> Option<(&'static str, String)> {
     let usable = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
     let token = |token: &str| !token.is_empty() && token.bytes().all(usable);
     if name.len() > NAME || !name.split('.').all(token) {
         let message =
             "the name of an event is tokens of letters, digits, `_` and `-`, joined by dots";
-        return Err(Fault::bad("bad_name", message));
+        return Some(("bad_name", message.to_owned()));
     }
     let first = name.split('.').next().unwrap_or_default();
     if OURS.contains(&first) {
         let message = format!("events below `{first}` are the supervisor's");
-        return Err(Fault::bad("reserved_name", message));
+        return Some(("reserved_name", message));
     }
-    Ok(())
+    None
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@
 //!
 //! What the server needs of the daemon stands in [`Ports`].
 
+mod agent_state;
 mod agents;
+mod bus;
 mod caller;
 mod config;
 mod connection;

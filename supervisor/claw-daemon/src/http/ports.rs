@@ -12,6 +12,7 @@ use claw_core::{
     AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId,
 };
 use claw_drivers::driver::Usage;
+use claw_store::Store;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
@@ -60,6 +61,8 @@ pub struct Ports {
     pub journal: JournalPorts,
     /// One page of a log. It may block, so it is called on a thread for that.
     pub logs: ReadLog,
+    /// State and events.
+    pub store: Store,
     /// The configuration.
     pub config: ConfigPorts,
     /// What live instances use.
