@@ -44,8 +44,8 @@ pub(crate) enum StateCommand {
         /// Which
         key: String,
         /// As of this version
-        #[arg(long)]
-        version: Option<u64>,
+        #[arg(long, value_name = "VERSION")]
+        at: Option<u64>,
     },
     /// Set a key
     Set {
@@ -104,8 +104,8 @@ pub(crate) enum StateCommand {
         #[arg(add = ArgValueCompleter::new(complete::agents))]
         agent: String,
         /// As of this version
-        #[arg(long)]
-        version: Option<u64>,
+        #[arg(long, value_name = "VERSION")]
+        at: Option<u64>,
     },
     /// Replace the state by an exported one
     Import {
@@ -130,12 +130,8 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     match command {
         StateCommand::List { agent, prefix } => list(client, agent, prefix, output).await,
-        StateCommand::Get {
-            agent,
-            key,
-            version,
-        } => {
-            let path = with_version(key_path(agent, key)?, *version);
+        StateCommand::Get { agent, key, at } => {
+            let path = with_version(key_path(agent, key)?, *at);
             let value = client.text(Method::GET, &path, None).await?;
             print::line(&value)
         }
@@ -169,8 +165,8 @@ pub(crate) async fn run(
             let path = path(routes::STATE_ROLLBACK, agent)?;
             written(client.post(&path, Some(body)).await?)
         }
-        StateCommand::Export { agent, version } => {
-            let path = with_version(path(routes::STATE_EXPORT, agent)?, *version);
+        StateCommand::Export { agent, at } => {
+            let path = with_version(path(routes::STATE_EXPORT, agent)?, *at);
             print::line(&client.text(Method::GET, &path, None).await?)
         }
         StateCommand::Import { agent, export } => {
