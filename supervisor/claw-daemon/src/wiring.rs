@@ -52,11 +52,13 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
     } = parts;
     let degraded = journal.clone();
     let load = journal.clone();
+    let webhooks = reloader.clone();
     Ports {
         fleet: fleet(&handle),
         events: events(feed),
         journal: history::ports(&journal),
         logs: Arc::new(move |question| logs::read(&data_dir, question)),
+        webhook: Arc::new(move |name| webhooks.current().webhooks.get(name).cloned()),
         config: configuration::ports(&reloader),
         usage: Port::new(move |()| {
             let driver = Arc::clone(&driver);

@@ -24,4 +24,5 @@ mod stopping;
 mod stored;
 mod takeover;
 mod tidy;
+mod webhooks;
 mod workers;

@@ -52,4 +52,5 @@ pub use sdk::SdkError;
 pub(crate) use api::{AgentApi, Parts};
 pub(crate) use limits::ADOPT_GRACE;
 pub(crate) use outgoing::event_id;
+pub(crate) use token::{hex, hmac_sha256, same};
 pub(crate) use topics::{outside, refused_name};

@@ -138,6 +138,10 @@ codes! {
     VersionConflict = "version_conflict",
     /// The agent's state would be larger than it may be (413).
     StateTooLarge = "state_too_large",
+    /// There is no such webhook (404).
+    NoSuchHook = "no_such_hook",
+    /// The signature is missing, wrong or too old (401).
+    BadSignature = "bad_signature",
     /// The event, or its name, breaks a rule (400).
     BadEvent = "bad_event",
     /// More events than are taken now; try again (429).

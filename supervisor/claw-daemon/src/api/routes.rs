@@ -44,6 +44,8 @@ pub const STATE_ROLLBACK: &str = "/api/agents/{name}/state/rollback";
 pub const STATE_EXPORT: &str = "/api/agents/{name}/state/export";
 /// The way back.
 pub const STATE_IMPORT: &str = "/api/agents/{name}/state/import";
+/// A call from outside.
+pub const HOOK: &str = "/api/hooks/{name}";
 /// Events that agents have given up.
 pub const DEAD_LETTERS: &str = "/api/events/dead";
 /// Deliver them again.

@@ -129,6 +129,17 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// What a call of a webhook has done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HookTaken {
+    /// The event that was published.
+    pub event: Option<String>,
+    /// The run that was accepted.
+    pub run: Option<String>,
+    /// Whether this very call was taken before; nothing was done again then.
+    pub duplicate: bool,
+}
+
 /// The events that an agent has given up, newest first.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetterList {

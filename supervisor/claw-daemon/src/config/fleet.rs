@@ -19,6 +19,7 @@ use super::supervisor::SupervisorConfig;
 use super::syntax::short;
 use super::tree::{Node, Value};
 use super::value::Rejected;
+use super::webhook::Webhook;
 use super::worker::WorkerConfig;
 
 /// The only version of the file's format.
@@ -30,6 +31,7 @@ const MAX_PROJECT_CHARS: usize = 63;
 pub(super) struct Read {
     pub(super) fleet: FleetSpec,
     pub(super) workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
     pub(super) supervisor: SupervisorConfig,
 }
 
@@ -55,10 +57,12 @@ impl Reader<'_> {
             (name.clone(), worker)
         });
         let workers = workers.collect();
+        let webhooks = self.webhooks(&fields, |name| agents.contains_key(name));
         let fleet = finish(project, max_concurrent_starts, agents, &graph);
         Some(Read {
             fleet,
             workers,
+            webhooks,
             supervisor,
         })
     }

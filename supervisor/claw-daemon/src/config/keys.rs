@@ -33,7 +33,11 @@ pub(super) static FLEET: Section = Section {
         later("bus"),
         later("state"),
         later("llm"),
-        later("webhooks"),
+        key(
+            "webhooks",
+            Kind::Named(&WEBHOOK),
+            "Who may call from outside, by name: `POST /api/hooks/NAME`.",
+        ),
         later("notifiers"),
         later("backup"),
         later("observability"),
@@ -171,6 +175,29 @@ pub(super) const REPLICAS: Key = key(
     Kind::Whole(1, 1),
     "How many processes; only 1 so far.",
 );
+
+/// A webhook.
+pub(super) static WEBHOOK: Section = Section {
+    title: "a webhook",
+    keys: &[
+        key(
+            "secret",
+            Kind::Text,
+            "What callers sign with, such as `${HOOK_SECRET}`.",
+        ),
+        key("agent", Kind::Text, "The agent that a call triggers."),
+        key("event", Kind::Text, "The event that a call publishes."),
+        key(
+            "per_minute",
+            Kind::Whole(1, 60_000),
+            "Calls that are taken in a minute.",
+        ),
+    ],
+    habits: &[
+        ("token", "did you mean `secret`?"),
+        ("trigger", "did you mean `agent`?"),
+    ],
+};
 
 /// Where an agent's program comes from, besides `command`.
 pub(super) const SOURCE: Key = key(

@@ -21,6 +21,7 @@ use super::source::{self, Exposure, FileError, Source, Sources};
 use super::supervisor::{self, SupervisorConfig};
 use super::tree::{Node, Value};
 use super::variables::Variables;
+use super::webhook::Webhook;
 use super::worker::WorkerConfig;
 
 /// The name of files with variables.
@@ -35,6 +36,8 @@ pub struct Loaded {
     pub fleet: FleetSpec,
     /// What each agent may do beside its process.
     pub workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    /// Who may call from outside, by name.
+    pub webhooks: BTreeMap<String, Arc<Webhook>>,
     /// How the supervisor itself runs.
     pub supervisor: SupervisorConfig,
     /// What should be looked at.
@@ -82,6 +85,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
         Some((read, resolved)) if !files.problems.failed() => Ok(Loaded {
             fleet: read.fleet,
             workers: read.workers,
+            webhooks: read.webhooks,
             supervisor: read.supervisor,
             warnings: files.problems.finish(sources),
             files: watched,

@@ -42,6 +42,7 @@ mod syntax;
 mod tree;
 mod value;
 mod variables;
+mod webhook;
 mod worker;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
@@ -53,4 +54,5 @@ pub use schedule::{DeclaredTiming, declared_schedule};
 pub use schema::schema;
 pub use supervisor::{OnExit, Reload, SupervisorConfig};
 pub use value::parse_duration;
+pub use webhook::{Webhook, WebhookTarget};
 pub use worker::{KeyPattern, Managed, ReadinessCheck, Scheduled, WorkerConfig};

@@ -61,6 +61,19 @@ async fn path_value<S: Send + Sync>(
         .ok_or_else(|| ApiError::new(Code::Internal, format!("the route has no `{key}`")))
 }
 
+/// The webhook named in the path.
+#[derive(Debug)]
+pub(super) struct HookIn(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for HookIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = path_value(parts, state, "name", Code::NoSuchHook).await?;
+        Ok(Self(text))
+    }
+}
+
 /// The agent and the key of its state named in the path.
 #[derive(Debug)]
 pub(super) struct StateKeyIn {

@@ -22,6 +22,7 @@ mod extract;
 mod goals;
 mod guard;
 mod health;
+mod hooks;
 mod idempotency;
 mod limits;
 mod listener;

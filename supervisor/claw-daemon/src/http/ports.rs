@@ -20,6 +20,7 @@ use super::idempotency::Stored;
 use crate::api::{
     Applied, Degraded, Event, FieldError, LogLine, LogStream, Plan, Time, Transition,
 };
+use crate::config::Webhook;
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
 
 /// A question that is answered some time later.
@@ -47,6 +48,9 @@ impl<I, O> Clone for Port<I, O> {
 /// Reads one page of a log.
 pub type ReadLog = Arc<dyn Fn(&LogQuestion) -> Result<LogPage, LogError> + Send + Sync>;
 
+/// Finds a webhook by its name.
+pub type FindWebhook = Arc<dyn Fn(&str) -> Option<Arc<Webhook>> + Send + Sync>;
+
 /// Begins a subscription.
 pub type Subscribe = Arc<dyn Fn(Option<u64>) -> BoxStream<'static, Event> + Send + Sync>;
 
@@ -63,6 +67,8 @@ pub struct Ports {
     pub logs: ReadLog,
     /// State and events.
     pub store: Store,
+    /// The webhook of a name.
+    pub webhook: FindWebhook,
     /// The configuration.
     pub config: ConfigPorts,
     /// What live instances use.

@@ -170,7 +170,9 @@ const fn status(code: Code) -> StatusCode {
         | Code::NoSuchRoute
         | Code::UnknownKey
         | Code::VersionGone
+        | Code::NoSuchHook
         | Code::NoSuchDeadLetter => StatusCode::NOT_FOUND,
+        Code::BadSignature => StatusCode::UNAUTHORIZED,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::TakesNoRuns
@@ -235,6 +237,8 @@ const fn title(code: Code) -> &'static str {
         Code::NoSuchDeadLetter => "No such dead letter",
         Code::VersionConflict => "The key is at another version",
         Code::StateTooLarge => "The state would be too large",
+        Code::NoSuchHook => "No such webhook",
+        Code::BadSignature => "Not signed",
         Code::BadEvent => "Not an event",
         Code::RateLimited => "Too many events",
         Code::StoreUnavailable => "The store is unavailable",

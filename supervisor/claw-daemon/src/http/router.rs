@@ -19,8 +19,8 @@ use super::docs::{self, Document};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
-    agent_state, agents, bus, config, envelope, events, goals, guard, health, idempotency, logs,
-    metrics, runs, transitions,
+    agent_state, agents, bus, config, envelope, events, goals, guard, health, hooks, idempotency,
+    logs, metrics, runs, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{Code, Problem};
@@ -87,6 +87,7 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(agent_state::export))
         .routes(routes!(agent_state::import))
         .routes(routes!(events::stream, bus::publish))
+        .routes(routes!(hooks::call))
         .routes(routes!(bus::dead))
         .routes(routes!(bus::replay))
         .routes(routes!(bus::drop_letters))

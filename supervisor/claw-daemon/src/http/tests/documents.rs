@@ -29,6 +29,7 @@ const DESCRIBED: &[&str] = &[
     routes::STATE_ROLLBACK,
     routes::STATE_EXPORT,
     routes::STATE_IMPORT,
+    routes::HOOK,
     routes::DEAD_LETTERS,
     routes::DEAD_LETTERS_REPLAY,
     routes::DEAD_LETTERS_DROP,

@@ -138,6 +138,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
         store: store.unwrap(),
+        webhook: Arc::new(|_name| None),
         agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
         journal_load: Arc::new(|| Some(journal_load())),
