@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ._http import NO_ANSWER, Answer, HttpServer, Request
+from ._patience import within
 from ._store import Store, problem
 
 AGENT = "conformance"
@@ -34,6 +35,8 @@ class Supervisor:
         self.failed_setup: dict[str, Any] | None = None
         self.events: list[dict[str, Any]] = []
         self.metrics: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
+        self.others: dict[str, dict[str, Any]] = {}
         self.dones: list[dict[str, Any]] = []
         self.answers: dict[str, Any] = {}
         self.max_concurrency = 1
@@ -74,8 +77,8 @@ class Supervisor:
             return holds()
 
         try:
-            return await asyncio.wait_for(wait(), seconds)
-        except (asyncio.TimeoutError, TimeoutError):
+            return await within(seconds, wait())
+        except TimeoutError:
             raise AssertionError(f"{what}: not within {seconds:g} s") from None
 
     async def submit(self, kind: str, steps: list[Any], **fields: Any) -> str:
@@ -190,10 +193,16 @@ class Supervisor:
                 event = request.json()
                 self.events.append(event)
                 return Answer.of({"id": event.get("id") or self._next("e"), "duplicate": False})
+            case ("POST", "state:batch" | "shared:batch" as route):
+                return self._batch(self._space(route.partition(":")[0]), request.json())
+            case ("GET", "agents", name, "state"):
+                others = self.others.get(name, {})
+                return Answer.of({"agent": name, "version": len(others), "state": others})
             case ("POST", "metrics"):
                 self.metrics += request.json()["metrics"]
                 return Answer(204)
             case ("POST", "alerts"):
+                self.alerts.append(request.json())
                 return Answer.of({"id": "al_1", "sent": [], "duplicate": False})
         return problem(404, "not_found", f"no route {method} {request.path}")
 
@@ -288,6 +297,14 @@ class Supervisor:
             self.drop_dones -= 1
             return NO_ANSWER
         return Answer.of(answer)
+
+    def _batch(self, store: Store, body: dict[str, Any]) -> Answer:
+        refusal = store.conflict(body.get("state") or [])
+        if refusal is not None:
+            return refusal
+        store.apply(body.get("state") or [])
+        self.events += body.get("events") or []
+        return Answer.of({"version": store.version, "results": [], "events": []})
 
     def _keyed(self, space: str, request: Request, key: str) -> Answer:
         if request.method != "GET" and self.rate_limited_writes:

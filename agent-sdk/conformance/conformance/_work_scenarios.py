@@ -251,10 +251,8 @@ async def stop_interrupts_work_that_would_not_end_in_time(world: World) -> None:
     supervisor = await world.ready()
     work = await supervisor.submit("run", [{"op": "hold", "key": "never"}])
     await supervisor.wait_for("the work", lambda: reads_of(supervisor, "never"), 10)
-    begun = time.monotonic()
     await supervisor.say("stop", timeout_ms=1500)
-    expect(await world.exit_code() == 0, "the exit code is 0")
-    expect(time.monotonic() - begun < 3, "the deadline was kept")
+    expect(await world.exit_code(3) == 0, "the exit code is 0")
     expect((await supervisor.done(work))["error"]["type"] == "Cancelled", "as Cancelled")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conformance._agent_process import World
+from conformance._patience import within
 from conformance._scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def command(path: Path) -> list[str]:
 async def test_conformance(name: str) -> None:
     world = World(command(AGENT))
     async with world:
-        await asyncio.wait_for(SCENARIOS[name](world), SCENARIO_SECONDS)
+        await within(SCENARIO_SECONDS, SCENARIOS[name](world))
     assert world.supervisor.violations == []
 
 
@@ -129,6 +130,76 @@ async def test_output_is_json_lines_with_the_config_s_secrets_hidden(tmp_path: P
     assert line["agent"] == "conformance"
     assert line["run"].startswith("r_")
     assert line["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def test_everything_an_author_calls_goes_over_the_socket(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "from openclaw import Agent, Alert\nclass A(Agent):\n"
+        "    async def setup(self): self.metrics.gauge('started', 1)\n"
+        "    async def run(self):\n"
+        "        other = self.state.read_from('other')\n"
+        "        async with self.state.transaction() as tx:\n"
+        "            tx.set('ids', other.get('ids', set()) | {'b'})\n"
+        "            tx.emit('changed', {'n': 1})\n"
+        "        await self.shared_state.set('level', (1, 2))\n"
+        "        await self.emit('plain', key='k', delay='1m')\n"
+        "        await self.alert(Alert('down', 'critical', {}, 'd'))\n"
+        "        await self.status('half', 0.5)\n"
+        "        self.metrics.counter('runs', zone='eu')\n"
+        "        await self.state.set('ttl', 1, ttl='1h')\n"
+        "        await self.state.delete('ttl')\n"
+        "        nobody = await self.state.read_from('nobody')\n"
+        "        return [sorted(await self.state.keys()), len(nobody)]\n",
+    )
+    world = World(command(path))
+    world.supervisor.others = {"other": {"ids": {"$set": ["a"]}}}
+    async with world:
+        supervisor = await world.ready()
+        done = await supervisor.done(await supervisor.submit("run", []))
+        await supervisor.wait_for("metrics", lambda: len(supervisor.metrics) == 2, 5)
+    assert done.get("error") is None
+    assert done["result"] == [["ids"], 0]
+    assert supervisor.state.value("ids") == {"$set": ["a", "b"]}
+    assert supervisor.shared.value("level") == {"$tuple": [1, 2]}
+    assert [(e["name"], e["data"], e.get("key"), e.get("delay_ms")) for e in supervisor.events] == [
+        ("changed", {"n": 1}, None, None),
+        ("plain", None, "k", 60_000),
+    ]
+    assert [alert["dedup_key"] for alert in supervisor.alerts] == ["d"]
+    assert done["metrics"] == [
+        {"name": "runs", "kind": "counter", "value": 1, "labels": {"zone": "eu"}}
+    ]
+    assert [r.query for r in supervisor.requests if r.method == "PUT"][-1] == {"ttl_ms": "3600000"}
+    traced = [r for r in supervisor.requests if "traceparent" in r.headers]
+    assert {"/v1/state:batch", "/v1/shared/level", "/v1/events"} <= {r.path for r in traced}
+
+
+async def test_setup_and_probes_are_limited_in_time(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "import asyncio\nfrom openclaw import Agent\nclass A(Agent):\n"
+        "    async def readiness_check(self): await asyncio.Event().wait()\n"
+        "    def liveness_check(self): raise OSError('ill')\n",
+    )
+    world = World(command(path))
+    async with world:
+        supervisor = await world.ready()
+        hanging = await supervisor.say("probe", probe="readiness", timeout_ms=300)
+        failing = await supervisor.say("probe", probe="liveness", timeout_ms=300)
+        ready, live = await supervisor.answer(hanging, 5), await supervisor.answer(failing, 5)
+    assert (ready["ok"], live["ok"], live["detail"]) == (False, False, "OSError: ill")
+    path.write_text(
+        "import asyncio\nfrom openclaw import Agent\nclass A(Agent):\n"
+        "    async def setup(self): await asyncio.Event().wait()\n"
+    )
+    world = World(command(path))
+    world.supervisor.extra_fields = {"limits": {"setup_ms": 200}}
+    async with world:
+        await world.launch()
+        assert await world.exit_code() == 1
+    assert world.supervisor.failed_setup is not None
+    assert "0.2 s" in world.supervisor.failed_setup["message"]
 
 
 async def test_a_wrong_schedule_exits_78(tmp_path: Path) -> None:
