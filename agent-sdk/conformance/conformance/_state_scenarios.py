@@ -86,6 +86,17 @@ async def state_too_large_is_an_error_of_its_own(world: World) -> None:
 
 
 @scenario
+async def an_outcome_refused_for_its_size_is_reported_as_a_failure(world: World) -> None:
+    supervisor = await world.ready()
+    step = {"op": "fill", "key": "big", "bytes": MAX_VALUE_BYTES + 1}
+    done = await supervisor.done(await supervisor.submit("event", [step]))
+    error = done.get("error") or {}
+    expect(not done["ok"] and error.get("type") == "state_too_large", f"by its code: {done}")
+    expect(error["retryable"] is False, "it is not tried again")
+    await supervisor.done(await supervisor.submit("run", []))
+
+
+@scenario
 async def a_rate_limit_delays_and_never_fails(world: World) -> None:
     supervisor = await world.ready()
     supervisor.rate_limited_writes = 2

@@ -44,6 +44,7 @@ class Supervisor:
         self.drop_dones = 0
         self.drop_polls = 0
         self.rate_limited_writes = 0
+        self.refuse_hello: tuple[int, str, dict[str, Any]] | None = None
         self.extra_fields: dict[str, Any] = {}
         self._queue: list[dict[str, Any]] = []
         self._leased: dict[str, dict[str, Any]] = {}
@@ -212,6 +213,9 @@ class Supervisor:
         if body.get("instance") not in (None, INSTANCE):
             return problem(403, "forbidden")
         self.hellos.append(body)
+        if self.refuse_hello is not None:
+            status, code, detail = self.refuse_hello
+            return problem(status, code, "refused as a test wants it", **detail)
         session = self._next("s")
         self.sessions.add(session)
         kept = []
@@ -281,7 +285,7 @@ class Supervisor:
         if not body["ok"] and (body.get("state") or body.get("events")):
             raise ValueError("a failed attempt reports state or events")
         for space in ("state", "shared"):
-            refusal = self._space(space).conflict(body.get(space) or [])
+            refusal = self._space(space).refusal(body.get(space) or [])
             if refusal is not None:
                 return refusal
         for space in ("state", "shared"):
@@ -299,7 +303,7 @@ class Supervisor:
         return Answer.of(answer)
 
     def _batch(self, store: Store, body: dict[str, Any]) -> Answer:
-        refusal = store.conflict(body.get("state") or [])
+        refusal = store.refusal(body.get("state") or [])
         if refusal is not None:
             return refusal
         store.apply(body.get("state") or [])
