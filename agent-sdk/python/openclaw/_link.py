@@ -28,6 +28,7 @@ MAX_CONNECTIONS = 32
 # Idle ones beyond a handful only cost the supervisor descriptors.
 MAX_IDLE = 8
 MAX_WAITING_WRITES = 1000
+POLL = "/v1/work?"
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 _WAIT_AND_REPEAT = frozenset(("rate_limited", "backpressure", "unavailable"))
 
@@ -95,7 +96,7 @@ class SocketLink:
                 except Stale as stale:
                     # A server may close what was idle; only a new connection's end is news. But
                     # work may have been on its way, and then hello has to say that it never came.
-                    lost_work = path.startswith("/v1/work?") and not isinstance(stale, Unsent)
+                    lost_work = path.startswith(POLL) and not isinstance(stale, Unsent)
                     if connection.reused and not lost_work:
                         continue
                     raise
@@ -151,7 +152,9 @@ class SocketLink:
             try:
                 reply = await self.exchange(method, path, body, headers)
             except OSError:
-                if session == self.session:
+                # One loss breaks many requests, and the first of them has seen to it. Not so a
+                # poll: another request's hello may have gone out before work was on its way.
+                if session == self.session or path.startswith(POLL):
                     self.lost()
                 continue
             if reply.status < 400:

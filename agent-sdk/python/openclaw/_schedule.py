@@ -51,6 +51,8 @@ class Schedule:
     ) -> Schedule:
         """Fire at start and then so much time apart; `interval` is text such as `5m`."""
         try:
+            if interval is not None and not isinstance(interval, str):
+                raise TypeError
             total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
             every_ms = round(total) + (milliseconds(interval) if interval else 0)
         except (TypeError, AttributeError):

@@ -43,7 +43,8 @@ async def test_events_count_once_while_the_supervisor_keeps_vanishing() -> None:
             for done in [d for d in supervisor.dones if not d["ok"]]:
                 supervisor.dones.remove(done)
                 assert done["error"]["type"] == "version_conflict"
-                await supervisor.submit("event", steps, work=done["work"], attempt=100 + vanished)
+                again = done["attempt"] + 1
+                await supervisor.submit("event", steps, work=done["work"], attempt=again)
             if vanished < 20 and chance.random() < 0.5:
                 vanished += 1
                 await supervisor.vanish()
