@@ -16,6 +16,8 @@ AGENT = "conformance"
 TOKEN = "tok_conformance_0123456789"
 INSTANCE = "conformance-0-1"
 MAX_VALUE_BYTES = 1_000_000
+# Routes whose requests change something, and may be repeated when the answer was lost.
+WRITES = ("state", "shared", "state:batch", "shared:batch", "events")
 HEARTBEAT_SECONDS = 0.2
 
 
@@ -43,11 +45,13 @@ class Supervisor:
         self.paused = False
         self.drop_dones = 0
         self.drop_polls = 0
+        self.drop_writes = 0
         self.rate_limited_writes = 0
         self.refuse_hello: tuple[int, str, dict[str, Any]] | None = None
         self.extra_fields: dict[str, Any] = {}
         self._queue: list[dict[str, Any]] = []
         self._leased: dict[str, dict[str, Any]] = {}
+        self._first_answers: dict[str | None, Answer] = {}
         self._settled: dict[tuple[str, int], dict[str, Any]] = {}
         self._lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._in_force: dict[str, dict[str, Any]] = {}
@@ -157,11 +161,24 @@ class Supervisor:
             if session is not None and session not in self.sessions:
                 return problem(409, "session_lost")
         try:
-            answer = await self._route(request)
+            answer = await self._once(request)
         except (ValueError, KeyError, TypeError) as error:
             self.violations.append(f"{request.method} {request.path}: {error!r}")
             answer = problem(400, "bad_request", repr(error))
         await self._notify()
+        if self.drop_writes and request.method != "GET" and request.parts[1] in WRITES:
+            self.drop_writes -= 1
+            return NO_ANSWER
+        return answer
+
+    async def _once(self, request: Request) -> Answer:
+        """Answer a request that comes again with its first answer, and change nothing."""
+        key = request.headers.get("idempotency-key")
+        if key in self._first_answers:
+            return self._first_answers[key]
+        answer = await self._route(request)
+        if key is not None and answer.status < 400:
+            self._first_answers[key] = answer
         return answer
 
     async def _route(self, request: Request) -> Answer:
@@ -192,8 +209,10 @@ class Supervisor:
                 return self._space(space).listing(request)
             case ("POST", "events"):
                 event = request.json()
-                self.events.append(event)
-                return Answer.of({"id": event.get("id") or self._next("e"), "duplicate": False})
+                identity = event.get("id") or self._next("e")
+                known = identity in [known.get("id") for known in self.events]
+                self.events += [] if known else [event]
+                return Answer.of({"id": identity, "duplicate": known})
             case ("POST", "state:batch" | "shared:batch" as route):
                 return self._batch(self._space(route.partition(":")[0]), request.json())
             case ("GET", "agents", name, "state"):

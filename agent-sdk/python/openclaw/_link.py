@@ -87,7 +87,7 @@ class SocketLink:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Make one request now; connection errors are the caller's."""
-        parts = self._request(method, path, body, headers)
+        parts = self._request(method, path, body, headers, session=self.session)
         async with self._slots:
             while True:
                 connection = await self._connection()
@@ -107,7 +107,9 @@ class SocketLink:
         """Make a GET on a connection of its own, without the event loop."""
         from ._blocking import get
 
-        reply = get(self._address, b"".join(self._request("GET", path, None, None)))
+        # Without a session: while the loop is blocked nobody can say hello to a supervisor that
+        # has restarted, and the token alone suffices.
+        reply = get(self._address, b"".join(self._request("GET", path, None, None, session=None)))
         if reply.status >= 400:
             raise self._error(reply)
         return reply
@@ -121,7 +123,7 @@ class SocketLink:
         else:
             opening = asyncio.open_connection(self._address.host, self._address.port, limit=limit)
         reader, writer = await opening
-        writer.writelines(self._request("GET", path, None, None))
+        writer.writelines(self._request("GET", path, None, None, session=self.session))
         return reader, writer
 
     def start(self) -> None:
@@ -203,14 +205,20 @@ class SocketLink:
             self.on_fatal(error)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        *,
+        session: str | None,
     ) -> list[bytes]:
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: openclaw\r\n"
             f"Authorization: Bearer {self._identity.token}\r\n"
         )
-        if self.session:
-            head += f"Openclaw-Session: {self.session}\r\n"
+        if session:
+            head += f"Openclaw-Session: {session}\r\n"
         for name, value in (headers or {}).items():
             head += f"{name}: {value}\r\n"
         if body is None:

@@ -53,3 +53,55 @@ async def test_events_count_once_while_the_supervisor_keeps_vanishing() -> None:
     assert supervisor.state.value("count") == EVENTS
     assert len(supervisor.events) == EVENTS
     assert supervisor.violations == []
+
+
+ROUNDS = 200
+EVERYTHING = """
+from openclaw import Agent
+
+class Everything(Agent):
+    async def run(self):
+        for n in range(ROUNDS):
+            await self.state.update("count", lambda count: count + 1, 0)
+            async with self.state.transaction() as tx:
+                tx.set("seen", await tx.get("seen", set()) | {n})
+                tx.emit("grouped", n)
+            await self.shared_state.set("last", n)
+            await self.emit("plain", n)
+            assert self.state.read_from("other").get("k") == 1
+            await self.state.set("gone", n)
+            await self.state.delete("gone")
+            self.metrics.counter("rounds")
+        return sorted(await self.state.keys())
+"""
+
+
+async def test_all_that_a_run_calls_counts_once_while_the_supervisor_keeps_vanishing(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(11)
+    path = tmp_path / "everything.py"
+    path.write_text(EVERYTHING.replace("ROUNDS", str(ROUNDS)))
+    world = World(["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "openclaw", "run", str(path)])
+    supervisor = world.supervisor
+    supervisor.others = {"other": {"k": 1}}
+    async with world:
+        await world.ready()
+        work = await supervisor.submit("run", [])
+        while not supervisor.dones:
+            supervisor.drop_writes = chance.randrange(3)
+            await asyncio.sleep(chance.uniform(0.005, 0.05))
+            await supervisor.vanish()
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            await supervisor.come_back()
+            await asyncio.sleep(chance.uniform(0.02, 0.1))
+        done = await supervisor.done(work)
+    assert (done.get("error"), done.get("result")) == (None, ["count", "seen"])
+    assert supervisor.state.value("count") == ROUNDS
+    assert sorted(supervisor.state.value("seen")["$set"]) == list(range(ROUNDS))
+    for name in ("grouped", "plain"):
+        said = [event["data"] for event in supervisor.events if event["name"] == name]
+        assert said == list(range(ROUNDS))
+    assert supervisor.shared.value("last") == ROUNDS - 1
+    assert [sample["value"] for sample in done["metrics"]] == [1] * ROUNDS
+    assert supervisor.violations == []
