@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 from ._agent_process import World
+from ._patience import within
 from ._scenarios import SCENARIOS, Scenario
 
 SCENARIO_SECONDS = 60.0
@@ -50,10 +51,10 @@ async def _bounded(check: Scenario, command: list[str]) -> tuple[str | None, byt
     failure = None
     async with world:
         try:
-            await asyncio.wait_for(check(world), SCENARIO_SECONDS)
+            await within(SCENARIO_SECONDS, check(world))
         except AssertionError as error:
             failure = f"broken: {error}"
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             failure = f"not over within {SCENARIO_SECONDS:g} s"
     if failure is None and world.supervisor.violations:
         failure = f"broken: {world.supervisor.violations[0]}"

@@ -86,6 +86,40 @@ async def state_too_large_is_an_error_of_its_own(world: World) -> None:
 
 
 @scenario
+async def an_outcome_refused_for_its_size_is_reported_as_a_failure(world: World) -> None:
+    supervisor = await world.ready()
+    step = {"op": "fill", "key": "big", "bytes": MAX_VALUE_BYTES + 1}
+    done = await supervisor.done(await supervisor.submit("event", [step]))
+    error = done.get("error") or {}
+    expect(not done["ok"] and error.get("type") == "state_too_large", f"by its code: {done}")
+    expect(error["retryable"] is False, "it is not tried again")
+    await supervisor.done(await supervisor.submit("run", []))
+
+
+@scenario
+async def an_update_whose_answer_was_lost_counts_once(world: World) -> None:
+    supervisor = await world.ready()
+    supervisor.state.put("count", b"10")
+    supervisor.drop_writes = 1
+    work = await supervisor.submit("run", [{"op": "add", "key": "count", "by": 1}])
+    done = await supervisor.done(work)
+    expect(done["ok"], f"the run did not fail: {done.get('error')}")
+    expect(supervisor.state.value("count") == 11, f"once, not {supervisor.state.value('count')}")
+
+
+@scenario
+async def an_event_whose_answer_was_lost_is_sent_again_under_its_id(world: World) -> None:
+    supervisor = await world.ready()
+    supervisor.drop_writes = 1
+    work = await supervisor.submit("run", [{"op": "emit", "name": "said", "data": 1}])
+    done = await supervisor.done(work)
+    expect(done["ok"], f"the run did not fail: {done.get('error')}")
+    expect(len(supervisor.events) == 1, f"stored once: {supervisor.events}")
+    sent = [r for r in supervisor.requests if r.path == "/v1/events"]
+    expect(len(sent) >= 2, "it was sent again")
+
+
+@scenario
 async def a_rate_limit_delays_and_never_fails(world: World) -> None:
     supervisor = await world.ready()
     supervisor.rate_limited_writes = 2

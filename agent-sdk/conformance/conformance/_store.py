@@ -72,12 +72,14 @@ class Store:
         ]
         return Answer.of({"version": self.version, "keys": keys, "next": None})
 
-    def conflict(self, ops: list[dict[str, Any]]) -> Answer | None:
-        """Return the refusal of operations whose condition does not hold."""
+    def refusal(self, ops: list[dict[str, Any]]) -> Answer | None:
+        """Return why operations are not carried out: a condition, or a value's size."""
         for op in ops:
             wanted, found = op.get("if_version"), self.values.get(op["key"])
             if wanted is not None and wanted != (found[1] if found else 0):
                 return problem(412, "version_conflict", key=op["key"])
+            if len(json.dumps(op.get("value"))) > self._max_value_bytes:
+                return problem(413, "state_too_large", f"{op['key']} is too large")
         return None
 
     def apply(self, ops: list[dict[str, Any]]) -> None:

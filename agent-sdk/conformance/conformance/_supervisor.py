@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ._http import NO_ANSWER, Answer, HttpServer, Request
+from ._patience import within
 from ._store import Store, problem
 
 AGENT = "conformance"
 TOKEN = "tok_conformance_0123456789"
 INSTANCE = "conformance-0-1"
 MAX_VALUE_BYTES = 1_000_000
+# Routes whose requests change something, and may be repeated when the answer was lost.
+WRITES = ("state", "shared", "state:batch", "shared:batch", "events")
 HEARTBEAT_SECONDS = 0.2
 
 
@@ -34,16 +37,21 @@ class Supervisor:
         self.failed_setup: dict[str, Any] | None = None
         self.events: list[dict[str, Any]] = []
         self.metrics: list[dict[str, Any]] = []
+        self.alerts: list[dict[str, Any]] = []
+        self.others: dict[str, dict[str, Any]] = {}
         self.dones: list[dict[str, Any]] = []
         self.answers: dict[str, Any] = {}
         self.max_concurrency = 1
         self.paused = False
         self.drop_dones = 0
         self.drop_polls = 0
+        self.drop_writes = 0
         self.rate_limited_writes = 0
+        self.refuse_hello: tuple[int, str, dict[str, Any]] | None = None
         self.extra_fields: dict[str, Any] = {}
         self._queue: list[dict[str, Any]] = []
         self._leased: dict[str, dict[str, Any]] = {}
+        self._first_answers: dict[str | None, Answer] = {}
         self._settled: dict[tuple[str, int], dict[str, Any]] = {}
         self._lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._in_force: dict[str, dict[str, Any]] = {}
@@ -74,8 +82,8 @@ class Supervisor:
             return holds()
 
         try:
-            return await asyncio.wait_for(wait(), seconds)
-        except (asyncio.TimeoutError, TimeoutError):
+            return await within(seconds, wait())
+        except TimeoutError:
             raise AssertionError(f"{what}: not within {seconds:g} s") from None
 
     async def submit(self, kind: str, steps: list[Any], **fields: Any) -> str:
@@ -153,11 +161,24 @@ class Supervisor:
             if session is not None and session not in self.sessions:
                 return problem(409, "session_lost")
         try:
-            answer = await self._route(request)
+            answer = await self._once(request)
         except (ValueError, KeyError, TypeError) as error:
             self.violations.append(f"{request.method} {request.path}: {error!r}")
             answer = problem(400, "bad_request", repr(error))
         await self._notify()
+        if self.drop_writes and request.method != "GET" and request.parts[1] in WRITES:
+            self.drop_writes -= 1
+            return NO_ANSWER
+        return answer
+
+    async def _once(self, request: Request) -> Answer:
+        """Answer a request that comes again with its first answer, and change nothing."""
+        key = request.headers.get("idempotency-key")
+        if key in self._first_answers:
+            return self._first_answers[key]
+        answer = await self._route(request)
+        if key is not None and answer.status < 400:
+            self._first_answers[key] = answer
         return answer
 
     async def _route(self, request: Request) -> Answer:
@@ -188,12 +209,20 @@ class Supervisor:
                 return self._space(space).listing(request)
             case ("POST", "events"):
                 event = request.json()
-                self.events.append(event)
-                return Answer.of({"id": event.get("id") or self._next("e"), "duplicate": False})
+                identity = event.get("id") or self._next("e")
+                known = identity in [known.get("id") for known in self.events]
+                self.events += [] if known else [event]
+                return Answer.of({"id": identity, "duplicate": known})
+            case ("POST", "state:batch" | "shared:batch" as route):
+                return self._batch(self._space(route.partition(":")[0]), request.json())
+            case ("GET", "agents", name, "state"):
+                others = self.others.get(name, {})
+                return Answer.of({"agent": name, "version": len(others), "state": others})
             case ("POST", "metrics"):
                 self.metrics += request.json()["metrics"]
                 return Answer(204)
             case ("POST", "alerts"):
+                self.alerts.append(request.json())
                 return Answer.of({"id": "al_1", "sent": [], "duplicate": False})
         return problem(404, "not_found", f"no route {method} {request.path}")
 
@@ -203,6 +232,9 @@ class Supervisor:
         if body.get("instance") not in (None, INSTANCE):
             return problem(403, "forbidden")
         self.hellos.append(body)
+        if self.refuse_hello is not None:
+            status, code, detail = self.refuse_hello
+            return problem(status, code, "refused as a test wants it", **detail)
         session = self._next("s")
         self.sessions.add(session)
         kept = []
@@ -272,7 +304,7 @@ class Supervisor:
         if not body["ok"] and (body.get("state") or body.get("events")):
             raise ValueError("a failed attempt reports state or events")
         for space in ("state", "shared"):
-            refusal = self._space(space).conflict(body.get(space) or [])
+            refusal = self._space(space).refusal(body.get(space) or [])
             if refusal is not None:
                 return refusal
         for space in ("state", "shared"):
@@ -288,6 +320,14 @@ class Supervisor:
             self.drop_dones -= 1
             return NO_ANSWER
         return Answer.of(answer)
+
+    def _batch(self, store: Store, body: dict[str, Any]) -> Answer:
+        refusal = store.refusal(body.get("state") or [])
+        if refusal is not None:
+            return refusal
+        store.apply(body.get("state") or [])
+        self.events += body.get("events") or []
+        return Answer.of({"version": store.version, "results": [], "events": []})
 
     def _keyed(self, space: str, request: Request, key: str) -> Answer:
         if request.method != "GET" and self.rate_limited_writes:

@@ -1,6 +1,7 @@
 """The command line: `python -m openclaw run FILE[:CLASS]` and `… check FILE[:CLASS]`.
 
-Exit codes: 0 well, 1 failed, 2 wrong usage, 78 wrong by configuration.
+Exit codes: 0 well, 1 failed, 2 wrong usage, 78 wrong by configuration: an edit can mend it,
+starting again cannot.
 """
 
 from __future__ import annotations
@@ -11,8 +12,18 @@ _USAGE = """usage: python -m openclaw run FILE[:CLASS]
        python -m openclaw check [--name NAME] [--schedule TEXT] FILE[:CLASS]"""
 
 
+OLDEST_PYTHON = (3, 10)
+
+
 def main(arguments: list[str]) -> int:
     """Do what the arguments say; argparse would cost a tenth of the start-up time."""
+    if sys.version_info < OLDEST_PYTHON:
+        found = ".".join(map(str, sys.version_info[:3]))
+        print(
+            f"openclaw: Python 3.10 or later is needed, {sys.executable} is {found}",
+            file=sys.stderr,
+        )
+        return 78
     if len(arguments) == 2 and arguments[0] == "run":
         from ._runner import run
 

@@ -12,6 +12,8 @@ from ._wire import Reply, ReplyReader
 # Long enough for a restart of the supervisor, short enough that a liveness probe still passes.
 PATIENCE_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
+# Over its rate, or a supervisor that is just starting.
+PASSING_STATUSES = (429, 503)
 MAX_BODY_BYTES = 256 * 1024 * 1024
 
 
@@ -21,13 +23,15 @@ def get(address: Address, request: bytes) -> Reply:
     while True:
         left = deadline - time.monotonic()
         try:
-            return _attempt(address, request, max(left, PAUSE_SECONDS))
+            reply = _attempt(address, request, max(left, PAUSE_SECONDS))
+            if reply.status not in PASSING_STATUSES or left <= PAUSE_SECONDS:
+                return reply
         except OSError as error:
             if left <= PAUSE_SECONDS:
                 raise ProtocolError(
                     f"the supervisor did not answer for {PATIENCE_SECONDS:.0f} s", "unavailable"
                 ) from error
-            time.sleep(PAUSE_SECONDS)
+        time.sleep(PAUSE_SECONDS)
 
 
 def _attempt(address: Address, request: bytes, patience: float) -> Reply:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import traceback
 
 from ._agent import name_of
 from ._declaration import problems_of, schedule_of
-from ._errors import ConfigError, ScheduleError
+from ._errors import ConfigError, SourceError
 from ._handlers import handlers_of
 from ._source import load
 
@@ -19,15 +18,8 @@ def check(source: str, *, name: str | None, schedule: str | None) -> int:
     """Print what is wrong with an agent's file, or what it declares; return the exit code."""
     try:
         cls = load(source, name or "")
-    except (ConfigError, ScheduleError) as error:
-        print(f"{source}: {error}", file=sys.stderr)
-        return EXIT_CONFIG
-    except Exception as error:
-        lines = traceback.extract_tb(error.__traceback__)
-        path = source.partition(":")[0]
-        own = [frame for frame in lines if frame.filename.endswith(path)] or lines[-1:]
-        line = getattr(error, "lineno", None) or own[-1].lineno
-        print(f"{path}:{line}: {type(error).__name__}: {error}", file=sys.stderr)
+    except (ConfigError, SourceError) as error:
+        print(error, file=sys.stderr)
         return EXIT_CONFIG
     problems = problems_of(cls, name=name, schedule=schedule)
     for problem in problems:

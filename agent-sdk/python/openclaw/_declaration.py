@@ -69,7 +69,10 @@ def schedule_of(cls: type[Agent]) -> Schedule | None:
         return None
     if not isinstance(declared, (Schedule, str, dict)):
         raise ScheduleError(f"{cls.__name__}.schedule is {declared!r}; write Schedule.every(…)")
-    return Schedule.parse(declared)
+    try:
+        return Schedule.parse(declared)
+    except ScheduleError as error:
+        raise ScheduleError(f"{cls.__name__}.schedule: {error}") from error
 
 
 def problems_of(cls: type[Agent], *, name: str | None, schedule: str | None) -> list[str]:
@@ -80,14 +83,16 @@ def problems_of(cls: type[Agent], *, name: str | None, schedule: str | None) -> 
             check_name(cls, name)
         except ConfigError as error:
             problems.append(str(error))
+    given = None
     try:
-        declared = schedule_of(cls)
-        given = Schedule.parse(schedule) if schedule else declared
+        given = schedule_of(cls)
+        given = Schedule.parse(schedule) if schedule else given
     except ScheduleError as error:
-        problems.append(f"{cls.__name__}.schedule: {error}")
-        given = None
-    if given is not None and cls.run is Agent.run:
-        problems.append(f"{cls.__name__} has a schedule, but no run() for it to call")
+        problems.append(str(error))
+    if given is not None:
+        problems += _timezone_problems(cls, given)
+        if cls.run is Agent.run:
+            problems.append(f"{cls.__name__} has a schedule, but no run() for it to call")
     for hook, arguments in _HOOKS.items():
         problems += _signature_problems(cls, hook, arguments)
     for handler in handlers_of(cls):
@@ -103,6 +108,22 @@ def check_name(cls: type[Agent], name: str) -> None:
             f"{cls.__name__} declares name = {declared!r}, but openclaw.yaml runs it as {name!r}: "
             "make them the same, or leave `name` out of the class"
         )
+
+
+def _timezone_problems(cls: type[Agent], schedule: Schedule) -> list[str]:
+    if schedule.timezone is None:
+        return []
+    from zoneinfo import available_timezones
+
+    known = available_timezones()
+    # A machine without the database knows no zone at all; the supervisor has its own.
+    if not known or schedule.timezone in known:
+        return []
+    from difflib import get_close_matches
+
+    near = get_close_matches(schedule.timezone, known, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return [f"{cls.__name__}.schedule: no time zone is named {schedule.timezone!r}{meant}"]
 
 
 def _signature_problems(cls: type[Agent], name: str, arguments: int) -> list[str]:

@@ -22,6 +22,10 @@ class ConfigError(OpenClawError, AttributeError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class SourceError(OpenClawError):
+    """An author's file could not be imported; its text has the place, and the author's trace."""
+
+
 class ScheduleError(OpenClawError, ValueError):
     """A schedule that no grammar knows."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ._agent import Agent
 from ._deadline import timeout
-from ._errors import Cancelled, Reject, RetryLater
+from ._errors import Cancelled, ProtocolError, Reject, RetryLater, VersionConflict
 from ._event import Event, Trigger, parse_time
 from ._handlers import handlers_of, is_buffered
 from ._work import Scope, Work, current
@@ -73,6 +73,14 @@ class Execution:
             self._agent.logger.warning("the result of the run is not JSON: %s", problem)
             return self.work.done_body(fields)
 
+    async def refused(self, refusal: ProtocolError) -> None:
+        """Tell the author that the outcome was not taken; a lost race is only tried again."""
+        if isinstance(refusal, VersionConflict):
+            self._agent.logger.info("to be done again, somebody was faster: %s", refusal)
+            return
+        current.set(Scope(self._agent, self.work))
+        await self._tell_author(refusal)
+
     async def _bounded(self) -> Any:
         if self._reason is not None:
             raise Cancelled(self._reason)
@@ -81,11 +89,10 @@ class Execution:
         clock = timeout(limit)
         try:
             async with clock:
-                return await self._task
-        except asyncio.CancelledError:
-            if self._reason is None:
-                raise
-            raise Cancelled(self._reason) from None
+                return await _outcome(self._task)
+        except _Interrupted:
+            reason = self._reason or "the agent's own code cancelled its task"
+            raise Cancelled(reason) from None
         except TimeoutError as problem:
             if not clock.expired():
                 raise
@@ -120,6 +127,27 @@ class Execution:
                 await invoke(self._agent.on_error, problem)
         except Exception:
             self._agent.logger.exception("on_error failed")
+
+
+class _Interrupted(Exception):
+    """The author's task was cancelled, and not whoever waits for it."""
+
+
+async def _outcome(task: asyncio.Task[Any]) -> Any:
+    """Return what a task returns; to cancel the wait is to cancel the task.
+
+    Unlike `await task` this tells a wait that was cancelled from an author who let a
+    CancelledError out: the latter is a failure to report, or the work would never be settled.
+    """
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait({task})
+        raise
+    if task.cancelled():
+        raise _Interrupted
+    return task.result()
 
 
 def work_of(fields: dict[str, Any]) -> Work:

@@ -28,6 +28,7 @@ MAX_CONNECTIONS = 32
 # Idle ones beyond a handful only cost the supervisor descriptors.
 MAX_IDLE = 8
 MAX_WAITING_WRITES = 1000
+POLL = "/v1/work?"
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 _WAIT_AND_REPEAT = frozenset(("rate_limited", "backpressure", "unavailable"))
 
@@ -86,7 +87,7 @@ class SocketLink:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Make one request now; connection errors are the caller's."""
-        parts = self._request(method, path, body, headers)
+        parts = self._request(method, path, body, headers, session=self.session)
         async with self._slots:
             while True:
                 connection = await self._connection()
@@ -95,7 +96,7 @@ class SocketLink:
                 except Stale as stale:
                     # A server may close what was idle; only a new connection's end is news. But
                     # work may have been on its way, and then hello has to say that it never came.
-                    lost_work = path.startswith("/v1/work?") and not isinstance(stale, Unsent)
+                    lost_work = path.startswith(POLL) and not isinstance(stale, Unsent)
                     if connection.reused and not lost_work:
                         continue
                     raise
@@ -106,7 +107,9 @@ class SocketLink:
         """Make a GET on a connection of its own, without the event loop."""
         from ._blocking import get
 
-        reply = get(self._address, b"".join(self._request("GET", path, None, None)))
+        # Without a session: while the loop is blocked nobody can say hello to a supervisor that
+        # has restarted, and the token alone suffices.
+        reply = get(self._address, b"".join(self._request("GET", path, None, None, session=None)))
         if reply.status >= 400:
             raise self._error(reply)
         return reply
@@ -120,7 +123,7 @@ class SocketLink:
         else:
             opening = asyncio.open_connection(self._address.host, self._address.port, limit=limit)
         reader, writer = await opening
-        writer.writelines(self._request("GET", path, None, None))
+        writer.writelines(self._request("GET", path, None, None, session=self.session))
         return reader, writer
 
     def start(self) -> None:
@@ -151,7 +154,9 @@ class SocketLink:
             try:
                 reply = await self.exchange(method, path, body, headers)
             except OSError:
-                if session == self.session:
+                # One loss breaks many requests, and the first of them has seen to it. Not so a
+                # poll: another request's hello may have gone out before work was on its way.
+                if session == self.session or path.startswith(POLL):
                     self.lost()
                 continue
             if reply.status < 400:
@@ -200,14 +205,20 @@ class SocketLink:
             self.on_fatal(error)
 
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        *,
+        session: str | None,
     ) -> list[bytes]:
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: openclaw\r\n"
             f"Authorization: Bearer {self._identity.token}\r\n"
         )
-        if self.session:
-            head += f"Openclaw-Session: {self.session}\r\n"
+        if session:
+            head += f"Openclaw-Session: {session}\r\n"
         for name, value in (headers or {}).items():
             head += f"{name}: {value}\r\n"
         if body is None:

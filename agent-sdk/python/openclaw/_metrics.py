@@ -10,6 +10,10 @@ from ._work import current_work
 
 # What waits while the supervisor is away; then the oldest go.
 MAX_WAITING = 10_000
+MAX_NAME = 128
+MAX_LABELS = 8
+MAX_LABEL_VALUE = 128
+RESERVED_PREFIX = "openclaw_"
 
 
 class Metrics:
@@ -50,9 +54,9 @@ class Metrics:
     ) -> None:
         if isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"{kind} {name} cannot be {value!r}")
-        sample: dict[str, Any] = {"name": _name(name), "kind": kind, "value": value}
+        sample: dict[str, Any] = {"name": _metric(name), "kind": kind, "value": value}
         if labels:
-            sample["labels"] = {_name(label): str(text) for label, text in labels.items()}
+            sample["labels"] = _labels(name, labels)
         if buckets:
             sample["buckets"] = buckets
         work = current_work()
@@ -60,6 +64,24 @@ class Metrics:
             self._waiting.append(sample)
         else:
             work.metrics.append(sample)
+
+
+def _metric(text: str) -> str:
+    name = _name(text)
+    if len(name) > MAX_NAME or name.startswith(RESERVED_PREFIX):
+        raise ValueError(
+            f"metric {text!r}: a name has at most {MAX_NAME} characters and does not begin with "
+            f"{RESERVED_PREFIX}"
+        )
+    return name
+
+
+def _labels(metric: str, labels: dict[str, str]) -> dict[str, str]:
+    if "agent" in labels:
+        raise ValueError(f"metric {metric}: the label `agent` is added by the supervisor")
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"metric {metric}: at most {MAX_LABELS} labels, not {len(labels)}")
+    return {_name(label): str(text)[:MAX_LABEL_VALUE] for label, text in labels.items()}
 
 
 def _name(text: str) -> str:

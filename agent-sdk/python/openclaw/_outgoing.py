@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _values
 from ._duration import milliseconds
-from ._identifiers import generate_id
+from ._identifiers import event_name, generate_id
 
 if TYPE_CHECKING:
     from ._duration import Duration
@@ -23,7 +23,7 @@ def outgoing_event(
 ) -> tuple[str, bytes]:
     """Return the id and the JSON text of an event; the id makes a repeated send harmless."""
     event_id = f"e_{generate_id()}"
-    fields: dict[str, Any] = {"id": event_id, "name": name}
+    fields: dict[str, Any] = {"id": event_id, "name": event_name(name)}
     if key is not None:
         fields["key"] = str(key)
     if delay is not None:

@@ -8,13 +8,12 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from typing import Any
 
 from . import _logging
 from ._address import Address, Identity
 from ._agent import Agent, name_of
-from ._errors import ConfigError
+from ._errors import ConfigError, SourceError
 from ._execution import threads_busy
 from ._link import SocketLink
 from ._session import EXIT_CONFIG, EXIT_FAILED, Session
@@ -29,13 +28,9 @@ def run(source: str) -> int:
     try:
         address = Address.from_environment(os.environ)
         cls = load(source, identity.agent)
-    except ConfigError as error:
+    except (ConfigError, SourceError) as error:
         print(f"openclaw: {error}", file=sys.stderr)
-        return EXIT_CONFIG
-    except Exception:
-        # The author's module failed while it was imported; only its own lines are of use.
-        traceback.print_exc()
-        return EXIT_FAILED
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
     # What imports have made stays for good; collecting it again and again costs time.
     gc.freeze()
     return asyncio.run(_live(cls, identity, address, formatter))

@@ -50,11 +50,19 @@ class Schedule:
         run_on_start: bool = True,
     ) -> Schedule:
         """Fire at start and then so much time apart; `interval` is text such as `5m`."""
-        total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
         try:
+            if interval is not None and not isinstance(interval, str):
+                raise TypeError
+            total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
             every_ms = round(total) + (milliseconds(interval) if interval else 0)
+        except (TypeError, AttributeError):
+            raise ScheduleError(
+                "the parts of Schedule.every are numbers, as in minutes=5, or one text, as in '5m'"
+            ) from None
         except ValueError as error:
             raise ScheduleError(str(error)) from error
+        if not every_ms:
+            raise ScheduleError("Schedule.every needs an interval, for example minutes=5")
         return cls(every_ms=every_ms, run_on_start=run_on_start)
 
     @classmethod

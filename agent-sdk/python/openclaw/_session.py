@@ -12,12 +12,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from . import __version__
 from ._address import Identity
 from ._agent import Agent
 from ._control import Control
 from ._deadline import TIMEOUTS, timeout
-from ._declaration import check_name, hello_body, schedule_of
-from ._errors import ConfigError, ProtocolError, ScheduleError, from_problem
+from ._declaration import PROTOCOLS, check_name, hello_body, schedule_of
+from ._errors import ConfigError, ProtocolError, ScheduleError, Unsupported, from_problem
 from ._execution import invoke
 from ._link import SocketLink
 from ._pulse import Pulse
@@ -220,8 +221,9 @@ class Session:
     def _exit_code(self) -> int:
         if self._ended is None:
             return EXIT_OK
-        code = getattr(self._ended, "detail", {}).get("reason", "")
-        wrong = isinstance(self._ended, ConfigError) or code == "name_conflict"
+        # A hello that is refused as it stands is refused again from the next process.
+        refused = getattr(self._ended, "code", "") == "bad_request"
+        wrong = refused or isinstance(self._ended, (ConfigError, Unsupported))
         return EXIT_CONFIG if wrong else EXIT_FAILED
 
 
@@ -234,4 +236,14 @@ def _refusal(status: int, body: bytes) -> ProtocolError:
         problem = json.loads(body)
     except ValueError:
         problem = {}
-    return from_problem(status, problem if isinstance(problem, dict) else {})
+    error = from_problem(status, problem if isinstance(problem, dict) else {})
+    if isinstance(error, Unsupported):
+        spoken = error.detail.get("protocols")
+        return Unsupported(
+            f"it speaks Agent Protocol {spoken}, this package {__version__} speaks {PROTOCOLS}: "
+            "use the package that the supervisor brings along",
+            error.code,
+            status=status,
+            detail=error.detail,
+        )
+    return error

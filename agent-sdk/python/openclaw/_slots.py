@@ -21,10 +21,29 @@ _MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+_MONTHS = ("", "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 # 29 February can be eight years away (around 2100); further than that a slot never comes.
 _SEARCH_DAYS = 366 * 9
+
+
+class Field(NamedTuple):
+    """One of the places of a cron expression."""
+
+    name: str
+    low: int
+    high: int
+    words: tuple[str, ...] = ()
+
+
+_FIELDS = (
+    Field("second", 0, 59),
+    Field("minute", 0, 59),
+    Field("hour", 0, 23),
+    Field("day", 1, 31),
+    Field("month", 1, 12, _MONTHS),
+    Field("weekday", 0, 7, _DAYS),
+)
 
 
 class Cron(NamedTuple):
@@ -46,17 +65,19 @@ class Cron(NamedTuple):
             fields = ["0", *fields]
         if len(fields) != 6:
             raise ScheduleError(f"{text!r} is no cron expression: five fields are expected")
-        second, minute, hour, day, month, weekday = fields
-        weekdays = {value % 7 for value in _field(weekday, 0, 7, _DAYS)}
+        try:
+            seconds, minutes, hours, days, months, weekdays = map(_values, _FIELDS, fields)
+        except ScheduleError as error:
+            raise ScheduleError(f"{text!r}: {error}") from None
         return cls(
-            sorted(_field(second, 0, 59)),
-            sorted(_field(minute, 0, 59)),
-            sorted(_field(hour, 0, 23)),
-            frozenset(_field(day, 1, 31)),
-            frozenset(_field(month, 1, 12, ["", *_MONTHS])),
-            frozenset(weekdays),
+            sorted(seconds),
+            sorted(minutes),
+            sorted(hours),
+            frozenset(days),
+            frozenset(months),
+            frozenset(value % 7 for value in weekdays),
             # crontab(5): with both days restricted, either one suffices.
-            not day.startswith("*") and not weekday.startswith("*"),
+            not fields[3].startswith("*") and not fields[5].startswith("*"),
         )
 
     def matches_day(self, day: datetime) -> bool:
@@ -130,28 +151,29 @@ def _moment(wall: datetime, zone: tzinfo) -> datetime:
     return jump
 
 
-def _field(text: str, low: int, high: int, names: list[str] | None = None) -> set[int]:
+def _values(field: Field, text: str) -> set[int]:
     values: set[int] = set()
     for part in text.lower().split(","):
         span, slash, step_text = part.partition("/")
         step = int(step_text) if step_text.isdigit() else 0
         if slash and step < 1:
-            raise ScheduleError(f"{part!r} has no step above zero")
+            raise ScheduleError(f"the {field.name} {part!r} has no step above zero")
         first, dash, last = span.partition("-")
         if span in ("*", "?"):
-            start, end = low, high
+            start, end = field.low, field.high
         else:
-            start = _number(first, low, high, names)
-            end = _number(last, low, high, names) if dash else (high if slash else start)
+            start = _number(field, first)
+            end = _number(field, last) if dash else (field.high if slash else start)
         if start > end:
-            raise ScheduleError(f"{part!r} runs backwards")
+            raise ScheduleError(f"the {field.name} {part!r} runs backwards")
         values.update(range(start, end + 1, step or 1))
     return values
 
 
-def _number(text: str, low: int, high: int, names: list[str] | None) -> int:
-    if names and text in names and text:
-        return names.index(text)
-    if not text.isdigit() or not low <= int(text) <= high:
-        raise ScheduleError(f"{text!r} is not between {low} and {high}")
+def _number(field: Field, text: str) -> int:
+    if text and text in field.words:
+        return field.words.index(text)
+    if not text.isdigit() or not field.low <= int(text) <= field.high:
+        limits = f"between {field.low} and {field.high}"
+        raise ScheduleError(f"the {field.name} {text!r} is not {limits}")
     return int(text)

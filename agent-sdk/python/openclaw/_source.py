@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ._agent import Agent, declared_name, name_of
-from ._errors import ConfigError
+from ._errors import ConfigError, SourceError
 
 
 def load(source: str, agent: str = "") -> type[Agent]:
@@ -31,17 +31,28 @@ def load(source: str, agent: str = "") -> type[Agent]:
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a file as a module, with its folder on the path as for a script."""
-    path = path.resolve()
+    """Import a file as a module, with its folder on the path as for a script.
+
+    Raises ConfigError for what only an edit can mend, SourceError for all else that goes wrong.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; paths are relative to {Path.cwd()}")
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+        raise ConfigError(f"{path}: not a file")
+    full = path.resolve()
+    spec = importlib.util.spec_from_file_location(full.stem, full)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file")
-    sys.path.insert(0, str(path.parent))
+        raise ConfigError(f"{path}: not a Python file; its name has to end in .py")
+    sys.path.insert(0, str(full.parent))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    sys.modules[full.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        from ._source_failure import described, mended_by_edit
+
+        kind = ConfigError if mended_by_edit(error) else SourceError
+        raise kind(described(path, error)) from error
     return module
 
 

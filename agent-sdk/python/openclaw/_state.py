@@ -17,7 +17,7 @@ from urllib.parse import quote
 from . import _values
 from ._duration import milliseconds
 from ._errors import ProtocolError, VersionConflict
-from ._identifiers import generate_id
+from ._identifiers import generate_id, state_key
 from ._snapshot import Snapshot
 from ._transaction import Transaction
 from ._work import Op, Witness, buffering, trace_headers
@@ -140,10 +140,7 @@ class Space:
     async def _write(self, key: str, op: Op) -> None:
         work = buffering()
         if work is not None:
-            kept = work.ops[self._space].get(key)
-            # The condition of the first write still holds for the group; later ones add nothing.
-            condition = op.if_version if kept is None else kept.if_version
-            work.ops[self._space][key] = op._replace(if_version=condition)
+            work.keep(self._space, state_key(key), op)
             return
         headers = dict(trace_headers() or {})
         if op.if_version is not None:
@@ -172,9 +169,7 @@ class Space:
                 return
 
     def _path(self, key: str) -> str:
-        if not isinstance(key, str) or not key:
-            raise TypeError(f"a key is text that is not empty, not {key!r}")
-        return f"/v1/{self._space}/{quote(key, safe='')}"
+        return f"/v1/{self._space}/{quote(state_key(key), safe='')}"
 
 
 class State(Space):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _values
 from ._duration import milliseconds
-from ._identifiers import generate_id
+from ._identifiers import generate_id, state_key
 from ._outgoing import outgoing_event
 from ._work import Op, Witness, buffering, trace_headers
 
@@ -51,11 +51,11 @@ class Transaction:
     ) -> None:
         """Store a value when the block ends."""
         ttl_ms = None if ttl is None else milliseconds(ttl)
-        self._ops[key] = Op(_values.encode(value), ttl_ms, if_version)
+        self._ops[state_key(key)] = Op(_values.encode(value), ttl_ms, if_version)
 
     def delete(self, key: str, *, if_version: int | None = None) -> None:
         """Remove a key when the block ends."""
-        self._ops[key] = Op(None, None, if_version)
+        self._ops[state_key(key)] = Op(None, None, if_version)
 
     def emit(self, name: str, data: Any = None, **options: Any) -> str:
         """Publish an event together with the writes; options as for `Agent.emit`."""
@@ -76,7 +76,8 @@ class Transaction:
             return
         work = buffering()
         if work is not None:
-            work.ops[self._space].update(self._ops)
+            for key, op in self._ops.items():
+                work.keep(self._space, key, op)
             work.events.extend(self._events)
         else:
             ops = ", ".join(op.wire(key) for key, op in self._ops.items())

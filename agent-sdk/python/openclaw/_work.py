@@ -49,6 +49,13 @@ class Work:
         self.events: list[bytes] = []
         self.metrics: list[dict[str, Any]] = []
 
+    def keep(self, space: str, key: str, op: Op) -> None:
+        """Keep a write for `done`; the last one of a key counts."""
+        kept = self.ops[space].get(key)
+        # The condition of the first write still holds for the group; later ones add nothing.
+        condition = op.if_version if kept is None else kept.if_version
+        self.ops[space][key] = op._replace(if_version=condition)
+
     def forget_writes(self) -> None:
         """Drop what was kept for `done`; a failed handler must leave nothing behind."""
         self.buffered = False

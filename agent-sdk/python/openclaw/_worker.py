@@ -185,7 +185,7 @@ class Worker:
         except LeaseLost:
             self._agent.logger.warning("work %s belongs to a later attempt", execution.work.id)
         except ProtocolError as error:
-            self._agent.logger.error("the outcome was refused: %s", error)
+            await execution.refused(error)
             await self._report_refusal(execution, error)
         else:
             self._agent._witness("done")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import openclaw
 import pytest
@@ -78,13 +79,22 @@ def test_a_name_that_differs_from_the_fleet_file_is_an_error() -> None:
     ("schedule", "declared"),
     [
         (Schedule.every(minutes=5), {"every_ms": 300_000, "run_on_start": True}),
+        (Schedule.every(minutes=1), {"every_ms": 60_000, "run_on_start": True}),
+        (Schedule.every(minutes=2), {"every_ms": 120_000, "run_on_start": True}),
+        (Schedule.every(minutes=30), {"every_ms": 1_800_000, "run_on_start": True}),
         (Schedule.every(hours=1), {"every_ms": 3_600_000, "run_on_start": True}),
+        (Schedule.every(hours=6), {"every_ms": 21_600_000, "run_on_start": True}),
+        (Schedule.every(days=1), {"every_ms": 86_400_000, "run_on_start": True}),
         (
             Schedule.every(seconds=30, run_on_start=False),
             {"every_ms": 30_000, "run_on_start": False},
         ),
         (Schedule.every("1h30m"), {"every_ms": 5_400_000, "run_on_start": True}),
         (Schedule.cron("0 */2 * * *"), {"cron": "0 */2 * * *", "run_on_start": False}),
+        (
+            Schedule.cron("30 2 * * *", timezone="Europe/Berlin"),
+            {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "run_on_start": False},
+        ),
         (Schedule.daily(hour=9, minute=0), {"daily": "09:00", "run_on_start": False}),
         (
             Schedule.daily(hour=9, timezone="Europe/Berlin", run_on_start=True),
@@ -211,3 +221,9 @@ def test_check_finds_what_would_go_wrong_at_start(tmp_path: pathlib.Path) -> Non
         "Wrong.on_error has to take (self, exc)",
         "Wrong.got has to take (self, event)",
     ]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"minutes": "5"}, {"interval": 5}, {"seconds": 0.1}])
+def test_an_interval_that_is_none_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ScheduleError, match="interval|numbers|once a second"):
+        Schedule.every(**arguments)

@@ -255,3 +255,20 @@ async def test_https_is_verified_with_the_standard_library(tmp_path: Path) -> No
         await HttpClient().get(url)
     await trusting.close()
     server.close()
+
+
+async def test_patch_sends_plain_json_unless_the_headers_say_otherwise() -> None:
+    async with Web(ok(), ok()) as web:
+        client = HttpClient()
+        await client.patch(web.url, json={"spec": {"replicas": 2}})
+        merge = {"Content-Type": "application/merge-patch+json"}
+        await client.patch(web.url, json={"spec": None}, headers=merge)
+        await client.close()
+    kinds = [
+        line.partition(": ")[2]
+        for head in web.heads
+        for line in head.split("\r\n")
+        if line.lower().startswith("content-type: ")
+    ]
+    assert kinds == ["application/json", "application/merge-patch+json"]
+    assert web.bodies == [b'{"spec":{"replicas":2}}', b'{"spec":null}']

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from openclaw import Agent, Event, Reject, buffered, on, write_through
+from openclaw._event import parse_time
+from openclaw._metrics import Metrics
 from openclaw._pulse import Pulse
 from openclaw.testing import Harness, SimulatedCrash
 
@@ -310,3 +314,35 @@ async def test_metrics_are_visible_when_the_run_has_ended(harness: type[Harness]
         agent.metrics.counter("checks", -1)
     with pytest.raises(ValueError, match="nan"):
         agent.metrics.gauge("up", float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "said"),
+    [
+        ("openclaw_up", {}, "does not begin with openclaw_"),
+        ("x" * 129, {}, "at most 128"),
+        ("up", {"agent": "other"}, "added by the supervisor"),
+        ("up", {f"l{n}": "x" for n in range(9)}, "at most 8 labels"),
+    ],
+)
+def test_a_metric_that_would_be_refused_is_refused_where_it_is_set(
+    name: str, labels: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        Metrics().gauge(name, 1, **labels)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a..b", "a.*", "ä", "x" * 256, "agent.failed"])
+async def test_an_event_that_would_be_refused_is_refused_where_it_is_emitted(
+    harness: type[Harness], name: str
+) -> None:
+    agent = await harness(type("Plain", (Agent,), {})).start()
+    with pytest.raises(ValueError, match="event"):
+        await agent.emit(name)
+
+
+def test_the_time_is_utc_to_the_millisecond_outside_of_a_harness() -> None:
+    before = datetime.now(timezone.utc) - timedelta(milliseconds=1)
+    text = Agent().now_iso()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    assert before <= parse_time(text) <= datetime.now(timezone.utc)

@@ -19,10 +19,6 @@ from openclaw.llm import (
 from web import Web, ok
 
 
-class Thinker(Agent):
-    """Asks what the tests want to know."""
-
-
 def chat(text: str, **usage: Any) -> bytes:
     """Return an answer as the gateway gives it."""
     body = {
@@ -37,9 +33,7 @@ def chat(text: str, **usage: Any) -> bytes:
     return ok(json.dumps(body).encode(), headers="x-openclaw-model: gpt-4o\r\n")
 
 
-async def test_complete_takes_a_prompt_or_messages(
-    harness: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_complete_takes_a_prompt_or_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Web(chat("hello", cost_usd=0.0125)) as gateway:
         monkeypatch.setenv("OPENCLAW_LLM_URL", gateway.url)
         monkeypatch.setenv("OPENCLAW_TOKEN", "tok_1")
@@ -75,17 +69,28 @@ async def test_complete_takes_a_prompt_or_messages(
         await router.complete()
 
 
-async def test_cost_is_a_float_when_the_gateway_says_nothing(harness: Any) -> None:
-    h = harness(Thinker)
-    h.llm.answer("x")
-    agent = await h.start()
-
-    async def ask() -> Completion:
-        answer: Completion = await agent.llm.complete("?")
-        return answer
-
-    agent.run = ask
-    await h.run()
+@pytest.mark.parametrize(
+    ("usage", "header", "cost"),
+    [
+        ({}, "", 0.0),
+        ({"cost_usd": None}, "", 0.0),
+        ({"cost_usd": 0}, "", 0.0),
+        ({"cost_usd": 2}, "", 2.0),
+        ({}, "x-openclaw-cost-usd: 0.5\r\n", 0.5),
+    ],
+)
+async def test_cost_is_always_a_float_and_latency_a_whole_number(
+    monkeypatch: pytest.MonkeyPatch, usage: dict[str, Any], header: str, cost: float
+) -> None:
+    answer = chat("x", **usage).replace(b"x-openclaw-model", header.encode() + b"x-openclaw-model")
+    async with Web(answer) as gateway:
+        monkeypatch.setenv("OPENCLAW_LLM_URL", gateway.url)
+        router = LLMRouter()
+        completion = await router.complete("x")
+        await router._http.close()
+    assert type(completion.usage.cost_usd) is float
+    assert (completion.usage.cost_usd, f"{completion.usage.cost_usd:.4f}") == (cost, f"{cost:.4f}")
+    assert f"{completion.latency_ms:d}".isdigit()
     assert type(Completion("x").usage.cost_usd) is float
 
 

@@ -214,6 +214,8 @@ async def test_read_from_is_a_mapping_without_await(harness: Any) -> None:
     assert list(other) == ["latest"]
     with pytest.raises(TypeError):
         other["latest"] = 1
+    with pytest.raises(TypeError):
+        del other["latest"]
     other.get("latest")["score"] = 99
     assert other["latest"]["score"] == 1
 
@@ -291,3 +293,49 @@ async def test_a_completion_is_stored_and_emitted_as_its_text(harness: Any) -> N
 def test_slots_of_keys_are_fixed() -> None:
     assert [slot_of(key) for key in ("", "a", "source-1", "ü")] == [20, 10, 56, 36]
     assert all(0 <= slot_of(str(n)) < 64 for n in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [("", TypeError), (1, TypeError), ("a\nb", ValueError), ("ü" * 257, ValueError)],
+)
+async def test_a_key_that_is_none_is_refused_where_it_is_written(
+    harness: Any, key: Any, error: type[Exception]
+) -> None:
+    class Writer(Agent):
+        @on("direct")
+        async def direct(self, event: Event) -> None:
+            with pytest.raises(error):
+                await self.state.set(key, 1)
+            await self.state.set("well", True)
+
+        @on("grouped")
+        async def grouped(self, event: Event) -> None:
+            async with self.state.transaction() as tx:
+                with pytest.raises(error):
+                    tx.set(key, 1)
+
+    h = harness(Writer)
+    await h.deliver("direct")
+    await h.deliver("grouped")
+    assert dict(h.state) == {"well": True}
+
+
+async def test_a_transaction_in_a_handler_keeps_the_condition_of_an_update_before_it(
+    harness: Any,
+) -> None:
+    class Racer(Agent):
+        async def run(self) -> None:
+            await self.state.set("n", 10)
+
+        @on("x")
+        async def got(self, event: Event) -> None:
+            n = await self.state.update("n", lambda n: n + 1, 0)
+            if event.attempt == 1:
+                h.state["n"] = 10
+            async with self.state.transaction() as tx:
+                tx.set("n", n + 1)
+
+    h = harness(Racer)
+    await h.deliver("x")
+    assert h.state["n"] == 12

@@ -98,6 +98,7 @@ class Member:
             self.kill()
             raise
         except ProtocolError as refusal:
+            await asyncio.create_task(execution.refused(refusal))
             seen.append(refusal)
         if seen:
             self.failures.append(seen[0])

@@ -1,4 +1,4 @@
-"""Fan-out: cuts a batch into pieces that replicas of `resize` share among them."""
+"""Fan-out: cuts a batch into pieces that replicas of `work` share among them."""
 
 from openclaw import Agent, Schedule
 
