@@ -278,6 +278,7 @@ fn agent(mode: Mode) -> AgentSpec {
         },
         mode,
         schedule: None,
+        concurrency: NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

@@ -116,6 +116,7 @@ fn agent() -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

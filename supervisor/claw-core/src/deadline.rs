@@ -38,6 +38,8 @@ pub enum Why {
     RunTimeout,
     /// The next attempt of a run.
     Retry,
+    /// What an adopted worker still works on is not yet known.
+    Resume,
     /// A slot of a schedule.
     Slot,
     /// Have the clocks drifted apart, so that slots must be planned anew?
@@ -61,6 +63,7 @@ impl fmt::Display for Why {
             Self::Healthy => "healthy",
             Self::RunTimeout => "run_timeout",
             Self::Retry => "retry",
+            Self::Resume => "resume",
             Self::Slot => "slot",
             Self::Clocks => "clocks",
         })

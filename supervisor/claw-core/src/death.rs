@@ -81,7 +81,7 @@ pub struct SpawnError {
     pub detail: String,
 }
 
-/// Why an instance ended: the verdict that is recorded, counted and shown.
+/// Why an instance or a run ended: the verdict that is recorded, counted and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Cause {
@@ -113,6 +113,16 @@ pub enum Cause {
     StartTimeout,
     /// A run took longer than its schedule allows.
     RunTimeout,
+    /// The agent said that it failed; the end of a run, never of an instance.
+    RunFailed {
+        /// What it said.
+        message: String,
+        /// Whether it thinks that another attempt may help.
+        retryable: bool,
+    },
+    /// A worker that an earlier supervisor had given it to does not work on it any more, or does
+    /// not say so; the end of an attempt, never of an instance.
+    RunLost,
     /// It could not be started.
     Spawn {
         /// Which step failed and how.
@@ -149,6 +159,8 @@ impl Cause {
             Self::Watchdog => "watchdog",
             Self::StartTimeout => "start_timeout",
             Self::RunTimeout => "run_timeout",
+            Self::RunFailed { .. } => "run_failed",
+            Self::RunLost => "run_lost",
             Self::Spawn { .. } => "spawn",
             Self::Hook { .. } => "hook",
             Self::Asked => "asked",
@@ -170,6 +182,8 @@ impl fmt::Display for Cause {
             Self::Watchdog => f.write_str("stopped sending its heartbeat"),
             Self::StartTimeout => f.write_str("was not ready in time"),
             Self::RunTimeout => f.write_str("ran longer than its timeout"),
+            Self::RunFailed { message, .. } => write!(f, "failed: {message}"),
+            Self::RunLost => f.write_str("was lost while the supervisor was away"),
             Self::Spawn { error } => write!(f, "could not be started: {error}"),
             Self::Hook { hook, detail } => write!(f, "hook {hook} failed: {detail}"),
             Self::Asked => f.write_str("was stopped on request"),

@@ -9,6 +9,7 @@ use crate::name::AgentName;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
 use crate::record::RecordId;
+use crate::run::WorkOutcome;
 use crate::spec::FleetSpec;
 
 /// Everything that can happen to a fleet.
@@ -188,6 +189,39 @@ pub enum Fact {
     Progressed {
         /// Who.
         instance: InstanceId,
+    },
+    /// A worker has taken a run that was delivered to it. Evidence of work, and nothing more.
+    RunTaken {
+        /// Who.
+        instance: InstanceId,
+        /// Which run.
+        run: RunId,
+    },
+    /// A worker gave evidence of work on a run.
+    RunProgressed {
+        /// Who.
+        instance: InstanceId,
+        /// Which run.
+        run: RunId,
+    },
+    /// A worker is done with a run that was delivered to it.
+    RunFinished {
+        /// Who.
+        instance: InstanceId,
+        /// Which run.
+        run: RunId,
+        /// As in the delivery.
+        attempt: u32,
+        /// How, as the agent says.
+        outcome: WorkOutcome,
+    },
+    /// A worker that an earlier supervisor had started is connected again, and says what it still
+    /// works on. Awaited once after its adoption.
+    Resumed {
+        /// Who.
+        instance: InstanceId,
+        /// The runs, each with its attempt.
+        running: Vec<(RunId, u32)>,
     },
     /// A hook ended.
     HookDone {

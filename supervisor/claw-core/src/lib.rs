@@ -41,6 +41,6 @@ pub use name::AgentName;
 pub use order::{Hook, Order, ProbeKind, ProbeOutcome};
 pub use record::{Durability, Record, RecordId};
 pub use refusal::Refusal;
-pub use run::{Run, RunOutcome, RunPhase, Trigger};
+pub use run::{Run, RunOutcome, RunPhase, Trigger, WorkOutcome};
 pub use spec::{AgentSpec, FleetSpec};
 pub use status::{AgentStatus, PublicState, Reason};

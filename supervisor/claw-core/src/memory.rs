@@ -8,6 +8,7 @@ use crate::clock::Wall;
 use crate::death::{Cause, ExitReport};
 use crate::id::{Generation, InstanceId, RunId};
 use crate::run::Run;
+use crate::spec::Mode;
 
 /// What is remembered of an agent across restarts of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct AgentMemory {
     pub came_up: Generation,
     /// The hash of the spec that the last generation was started with.
     pub started_with: Option<String>,
+    /// As what its instances are started. One of another mode is not taken over: a daemon does not
+    /// take runs because the fleet file was changed meanwhile.
+    pub mode: Option<Mode>,
 }
 
 /// What the user wants of an agent.

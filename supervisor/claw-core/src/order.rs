@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Wall;
 use crate::id::{InstanceId, RunId};
 use crate::run::Trigger;
 use crate::spec::AgentSpec;
@@ -20,7 +21,7 @@ pub enum Order {
         instance: InstanceId,
         /// What to start, and within which limits.
         spec: Arc<AgentSpec>,
-        /// The unit of work it is started for; `None` for a daemon.
+        /// The unit of work it is started for; `None` for a daemon and a worker.
         run: Option<RunContext>,
     },
     /// Send a signal to the main process. Not answered; a gone process is no error.
@@ -66,6 +67,34 @@ pub enum Order {
         /// The spec that holds the hook.
         spec: Arc<AgentSpec>,
     },
+    /// Give a run to a worker that is ready. Answered by `RunFinished` with the same attempt, and
+    /// before that by `RunTaken` and `RunProgressed` where the agent says so; the end of the
+    /// instance answers it too. No attempt of a run is ever delivered twice.
+    Deliver {
+        /// To whom.
+        instance: InstanceId,
+        /// What it is told of the run.
+        run: RunContext,
+        /// When its time is up, for the agent to know; the core keeps that time itself.
+        deadline: Option<Wall>,
+    },
+    /// Tell a worker that a run it was given is not wanted any more. Answered by `RunFinished`;
+    /// an instance that does not within its grace is restarted. One that does not know the run
+    /// does nothing.
+    CancelRun {
+        /// Who works on it.
+        instance: InstanceId,
+        /// Which run.
+        run: RunId,
+    },
+    /// Tell a worker to finish what it works on and to take nothing new; the signal follows when
+    /// that is done, at the latest at `until`. Not answered.
+    Drain {
+        /// Who.
+        instance: InstanceId,
+        /// When the signal comes at the latest.
+        until: Wall,
+    },
     /// Forget a gone instance: its run directory and cgroup may be removed. Not answered.
     Release {
         /// Which.
@@ -85,12 +114,15 @@ impl Order {
             | Self::Thaw { instance }
             | Self::Probe { instance, .. }
             | Self::RunHook { instance, .. }
+            | Self::Deliver { instance, .. }
+            | Self::CancelRun { instance, .. }
+            | Self::Drain { instance, .. }
             | Self::Release { instance } => instance,
         }
     }
 }
 
-/// What a process started for one run is told about it.
+/// What whoever works on a run is told about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunContext {
     /// `OPENCLAW_RUN_ID`.

@@ -92,12 +92,19 @@ pub enum StayReason {
 pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
     match cause {
         Cause::Exit { code } => classify_code(codes, *code),
+        Cause::RunFailed {
+            retryable: true, ..
+        } => Class::Retry,
+        Cause::RunFailed {
+            retryable: false, ..
+        } => Class::Fatal,
         Cause::Signal { .. }
         | Cause::Oom { .. }
         | Cause::Probe { .. }
         | Cause::Watchdog
         | Cause::StartTimeout
         | Cause::RunTimeout
+        | Cause::RunLost
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => Class::Failure,
@@ -139,14 +146,16 @@ pub fn decide(
             why: GiveUpReason::FatalCode,
         },
         (Class::Success, Mode::Oneshot, _)
-        | (Class::Success, Mode::Daemon, RestartPolicy::OnFailure | RestartPolicy::Never) => {
-            Verdict::Complete
-        }
-        (Class::Success, Mode::Daemon, RestartPolicy::Always) => {
+        | (
+            Class::Success,
+            Mode::Daemon | Mode::Worker,
+            RestartPolicy::OnFailure | RestartPolicy::Never,
+        ) => Verdict::Complete,
+        (Class::Success, Mode::Daemon | Mode::Worker, RestartPolicy::Always) => {
             later(restart, 0, counters, random)
         }
         (Class::Failure, _, RestartPolicy::Never)
-        | (Class::Retry, Mode::Daemon, RestartPolicy::Never) => Verdict::Stay {
+        | (Class::Retry, Mode::Daemon | Mode::Worker, RestartPolicy::Never) => Verdict::Stay {
             why: StayReason::Policy,
         },
         (Class::Retry, Mode::Oneshot, RestartPolicy::Never)

@@ -71,7 +71,7 @@ pub struct Run {
 pub enum RunPhase {
     /// Accepted, not started.
     Queued,
-    /// Its process runs.
+    /// Its process runs, or its worker has been given it.
     Running {
         /// Since when.
         since: Wall,
@@ -110,10 +110,26 @@ pub enum RunOutcome {
         /// Why.
         cause: Cause,
     },
-    /// The supervisor or the machine died under it and how it ended is not known.
+    /// The supervisor, the machine or the process that worked on it died, and how it ended is not
+    /// known.
     Interrupted {
         /// Why.
         cause: Cause,
+    },
+}
+
+/// How a worker says that it is done with a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkOutcome {
+    /// It did its work.
+    Succeeded,
+    /// It did not.
+    Failed {
+        /// What went wrong, for people.
+        message: String,
+        /// Whether another attempt may help. One that may is made by the restart policy's delays
+        /// and limit, also where the policy would not restart; else the run has failed.
+        retryable: bool,
     },
 }
 

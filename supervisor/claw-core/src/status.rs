@@ -16,7 +16,7 @@ use crate::order::ProbeKind;
 pub enum PublicState {
     /// Waiting for its turn or its dependencies, or started and not yet up.
     Initializing,
-    /// Up: a daemon runs, a oneshot is armed or at work.
+    /// Up: a daemon or a worker runs, a oneshot is armed or at work.
     Running,
     /// No new work.
     Paused,
@@ -68,9 +68,9 @@ pub enum Reason {
     StartingUp,
     /// A daemon runs.
     Up,
-    /// A oneshot waits for its next slot or trigger.
+    /// A oneshot, or a worker that is up, waits for its next slot or trigger.
     Waiting,
-    /// A oneshot is at work.
+    /// A oneshot or a worker is at work.
     Working {
         /// The runs under way.
         runs: Vec<RunId>,

@@ -6,14 +6,14 @@ use claw_core::{Mono, Now};
 
 /// The clocks of this machine; monotonic time counts from when this value was made.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(crate) struct Clock {
     origin: Instant,
 }
 
 impl Clock {
     /// Starts counting.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             origin: Instant::now(),
         }
@@ -21,7 +21,7 @@ impl Clock {
 
     /// Reads both clocks.
     #[must_use]
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now {
             mono: Mono::new(self.origin.elapsed()),
             wall: jiff::Timestamp::now(),
@@ -30,7 +30,7 @@ impl Clock {
 
     /// The instant at which the monotonic clock shows `at`.
     #[must_use]
-    pub fn instant(&self, at: Mono) -> tokio::time::Instant {
+    pub(crate) fn instant(&self, at: Mono) -> tokio::time::Instant {
         // A deadline beyond this is no deadline: `Instant` cannot hold every `Duration`.
         let ahead = at
             .since_origin()

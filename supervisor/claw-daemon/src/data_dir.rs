@@ -89,6 +89,12 @@ impl DataDir {
         self.path.join("journal.db")
     }
 
+    /// The database of state and events.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store.db")
+    }
+
     /// The control API's socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -17,6 +17,19 @@ pub enum StartError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] claw_store::journal::JournalError),
+    /// The store of state and events cannot be opened.
+    #[error(transparent)]
+    Store(#[from] claw_store::store::OpenError),
+    /// Agents cannot be given their sockets.
+    #[error(transparent)]
+    Agents(#[from] crate::agent_api::ConfigureError),
+    /// The key of the agents' tokens cannot be had.
+    #[error("cannot read or make the key of the agents' tokens in the data directory")]
+    TokenKey {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] crate::http::ListenError),

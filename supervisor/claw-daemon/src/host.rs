@@ -8,16 +8,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use claw_core::Fact;
 use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::memory::Inheritance;
 use claw_drivers::process::{ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, OpenInstance};
 use claw_store::journal::{self, Ack, Journal, Opened};
+use claw_store::store::EventLimits;
+use claw_store::{Store, StoreOptions};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::agent_api::{self, AgentApi};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
@@ -51,6 +55,8 @@ pub struct Daemon {
     driver: Arc<ProcessDriver>,
     server: http::Running,
     journal: Journal,
+    store: Store,
+    agent_api: AgentApi,
     data_dir: DataDir,
 }
 
@@ -63,32 +69,29 @@ impl Daemon {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let clock = Clock::start();
         let mut notes = Vec::new();
-        let loaded = load(&options, &mut notes)?;
+        let mut loaded = load(&options, &mut notes)?;
         let data_dir = DataDir::own(&loaded.supervisor.data_dir)?;
         let listeners = Listeners::bind(&data_dir.control_socket(), loaded.supervisor.listen)?;
 
         let (handle, facts, inbox) = supervise::inbox();
         let (journal, opened) = open_journal(&data_dir, facts.clone())?;
         notes.extend(opened.notes.iter().cloned());
+        let asked = (facts.clone(), handle.clone());
+        let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
         let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
         let (thread, driver) = start_driver(config).await?;
         let inheritance = inherit(&loaded, &thread, &driver, opened).await?;
-
-        let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
+        let feed = serve_agents(&agent_api, &inheritance, clock).await?;
         let metrics = Metrics::new();
         let performer = Performer::new(
             Arc::clone(&driver),
             journal.clone(),
+            agent_api.clone(),
             feed.clone(),
             metrics.clone(),
         );
-        let seed = seed();
-        let (fleet, first) = Fleet::restore(
-            Arc::new(loaded.fleet.clone()),
-            inheritance,
-            seed,
-            clock.now(),
-        );
+        let spec = Arc::new(loaded.fleet.clone());
+        let (fleet, first) = Fleet::restore(spec, inheritance, seed(), clock.now());
         let supervision = supervise::supervise(fleet, first, inbox, performer, clock);
         let supervision = thread.tasks().spawn(supervision);
 
@@ -98,9 +101,10 @@ impl Daemon {
             options.file,
             data_dir.last_good(),
             options.environment,
-            handle.clone(),
+            (handle.clone(), agent_api.clone()),
             loaded,
         );
+        agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
         if let Err(error) = watch::start(reloader.clone()) {
@@ -114,6 +118,7 @@ impl Daemon {
             reloader,
             journal: journal.clone(),
             driver: Arc::clone(&driver),
+            agent_api: agent_api.clone(),
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
@@ -129,6 +134,8 @@ impl Daemon {
             driver,
             server,
             journal,
+            store,
+            agent_api,
             data_dir,
         })
     }
@@ -170,16 +177,23 @@ impl Daemon {
         }
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
+        self.agent_api.close().await;
         drop(self.thread);
-        let (journal, driver) = (self.journal, self.driver);
+        let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || {
             driver.clear_up();
-            journal.close()
+            (store.close(), journal.close())
         };
         match tokio::task::spawn_blocking(closing).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the journal was not closed in order"),
-            Err(error) => tracing::error!(%error, "the journal was not closed"),
+            Ok((store, journal)) => {
+                if let Err(error) = store {
+                    tracing::error!(%error, "the store was not closed in order");
+                }
+                if let Err(error) = journal {
+                    tracing::error!(%error, "the journal was not closed in order");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the journal and the store were not closed"),
         }
     }
 }
@@ -239,7 +253,7 @@ fn tell_manager(state: &[NotifyState<'_>]) {
 
 fn open_journal(
     data_dir: &DataDir,
-    facts: mpsc::Sender<claw_core::Fact>,
+    facts: mpsc::Sender<Fact>,
 ) -> Result<(Journal, Opened), StartError> {
     let answer = move |acks: Vec<Ack>| {
         for Ack { id, result } in acks {
@@ -256,6 +270,49 @@ fn open_journal(
         journal::Options::new(boot_id()),
         answer,
     )?)
+}
+
+/// Opens the store and makes the agents' sockets ready to be served.
+async fn open_agent_api(
+    data_dir: &DataDir,
+    (facts, handle): (mpsc::Sender<Fact>, Handle),
+    loaded: &mut Loaded,
+) -> Result<(Store, AgentApi), StartError> {
+    let store = open_store(data_dir).await?;
+    let agent_api = AgentApi::open(agent_api::Parts {
+        store: store.clone(),
+        facts,
+        handle,
+        data_dir: data_dir.path().to_owned(),
+    });
+    let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
+    agent_api.complete(loaded);
+    agent_api.configure(loaded).await?;
+    Ok((store, agent_api))
+}
+
+/// Takes over the agents that live, and begins to answer all of them and to tell them what happens.
+async fn serve_agents(
+    agent_api: &AgentApi,
+    inheritance: &Inheritance,
+    clock: Clock,
+) -> Result<Feed, StartError> {
+    agent_api.adopt(inheritance);
+    agent_api.serve_all().await?;
+    let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
+    agent_api.publish_lifecycle(&feed);
+    agent_api.maintain();
+    Ok(feed)
+}
+
+async fn open_store(data_dir: &DataDir) -> Result<Store, StartError> {
+    let path = data_dir.store();
+    let options = StoreOptions::default().with_events(EventLimits {
+        adopt_grace: agent_api::ADOPT_GRACE,
+        ..EventLimits::default()
+    });
+    let opening = tokio::task::spawn_blocking(move || Store::open(&path, options));
+    Ok(opening.await.map_err(ending)??)
 }
 
 async fn inherit(

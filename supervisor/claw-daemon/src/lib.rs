@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  host ── brings up ──► config, data_dir, journal, driver, supervise, http, signals, watch
-//!  supervise ── Event ──► core ── Action ──► perform ──► journal, driver, feed, metrics
+//!  supervise ── Event ──► core ── Action ──► perform ──► journal, driver, agent_api, feed, metrics
+//!  agent_api ── an agent's own socket ──► facts for supervise, state and events for the store
 //! ```
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod thread;
 mod watch;
 mod wiring;
 
+pub mod agent_api;
 pub mod api;
 pub mod config;
 pub mod data_dir;

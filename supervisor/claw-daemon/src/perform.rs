@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::action::Happened;
-use claw_core::{Action, Announcement, PublicState, Ticket};
+use claw_core::{Action, Announcement, Order, PublicState, Ticket};
 use claw_drivers::Driver;
 use claw_store::journal::{Entry, Journal};
 
+use crate::agent_api::AgentApi;
 use crate::feed::Feed;
 use crate::supervise::Reply;
 use crate::telemetry::metrics::Metrics;
 
 /// Whether the loop goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Performed {
+pub(crate) enum Performed {
     /// It does.
     GoOn,
     /// Every agent is down, or left alone: the supervisor may end.
@@ -23,11 +24,13 @@ pub enum Performed {
 }
 
 /// The owners of everything the core may want done.
-pub struct Performer<D> {
+pub(crate) struct Performer<D> {
     /// Runs instances.
     pub driver: Arc<D>,
     /// Keeps what must outlive us.
     pub journal: Journal,
+    /// Agents' own sockets.
+    pub(crate) agent_api: AgentApi,
     /// Tells the world.
     pub feed: Feed,
     /// Counts.
@@ -38,10 +41,17 @@ pub struct Performer<D> {
 impl<D: Driver> Performer<D> {
     /// Brings the owners together.
     #[must_use]
-    pub fn new(driver: Arc<D>, journal: Journal, feed: Feed, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        driver: Arc<D>,
+        journal: Journal,
+        agent_api: AgentApi,
+        feed: Feed,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             driver,
             journal,
+            agent_api,
             feed,
             metrics,
             waiting: BTreeMap::new(),
@@ -49,7 +59,7 @@ impl<D: Driver> Performer<D> {
     }
 
     /// Remembers who waits, under a fresh ticket.
-    pub fn expect(&mut self, last_ticket: &mut u64, reply: Reply) -> Ticket {
+    pub(crate) fn expect(&mut self, last_ticket: &mut u64, reply: Reply) -> Ticket {
         *last_ticket += 1;
         let ticket = Ticket(*last_ticket);
         self.waiting.insert(ticket, reply);
@@ -57,18 +67,18 @@ impl<D: Driver> Performer<D> {
     }
 
     /// Notes how long a step of the core took, and how much waits for the next.
-    pub fn stepped(&self, took: Duration, waiting: usize) {
+    pub(crate) fn stepped(&self, took: Duration, waiting: usize) {
         self.metrics.observe_step(took);
         self.metrics.set_inbox_depth(waiting);
     }
 
     /// Carries the actions out.
-    pub fn perform(&mut self, actions: Vec<Action>) -> Performed {
+    pub(crate) fn perform(&mut self, actions: Vec<Action>) -> Performed {
         let mut performed = Performed::GoOn;
         for action in actions {
             match action {
                 Action::Record { id, record } => self.journal.append(Entry { id, record }),
-                Action::Order(order) => self.driver.order(order),
+                Action::Order(order) => self.order(order),
                 Action::Reply { ticket, result } => {
                     if let Some(reply) = self.waiting.remove(&ticket) {
                         // Whoever asked may have hung up; the deed is done all the same.
@@ -82,8 +92,37 @@ impl<D: Driver> Performer<D> {
         performed
     }
 
+    /// What is said over an agent's socket is the agent_api's, all else the driver's; both hear of
+    /// the end of an instance.
+    fn order(&self, order: Order) {
+        self.agent_api.order(&order);
+        match order {
+            Order::Spawn {
+                instance,
+                spec,
+                run,
+            } => {
+                let spec = self.agent_api.prepare_launch(&instance, &spec);
+                self.driver.order(Order::Spawn {
+                    instance,
+                    spec,
+                    run,
+                });
+            }
+            Order::Deliver { .. } | Order::CancelRun { .. } | Order::Drain { .. } => {}
+            Order::Signal { .. }
+            | Order::Kill { .. }
+            | Order::Freeze { .. }
+            | Order::Thaw { .. }
+            | Order::Probe { .. }
+            | Order::RunHook { .. }
+            | Order::Release { .. } => self.driver.order(order),
+        }
+    }
+
     fn announce(&self, announcement: Announcement) {
         log(&announcement);
+        self.agent_api.observe(&announcement);
         self.metrics.observe(&announcement);
         self.feed.publish(announcement);
     }

@@ -13,6 +13,7 @@ use claw_core::plan::{Change, ChangeKind, ReloadClass, diff};
 use claw_core::{AgentName, Answer, Command, FleetSpec};
 use tokio::sync::Mutex;
 
+use crate::agent_api::{AgentApi, ConfigureError};
 use crate::api::FieldError;
 use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
 pub use crate::http::ports::ConfigSource;
@@ -39,6 +40,7 @@ struct Shared {
     last_good: PathBuf,
     environment: Environment,
     handle: Handle,
+    agent_api: AgentApi,
     current: RwLock<Arc<Loaded>>,
     applying: Mutex<()>,
 }
@@ -46,11 +48,11 @@ struct Shared {
 impl Reloader {
     /// Takes over with `loaded` in force.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         file: PathBuf,
         last_good: PathBuf,
         environment: Environment,
-        handle: Handle,
+        (handle, agent_api): (Handle, AgentApi),
         loaded: Loaded,
     ) -> Self {
         let current = RwLock::new(Arc::new(loaded));
@@ -61,6 +63,7 @@ impl Reloader {
                 last_good,
                 environment,
                 handle,
+                agent_api,
                 current,
                 applying,
             }),
@@ -110,6 +113,12 @@ impl Reloader {
             Reload::Hot => hold_back(&old.fleet, &mut new.fleet, &changes),
             Reload::Hybrid | Reload::Restart | Reload::Off => Vec::new(),
         };
+        // Every agent finds its socket, and what it may do, before it is started.
+        let agent_api = &self.shared.agent_api;
+        let arranged = agent_api.configure(&new).await;
+        arranged.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
+        let opened = agent_api.serve_all().await;
+        opened.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
         let answer = self
             .shared
             .handle
@@ -123,19 +132,46 @@ impl Reloader {
             self.restart_live(&changes).await?;
         }
         remember(&self.shared.last_good, &new.text).await;
-        *self
-            .shared
-            .current
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.replace_current(new);
         Ok(Applied { changes, held_back })
+    }
+
+    /// Puts what programs declare of themselves into force, and nothing else.
+    pub(crate) async fn redeclare(&self) {
+        let _one_at_a_time = self.shared.applying.lock().await;
+        let (shared, mut new) = (Arc::clone(&self.shared), Loaded::clone(&self.current()));
+        let completed = tokio::task::spawn_blocking(move || {
+            shared.agent_api.complete(&mut new);
+            new
+        });
+        let Ok(new) = completed.await else {
+            return;
+        };
+        let fleet = Arc::new(new.fleet.clone());
+        match self.shared.handle.configure(fleet).await {
+            Ok(_configured) => self.replace_current(new),
+            Err(error) => tracing::warn!(%error, "a declared schedule is not in force"),
+        }
+    }
+
+    fn replace_current(&self, new: Loaded) {
+        let current = self.shared.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     }
 
     async fn read(&self, source: ConfigSource) -> Result<Loaded, ReloadFailure> {
         let shared = Arc::clone(&self.shared);
-        let loaded = tokio::task::spawn_blocking(move || match source {
-            ConfigSource::File => config::load(&shared.file, &shared.environment),
-            ConfigSource::Text(text) => config::load_str(&text, &shared.file, &shared.environment),
+        let loaded = tokio::task::spawn_blocking(move || {
+            let loaded = match source {
+                ConfigSource::File => config::load(&shared.file, &shared.environment),
+                ConfigSource::Text(text) => {
+                    config::load_str(&text, &shared.file, &shared.environment)
+                }
+            };
+            loaded.map(|mut loaded| {
+                shared.agent_api.complete(&mut loaded);
+                loaded
+            })
         });
         loaded
             .await
@@ -153,6 +189,17 @@ impl Reloader {
             self.shared.handle.ask(Command::Restart { agent }).await?;
         }
         Ok(())
+    }
+}
+
+fn unarranged(error: &ConfigureError) -> FieldError {
+    FieldError {
+        message: error.to_string(),
+        file: None,
+        line: None,
+        column: None,
+        path: None,
+        help: None,
     }
 }
 

@@ -116,7 +116,7 @@ pub fn inbox() -> (Handle, mpsc::Sender<Fact>, Inbox) {
 }
 
 /// Runs the fleet until every agent is down, or left alone, after a shutdown was asked for.
-pub async fn supervise(
+pub(crate) async fn supervise(
     mut fleet: Fleet,
     first: Vec<Action>,
     mut inbox: Inbox,

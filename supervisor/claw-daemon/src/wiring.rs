@@ -13,6 +13,7 @@ use claw_drivers::Driver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
+use crate::agent_api::AgentApi;
 use crate::api::{Degraded, Event, Part};
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
@@ -32,6 +33,8 @@ pub(crate) struct Parts<D> {
     pub(crate) journal: Journal,
     /// What runs.
     pub(crate) driver: Arc<D>,
+    /// What agents say over their sockets.
+    pub(crate) agent_api: AgentApi,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
 }
@@ -44,20 +47,25 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         reloader,
         journal,
         driver,
+        agent_api,
         data_dir,
     } = parts;
     let degraded = journal.clone();
     let load = journal.clone();
+    let webhooks = reloader.clone();
     Ports {
         fleet: fleet(&handle),
         events: events(feed),
         journal: history::ports(&journal),
         logs: Arc::new(move |question| logs::read(&data_dir, question)),
+        webhook: Arc::new(move |name| webhooks.current().webhooks.get(name).cloned()),
         config: configuration::ports(&reloader),
         usage: Port::new(move |()| {
             let driver = Arc::clone(&driver);
             async move { driver.usage().await }
         }),
+        store: agent_api.store().clone(),
+        agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,

@@ -8,9 +8,9 @@ use claw_core::spec::AgentSpec;
 use claw_daemon::config::{Code, Environment, Loaded, Style, load};
 
 /// A folder with files, removed at the end.
-struct Folder(tempfile::TempDir);
+struct AgentDir(tempfile::TempDir);
 
-impl Folder {
+impl AgentDir {
     fn with(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         for (name, text) in files {
@@ -55,7 +55,7 @@ fn agent<'l>(loaded: &'l Loaded, name: &str) -> &'l AgentSpec {
 
 #[test]
 fn dotenv_files_stand_below_the_environment() {
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         (
             "openclaw.yaml",
             &fleet("  a: {command: run, secrets: [A, B, C]}\n"),
@@ -77,7 +77,7 @@ fn dotenv_files_stand_below_the_environment() {
 fn the_data_folder_may_itself_be_a_variable() {
     let text = "supervisor: {data_dir: \"${WHERE}/data\"}\n".to_owned()
         + &fleet("  a: {command: run, secrets: [C]}\n");
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         ("openclaw.yaml", &text),
         (".env", "WHERE=deep\n"),
         ("deep/data/.env", "C=c\n"),
@@ -88,7 +88,7 @@ fn the_data_folder_may_itself_be_a_variable() {
 
 #[test]
 fn env_files_are_merged_below_env_and_kept_like_secrets() {
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         (
             "openclaw.yaml",
             &fleet("  a: {command: run, env_file: [one.env, two.env], env: {C: env}}\n"),
@@ -106,7 +106,7 @@ fn env_files_are_merged_below_env_and_kept_like_secrets() {
 
 #[test]
 fn an_env_file_that_others_may_read_is_a_warning() {
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         (
             "openclaw.yaml",
             &fleet("  a: {command: run, env_file: a.env}\n"),
@@ -123,7 +123,7 @@ fn an_env_file_that_others_may_read_is_a_warning() {
 
 #[test]
 fn includes_are_merged_in_order_below_the_file_that_names_them() {
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         (
             "openclaw.yaml",
             &("$include: [one.yaml, sub/two.yaml]\n".to_owned()
@@ -148,7 +148,7 @@ fn includes_are_merged_in_order_below_the_file_that_names_them() {
 
 #[test]
 fn an_include_may_stand_in_an_agent() {
-    let folder = Folder::with(&[
+    let folder = AgentDir::with(&[
         (
             "openclaw.yaml",
             &fleet("  http: {$include: base.yaml, env: {A: own}}\n  exec: {$include: base.yaml}\n"),
@@ -162,8 +162,8 @@ fn an_include_may_stand_in_an_agent() {
 
 #[test]
 fn an_include_never_leaves_the_folder_through_a_link() {
-    let outside = Folder::with(&[("secret.yaml", "agents: {hunter2: {command: x}}\n")]);
-    let folder = Folder::with(&[(
+    let outside = AgentDir::with(&[("secret.yaml", "agents: {hunter2: {command: x}}\n")]);
+    let folder = AgentDir::with(&[(
         "openclaw.yaml",
         &("$include: link.yaml\n".to_owned() + &fleet("  a: {command: x}\n")),
     )]);
@@ -196,7 +196,7 @@ fn includes_may_be_ten_deep_and_no_deeper() {
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str()))
             .collect();
-        Folder::with(&files)
+        AgentDir::with(&files)
     };
     chain(10).load(&nothing());
     let said = chain(11).refused(&nothing());
@@ -205,7 +205,7 @@ fn includes_may_be_ten_deep_and_no_deeper() {
 
 #[test]
 fn files_that_are_no_files_are_refused_at_once() {
-    let folder = Folder::with(&[("huge.yaml", &"#".repeat(2 << 20)), ("empty.yaml", "")]);
+    let folder = AgentDir::with(&[("huge.yaml", &"#".repeat(2 << 20)), ("empty.yaml", "")]);
     for (name, said) in [
         ("missing.yaml", "there is no such file"),
         (".", "it is a directory"),

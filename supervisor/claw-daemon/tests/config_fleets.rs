@@ -284,6 +284,8 @@ fn the_schema_knows_every_key_of_the_sample_and_none_that_is_refused() {
     let agent = &schema["properties"]["agents"]["additionalProperties"]["properties"];
     for key in [
         "command",
+        "source",
+        "subscribe",
         "schedule",
         "health_check",
         "restart_policy",
@@ -292,7 +294,7 @@ fn the_schema_knows_every_key_of_the_sample_and_none_that_is_refused() {
         assert!(agent[key].is_object(), "{key}");
         assert!(agent[key]["description"].is_string(), "{key}");
     }
-    for key in ["source", "image", "sharding", "subscribe"] {
+    for key in ["image", "sharding"] {
         assert!(agent[key].is_null(), "{key}");
     }
     assert_eq!(schema["additionalProperties"], serde_json::json!(false));

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
 
+use crate::commands::{AgentCommand, EventsCommand, StateCommand};
 use crate::complete;
 
 const EXAMPLES: &str = "\
@@ -98,6 +99,8 @@ impl Cli {
             | Command::Runs { .. }
             | Command::Why { .. }
             | Command::Events { .. }
+            | Command::State { .. }
+            | Command::Agent { .. }
             | Command::Schema
             | Command::Completion { .. }
             | Command::Version => None,
@@ -164,8 +167,24 @@ pub(crate) enum Command {
         #[arg(short = 'n', long, default_value_t = 15)]
         limit: u32,
     },
-    /// What happens in the fleet
+    /// What an agent keeps: its keys, their values and their history
+    State {
+        /// What to do
+        #[command(subcommand)]
+        command: StateCommand,
+    },
+    /// Speak for the agent in which this runs
+    Agent {
+        /// What to do
+        #[command(subcommand)]
+        command: AgentCommand,
+    },
+    /// What happens in the fleet, and what agents tell each other
+    #[command(args_conflicts_with_subcommands = true)]
     Events {
+        /// What to do instead of looking
+        #[command(subcommand)]
+        command: Option<EventsCommand>,
         /// Go on as more happens
         #[arg(short, long)]
         follow: bool,

@@ -4,11 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use claw_daemon::api::Problem;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -23,12 +24,25 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     target: Target,
+    /// The token of an agent, when the client speaks for one.
+    token: Option<String>,
 }
 
 impl Client {
     /// A client of the supervisor at `target`; connects when asked something.
     pub(crate) const fn new(target: Target) -> Self {
-        Self { target }
+        Self {
+            target,
+            token: None,
+        }
+    }
+
+    /// A client that speaks for an agent, over the agent's own socket.
+    pub(crate) const fn of_agent(target: Target, token: String) -> Self {
+        Self {
+            target,
+            token: Some(token),
+        }
     }
 
     /// Gets a JSON document.
@@ -53,6 +67,40 @@ impl Client {
     ) -> Result<T, Failure> {
         let response = self.send(Method::POST, path, body).await?;
         read(response).await
+    }
+
+    /// Asks something and returns the body of the answer as it is.
+    ///
+    /// # Errors
+    ///
+    /// No supervisor answers, or it answers with a problem.
+    pub(crate) async fn text(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<String, Failure> {
+        text_of(self.send(method, path, body).await?).await
+    }
+
+    /// Puts JSON, perhaps under a condition in a header.
+    ///
+    /// # Errors
+    ///
+    /// No supervisor answers, or it answers with a problem.
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        body: String,
+        condition: Option<(&'static str, String)>,
+    ) -> Result<String, Failure> {
+        let mut request = self.request(Method::PUT, path, Some(body))?;
+        if let Some((name, value)) = condition {
+            let value = http::HeaderValue::try_from(value)
+                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+            request.headers_mut().insert(name, value);
+        }
+        text_of(self.exchange(request).await?).await
     }
 
     /// Posts nothing and wants nothing back but consent.
@@ -114,6 +162,9 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, host);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -183,14 +234,24 @@ where
     sender.send_request(request).await
 }
 
-async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
+async fn text_of(response: Response<Incoming>) -> Result<String, Failure> {
+    let bytes = whole(response).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
     if !response.status().is_success() {
         return Err(problem(response).await);
     }
     let body = response.into_body().collect().await;
-    let bytes = body
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("the answer broke off: {error}")))?
-        .to_bytes();
+    let body = body.map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("the answer broke off: {error}"))
+    })?;
+    Ok(body.to_bytes())
+}
+
+async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
+    let bytes = whole(response).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new(
             Exit::Failed,
@@ -207,12 +268,35 @@ async fn problem(response: Response<Incoming>) -> Failure {
         .collect()
         .await
         .map(|body| body.to_bytes());
-    match body
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Problem>(&bytes).ok())
-    {
-        Some(problem) => problem.into(),
-        None => Failure::new(exit_of(status), format!("the supervisor answered {status}")),
+    let bytes = body.unwrap_or_default();
+    if let Ok(refusal) = serde_json::from_slice::<AgentRefusal>(&bytes) {
+        return refusal.into();
+    }
+    match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => problem.into(),
+        Err(_) => Failure::new(exit_of(status), format!("the supervisor answered {status}")),
+    }
+}
+
+/// An error of the Agent Protocol.
+#[derive(Deserialize)]
+struct AgentRefusal {
+    code: String,
+    message: String,
+    /// Problems of the control API have none.
+    #[serde(rename = "retryable")]
+    _retryable: bool,
+}
+
+impl From<AgentRefusal> for Failure {
+    fn from(refusal: AgentRefusal) -> Self {
+        let exit = match refusal.code.as_str() {
+            "unauthorized" | "forbidden" | "fenced" => Exit::NotPermitted,
+            "refused" | "draining" | "lease_lost" | "version_conflict" => Exit::Refused,
+            "bad_request" => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, format!("{} ({})", refusal.message, refusal.code))
     }
 }
 

@@ -122,6 +122,11 @@ impl From<Problem> for Failure {
 const fn exit_of(code: Code) -> Exit {
     match code {
         Code::NoSuchAgent | Code::NoSuchRun => Exit::NoSuchAgent,
+        Code::UnknownKey
+        | Code::VersionGone
+        | Code::NoSuchDeadLetter
+        | Code::NoSuchHook
+        | Code::StateTooLarge => Exit::Failed,
         Code::TakesNoRuns
         | Code::Paused
         | Code::Stopped
@@ -139,10 +144,14 @@ const fn exit_of(code: Code) -> Exit {
         | Code::ReloadBusy
         | Code::NeedsRestart
         | Code::IdempotencyKeyReused
+        | Code::VersionConflict
+        | Code::RateLimited
+        | Code::StoreUnavailable
         | Code::IdempotencyInProgress => Exit::Refused,
         Code::SupervisorGone => Exit::Unreachable,
         Code::BadAgentName
         | Code::BadRunId
+        | Code::BadEvent
         | Code::BadParameter
         | Code::BadHeader
         | Code::InvalidJson
@@ -150,7 +159,9 @@ const fn exit_of(code: Code) -> Exit {
         | Code::BodyTooLarge => Exit::Usage,
         Code::InvalidConfig => Exit::InvalidConfig,
         Code::WaitTimedOut => Exit::TimedOut,
-        Code::Forbidden | Code::ForeignHost | Code::ForeignOrigin => Exit::NotPermitted,
+        Code::BadSignature | Code::Forbidden | Code::ForeignHost | Code::ForeignOrigin => {
+            Exit::NotPermitted
+        }
         Code::NoSuchRoute
         | Code::MethodNotAllowed
         | Code::UnsupportedMediaType

@@ -6,6 +6,7 @@
     reason = "all of this is tests: a failure is a panic, and a skipped check is said"
 )]
 
+mod agent_protocol;
 mod commands;
 mod crashes_heavy;
 mod dice;
@@ -20,5 +21,8 @@ mod reload;
 mod restarts;
 mod schedules;
 mod stopping;
+mod stored;
 mod takeover;
 mod tidy;
+mod webhooks;
+mod workers;

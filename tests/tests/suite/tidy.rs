@@ -197,6 +197,9 @@ fn links(text: &str) -> Vec<String> {
     found
 }
 
+/// Examples of what is refused by name so far: several replicas of an agent.
+const WAITING: [&str; 2] = ["examples/fan-out", "examples/sharded-worker"];
+
 #[test]
 fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
     let mut checked = 0;
@@ -205,8 +208,18 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
         .filter(|path| path.ends_with("openclaw.yaml"))
     {
         let environment = claw_daemon::config::Environment::with([]);
-        if let Err(diagnostics) = claw_daemon::config::load(&path, &environment) {
-            panic!("{}:\n{diagnostics}", path.display());
+        let waits = WAITING
+            .iter()
+            .any(|example| path.parent().unwrap().ends_with(example));
+        match claw_daemon::config::load(&path, &environment) {
+            Ok(_) => assert!(!waits, "{} waits for nothing", path.display()),
+            Err(diagnostics) => {
+                let text = diagnostics.to_string();
+                let lines = text.lines();
+                let mut errors = lines.filter(|line| line.starts_with("error["));
+                let later = errors.all(|line| line.starts_with("error[not_supported_yet]"));
+                assert!(waits && later, "{}:\n{text}", path.display());
+            }
         }
         checked += 1;
     }
@@ -223,15 +236,26 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
                 ("SLACK_WEBHOOK", "https://127.0.0.1/hook"),
                 ("API_KEY", "secret"),
             ]);
-            if let Err(diagnostics) =
-                claw_daemon::config::load_str(&fleet, &root().join("openclaw.yaml"), &environment)
-            {
+            let folder = tempfile::tempdir().unwrap();
+            make_sources(&fleet, folder.path());
+            let file = folder.path().join("openclaw.yaml");
+            if let Err(diagnostics) = claw_daemon::config::load_str(&fleet, &file, &environment) {
                 panic!(
                     "a snippet of {} is no fleet:\n{diagnostics}\n{fleet}",
                     path.display()
                 );
             }
         }
+    }
+}
+
+/// Makes the programs that a snippet names.
+fn make_sources(fleet: &str, folder: &Path) {
+    for part in fleet.split("source: ").skip(1) {
+        let named = part.split([',', '}', ' ', '\n']).next().unwrap_or_default();
+        let path = folder.join(named.split(':').next().unwrap_or_default());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
     }
 }
 

@@ -31,11 +31,13 @@ impl Agent {
                 Machine::Daemon(_) => Err(Refusal::TakesNoRuns {
                     agent: self.common.name.clone(),
                 }),
-                Machine::Oneshot(oneshot) => oneshot.trigger(&mut self.common, cx, ticket, payload),
+                Machine::Oneshot(oneshot) => oneshot.trigger(&self.common, cx, ticket, payload),
+                Machine::Worker(worker) => worker.trigger(&self.common, cx, ticket, payload),
             },
             Command::Cancel { run, .. } => match &mut self.machine {
                 Machine::Daemon(_) => Err(Refusal::NoSuchRun { run }),
                 Machine::Oneshot(oneshot) => oneshot.cancel(&mut self.common, cx, ticket, run),
+                Machine::Worker(worker) => worker.cancel(&mut self.common, cx, ticket, run),
             },
         };
         if let Err(refusal) = refused {

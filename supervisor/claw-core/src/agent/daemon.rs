@@ -39,6 +39,8 @@ pub(crate) struct Daemon {
     pub(super) phase: Phase,
     /// When the instance has been healthy for so long that the counters start over.
     healthy_at: Option<Mono>,
+    /// How its last life ended; for a worker, which has runs to bring to an end with it.
+    pub(super) ended: Option<Box<End>>,
 }
 
 /// Where a daemon stands.
@@ -64,6 +66,7 @@ impl Daemon {
         Self {
             phase: Phase::Down,
             healthy_at: None,
+            ended: None,
         }
     }
 
@@ -95,6 +98,25 @@ impl Daemon {
             | Phase::Queued
             | Phase::PostStop { .. }
             | Phase::BackingOff { .. } => None,
+        }
+    }
+
+    pub(super) const fn instance_mut(&mut self) -> Option<&mut Instance> {
+        match &mut self.phase {
+            Phase::Live(instance) => Some(instance),
+            Phase::Down
+            | Phase::Waiting
+            | Phase::Queued
+            | Phase::PostStop { .. }
+            | Phase::BackingOff { .. } => None,
+        }
+    }
+
+    /// Whether anything of it lives.
+    pub(crate) const fn has_live(&self) -> bool {
+        match &self.phase {
+            Phase::Live(_) | Phase::PostStop { .. } => true,
+            Phase::Down | Phase::Waiting | Phase::Queued | Phase::BackingOff { .. } => false,
         }
     }
 
@@ -301,8 +323,7 @@ impl Daemon {
             instance.freeze(cx, Freeze::Yes);
         }
         let generation = instance.generation();
-        let proved = instance.spec().probes.startup.is_some();
-        if proved && instance.health().is_up() && common.memory.came_up != generation {
+        if instance.has_proved_itself() && common.memory.came_up != generation {
             common.memory.came_up = generation;
             common.save(cx);
         }
@@ -349,6 +370,7 @@ impl Daemon {
             }
             None => self.enter(common, cx, then),
         }
+        self.ended = Some(Box::new(end.clone()));
     }
 
     fn post_stop_over(&mut self, common: &mut Common, cx: &mut Context<'_>) {

@@ -61,7 +61,8 @@ pub(crate) enum Place {
 }
 
 impl Common {
-    pub(crate) fn new(name: AgentName, spec: Arc<AgentSpec>, memory: AgentMemory) -> Self {
+    pub(crate) fn new(name: AgentName, spec: Arc<AgentSpec>, mut memory: AgentMemory) -> Self {
+        memory.mode = Some(spec.mode);
         Self {
             name,
             spec_hash: spec.hash(),
@@ -82,6 +83,7 @@ impl Common {
     /// Another spec is in force.
     pub(crate) fn take_spec(&mut self, spec: Arc<AgentSpec>) {
         self.spec_hash = spec.hash();
+        self.memory.mode = Some(spec.mode);
         self.spec = spec;
     }
 

@@ -136,6 +136,8 @@ pub(crate) const fn is_wish(cause: &Cause) -> bool {
         | Cause::Watchdog
         | Cause::StartTimeout
         | Cause::RunTimeout
+        | Cause::RunFailed { .. }
+        | Cause::RunLost
         | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => false,

@@ -70,17 +70,20 @@ impl Agent {
         let (state, reason) = match &self.machine {
             Machine::Daemon(daemon) => daemon_face(daemon, &self.common, now),
             Machine::Oneshot(oneshot) => oneshot.face(&self.common, now),
+            Machine::Worker(worker) => worker.face(&self.common, now),
         };
         let ready = state == PublicState::Running
             && match &self.machine {
                 Machine::Daemon(daemon) => daemon.instance().is_some_and(Instance::is_ready),
+                Machine::Worker(worker) => worker.life.instance().is_some_and(Instance::is_ready),
                 Machine::Oneshot(_) => true,
             };
         (state, ready, reason)
     }
 }
 
-fn daemon_face(daemon: &Daemon, common: &Common, now: Now) -> (PublicState, Reason) {
+/// How the life of a daemon or of a worker is shown.
+pub(super) fn daemon_face(daemon: &Daemon, common: &Common, now: Now) -> (PublicState, Reason) {
     match &daemon.phase {
         Phase::Live(instance) => instance_face(instance, common),
         Phase::PostStop { then, .. } => match then {
@@ -173,6 +176,7 @@ impl Machine {
     pub(crate) fn newest(&self) -> Option<&Instance> {
         match self {
             Self::Daemon(daemon) => daemon.instance(),
+            Self::Worker(worker) => worker.life.instance(),
             Self::Oneshot(oneshot) => oneshot
                 .instances()
                 .max_by_key(|instance| instance.generation()),
@@ -182,11 +186,9 @@ impl Machine {
     /// Whether anything of it lives.
     pub(crate) fn has_live(&self) -> bool {
         match self {
-            Self::Daemon(daemon) => match &daemon.phase {
-                Phase::Live(_) | Phase::PostStop { .. } => true,
-                Phase::Down | Phase::Waiting | Phase::Queued | Phase::BackingOff { .. } => false,
-            },
+            Self::Daemon(daemon) => daemon.has_live(),
             Self::Oneshot(oneshot) => oneshot.has_live(),
+            Self::Worker(worker) => worker.life.has_live(),
         }
     }
 
@@ -202,7 +204,12 @@ impl Machine {
             Self::Oneshot(oneshot) => RunSummary {
                 succeeded,
                 failed,
-                ..oneshot.summary(now)
+                ..oneshot.runs.summary(now)
+            },
+            Self::Worker(worker) => RunSummary {
+                succeeded,
+                failed,
+                ..worker.runs.summary(now)
             },
         }
     }

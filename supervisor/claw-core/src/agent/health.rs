@@ -17,7 +17,7 @@ use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
 use crate::notification::{Lifecycle, Notification, WatchdogSignal};
 use crate::order::{ProbeKind, ProbeOutcome};
-use crate::spec::{Check, Probes};
+use crate::spec::{AgentSpec, Check, Mode};
 
 use super::track::{Answered, Track};
 
@@ -45,11 +45,19 @@ enum Said {
     Stopping,
 }
 
+/// Whether it is ready only when it has said so itself, whatever its probes find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnWord {
+    Needed,
+    NotNeeded,
+}
+
 /// The health of one instance.
 #[derive(Debug)]
 pub(crate) struct Health {
     stage: Stage,
     said: Said,
+    own_word: OwnWord,
     startup: Option<Track>,
     liveness: Option<Track>,
     readiness: Option<Track>,
@@ -72,11 +80,16 @@ pub(crate) enum Finding {
 }
 
 impl Health {
-    pub(crate) fn new(probes: &Probes) -> Self {
+    pub(crate) fn new(spec: &AgentSpec) -> Self {
+        let probes = &spec.probes;
         let track = |kind, probe: &Option<_>| probe.clone().map(|probe| Track::new(kind, probe));
         Self {
             stage: Stage::Down,
             said: Said::Nothing,
+            own_word: match spec.mode {
+                Mode::Worker => OwnWord::Needed,
+                Mode::Daemon | Mode::Oneshot => OwnWord::NotNeeded,
+            },
             startup: track(ProbeKind::Startup, &probes.startup),
             liveness: track(ProbeKind::Liveness, &probes.liveness),
             readiness: track(ProbeKind::Readiness, &probes.readiness),
@@ -113,8 +126,8 @@ impl Health {
     }
 
     /// Other probes are configured now; what was found so far stays, and so does a check under way.
-    pub(crate) fn retune(&mut self, probes: &Probes, now: Mono) {
-        let old = std::mem::replace(self, Self::new(probes));
+    pub(crate) fn retune(&mut self, spec: &AgentSpec, now: Mono) {
+        let old = std::mem::replace(self, Self::new(spec));
         self.stage = old.stage;
         self.said = old.said;
         self.patience = old.patience;
@@ -124,7 +137,8 @@ impl Health {
         retune(&mut self.liveness, old.liveness, now);
         retune(&mut self.readiness, old.readiness, now);
         let hears = self.readiness.as_ref().is_some_and(Track::is_heartbeat);
-        if self.stage == Stage::Up && hears && !heard && self.said == Said::Nothing {
+        let told_before = heard || self.own_word == OwnWord::Needed;
+        if self.stage == Stage::Up && hears && !told_before && self.said == Said::Nothing {
             // Nobody had told it to say so.
             self.said = Said::Ready;
         }
@@ -141,11 +155,17 @@ impl Health {
         self.stage == Stage::Up
     }
 
+    /// It has said that it is ready, and nothing else since.
+    pub(crate) fn has_said_ready(&self) -> bool {
+        self.said == Said::Ready
+    }
+
     /// It may be given work.
     pub(crate) fn is_ready(&self) -> bool {
         let readiness = self.readiness.as_ref();
         self.stage == Stage::Up
             && self.said != Said::Stopping
+            && (self.own_word == OwnWord::NotNeeded || self.has_said_ready())
             && readiness.is_none_or(|track| {
                 if track.is_heartbeat() {
                     self.said == Said::Ready
@@ -159,6 +179,9 @@ impl Health {
     pub(crate) fn unready_detail(&self) -> String {
         if self.said == Said::Stopping {
             return "it said that it is stopping".to_owned();
+        }
+        if self.own_word == OwnWord::Needed && !self.has_said_ready() {
+            return "it has not said that it is ready".to_owned();
         }
         let readiness = self.readiness.as_ref();
         readiness

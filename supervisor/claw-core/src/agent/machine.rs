@@ -1,4 +1,4 @@
-//! The two kinds of agent behind one set of calls.
+//! The three kinds of agent behind one set of calls.
 
 use std::sync::Arc;
 
@@ -17,12 +17,14 @@ use super::instance::{Instance, Report};
 use super::need::{Need, Reached};
 use super::oneshot::Oneshot;
 use super::waiters::Dismiss;
+use super::worker::Worker;
 
 /// The machine of an agent.
 #[derive(Debug)]
 pub(crate) enum Machine {
     Daemon(Daemon),
     Oneshot(Oneshot),
+    Worker(Box<Worker>),
 }
 
 impl Machine {
@@ -30,6 +32,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.follow(common, cx),
             Self::Oneshot(oneshot) => oneshot.follow(common, cx),
+            Self::Worker(worker) => worker.follow(common, cx),
         }
     }
 
@@ -37,6 +40,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.start_now(common, cx),
             Self::Oneshot(oneshot) => oneshot.start_now(common, cx),
+            Self::Worker(worker) => worker.start_now(common, cx),
         }
     }
 
@@ -44,6 +48,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.restart(common, cx, cause),
             Self::Oneshot(oneshot) => oneshot.restart(common, cx, &cause),
+            Self::Worker(worker) => worker.restart(common, cx, cause),
         }
     }
 
@@ -51,6 +56,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.kill(common, cx),
             Self::Oneshot(oneshot) => oneshot.kill(common, cx),
+            Self::Worker(worker) => worker.kill(common, cx),
         }
     }
 
@@ -62,7 +68,8 @@ impl Machine {
     ) {
         match self {
             Self::Daemon(daemon) => daemon.retune(common, cx, spec),
-            Self::Oneshot(oneshot) => oneshot.retune(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.retune(common, cx),
+            Self::Worker(worker) => worker.retune(common, cx, spec),
         }
     }
 
@@ -70,6 +77,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.open(),
             Self::Oneshot(oneshot) => oneshot.open(common),
+            Self::Worker(worker) => worker.life.open(),
         }
     }
 
@@ -77,6 +85,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.admit(common, cx),
             Self::Oneshot(oneshot) => oneshot.admit(common, cx),
+            Self::Worker(worker) => worker.life.admit(common, cx),
         }
     }
 
@@ -90,6 +99,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.recorded(common, cx, id, result),
             Self::Oneshot(oneshot) => oneshot.recorded(common, cx, id, result),
+            Self::Worker(worker) => worker.recorded(common, cx, id, result),
         }
     }
 
@@ -103,6 +113,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.report(common, cx, generation, report),
             Self::Oneshot(oneshot) => oneshot.report(common, cx, generation, report),
+            Self::Worker(worker) => worker.report(common, cx, generation, report),
         }
     }
 
@@ -110,6 +121,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.tick(common, cx),
             Self::Oneshot(oneshot) => oneshot.tick(common, cx),
+            Self::Worker(worker) => worker.tick(common, cx),
         }
     }
 
@@ -117,22 +129,25 @@ impl Machine {
     pub(crate) fn dismiss(&mut self, cx: &mut Context<'_>, whom: Dismiss) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.dismiss(cx, whom),
+            Self::Oneshot(oneshot) => oneshot.runs.dismiss(cx, whom),
+            Self::Worker(worker) => worker.runs.dismiss(cx, whom),
         }
     }
 
-    /// Gives up what is left of it, because a machine of the other kind takes over.
+    /// Gives up what is left of it, because a machine of another kind takes over.
     pub(crate) fn dissolve(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.dissolve(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.dissolve(common, cx),
+            Self::Worker(worker) => worker.runs.dissolve(common, cx),
         }
     }
 
     pub(crate) fn clocks_changed(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(_) => {}
-            Self::Oneshot(oneshot) => oneshot.clocks_changed(common, cx),
+            Self::Oneshot(oneshot) => oneshot.runs.clocks_changed(common, cx),
+            Self::Worker(worker) => worker.runs.clocks_changed(common, cx),
         }
     }
 
@@ -140,6 +155,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.shift(gap, now),
             Self::Oneshot(oneshot) => oneshot.shift(gap, now),
+            Self::Worker(worker) => worker.shift(gap, now),
         }
     }
 
@@ -147,6 +163,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.need(),
             Self::Oneshot(oneshot) => oneshot.need(common),
+            Self::Worker(worker) => worker.life.need(),
         }
     }
 
@@ -162,6 +179,7 @@ impl Machine {
         };
         match self {
             Self::Daemon(daemon) => daemon.instance().map_or(Reached::Nothing, reached),
+            Self::Worker(worker) => worker.life.instance().map_or(Reached::Nothing, reached),
             Self::Oneshot(_)
                 if common.memory.latch == Some(Latch::Completed) || common.memory.runs.0 > 0 =>
             {
@@ -179,13 +197,15 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.is_at_rest(),
             Self::Oneshot(oneshot) => oneshot.is_at_rest(),
+            Self::Worker(worker) => worker.is_at_rest(),
         }
     }
 
-    pub(crate) fn follows_wall_clock(&self, common: &Common) -> bool {
+    pub(crate) fn follows_wall_clock(&self) -> bool {
         match self {
             Self::Daemon(_) => false,
-            Self::Oneshot(oneshot) => oneshot.follows_wall_clock(common),
+            Self::Oneshot(oneshot) => oneshot.runs.follows_wall_clock(),
+            Self::Worker(worker) => worker.runs.follows_wall_clock(),
         }
     }
 
@@ -193,6 +213,7 @@ impl Machine {
         match self {
             Self::Daemon(daemon) => daemon.deadline(),
             Self::Oneshot(oneshot) => oneshot.deadline(),
+            Self::Worker(worker) => worker.deadline(),
         }
     }
 }

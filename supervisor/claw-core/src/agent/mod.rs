@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Agent ── Common      name, spec, memory (goal, hold, latch, counters), place in the fleet
-//!         ├─ Machine     Daemon | Oneshot; both drive Instances
+//!         ├─ Machine     Daemon | Oneshot | Worker; all drive Instances
 //!         ├─ waiters     tickets of commands that are not answered yet
 //!         └─ face        the public state as it was announced last
 //! ```
@@ -24,9 +24,11 @@ mod machine;
 pub(crate) mod need;
 mod oneshot;
 mod restore;
+mod runs;
 mod track;
 mod verdict;
 mod waiters;
+mod worker;
 
 use std::sync::Arc;
 
@@ -51,6 +53,7 @@ use oneshot::Oneshot;
 pub(crate) use restore::{Legacy, observed};
 pub(crate) use waiters::Dismiss;
 use waiters::Waiters;
+use worker::Worker;
 
 /// One agent.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ impl Agent {
         match spec.mode {
             Mode::Daemon => Machine::Daemon(Daemon::new()),
             Mode::Oneshot => Machine::Oneshot(Oneshot::new()),
+            Mode::Worker => Machine::Worker(Box::new(Worker::new())),
         }
     }
 
@@ -199,7 +203,7 @@ impl Agent {
 
     /// Whether its slots are planned on the wall clock.
     pub(crate) fn follows_wall_clock(&self) -> bool {
-        self.machine.follows_wall_clock(&self.common)
+        self.machine.follows_wall_clock()
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {

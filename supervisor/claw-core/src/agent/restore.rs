@@ -6,6 +6,7 @@ use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::Recovered;
 use crate::run::Run;
+use crate::spec::Mode;
 
 use super::Agent;
 use super::context::Context;
@@ -39,6 +40,9 @@ impl Agent {
             Machine::Oneshot(oneshot) => {
                 oneshot.take_over(common, cx, legacy.runs, &mut instances);
             }
+            Machine::Worker(worker) => {
+                worker.take_over(common, cx, legacy.runs, &mut instances);
+            }
         }
         let mut homeless = Vec::new();
         for (generation, _, found) in instances {
@@ -70,8 +74,8 @@ impl Agent {
     }
 }
 
-/// A daemon has one life: the newest. What is older only gets its outcome.
-fn take_over(
+/// A daemon has one life, and so has a worker: the newest. What is older only gets its outcome.
+pub(super) fn take_over(
     daemon: &mut Daemon,
     common: &mut Common,
     cx: &mut Context<'_>,
@@ -88,8 +92,11 @@ fn take_over(
         let spec = Arc::clone(&common.spec);
         let hold = common.memory.hold;
         let mut instance = Instance::adopt(cx, id, spec, None, Adopted { pid, at, hold });
-        let came_up = common.spec.probes.startup.is_none() || common.memory.came_up == generation;
-        let came_up = if came_up {
+        let unproved = match common.spec.mode {
+            Mode::Daemon | Mode::Oneshot => common.spec.probes.startup.is_some(),
+            Mode::Worker => true,
+        };
+        let came_up = if !unproved || common.memory.came_up == generation {
             HadComeUp::Yes
         } else {
             HadComeUp::No

@@ -209,5 +209,6 @@ fn has_restarted(machine: &Machine, common: &Common, after: Generation) -> bool 
     match machine {
         Machine::Daemon(daemon) => successor_settled(daemon, common, after),
         Machine::Oneshot(oneshot) => oneshot.has_restarted(after),
+        Machine::Worker(worker) => successor_settled(&worker.life, common, after),
     }
 }

@@ -183,6 +183,15 @@ impl Fleet {
                 notification,
             } => (instance, Report::Notified(notification)),
             Fact::Progressed { instance } => (instance, Report::Progressed),
+            Fact::RunTaken { instance, run } => (instance, Report::RunTaken(run)),
+            Fact::RunProgressed { instance, run } => (instance, Report::RunProgressed(run)),
+            Fact::RunFinished {
+                instance,
+                run,
+                attempt,
+                outcome,
+            } => (instance, Report::RunFinished(run, attempt, outcome)),
+            Fact::Resumed { instance, running } => (instance, Report::Resumed(running)),
             Fact::HookDone {
                 instance,
                 hook,

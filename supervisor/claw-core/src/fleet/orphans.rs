@@ -124,6 +124,10 @@ impl Orphans {
             | Report::Probed(..)
             | Report::Notified(_)
             | Report::Progressed
+            | Report::RunTaken(_)
+            | Report::RunProgressed(_)
+            | Report::RunFinished(..)
+            | Report::Resumed(_)
             | Report::HookDone(..) => return None,
         };
         self.live.remove(instance);

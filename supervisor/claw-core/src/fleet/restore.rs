@@ -107,7 +107,8 @@ impl Fleet {
             let (memory, legacy) = legacies.entry(agent.clone()).or_default();
             memory.last_generation = memory.last_generation.max(*generation);
             let alive = matches!(found, Recovered::Alive { .. });
-            if alive && legacy.is_taken(self.spec.agents.get(agent).map(|a| a.mode), run) {
+            let mode = self.spec.agents.get(agent).map(|agent| agent.mode);
+            if alive && (legacy.is_taken(mode, run) || is_of_another_kind(memory, mode)) {
                 self.end_orphan(turn, instance, found);
             } else {
                 legacy.instances.push((*generation, run, found));
@@ -149,13 +150,22 @@ impl Fleet {
     }
 }
 
+/// Whether the live instance was started as something else. Memories that do not say so are older
+/// than workers.
+fn is_of_another_kind(memory: &AgentMemory, mode: Option<Mode>) -> bool {
+    match memory.mode {
+        Some(_) => memory.mode != mode,
+        None => mode == Some(Mode::Worker),
+    }
+}
+
 impl Legacy {
     /// Whether one more live instance is too many: a daemon has one, a run has one, and neither
     /// lives on as the other.
     fn is_taken(&self, mode: Option<Mode>, run: Option<crate::RunId>) -> bool {
         let alive = |found: &Recovered| matches!(found, Recovered::Alive { .. });
         match mode {
-            Some(Mode::Daemon) => {
+            Some(Mode::Daemon | Mode::Worker) => {
                 run.is_some() || self.instances.iter().any(|(_, _, found)| alive(found))
             }
             Some(Mode::Oneshot) => {

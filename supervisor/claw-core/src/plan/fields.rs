@@ -11,8 +11,8 @@ use super::ReloadClass::{self, Live, Restart as Replace};
 use super::render::{bytes, clean_exit, cpu, duration, list, signal, text, word};
 use crate::spec::schedule::RunOnStart;
 use crate::spec::{
-    AgentSpec, Check, ExitCodes, FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Probe, Probes,
-    Progress, Resources, Restart, Schedule, Shutdown, Timing,
+    AgentSpec, Check, ExitCodes, FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Mode, Probe,
+    Probes, Progress, Resources, Restart, Schedule, Shutdown, Timing,
 };
 
 /// One field.
@@ -46,6 +46,7 @@ pub(super) fn of_agent(spec: &AgentSpec) -> BTreeMap<String, Field> {
         launch,
         mode,
         schedule,
+        concurrency,
         depends_on,
         restart,
         probes,
@@ -59,6 +60,9 @@ pub(super) fn of_agent(spec: &AgentSpec) -> BTreeMap<String, Field> {
     fields.set("mode", Replace, word(mode));
     if let Some(schedule) = schedule {
         fields.schedule(schedule);
+    }
+    if *mode == Mode::Worker {
+        fields.set("concurrency", Live, concurrency.to_string());
     }
     for (agent, condition) in depends_on {
         fields.set(format!("depends_on.{agent}"), Live, word(condition));

@@ -27,6 +27,7 @@ fn bare() -> AgentSpec {
         },
         mode: crate::spec::Mode::Daemon,
         schedule: None,
+        concurrency: NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::name::AgentName;
 
@@ -40,10 +40,13 @@ pub struct FleetSpec {
 pub struct AgentSpec {
     /// The program and its surroundings.
     pub launch: Launch,
-    /// One long-lived process, or one process per run.
+    /// One long-lived process, one process per run, or one process that runs are given to.
     pub mode: Mode,
-    /// When runs are due; only with `mode: oneshot`.
+    /// When runs are due; not with `mode: daemon`.
     pub schedule: Option<Schedule>,
+    /// How many runs a worker may be given at once, where its overlap rule allows several. Of no
+    /// meaning for the other modes.
+    pub concurrency: NonZeroU32,
     /// What must be there before it starts.
     pub depends_on: BTreeMap<AgentName, Condition>,
     /// What happens when it ends.
@@ -69,14 +72,16 @@ impl AgentSpec {
     }
 }
 
-/// Whether an agent is one process or one per run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Whether an agent is one process, one per run, or one that is given runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// One long-lived process.
     Daemon,
     /// One process per run. Without a schedule it runs once at start, and on triggers.
     Oneshot,
+    /// One long-lived process that runs are delivered to while it is ready.
+    Worker,
 }
 
 /// What a dependency must have reached.

@@ -3,10 +3,13 @@
 //! Each `*.txt` beside this file is a script; its snapshot stands in `snapshots/`. Lines:
 //!
 //! ```text
-//! agent NAME [daemon|oneshot] [key=value …]    before `up`, or for the next `apply`
+//! agent NAME [daemon|oneshot|worker] [key=value …]    before `up`, or for the next `apply`
 //! up · apply · remove NAME                     a first start · a new configuration · an agent leaves it
 //! start stop restart pause freeze resume trigger NAME
 //! exit NAME CODE · dies NAME SIGNAL · lost NAME · ready NAME · alive NAME
+//! done NAME · fails NAME · retries NAME         how the oldest run in the hands of a worker ends
+//! cancel NAME                                  calls its newest unfinished run off
+//! resumes NAME all|none                        an adopted worker says what it still works on
 //! down                                         the supervisor dies and does not come back yet
 //! probe NAME KIND ok|fail                      answers the probe under way
 //! tick SPAN                                    time passes, and the host wakes the fleet when it asks
@@ -22,6 +25,7 @@
 mod script;
 mod stage;
 mod telling;
+mod work;
 
 use std::path::{Path, PathBuf};
 

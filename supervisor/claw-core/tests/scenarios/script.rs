@@ -55,6 +55,7 @@ pub(crate) fn agent(words: &[&str]) -> AgentSpec {
         match *word {
             "daemon" => spec.mode = Mode::Daemon,
             "oneshot" => spec.mode = Mode::Oneshot,
+            "worker" => spec.mode = Mode::Worker,
             _ => {
                 let (key, value) = word.split_once('=').unwrap();
                 if !set_restart(&mut spec.restart, key, value)
@@ -110,6 +111,7 @@ fn set_schedule(schedule: &mut Option<Schedule>, key: &str, value: &str) -> bool
         ("catch_up", "one") => schedule.catch_up = CatchUp::One,
         ("catch_up", "all") => schedule.catch_up = CatchUp::All,
         ("max_lateness", value) => schedule.max_lateness = Some(span(value)),
+        ("at_start", "yes") => schedule.run_on_start = RunOnStart::Yes,
         ("timeout", value) => schedule.timeout = Some(span(value)),
         _ => return false,
     }
@@ -131,6 +133,7 @@ const fn on_time(timing: Timing) -> Schedule {
 fn set_other(spec: &mut AgentSpec, key: &str, value: &str) {
     match key {
         "command" => spec.launch.command = vec![value.to_owned()],
+        "concurrency" => spec.concurrency = value.parse().unwrap(),
         "grace" => spec.shutdown.timeout = span(value),
         "after" => {
             let (name, condition) = value.split_once(':').unwrap_or((value, "ready"));
@@ -195,6 +198,7 @@ fn defaults() -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: std::num::NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

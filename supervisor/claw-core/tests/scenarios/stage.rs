@@ -17,6 +17,7 @@ use claw_core::{
 
 use crate::script;
 use crate::telling::{self, Teller};
+use crate::work::Delivered;
 
 /// What the journal does with records.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,7 +36,9 @@ pub(crate) struct Stage {
     journal: Journal,
     memories: BTreeMap<AgentName, AgentMemory>,
     intents: BTreeMap<InstanceId, (Option<RunId>, bool)>,
-    runs: BTreeMap<RunId, Run>,
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    /// What is in the hands of workers, oldest first.
+    pub(crate) delivered: Vec<Delivered>,
     /// Those that were started, and how they ended.
     processes: BTreeMap<InstanceId, Recovered>,
     probes: Vec<(InstanceId, ProbeKind, u64)>,
@@ -59,6 +62,7 @@ impl Stage {
             memories: BTreeMap::new(),
             intents: BTreeMap::new(),
             runs: BTreeMap::new(),
+            delivered: Vec::new(),
             processes: BTreeMap::new(),
             probes: Vec::new(),
             answers: VecDeque::new(),
@@ -155,6 +159,9 @@ impl Stage {
                 },
             ),
             ["probe", name, kind, outcome] => self.probed(name, kind, outcome),
+            ["done" | "fails" | "retries", name] => self.finishes(name, words[0]),
+            ["resumes", name, what] => self.resumes(name, what),
+            ["cancel", name] => self.cancels(name),
             [verb, name] => vec![Event::Command {
                 ticket: self.ticket(),
                 command: script::command(verb, name.parse().unwrap()),
@@ -163,12 +170,12 @@ impl Stage {
         }
     }
 
-    fn ticket(&mut self) -> Ticket {
+    pub(crate) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
     }
 
-    fn newest(&self, name: &str) -> InstanceId {
+    pub(crate) fn newest(&self, name: &str) -> InstanceId {
         let of_agent = self.processes.keys().filter(|id| id.agent.as_str() == name);
         of_agent.max().unwrap().clone()
     }
@@ -319,7 +326,12 @@ impl Stage {
                 };
                 self.answers.push_back(Event::Fact(done));
             }
+            Order::Deliver { instance, run, .. } => {
+                self.delivered.push((instance, run.run, run.attempt));
+            }
             Order::Signal { .. }
+            | Order::CancelRun { .. }
+            | Order::Drain { .. }
             | Order::Freeze { .. }
             | Order::Thaw { .. }
             | Order::Release { .. } => {}

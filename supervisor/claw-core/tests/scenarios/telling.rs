@@ -49,6 +49,12 @@ impl Teller {
             Order::Thaw { .. } => format!("thaw {id}"),
             Order::Probe { probe, .. } => format!("probe {probe} of {id}"),
             Order::RunHook { hook, .. } => format!("run {hook} of {id}"),
+            Order::Deliver { run, .. } => {
+                let number = self.number(run.run);
+                format!("deliver run {number}, attempt {}, to {id}", run.attempt)
+            }
+            Order::CancelRun { run, .. } => format!("cancel run {} of {id}", self.number(*run)),
+            Order::Drain { until, .. } => format!("drain {id} until {}", clock(*until)),
             Order::Release { .. } => return None,
         })
     }

@@ -24,6 +24,7 @@ impl Host {
             Happening::ShimDies(id) => self.shim_dies(&id, random),
             Happening::Beats(id) => self.beats(&id, clock, random),
             Happening::SaysReady(id) => self.says_ready(&id, random),
+            Happening::Does(id, deed) => self.does(&id, deed, clock, random),
             Happening::HookEnds(instance, hook, outcome) => {
                 let Some(process) = self.processes.get_mut(&instance) else {
                     return Vec::new();
@@ -156,6 +157,11 @@ impl Host {
                 if matches!(process.life, Life::Running) && process.frozen == Freeze::No =>
             {
                 vec![Then::Told(random.millis(0, 20), Temper::ready(id))]
+            }
+            // It says so when it is thawed.
+            Some(process) if matches!(process.life, Life::Running) => {
+                let later = Happening::SaysReady(id.clone());
+                vec![Then::Happens(Duration::from_secs(1), later)]
             }
             Some(_) | None => Vec::new(),
         }

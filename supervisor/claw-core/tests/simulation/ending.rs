@@ -5,7 +5,7 @@ use std::time::Duration;
 use claw_core::event::{Freeze, ShutdownMode};
 use claw_core::memory::Hold;
 use claw_core::spec::Mode;
-use claw_core::{AgentStatus, Event, PublicState, Reason};
+use claw_core::{AgentStatus, Event, PublicState, Reason, RunPhase};
 
 use crate::host::Life;
 use crate::invariants::{Verdict, must};
@@ -26,6 +26,8 @@ const SHUTDOWN: Duration = Duration::from_secs(3600);
 /// then the fleet ends within a bound and nothing is left or open.
 pub(crate) fn come_to_an_end(world: &mut World) -> Verdict {
     world.host.calm_down();
+    let finished = world.host.finish_all();
+    world.follow(finished);
     world.journal.mood = Mood::Well;
     world.away_until = world.away_until.min(world.time + Duration::from_secs(1));
     if world.sut.is_none() {
@@ -98,7 +100,9 @@ fn is_stable(world: &World, status: &AgentStatus, all: &[AgentStatus]) -> bool {
         .is_none_or(|next| next + jiff::SignedDuration::from_secs(30) >= world.wall());
     match (&status.state, &status.reason) {
         (PublicState::Running, _) if spec.mode == Mode::Oneshot => next_is_ahead,
-        (PublicState::Running, _) => status.ready && status.instance.is_some(),
+        (PublicState::Running, _) => {
+            status.ready && status.instance.is_some() && next_is_ahead && moves_on(world, status)
+        }
         (PublicState::Paused | PublicState::Stopped, _) => true,
         (PublicState::Initializing, Reason::WaitingFor { agents }) => agents.iter().any(|agent| {
             let other = all.iter().find(|other| other.name == *agent);
@@ -106,6 +110,18 @@ fn is_stable(world: &World, status: &AgentStatus, all: &[AgentStatus]) -> bool {
         }),
         (PublicState::Initializing | PublicState::Error | PublicState::Stopping, _) => false,
     }
+}
+
+/// Nothing that was given to a worker lies in its hands for ever.
+fn moves_on(world: &World, status: &AgentStatus) -> bool {
+    let long_ago = world.wall() - jiff::SignedDuration::from_secs(1200);
+    let open = world.journal.open_runs();
+    let mut own = open.iter().filter(|run| run.agent == status.name);
+    own.all(|run| match run.phase {
+        RunPhase::Running { since } => since > long_ago,
+        RunPhase::Queued | RunPhase::Retrying { .. } => status.runs.queued > 0,
+        RunPhase::Finished { .. } => true,
+    })
 }
 
 /// A oneshot that has nothing to do keeps those waiting who wait for its completion.

@@ -65,12 +65,12 @@ pub(crate) fn changed(random: &mut Random, old: &FleetSpec) -> FleetSpec {
     fleet
 }
 
-/// A daemon is never completed; the daemon that reads the file would refuse to wait for that.
+/// A daemon or a worker is never completed; the daemon that reads the file would refuse to wait for that.
 fn keep_valid(fleet: &mut FleetSpec) {
     let daemons = fleet
         .agents
         .iter()
-        .filter(|(_, spec)| spec.mode == Mode::Daemon);
+        .filter(|(_, spec)| spec.mode != Mode::Oneshot);
     let daemons: Vec<AgentName> = daemons.map(|(name, _)| name.clone()).collect();
     for spec in fleet.agents.values_mut() {
         let of_daemons = spec.depends_on.iter().filter(|(name, condition)| {
@@ -110,6 +110,7 @@ fn change(
         4 => spec.depends_on = other.depends_on,
         5 if spec.mode == other.mode => spec.schedule = other.schedule,
         6 => spec = other,
+        7 => spec.concurrency = other.concurrency,
         _ => return old,
     }
     Arc::new(spec)
@@ -117,12 +118,20 @@ fn change(
 
 /// An agent that may depend on those with smaller numbers, so that there is never a cycle.
 fn agent(random: &mut Random, number: u64, fleet: &FleetSpec) -> AgentSpec {
-    let mode = random.pick(&[Mode::Daemon, Mode::Daemon, Mode::Oneshot]);
-    let schedule = (mode == Mode::Oneshot && random.chance(75)).then(|| schedule(random));
+    let modes = [
+        Mode::Daemon,
+        Mode::Daemon,
+        Mode::Oneshot,
+        Mode::Worker,
+        Mode::Worker,
+    ];
+    let mode = random.pick(&modes);
+    let schedule = (mode != Mode::Daemon && random.chance(75)).then(|| schedule(random));
     AgentSpec {
         launch: launch(random),
         mode,
         schedule,
+        concurrency: NonZeroU32::new(random.pick(&[1, 1, 2, 4])).unwrap(),
         depends_on: depends_on(random, number, fleet),
         restart: restart(random),
         probes: probes(random, mode),
@@ -169,7 +178,7 @@ fn depends_on(
         };
         if random.chance(15) {
             let condition = match spec.mode {
-                Mode::Daemon => random.pick(&[Condition::Started, Condition::Ready]),
+                Mode::Daemon | Mode::Worker => random.pick(&[Condition::Started, Condition::Ready]),
                 Mode::Oneshot => Condition::Completed,
             };
             depends_on.insert(name(other), condition);

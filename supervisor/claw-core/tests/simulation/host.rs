@@ -16,6 +16,7 @@ use claw_core::{
     SpawnStage, Wall,
 };
 
+use crate::jobs::{Deed, Job, Supervision};
 use crate::random::Random;
 use crate::temper::{Spawning, Temper};
 
@@ -38,6 +39,8 @@ pub(crate) enum Happening {
     HookEnds(InstanceId, Hook, HookOutcome),
     /// A probe ends.
     ProbeEnds(InstanceId, ProbeKind, u64),
+    /// A worker does something about its runs.
+    Does(InstanceId, Deed),
 }
 
 /// Something that follows, after a delay.
@@ -78,6 +81,8 @@ pub(crate) struct Process {
     pub(crate) signalled: bool,
     pub(crate) hook: Option<Hook>,
     pub(crate) kills: u32,
+    /// The runs in its hands.
+    pub(crate) jobs: Vec<Job>,
 }
 
 impl Process {
@@ -105,6 +110,7 @@ pub(crate) struct Host {
     of_earlier_boots: BTreeSet<InstanceId>,
     /// No more faults: everything new is well-behaved.
     pub(crate) calm: bool,
+    pub(crate) supervision: Supervision,
 }
 
 impl Host {
@@ -134,6 +140,9 @@ impl Host {
                 hook,
                 spec,
             } => self.hook(instance, *hook, spec, random),
+            Order::Deliver { instance, run, .. } => self.deliver(instance, run, random),
+            Order::CancelRun { instance, run } => self.cancel_run(instance, *run, random),
+            Order::Drain { .. } => Vec::new(),
             Order::Release { instance } => {
                 self.processes.remove(instance);
                 Vec::new()
@@ -161,6 +170,7 @@ impl Host {
             signalled: false,
             hook: None,
             kills: 0,
+            jobs: Vec::new(),
         })
     }
 
@@ -322,6 +332,7 @@ impl Host {
 
     /// The supervisor died: what only it would have carried on is over.
     pub(crate) fn supervisor_died(&mut self, random: &mut Random, wall: Wall) {
+        self.lose_untaken();
         for process in self.processes.values_mut() {
             process.hook = None;
             if process.life == Life::Starting {

@@ -17,6 +17,7 @@ mod ending;
 mod fleets;
 mod host;
 mod invariants;
+mod jobs;
 mod journal;
 mod planted;
 mod random;

@@ -7,7 +7,7 @@ use crate::sut::Plant;
 const WORLDS: u64 = 40;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 24] = [
+const BUGS: [(Plant, &[&str]); 33] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -34,6 +34,15 @@ const BUGS: [(Plant, &[&str]); 24] = [
     (Plant::ForgetsSlots, &["slot"]),
     (Plant::StopsOnKeep, &["keep"]),
     (Plant::StacksProbes, &["probe"]),
+    (Plant::DeliversTwice, &["delivery", "run"]),
+    (Plant::DeliversBeforeTheRecord, &["durable"]),
+    (Plant::DeliversToTheUnready, &["delivery"]),
+    (Plant::DeliversToTheDying, &["delivery"]),
+    (Plant::RedeliversAtOnce, &["delivery"]),
+    (Plant::BelievesOldAttempts, &["delivery"]),
+    (Plant::IgnoresTheEndOfRuns, &["stuck"]),
+    (Plant::IgnoresOverlap, &["overlap"]),
+    (Plant::SignalsTheDraining, &["drain"]),
     (Plant::None, &[]),
 ];
 

@@ -8,11 +8,14 @@ use std::time::Duration;
 use claw_core::action::Happened;
 use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
-use claw_core::spec::FleetSpec;
+use claw_core::spec::{FleetSpec, Overlap};
 use claw_core::{
     Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, Inheritance,
-    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, Ticket, Why,
+    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, RunId, RunPhase, Ticket,
+    Why,
 };
+
+use crate::temper::Temper;
 
 /// A bug to be found. Each stands for a mistake that a supervisor has made in the wild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,15 @@ pub(crate) enum Plant {
     ForgetsSlots,
     StopsOnKeep,
     StacksProbes,
+    DeliversTwice,
+    DeliversBeforeTheRecord,
+    DeliversToTheUnready,
+    DeliversToTheDying,
+    RedeliversAtOnce,
+    BelievesOldAttempts,
+    IgnoresTheEndOfRuns,
+    IgnoresOverlap,
+    SignalsTheDraining,
 }
 
 /// Tickets of commands that a planted bug gives by itself.
@@ -50,6 +62,9 @@ pub(crate) struct Sut {
     fleet: Fleet,
     plant: Plant,
     newest: BTreeMap<AgentName, Generation>,
+    /// The newest attempt of each run that was delivered, and the last delivery of each worker.
+    attempts: BTreeMap<RunId, u32>,
+    last: BTreeMap<InstanceId, Order>,
 }
 
 impl Sut {
@@ -71,22 +86,48 @@ impl Sut {
                     memory.last_generation = Generation(0);
                 }
             }
+            Plant::IgnoresOverlap => allow_all(Arc::make_mut(&mut spec)),
             Plant::AdoptsNobody => inheritance
                 .instances
                 .retain(|(_, _, found)| !matches!(found, Recovered::Alive { .. })),
             _ => {}
         }
+        let alive: Vec<InstanceId> = inheritance
+            .instances
+            .iter()
+            .filter(|(_, _, found)| matches!(found, Recovered::Alive { .. }))
+            .map(|(instance, ..)| instance.clone())
+            .collect();
         let (fleet, actions) = Fleet::restore(spec, inheritance, seed, now);
         let mut sut = Self {
             fleet,
             plant,
             newest: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            last: BTreeMap::new(),
         };
-        let actions = sut.spoil(now, None, actions);
+        let mut actions = sut.spoil(now, None, actions);
+        if plant == Plant::RedeliversAtOnce {
+            for instance in alive {
+                let running = Vec::new();
+                let resumed = Event::Fact(Fact::Resumed { instance, running });
+                actions.extend(sut.fleet.step(now, resumed));
+            }
+        }
         (sut, actions)
     }
 
     pub(crate) fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        if let (Plant::DeliversToTheUnready, Event::Fact(Fact::Started { instance, .. })) =
+            (self.plant, &event)
+        {
+            let started = self.fleet.step(now, event.clone());
+            let mut actions = self.spoil(now, Some(&event), started);
+            let ready = Event::Fact(Temper::ready(instance));
+            let ready = self.fleet.step(now, ready);
+            actions.extend(self.spoil(now, None, ready));
+            return actions;
+        }
         let event = self.spoil_event(event);
         let seen = event.clone();
         let actions = self.fleet.step(now, event);
@@ -129,6 +170,28 @@ impl Sut {
             (Plant::StopsOnKeep, Event::Shutdown(ShutdownMode::Keep)) => {
                 Event::Shutdown(ShutdownMode::Stop)
             }
+            (
+                Plant::BelievesOldAttempts,
+                Event::Fact(Fact::RunFinished {
+                    instance,
+                    run,
+                    attempt,
+                    outcome,
+                }),
+            ) => {
+                let attempt = self.attempts.get(&run).copied().unwrap_or(attempt);
+                Event::Fact(Fact::RunFinished {
+                    instance,
+                    run,
+                    attempt,
+                    outcome,
+                })
+            }
+            (Plant::IgnoresTheEndOfRuns, Event::Fact(Fact::RunFinished { .. })) => Event::Tick,
+            (Plant::IgnoresOverlap, Event::Configure { ticket, mut fleet }) => {
+                allow_all(Arc::make_mut(&mut fleet));
+                Event::Configure { ticket, fleet }
+            }
             (_, event) => event,
         }
     }
@@ -138,6 +201,10 @@ impl Sut {
             if let Action::Order(Order::Spawn { instance, .. }) = action {
                 self.newest
                     .insert(instance.agent.clone(), instance.generation);
+            }
+            if let Action::Order(order @ Order::Deliver { instance, run, .. }) = action {
+                self.attempts.insert(run.run, run.attempt);
+                self.last.insert(instance.clone(), order.clone());
             }
         }
         if self.plant == Plant::None {
@@ -179,13 +246,17 @@ impl Sut {
     }
 
     /// Records that never reach the journal, though the fleet believes so.
-    const fn forgets(&self, record: &Record) -> bool {
+    fn forgets(&self, record: &Record) -> bool {
         matches!(
             (self.plant, record),
             (Plant::ForgetsOutcomes, Record::Outcome { .. })
                 | (Plant::ForgetsGoals, Record::Memory { synced: true, .. })
                 | (Plant::ForgetsSlots, Record::Slot { .. })
                 | (Plant::SpawnsBeforeIntent, Record::Intent { .. })
+        ) || matches!(
+            (self.plant, record),
+            (Plant::DeliversBeforeTheRecord, Record::Run(run))
+                if matches!(run.phase, RunPhase::Running { .. })
         )
     }
 
@@ -197,8 +268,21 @@ impl Sut {
             }
             (Plant::SpawnsTwice, action @ Action::Order(Order::Spawn { .. }))
             | (Plant::AnswersTwice, action @ Action::Reply { .. })
+            | (Plant::DeliversTwice, action @ Action::Order(Order::Deliver { .. }))
             | (Plant::StacksProbes, action @ Action::Order(Order::Probe { .. })) => {
                 out.push(action)
+            }
+            (Plant::SignalsTheDraining, Action::Order(Order::Drain { instance, .. })) => {
+                let signal = Order::Signal {
+                    instance,
+                    signal: 15,
+                };
+                out.push(Action::Order(signal));
+            }
+            (Plant::DeliversToTheDying, Action::Order(Order::Drain { instance, .. })) => {
+                if let Some(order) = self.last.get(&instance).cloned() {
+                    out.push(Action::Order(order));
+                }
             }
             (Plant::SpawnsBesideTheDying, Action::Order(Order::Signal { instance, .. })) => {
                 self.command(now, |agent| Command::Start { agent }, &instance.agent, out);
@@ -238,6 +322,17 @@ impl Sut {
         let actions = self.fleet.step(now, Event::Command { ticket, command });
         for action in actions {
             self.spoil_action(now, action, out);
+        }
+    }
+}
+
+/// A fleet whose workers take everything at once.
+fn allow_all(fleet: &mut FleetSpec) {
+    for spec in fleet.agents.values_mut() {
+        let spec = Arc::make_mut(spec);
+        spec.concurrency = NonZeroU32::new(8).unwrap();
+        if let Some(schedule) = &mut spec.schedule {
+            schedule.overlap = Overlap::Allow;
         }
     }
 }

@@ -81,7 +81,7 @@ impl Temper {
         self.wedged_after = FOREVER;
         self.lives_for = match mode {
             Mode::Oneshot => Duration::from_secs(5),
-            Mode::Daemon => FOREVER,
+            Mode::Daemon | Mode::Worker => FOREVER,
         };
         self.ends_with = ExitStatus::Code(0);
         self.shim_dies_after = None;
@@ -132,7 +132,7 @@ impl Temper {
         })
     }
 
-    fn works(&self, clock: Clock) -> bool {
+    pub(crate) fn works(&self, clock: Clock) -> bool {
         clock.time.saturating_sub(self.started) < self.wedged_after
     }
 
@@ -221,10 +221,10 @@ fn lives_for(random: &mut Random, mode: Mode) -> Duration {
     match (mode, random.below(10)) {
         (Mode::Oneshot, 0..8) => random.millis(100, 20_000),
         (Mode::Oneshot, _) => random.seconds(60, 400),
-        (Mode::Daemon, 0..3) => random.millis(10, 5000),
-        (Mode::Daemon, 3..6) => random.seconds(5, 300),
-        (Mode::Daemon, 6..8) => random.seconds(300, 7200),
-        (Mode::Daemon, _) => FOREVER,
+        (Mode::Daemon | Mode::Worker, 0..3) => random.millis(10, 5000),
+        (Mode::Daemon | Mode::Worker, 3..6) => random.seconds(5, 300),
+        (Mode::Daemon | Mode::Worker, 6..8) => random.seconds(300, 7200),
+        (Mode::Daemon | Mode::Worker, _) => FOREVER,
     }
 }
 
@@ -258,7 +258,9 @@ fn is_heartbeat(probe: Option<&Probe>) -> bool {
 /// Whether it has to say by itself that it is ready.
 fn speaks(spec: &AgentSpec) -> bool {
     let probes = &spec.probes;
-    is_heartbeat(probes.startup.as_ref()) || is_heartbeat(probes.readiness.as_ref())
+    spec.mode == Mode::Worker
+        || is_heartbeat(probes.startup.as_ref())
+        || is_heartbeat(probes.readiness.as_ref())
 }
 
 /// Often enough for its watchdog and its progress probe.

@@ -216,7 +216,7 @@ impl World {
         self.step(&Event::Fact(fact))
     }
 
-    fn follow(&mut self, follows: Vec<Then>) {
+    pub(crate) fn follow(&mut self, follows: Vec<Then>) {
         for then in follows {
             match then {
                 Then::Happens(delay, happening) => self.after(delay, Item::Happens(happening)),
@@ -335,7 +335,8 @@ impl World {
         let seed = self.random.next();
         let now = self.now();
         let plant = self.plant;
-        let again = self.host.ready_again(self.clock());
+        let mut again = self.host.ready_again(self.clock());
+        again.extend(self.host.workers_again(&mut self.random));
         let (sut, actions) = Sut::restore(&self.spec, inheritance, seed, now, plant);
         self.sut = Some(sut);
         self.trace_takeover(&heir);

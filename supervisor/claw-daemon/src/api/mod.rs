@@ -13,6 +13,7 @@ mod log;
 mod problem;
 mod reason;
 mod run;
+mod stored;
 mod transition;
 
 pub mod routes;
@@ -26,6 +27,11 @@ pub use log::{LogLine, LogStream};
 pub use problem::{Code, FieldError, Problem};
 pub use reason::{Cause, Reason};
 pub use run::{LogRange, Run, RunList, RunState, Trigger, TriggerKind};
+pub use stored::{
+    DeadLetter, DeadLetterChoice, DeadLetterCount, DeadLetterList, HookTaken, Publish, Published,
+    Rollback, StateChange, StateDiff, StateKey, StateKeyList, StateVersion, StateVersionList,
+    StateWritten,
+};
 pub use transition::{Exit, SlotFate, Transition, TransitionKind, TransitionList};
 
 /// A point in time as it travels: RFC 3339, in UTC.

@@ -128,6 +128,26 @@ codes! {
     NotReady = "not_ready",
     /// Too many connections or streams are open (503).
     TooManyStreams = "too_many_streams",
+    /// The agent's state has no such key (404).
+    UnknownKey = "unknown_key",
+    /// The version of the state is not kept (404).
+    VersionGone = "version_gone",
+    /// There is no such dead letter (404).
+    NoSuchDeadLetter = "no_such_dead_letter",
+    /// A key is at another version than was demanded (412).
+    VersionConflict = "version_conflict",
+    /// The agent's state would be larger than it may be (413).
+    StateTooLarge = "state_too_large",
+    /// There is no such webhook (404).
+    NoSuchHook = "no_such_hook",
+    /// The signature is missing, wrong or too old (401).
+    BadSignature = "bad_signature",
+    /// The event, or its name, breaks a rule (400).
+    BadEvent = "bad_event",
+    /// More events than are taken now; try again (429).
+    RateLimited = "rate_limited",
+    /// The store of state and events cannot be used (503).
+    StoreUnavailable = "store_unavailable",
     /// No such path (404).
     NoSuchRoute = "no_such_route",
     /// The path does not take this method (405).

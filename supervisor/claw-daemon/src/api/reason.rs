@@ -138,7 +138,7 @@ fn in_a_row(failures: u32) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
     /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `start_timeout`,
-    /// `run_timeout`, `spawn`, `hook`, `asked`, `reconfigured`, `replaced`, `lost`, `host_reboot`.
+    /// `run_timeout`, `run_failed`, `run_lost`, `spawn`, `hook`, `asked`, `reconfigured`, `replaced`, `lost`, `host_reboot`.
     pub code: String,
     /// One sentence fragment for people, such as `exited with code 3`.
     pub text: String,
@@ -187,6 +187,8 @@ impl From<&core::Cause> for Cause {
             | core::Cause::Watchdog
             | core::Cause::StartTimeout
             | core::Cause::RunTimeout
+            | core::Cause::RunFailed { .. }
+            | core::Cause::RunLost
             | core::Cause::Spawn { .. }
             | core::Cause::Asked
             | core::Cause::Reconfigured

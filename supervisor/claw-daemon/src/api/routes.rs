@@ -30,6 +30,28 @@ pub const RUN: &str = "/api/runs/{id}";
 pub const LOGS: &str = "/api/agents/{name}/logs";
 /// The evidence behind `why`.
 pub const TRANSITIONS: &str = "/api/agents/{name}/transitions";
+/// The keys of an agent's state.
+pub const STATE: &str = "/api/agents/{name}/state";
+/// One key of an agent's state.
+pub const STATE_KEY: &str = "/api/agents/{name}/state/{key}";
+/// The versions of an agent's state.
+pub const STATE_VERSIONS: &str = "/api/agents/{name}/state/versions";
+/// What differs between two of them.
+pub const STATE_DIFF: &str = "/api/agents/{name}/state/diff";
+/// Back to one of them.
+pub const STATE_ROLLBACK: &str = "/api/agents/{name}/state/rollback";
+/// An agent's state in a form that outlives the store.
+pub const STATE_EXPORT: &str = "/api/agents/{name}/state/export";
+/// The way back.
+pub const STATE_IMPORT: &str = "/api/agents/{name}/state/import";
+/// A call from outside.
+pub const HOOK: &str = "/api/hooks/{name}";
+/// Events that agents have given up.
+pub const DEAD_LETTERS: &str = "/api/events/dead";
+/// Deliver them again.
+pub const DEAD_LETTERS_REPLAY: &str = "/api/events/dead/replay";
+/// Delete them.
+pub const DEAD_LETTERS_DROP: &str = "/api/events/dead/drop";
 /// Lifecycle events.
 pub const EVENTS: &str = "/api/events";
 /// The configuration in force.

@@ -1,6 +1,7 @@
 //! One agent, from its sections.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use claw_core::spec::{AgentSpec, Mode};
 
@@ -10,10 +11,12 @@ use super::keys::SANDBOX;
 use super::keys_agent::AGENT;
 use super::reader::Reader;
 use super::value::Rejected;
+use super::worker::WorkerConfig;
 
 /// The parts of an agent that only the whole fleet can check.
 pub(super) struct Agent<'n> {
     pub(super) spec: AgentSpec,
+    pub(super) worker: WorkerConfig,
     pub(super) fields: Fields<'n>,
 }
 
@@ -30,33 +33,60 @@ impl Reader<'_> {
             launch: self.launch(&fields),
             mode,
             schedule: self.schedule(&fields),
+            concurrency: NonZeroU32::MIN,
             depends_on: BTreeMap::new(),
             restart: self.restart(&fields, mode),
-            probes: self.probes(&fields),
+            probes: self.probes(&fields, mode),
             resources: self.resources(&fields),
             shutdown: self.shutdown(&fields),
             hooks: self.hooks(&fields),
             logging: self.logging(&fields),
         };
         self.logging_variables(&fields, &mut spec.launch);
-        Some(Agent { spec, fields })
+        let worker = self.worker_config(&fields, &spec);
+        Some(Agent {
+            spec,
+            worker,
+            fields,
+        })
     }
 
     fn mode(&mut self, fields: &Fields<'_>) -> Mode {
-        let words = [("daemon", Mode::Daemon), ("oneshot", Mode::Oneshot)];
+        let words = [
+            ("daemon", Mode::Daemon),
+            ("oneshot", Mode::Oneshot),
+            ("worker", Mode::Worker),
+        ];
         let written = fields.get("mode");
         let mode = written.as_ref().and_then(|item| self.choice(item, &words));
+        if fields.get("source").is_some() {
+            return self.mode_of_source(mode, written.as_ref());
+        }
         match (mode, fields.get("schedule")) {
             (Some(Mode::Daemon), Some(schedule)) => {
                 let message = "a schedule starts one process per run, and `mode: daemon` keeps one process for all of them";
                 let item = written.unwrap_or(schedule);
-                self.error(&item, Code::Conflict, message, "write `mode: oneshot` or remove the mode; scheduled runs inside a daemon need the SDK, which is not supported yet");
+                self.error(&item, Code::Conflict, message, "write `mode: oneshot` or remove the mode; runs inside one process are for agents with a `source` and for `mode: worker`");
                 Mode::Oneshot
             }
             (Some(mode), _) => mode,
             (None, Some(_)) => Mode::Oneshot,
             (None, None) => Mode::Daemon,
         }
+    }
+
+    /// A file of the SDK is one process that asks for its runs, whether the file calls that a
+    /// daemon or a worker.
+    fn mode_of_source(&mut self, mode: Option<Mode>, written: Option<&Item<'_>>) -> Mode {
+        if let (Some(Mode::Oneshot), Some(item)) = (mode, written) {
+            self.error(
+                item,
+                Code::NotSupportedYet,
+                "`mode: oneshot` with a `source` is not supported yet",
+                "remove the mode: its process stays, and asks for each run",
+            );
+        }
+        Mode::Worker
     }
 
     fn one_process(&mut self, fields: &Fields<'_>) {

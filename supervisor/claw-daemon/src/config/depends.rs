@@ -46,8 +46,13 @@ impl Reader<'_> {
                 self.error(&item, Code::Conflict, message, "keep one of them");
                 continue;
             }
-            if condition == Condition::Completed && modes[&on] == Mode::Daemon {
-                let message = format!("`{on}` is a daemon and never completes");
+            let stays = match modes[&on] {
+                Mode::Daemon => Some("daemon"),
+                Mode::Worker => Some("worker"),
+                Mode::Oneshot => None,
+            };
+            if let (Condition::Completed, Some(kind)) = (condition, stays) {
+                let message = format!("`{on}` is a {kind} and never completes");
                 self.error(
                     &item,
                     Code::Conflict,

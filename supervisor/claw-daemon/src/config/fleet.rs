@@ -19,15 +19,25 @@ use super::supervisor::SupervisorConfig;
 use super::syntax::short;
 use super::tree::{Node, Value};
 use super::value::Rejected;
+use super::webhook::Webhook;
+use super::worker::WorkerConfig;
 
 /// The only version of the file's format.
 const VERSION: &str = "1.0";
 /// Its name becomes part of file names.
 const MAX_PROJECT_CHARS: usize = 63;
 
+/// What a fleet file says.
+pub(super) struct Read {
+    pub(super) fleet: FleetSpec,
+    pub(super) workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
+    pub(super) supervisor: SupervisorConfig,
+}
+
 impl Reader<'_> {
     /// Reads the fleet. The result means something only when no error was reported.
-    pub(super) fn fleet(&mut self, root: &Node) -> Option<(FleetSpec, SupervisorConfig)> {
+    pub(super) fn fleet(&mut self, root: &Node) -> Option<Read> {
         let fields = self.fields(&FLEET, &Item::root(root))?;
         let project = self.project(&fields);
         self.version(&fields);
@@ -42,8 +52,19 @@ impl Reader<'_> {
             .iter()
             .map(|(name, agent)| (name.clone(), agent.spec.mode));
         let graph = self.graph(&agents, &modes.collect());
+        let workers = agents.iter().map(|(name, agent)| {
+            let worker = Arc::new(agent.worker.clone());
+            (name.clone(), worker)
+        });
+        let workers = workers.collect();
+        let webhooks = self.webhooks(&fields, |name| agents.contains_key(name));
         let fleet = finish(project, max_concurrent_starts, agents, &graph);
-        Some((fleet, supervisor))
+        Some(Read {
+            fleet,
+            workers,
+            webhooks,
+            supervisor,
+        })
     }
 
     fn project(&mut self, fields: &Fields<'_>) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_core::spec::{Check, Probe, Probes, Progress};
+use claw_core::spec::{Check, Mode, Probe, Probes, Progress};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
@@ -38,16 +38,22 @@ const READINESS: Usual = Usual {
 
 impl Reader<'_> {
     /// Reads how an agent's health is judged.
-    pub(super) fn probes(&mut self, fields: &Fields<'_>) -> Probes {
-        let Some(fields) = self.inner(fields, "health_check", &HEALTH) else {
-            return Probes::default();
-        };
-        Probes {
-            startup: self.probe(&fields, "startup", &STARTUP),
-            liveness: self.probe(&fields, "liveness", &LIVENESS),
-            readiness: self.probe(&fields, "readiness", &READINESS),
+    ///
+    /// A worker says itself when it is ready, and is asked whether it lives, unless the file says
+    /// otherwise. The core knows both as heartbeats: the questions are the socket's.
+    pub(super) fn probes(&mut self, fields: &Fields<'_>, mode: Mode) -> Probes {
+        let fields = self.inner(fields, "health_check", &HEALTH);
+        let mut probes = fields.map_or_else(Probes::default, |fields| Probes {
+            startup: self.probe(&fields, "startup", &STARTUP, mode),
+            liveness: self.probe(&fields, "liveness", &LIVENESS, mode),
+            readiness: self.probe(&fields, "readiness", &READINESS, mode),
             progress: self.progress(&fields),
+        });
+        if mode == Mode::Worker {
+            probes.startup.get_or_insert_with(|| asked(&STARTUP));
+            probes.liveness.get_or_insert_with(|| asked(&LIVENESS));
         }
+        probes
     }
 
     fn progress(&mut self, fields: &Fields<'_>) -> Option<Progress> {
@@ -75,14 +81,25 @@ impl Reader<'_> {
         Some(Progress { max_silence })
     }
 
-    fn probe(&mut self, fields: &Fields<'_>, key: &str, usual: &Usual) -> Option<Probe> {
+    fn probe(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        usual: &Usual,
+        mode: Mode,
+    ) -> Option<Probe> {
         let item = fields.get(key)?;
         if let Value::Text(_) = item.node.value {
             self.error(&item, Code::WrongType, format!("`{key}` must be a map, found {}", item.shown()), format!("write `{key}: {{exec: [PROGRAM]}}`, or `http`, `tcp` or `heartbeat` in its place"));
             return None;
         }
         let fields = self.fields(&PROBE, &item)?;
-        let check = self.check(&fields);
+        let check = self.check(&fields, mode);
+        if let (Some(item), false) = (fields.get("sdk"), mode == Mode::Worker) {
+            let message = "`sdk` asks the agent over its socket, which only a worker answers";
+            let help = "give it a `source`, or use `exec`, `http`, `tcp` or `heartbeat`";
+            self.key_error(&item, Code::Conflict, message, help);
+        }
         let interval = fields
             .get("interval")
             .and_then(|item| self.some_time(&item));
@@ -94,7 +111,10 @@ impl Reader<'_> {
             "keep one of them",
         );
         let threshold = thresholds.first().and_then(|item| self.count(item));
-        if let (Some(Check::Heartbeat), Some(timeout)) = (&check, fields.get("timeout")) {
+        let beats = fields.get("heartbeat").is_some();
+        if let (true, Some(Check::Heartbeat), Some(timeout)) =
+            (beats, &check, fields.get("timeout"))
+        {
             let message = "a heartbeat has no `timeout`: it is late when `interval` has passed";
             self.error(
                 &timeout,
@@ -116,19 +136,19 @@ impl Reader<'_> {
         u32::try_from(number).ok()
     }
 
-    fn check(&mut self, fields: &Fields<'_>) -> Option<Check> {
+    fn check(&mut self, fields: &Fields<'_>, mode: Mode) -> Option<Check> {
         let given = fields.present(&CHECKS);
         self.only_one(
             &given,
             "a probe checks one thing",
-            "keep one of `exec`, `http`, `tcp` and `heartbeat`",
+            "keep one of `exec`, `http`, `tcp`, `heartbeat` and `sdk`",
         );
         let Some(item) = given.first() else {
-            let refused = fields.get("sdk").is_some();
-            if !refused {
-                let message = format!("`{}` does not say what to check", fields.item.name());
-                self.error(&fields.item, Code::MissingKey, message, "add one of `exec: [PROGRAM]`, `http: {port: 8080}`, `tcp: {port: 8080}` and `heartbeat: {}`");
+            if mode == Mode::Worker {
+                return Some(Check::Heartbeat);
             }
+            let message = format!("`{}` does not say what to check", fields.item.name());
+            self.error(&fields.item, Code::MissingKey, message, "add one of `exec: [PROGRAM]`, `http: {port: 8080}`, `tcp: {port: 8080}` and `heartbeat: {}`");
             return None;
         };
         match item.name() {
@@ -197,12 +217,22 @@ impl Reader<'_> {
             self.error(
                 item,
                 Code::WrongType,
-                "`heartbeat` has no settings of its own",
-                "write `heartbeat: {}` and put `interval` beside it",
+                format!("`{}` has no settings of its own", item.name()),
+                format!("write `{}: {{}}` and put `interval` beside it", item.name()),
             );
             return None;
         }
         Some(Check::Heartbeat)
+    }
+}
+
+/// The probe of a worker for which nothing else is written.
+fn asked(usual: &Usual) -> Probe {
+    Probe {
+        check: Check::Heartbeat,
+        interval: usual.interval,
+        timeout: usual.timeout,
+        threshold: usual.threshold,
     }
 }
 

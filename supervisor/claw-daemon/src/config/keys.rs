@@ -1,7 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
-use super::section::{Key, Kind, Section, key, later, later_use};
+use super::section::{Key, Kind, Section, key, later};
 
 /// The top of the file.
 pub(super) static FLEET: Section = Section {
@@ -33,7 +33,11 @@ pub(super) static FLEET: Section = Section {
         later("bus"),
         later("state"),
         later("llm"),
-        later("webhooks"),
+        key(
+            "webhooks",
+            Kind::Named(&WEBHOOK),
+            "Who may call from outside, by name: `POST /api/hooks/NAME`.",
+        ),
         later("notifiers"),
         later("backup"),
         later("observability"),
@@ -172,8 +176,32 @@ pub(super) const REPLICAS: Key = key(
     "How many processes; only 1 so far.",
 );
 
+/// A webhook.
+pub(super) static WEBHOOK: Section = Section {
+    title: "a webhook",
+    keys: &[
+        key(
+            "secret",
+            Kind::Text,
+            "What callers sign with, such as `${HOOK_SECRET}`.",
+        ),
+        key("agent", Kind::Text, "The agent that a call triggers."),
+        key("event", Kind::Text, "The event that a call publishes."),
+        key(
+            "per_minute",
+            Kind::Whole(1, 60_000),
+            "Calls that are taken in a minute.",
+        ),
+    ],
+    habits: &[
+        ("token", "did you mean `secret`?"),
+        ("trigger", "did you mean `agent`?"),
+    ],
+};
+
 /// Where an agent's program comes from, besides `command`.
-pub(super) const SOURCE: Key = later_use(
+pub(super) const SOURCE: Key = key(
     "source",
-    "agents written with the SDK come later; use `command: [python3, FILE]` to run the file as a program",
+    Kind::Text,
+    "A Python file with an agent of the SDK, `agents/monitor.py` or `agents/monitor.py:Class`.",
 );

@@ -18,8 +18,8 @@ pub(super) static AGENT: Section = Section {
         later_use("image", "use `command`; containers come later"),
         key(
             "mode",
-            Kind::Choice(&["daemon", "oneshot"]),
-            "One long-lived process, or one process per run.",
+            Kind::Choice(&["daemon", "oneshot", "worker"]),
+            "One long-lived process, one process per run, or one process that asks for runs and events.",
         ),
         key("schedule", Kind::Schedule, "When runs are due."),
         key(
@@ -27,7 +27,21 @@ pub(super) static AGENT: Section = Section {
             Kind::Choice(&["none", "one", "all"]),
             "The same as `catch_up` of the schedule.",
         ),
-        later("subscribe"),
+        key(
+            "subscribe",
+            Kind::TextOrList,
+            "Events it gets beside those that its program asks for: names, or filters with `*` and `>`.",
+        ),
+        key(
+            "shared_state",
+            Kind::Section(&SHARED_STATE),
+            "What of the fleet's shared state it may use.",
+        ),
+        key(
+            "manages",
+            Kind::TextOrList,
+            "Agents that it may see, start, stop and trigger, or `*`.",
+        ),
         key(
             "config",
             Kind::Free,
@@ -210,7 +224,11 @@ pub(super) static RESOURCES: Section = Section {
         key("memory", Kind::Memory, "Memory, such as `512Mi`."),
         key("pids", Kind::Whole(1, 4_194_304), "Processes and threads."),
         later("api_calls_per_minute"),
-        later("max_state_size"),
+        key(
+            "max_state_size",
+            Kind::Memory,
+            "What its state may hold, such as `100Mi`.",
+        ),
     ],
     habits: &[
         ("cpus", "did you mean `cpu`?"),
@@ -226,6 +244,24 @@ pub(super) static RESOURCES: Section = Section {
         ("mem", "did you mean `memory`?"),
         ("ram", "did you mean `memory`?"),
     ],
+};
+
+/// `shared_state:`
+pub(super) static SHARED_STATE: Section = Section {
+    title: "`shared_state`",
+    keys: &[
+        key(
+            "read",
+            Kind::TextOrList,
+            "Keys it may read; `feeds/*` stands for all that begin with `feeds/`.",
+        ),
+        key(
+            "write",
+            Kind::TextOrList,
+            "Keys it may read and write, written alike.",
+        ),
+    ],
+    habits: &[],
 };
 
 /// `logging:`

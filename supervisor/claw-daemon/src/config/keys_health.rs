@@ -1,6 +1,6 @@
 //! The sections of `health_check:`.
 
-use super::section::{Key, Kind, Section, key, later};
+use super::section::{Key, Kind, Section, key};
 
 pub(super) static HEALTH: Section = Section {
     title: "`health_check`",
@@ -50,8 +50,14 @@ const HEARTBEAT: Key = key(
     "The agent sends by itself, as sd_notify(3) does.",
 );
 
+const SDK: Key = key(
+    "sdk",
+    Kind::Flag,
+    "The agent's own event loop answers; what a worker has when nothing is said.",
+);
+
 /// The keys of a probe that say what is checked.
-pub(super) const CHECKS: [&str; 4] = ["exec", "http", "tcp", "heartbeat"];
+pub(super) const CHECKS: [&str; 5] = ["exec", "http", "tcp", "heartbeat", "sdk"];
 
 /// One probe.
 pub(super) static PROBE: Section = Section {
@@ -61,7 +67,7 @@ pub(super) static PROBE: Section = Section {
         HTTP_CHECK,
         TCP_CHECK,
         HEARTBEAT,
-        later("sdk"),
+        SDK,
         key(
             "interval",
             Kind::Duration,

@@ -18,13 +18,16 @@ use super::value::words;
 use super::variables;
 
 /// Set by the supervisor itself; an agent's own value would be lost.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 16] = [
     "OPENCLAW_AGENT",
     "OPENCLAW_API",
     "OPENCLAW_ATTEMPT",
     "OPENCLAW_CONFIG",
     "OPENCLAW_INSTANCE",
     "OPENCLAW_LLM_URL",
+    "OPENCLAW_PROTOCOL",
+    "OPENCLAW_REPLICA",
+    "OPENCLAW_REPLICAS",
     "OPENCLAW_RUN_ID",
     "OPENCLAW_SOCK",
     "OPENCLAW_TOKEN",
@@ -80,18 +83,74 @@ impl Reader<'_> {
     }
 
     fn program(&mut self, fields: &Fields<'_>) -> Vec<String> {
+        let ways = fields.present(&["source", "command"]);
+        self.only_one(
+            &ways,
+            "an agent has a `source` or a `command`",
+            "keep one of them",
+        );
+        if let Some(item) = fields.get("source") {
+            return self.source(&item);
+        }
         if let Some(item) = fields.get("command") {
             return self.command(&item).unwrap_or_default();
         }
-        let refused = ["source", "image"]
-            .iter()
-            .any(|key| fields.get(key).is_some());
-        if !refused {
-            let message = format!("`{}` has no `command`", fields.item.name());
-            let help = "give it a program, such as `command: [python3, agent.py]`";
+        if fields.get("image").is_none() {
+            let message = format!("`{}` has no `source` and no `command`", fields.item.name());
+            let help = "give it a program, such as `source: agents/monitor.py` or `command: [node, agent.js]`";
             self.error(&fields.item, Code::MissingKey, message, help);
         }
         Vec::new()
+    }
+
+    /// `FILE` or `FILE:CLASS`, a file below the folder of the fleet file.
+    fn source(&mut self, item: &Item<'_>) -> Vec<String> {
+        let Some(text) = self.text(item) else {
+            return Vec::new();
+        };
+        let (file, class) = match text.rsplit_once(':') {
+            Some((file, class)) => (file, Some(class)),
+            None => (text.as_str(), None),
+        };
+        let path = lexical(&self.folder.join(file));
+        let wrong = if !path.starts_with(self.folder) {
+            Some((
+                "leads out of the folder of the fleet file",
+                "move the file below it",
+            ))
+        } else if path.extension().is_none_or(|extension| extension != "py") {
+            Some((
+                "is not a Python file",
+                "name a file that ends in `.py`; use `command` for other programs",
+            ))
+        } else if class.is_some_and(|class| !is_identifier(class)) {
+            Some((
+                "does not end in the name of a class",
+                "write `FILE.py` or `FILE.py:Class`",
+            ))
+        } else if !path.is_file() {
+            Some((
+                "does not exist",
+                "name a file below the folder of the fleet file",
+            ))
+        } else {
+            None
+        };
+        if let Some((what, help)) = wrong {
+            self.error(
+                item,
+                Code::InvalidValue,
+                format!("the source {} {what}", item.shown()),
+                help,
+            );
+            return Vec::new();
+        }
+        let mut named = path.to_string_lossy().into_owned();
+        if let Some(class) = class {
+            named = format!("{named}:{class}");
+        }
+        let command = ["python3", "-m", "openclaw", "run", &named];
+        command.map(str::to_owned).to_vec()
     }
 
     /// A program with its arguments: a list, or a text that is split into words.
@@ -358,4 +417,10 @@ impl Reader<'_> {
         };
         free::value(&item, &mut self.problems)
     }
+}
+
+/// Whether a text can be the name of a class.
+fn is_identifier(text: &str) -> bool {
+    let usable = |c: char| c.is_alphanumeric() || c == '_';
+    !text.is_empty() && text.chars().all(usable) && !text.starts_with(|c: char| c.is_numeric())
 }

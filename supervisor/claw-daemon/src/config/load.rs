@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use claw_core::AgentName;
 use claw_core::spec::FleetSpec;
 use sha2::Digest;
 
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Problems};
 use super::environment::Environment;
+use super::fleet::Read;
 use super::include::Includer;
 use super::interpolate;
 use super::merge::{Keys, merge};
@@ -19,6 +21,8 @@ use super::source::{self, Exposure, FileError, Source, Sources};
 use super::supervisor::{self, SupervisorConfig};
 use super::tree::{Node, Value};
 use super::variables::Variables;
+use super::webhook::Webhook;
+use super::worker::WorkerConfig;
 
 /// The name of files with variables.
 const DOTENV: &str = ".env";
@@ -30,6 +34,10 @@ const MAX_DEFAULTED: usize = 500_000;
 pub struct Loaded {
     /// What is to run.
     pub fleet: FleetSpec,
+    /// What each agent may do beside its process.
+    pub workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    /// Who may call from outside, by name.
+    pub webhooks: BTreeMap<String, Arc<Webhook>>,
     /// How the supervisor itself runs.
     pub supervisor: SupervisorConfig,
     /// What should be looked at.
@@ -74,9 +82,11 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
     let watched = files.watched();
     let sources = Arc::new(files.sources);
     match outcome {
-        Some((fleet, supervisor, resolved)) if !files.problems.failed() => Ok(Loaded {
-            fleet,
-            supervisor,
+        Some((read, resolved)) if !files.problems.failed() => Ok(Loaded {
+            fleet: read.fleet,
+            workers: read.workers,
+            webhooks: read.webhooks,
+            supervisor: read.supervisor,
             warnings: files.problems.finish(sources),
             files: watched,
             text_hash,
@@ -142,11 +152,7 @@ struct Files {
 }
 
 impl Files {
-    fn load(
-        &mut self,
-        main: Source,
-        environment: &Environment,
-    ) -> Option<(FleetSpec, SupervisorConfig, String)> {
+    fn load(&mut self, main: Source, environment: &Environment) -> Option<(Read, String)> {
         let folder = folder_of(&main.path);
         let absolute = std::path::absolute(&folder).unwrap_or_else(|_unknown| folder.clone());
         let mut variables = Variables::new(&environment.variables);
@@ -173,9 +179,9 @@ impl Files {
         };
         let read = reader.fleet(&node);
         self.problems = reader.problems;
-        let (fleet, supervisor) = read?;
-        let resolved = resolved::text(&node, &supervisor);
-        Some((fleet, supervisor, resolved))
+        let read = read?;
+        let resolved = resolved::text(&node, &read.supervisor);
+        Some((read, resolved))
     }
 
     fn dotenv(&mut self, path: &Path, variables: &mut Variables) {

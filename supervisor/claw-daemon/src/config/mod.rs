@@ -42,12 +42,17 @@ mod syntax;
 mod tree;
 mod value;
 mod variables;
+mod webhook;
+mod worker;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
 pub use environment::{Environment, Privilege};
 pub use fuzz::fuzz;
 pub use load::{Loaded, data_dir_of, load, load_str};
 pub use render::Style;
+pub use schedule::{DeclaredTiming, declared_schedule};
 pub use schema::schema;
 pub use supervisor::{OnExit, Reload, SupervisorConfig};
 pub use value::parse_duration;
+pub use webhook::{Webhook, WebhookTarget};
+pub use worker::{KeyPattern, Managed, ReadinessCheck, Scheduled, WorkerConfig};

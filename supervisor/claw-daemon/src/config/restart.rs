@@ -186,7 +186,7 @@ impl Reader<'_> {
 fn usual(mode: Mode) -> Restart {
     Restart {
         policy: match mode {
-            Mode::Daemon => RestartPolicy::Always,
+            Mode::Daemon | Mode::Worker => RestartPolicy::Always,
             Mode::Oneshot => RestartPolicy::Never,
         },
         max_retries: Some(5),

@@ -225,6 +225,55 @@ fn defaults(timing: Timing) -> Schedule {
     }
 }
 
+/// When an agent's own program wants to run.
+#[derive(Debug, Clone, Copy)]
+pub enum DeclaredTiming<'a> {
+    /// So much time apart.
+    Every(Duration),
+    /// A cron expression.
+    Cron(&'a str),
+    /// A time of day.
+    Daily(&'a str),
+}
+
+/// Makes the schedule that an agent's own program declares.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with it.
+pub fn declared_schedule(
+    timing: DeclaredTiming<'_>,
+    zone: Option<&str>,
+    run_on_start: Option<bool>,
+) -> Result<Schedule, String> {
+    let zone = match zone {
+        Some(name) => {
+            TimeZone::get(name).map_err(|_unknown| format!("`{name}` is no time zone"))?
+        }
+        None => TimeZone::system(),
+    };
+    let timing = match timing {
+        DeclaredTiming::Every(period) => Timing::Every(period),
+        DeclaredTiming::Cron(text) => {
+            let expression = cron_expression(text).map_err(|rejected| rejected.why)?;
+            Timing::Cron { expression, zone }
+        }
+        DeclaredTiming::Daily(text) => {
+            let at = time_of_day(text).map_err(|rejected| rejected.why)?;
+            Timing::Daily { at, zone }
+        }
+    };
+    let usual = defaults(timing);
+    Ok(Schedule {
+        run_on_start: match run_on_start {
+            Some(true) => RunOnStart::Yes,
+            Some(false) => RunOnStart::No,
+            None => usual.run_on_start,
+        },
+        ..usual
+    })
+}
+
 fn every(text: &str) -> Result<Timing, Rejected> {
     let text = text.trim();
     let period = match duration::parse(text) {

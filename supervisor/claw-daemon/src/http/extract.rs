@@ -61,6 +61,36 @@ async fn path_value<S: Send + Sync>(
         .ok_or_else(|| ApiError::new(Code::Internal, format!("the route has no `{key}`")))
 }
 
+/// The webhook named in the path.
+#[derive(Debug)]
+pub(super) struct HookIn(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for HookIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = path_value(parts, state, "name", Code::NoSuchHook).await?;
+        Ok(Self(text))
+    }
+}
+
+/// The agent and the key of its state named in the path.
+#[derive(Debug)]
+pub(super) struct StateKeyIn {
+    pub(super) agent: AgentName,
+    pub(super) key: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StateKeyIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Name(agent) = Name::from_request_parts(parts, state).await?;
+        let key = path_value(parts, state, "key", Code::BadParameter).await?;
+        Ok(Self { agent, key })
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Link {
     type Rejection = ApiError;
 
@@ -78,19 +108,34 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let reading = to_bytes(request.into_body(), limits::BODY);
-        let read = tokio::time::timeout(limits::BODY_TIME, reading).await;
-        let late = |_elapsed| ApiError::new(Code::UnreadableBody, "the body came too slowly");
-        read.map_err(late)?
-            .map(Self)
-            .map_err(|error| unreadable(&error))
+        read_body(request, limits::BODY).await.map(Self)
     }
 }
 
-fn unreadable(error: &axum::Error) -> ApiError {
+/// A whole body that may be as large as an agent's state.
+#[derive(Debug)]
+pub(super) struct Large(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Large {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        read_body(request, limits::STATE_BODY).await.map(Self)
+    }
+}
+
+async fn read_body(request: Request, most: usize) -> Result<Bytes, ApiError> {
+    let reading = to_bytes(request.into_body(), most);
+    let read = tokio::time::timeout(limits::BODY_TIME, reading).await;
+    let late = |_elapsed| ApiError::new(Code::UnreadableBody, "the body came too slowly");
+    read.map_err(late)?
+        .map_err(|error| unreadable(&error, most))
+}
+
+fn unreadable(error: &axum::Error, most: usize) -> ApiError {
     let source = std::error::Error::source(error);
     if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
-        let detail = format!("a body has at most {} bytes", limits::BODY);
+        let detail = format!("a body has at most {most} bytes");
         return ApiError::new(Code::BodyTooLarge, detail);
     }
     ApiError::new(Code::UnreadableBody, "the body broke off")

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The largest body: a fleet file or a payload is text that somebody wrote.
 pub(super) const BODY: usize = 1 << 20;
 
+/// The largest body that carries state: an export of all that an agent may keep by default.
+pub(super) const STATE_BODY: usize = 128 << 20;
+
 /// How long a body may take to arrive; a local client has it ready.
 pub(super) const BODY_TIME: Duration = Duration::from_secs(30);
 

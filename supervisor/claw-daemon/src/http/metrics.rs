@@ -33,10 +33,12 @@ pub(super) async fn scrape(
 ) -> Result<Response, ApiError> {
     params.only(&[])?;
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
+    let reported = (state.ports.agent_metrics)();
     let sample = Sample {
         statuses: &statuses?,
         usage: used.by_instance(),
         journal: (state.ports.journal_load)(),
+        reported: &reported,
         now: state.now(),
     };
     let accept = headers

@@ -9,7 +9,9 @@
 //!
 //! What the server needs of the daemon stands in [`Ports`].
 
+mod agent_state;
 mod agents;
+mod bus;
 mod caller;
 mod config;
 mod connection;
@@ -20,6 +22,7 @@ mod extract;
 mod goals;
 mod guard;
 mod health;
+mod hooks;
 mod idempotency;
 mod limits;
 mod listener;

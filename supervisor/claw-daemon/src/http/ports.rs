@@ -12,6 +12,7 @@ use claw_core::{
     AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId,
 };
 use claw_drivers::driver::Usage;
+use claw_store::Store;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
@@ -19,6 +20,7 @@ use super::idempotency::Stored;
 use crate::api::{
     Applied, Degraded, Event, FieldError, LogLine, LogStream, Plan, Time, Transition,
 };
+use crate::config::Webhook;
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
 
 /// A question that is answered some time later.
@@ -46,6 +48,9 @@ impl<I, O> Clone for Port<I, O> {
 /// Reads one page of a log.
 pub type ReadLog = Arc<dyn Fn(&LogQuestion) -> Result<LogPage, LogError> + Send + Sync>;
 
+/// Finds a webhook by its name.
+pub type FindWebhook = Arc<dyn Fn(&str) -> Option<Arc<Webhook>> + Send + Sync>;
+
 /// Begins a subscription.
 pub type Subscribe = Arc<dyn Fn(Option<u64>) -> BoxStream<'static, Event> + Send + Sync>;
 
@@ -60,10 +65,16 @@ pub struct Ports {
     pub journal: JournalPorts,
     /// One page of a log. It may block, so it is called on a thread for that.
     pub logs: ReadLog,
+    /// State and events.
+    pub store: Store,
+    /// The webhook of a name.
+    pub webhook: FindWebhook,
     /// The configuration.
     pub config: ConfigPorts,
     /// What live instances use.
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
+    /// The metrics that agents report of themselves, as OpenMetrics text without its end.
+    pub agent_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What of the supervisor does not work as it should; answers without waiting.
     pub degraded: Arc<dyn Fn() -> Vec<Degraded> + Send + Sync>,
     /// How the journal's writer does; `None` where it cannot be told.

@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use claw_core::Refusal;
+use claw_store::StoreError;
 use http::StatusCode;
 
 use super::ports::AskError;
@@ -76,6 +77,30 @@ impl IntoResponse for ApiError {
     }
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Closed
+            | StoreError::Busy
+            | StoreError::NoSpace
+            | StoreError::Unavailable(_) => Code::StoreUnavailable,
+            StoreError::Damaged { .. } => Code::Internal,
+            StoreError::Fenced { .. } => Code::Forbidden,
+            StoreError::VersionConflict { .. } => Code::VersionConflict,
+            StoreError::QuotaExceeded { .. } => Code::StateTooLarge,
+            StoreError::NotFound { kind, .. } if *kind == "group" => Code::NoSuchAgent,
+            StoreError::NotFound { .. } => Code::UnknownKey,
+            StoreError::VersionGone { .. } => Code::VersionGone,
+            StoreError::Invalid(_) => Code::BadParameter,
+            StoreError::Topic(_) => Code::BadEvent,
+            StoreError::TooLarge { .. } => Code::BodyTooLarge,
+            StoreError::Backpressure { .. } | StoreError::RateLimited { .. } => Code::RateLimited,
+            StoreError::StaleLease(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
 impl From<AskError> for ApiError {
     fn from(error: AskError) -> Self {
         match error {
@@ -140,7 +165,16 @@ pub(super) const fn meaning(code: Code) -> (StatusCode, &'static str) {
 
 const fn status(code: Code) -> StatusCode {
     match code {
-        Code::NoSuchAgent | Code::NoSuchRun | Code::NoSuchRoute => StatusCode::NOT_FOUND,
+        Code::NoSuchAgent
+        | Code::NoSuchRun
+        | Code::NoSuchRoute
+        | Code::UnknownKey
+        | Code::VersionGone
+        | Code::NoSuchHook
+        | Code::NoSuchDeadLetter => StatusCode::NOT_FOUND,
+        Code::BadSignature => StatusCode::UNAUTHORIZED,
+        Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::TakesNoRuns
         | Code::Paused
         | Code::Stopped
@@ -155,6 +189,7 @@ const fn status(code: Code) -> StatusCode {
         | Code::NeedsRestart
         | Code::IdempotencyInProgress => StatusCode::CONFLICT,
         Code::JournalUnavailable
+        | Code::StoreUnavailable
         | Code::ShuttingDown
         | Code::SupervisorGone
         | Code::NotReady
@@ -163,11 +198,12 @@ const fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::BadAgentName
         | Code::BadRunId
+        | Code::BadEvent
         | Code::BadParameter
         | Code::BadHeader
         | Code::InvalidJson
         | Code::UnreadableBody => StatusCode::BAD_REQUEST,
-        Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::BodyTooLarge | Code::StateTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Code::InvalidConfig | Code::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -196,6 +232,16 @@ const fn title(code: Code) -> &'static str {
         Code::SupervisorGone => "The supervisor does not answer",
         Code::NotReady => "The supervisor is not ready",
         Code::TooManyStreams => "Too many streams",
+        Code::UnknownKey => "No such key",
+        Code::VersionGone => "The version is not kept",
+        Code::NoSuchDeadLetter => "No such dead letter",
+        Code::VersionConflict => "The key is at another version",
+        Code::StateTooLarge => "The state would be too large",
+        Code::NoSuchHook => "No such webhook",
+        Code::BadSignature => "Not signed",
+        Code::BadEvent => "Not an event",
+        Code::RateLimited => "Too many events",
+        Code::StoreUnavailable => "The store is unavailable",
         Code::NoSuchRoute => "No such path",
         Code::MethodNotAllowed => "Method not allowed",
         Code::BadAgentName => "Not an agent name",

@@ -19,8 +19,8 @@ use super::docs::{self, Document};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
-    agents, config, envelope, events, goals, guard, health, idempotency, logs, metrics, runs,
-    transitions,
+    agent_state, agents, bus, config, envelope, events, goals, guard, health, hooks, idempotency,
+    logs, metrics, runs, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{Code, Problem};
@@ -75,7 +75,22 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::show))
         .routes(routes!(runs::cancel))
         .routes(routes!(logs::read))
-        .routes(routes!(events::stream))
+        .routes(routes!(agent_state::list))
+        .routes(routes!(
+            agent_state::get,
+            agent_state::put,
+            agent_state::delete
+        ))
+        .routes(routes!(agent_state::versions))
+        .routes(routes!(agent_state::diff))
+        .routes(routes!(agent_state::rollback))
+        .routes(routes!(agent_state::export))
+        .routes(routes!(agent_state::import))
+        .routes(routes!(events::stream, bus::publish))
+        .routes(routes!(hooks::call))
+        .routes(routes!(bus::dead))
+        .routes(routes!(bus::replay))
+        .routes(routes!(bus::drop_letters))
         .routes(routes!(config::show))
         .routes(routes!(config::plan))
         .routes(routes!(config::apply))

@@ -7,6 +7,7 @@ use claw_core::{AgentName, AgentStatus, Answer, Command, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::hooks::Calls;
 use super::idempotency::Claims;
 use super::limits;
 use super::meter::Meter;
@@ -22,6 +23,7 @@ pub struct ApiState {
     pub(super) metrics: Metrics,
     pub(super) meter: Meter,
     pub(super) claims: Claims,
+    pub(super) calls: Calls,
     /// Cancelled when the server stops: streams end.
     pub(super) closing: CancellationToken,
     pub(super) started_at: Time,
@@ -39,6 +41,7 @@ impl ApiState {
             ports,
             metrics,
             claims: Claims::default(),
+            calls: Calls::default(),
             closing: CancellationToken::new(),
             data_dir: Arc::new(data_dir),
             streams: Arc::new(Semaphore::new(limits::STREAMS)),

@@ -104,6 +104,8 @@ pub struct Sample<'a> {
     pub usage: &'a BTreeMap<InstanceId, Usage>,
     /// How the journal does; its series are missing where it cannot be told.
     pub journal: Option<JournalLoad>,
+    /// What agents report of themselves, as OpenMetrics text without its end.
+    pub reported: &'a str,
     /// The time.
     pub now: Time,
 }
@@ -209,6 +211,9 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.shared.registry)?;
         drop(books);
+        if let Some(end) = text.rfind("# EOF") {
+            text.insert_str(end, sample.reported);
+        }
         Ok(exposition.render(&text))
     }
 

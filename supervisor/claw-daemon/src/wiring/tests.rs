@@ -14,6 +14,7 @@ use claw_core::{ExitReport, ExitStatus, Fact, InstanceId, Order, RunId};
 use claw_drivers::driver::{FactSender, Usage};
 use claw_drivers::{Driver, OpenInstance};
 use claw_store::journal::{Ack, Journal, Options};
+use claw_store::{Store, StoreOptions};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use super::{Parts, ports};
+use crate::agent_api::AgentApi;
 use crate::clock::Clock;
 use crate::config::{self, Environment};
 use crate::feed::Feed;
@@ -60,6 +62,9 @@ impl Driver for Pretender {
             Order::Signal { signal, .. } => self.end(instance, ExitStatus::Signal(signal)),
             Order::Kill { .. } => self.end(instance, ExitStatus::Signal(9)),
             Order::Freeze { .. }
+            | Order::Deliver { .. }
+            | Order::CancelRun { .. }
+            | Order::Drain { .. }
             | Order::Thaw { .. }
             | Order::Probe { .. }
             | Order::RunHook { .. }
@@ -125,10 +130,19 @@ fn supervised() -> Supervised {
     let journal = journal(dir.path(), facts.clone());
     let clock = Clock::start();
     let (feed, metrics) = (Feed::new(0), Metrics::new());
+    let store = Store::open(&dir.path().join("store.db"), StoreOptions::default()).unwrap();
+    let agent_api = AgentApi::open(crate::agent_api::Parts {
+        store,
+        facts: facts.clone(),
+        handle: handle.clone(),
+        data_dir: dir.path().to_owned(),
+    });
+    let agent_api = agent_api.unwrap();
     let driver = Arc::new(Pretender { facts });
     let performer = Performer::new(
         Arc::clone(&driver),
         journal.clone(),
+        agent_api.clone(),
         feed.clone(),
         metrics.clone(),
     );
@@ -136,7 +150,8 @@ fn supervised() -> Supervised {
     let (fleet, first) = Fleet::restore(spec, Inheritance::default(), 1, clock.now());
     let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
     let last_good = dir.path().join("last-good.yaml");
-    let reloader = Reloader::new(file, last_good, environment, handle.clone(), loaded);
+    let owners = (handle.clone(), agent_api.clone());
+    let reloader = Reloader::new(file, last_good, environment, owners, loaded);
     let data_dir = dir.path().to_owned();
     let parts = Parts {
         handle: handle.clone(),
@@ -144,6 +159,7 @@ fn supervised() -> Supervised {
         reloader,
         journal,
         driver,
+        agent_api,
         data_dir: data_dir.clone(),
     };
     let app = crate::http::app(ApiState::new(ports(parts), metrics, data_dir));

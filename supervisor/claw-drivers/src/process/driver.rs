@@ -214,6 +214,8 @@ impl Driver for ProcessDriver {
                 hook,
                 spec,
             } => self.run_hook(instance, hook, spec),
+            // Said over the agent's own socket, which is the host's.
+            Order::Deliver { .. } | Order::CancelRun { .. } | Order::Drain { .. } => {}
             Order::Release { instance } => self.release(&instance),
         }
     }

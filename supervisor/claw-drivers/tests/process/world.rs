@@ -260,6 +260,7 @@ pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: std::num::NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,

@@ -92,3 +92,6 @@ pub use open::Options;
 pub use reader::Reader;
 pub use row::{Counts, Ended, InstanceRow, SlotRow};
 pub use stats::{Latency, Stats};
+
+pub(crate) use open::quick_check;
+pub(crate) use sync::checkpoint;

@@ -165,7 +165,11 @@ fn check(path: &Path, conn: &Connection, notes: &mut Vec<String>) -> Result<(), 
     }
 }
 
-fn quick_check(conn: &Connection, bound: Duration) -> Result<Vec<String>, rusqlite::Error> {
+/// What is wrong with the structure of a database, as far as it is seen in the given time.
+pub(crate) fn quick_check(
+    conn: &Connection,
+    bound: Duration,
+) -> Result<Vec<String>, rusqlite::Error> {
     let interrupt = conn.get_interrupt_handle();
     let (done, wait) = mpsc::channel::<()>();
     thread::scope(|scope| {

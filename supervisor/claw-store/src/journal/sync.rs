@@ -250,13 +250,13 @@ impl Syncer {
 }
 
 /// What a checkpoint found, in pages.
-pub(super) struct Checkpointed {
-    pub(super) in_log: u64,
-    pub(super) moved: u64,
+pub(crate) struct Checkpointed {
+    pub(crate) in_log: u64,
+    pub(crate) moved: u64,
 }
 
 /// Checkpoints on the given connection.
-pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Result<Checkpointed, rusqlite::Error> {
+pub(crate) fn checkpoint(conn: &Connection, mode: &str) -> Result<Checkpointed, rusqlite::Error> {
     conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
         // Both are -1 when there is no log.
         let pages = |n: i64| u64::try_from(n).unwrap_or(0);

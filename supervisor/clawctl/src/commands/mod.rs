@@ -1,19 +1,27 @@
 //! The commands, one file each.
 
+mod agent;
 mod apply;
+mod dead;
 mod doctor;
 mod down;
 mod events;
 mod goals;
 mod logs;
+mod payload;
 mod plan;
 mod runs;
 mod schema;
+mod state;
 mod status;
 mod trigger;
 pub(crate) mod up;
 mod validate;
 mod why;
+
+pub(crate) use agent::AgentCommand;
+pub(crate) use dead::EventsCommand;
+pub(crate) use state::StateCommand;
 
 use crate::args::{Cli, Command, Global};
 use crate::client::Client;
@@ -50,7 +58,17 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Logs(logs) => logs::run(&client()?, logs, global.output).await,
         Command::Runs { agent, limit } => runs::run(&client()?, agent, *limit, global.output).await,
         Command::Why { agent, limit } => why::run(&client()?, agent, *limit, global.output).await,
-        Command::Events { follow, agent } => {
+        Command::State { command } => state::run(&client()?, command, global.output).await,
+        Command::Agent { command } => agent::run(command).await,
+        Command::Events {
+            command: Some(command),
+            ..
+        } => dead::run(&client()?, command, global.output).await,
+        Command::Events {
+            follow,
+            agent,
+            command: None,
+        } => {
             let mode = if *follow {
                 events::Mode::Follow
             } else {

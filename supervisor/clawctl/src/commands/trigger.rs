@@ -1,10 +1,10 @@
 //! `clawctl trigger`
 
-use std::io::Read;
 use std::time::Duration;
 
 use claw_daemon::api::{Run, RunState, routes};
 
+use super::payload;
 use crate::args::{Output, Trigger};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
@@ -22,7 +22,7 @@ pub(crate) async fn run(client: &Client, trigger: &Trigger, output: Output) -> R
     if let Some(wait) = trigger.wait {
         path = format!("{path}?wait={}", wire(wait));
     }
-    let body = trigger.data.as_deref().map(payload).transpose()?;
+    let body = trigger.data.as_deref().map(payload::read).transpose()?;
     let run: Run = client.post(&path, body).await?;
     match output {
         Output::Table => print::line(&sentence(&run))?,
@@ -48,31 +48,6 @@ fn sentence(run: &Run) -> String {
         .map(|cause| format!(": {}", cause.text))
         .unwrap_or_default();
     format!("run {} of {} {state}{took}{cause}", run.id, run.agent)
-}
-
-/// The JSON given, or that of a file; checked here so that the message can name the place.
-fn payload(data: &str) -> Result<String, Failure> {
-    let (text, place) = match data.strip_prefix('@') {
-        None => (data.to_owned(), "--data".to_owned()),
-        Some("-") => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text)?;
-            (text, "standard input".to_owned())
-        }
-        Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::new(Exit::Usage, format!("cannot read {file}: {error}"))
-            })?;
-            (text, file.to_owned())
-        }
-    };
-    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Failure::new(
-            Exit::Usage,
-            format!("{place} is not JSON: {error}"),
-        )),
-    }
 }
 
 fn wire(wait: Duration) -> String {

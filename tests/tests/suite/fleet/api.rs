@@ -48,14 +48,29 @@ impl Api {
         (status, value)
     }
 
+    /// The status and body of a POST with another header.
+    #[track_caller]
+    pub(crate) fn post_with(
+        &self,
+        path: &str,
+        body: &str,
+        (name, value): (&str, &str),
+    ) -> (u16, serde_json::Value) {
+        let request = request("POST", path).header(name, value);
+        let body = Full::new(Bytes::from(body.to_owned()));
+        let answer = self.finish(request.body(body).unwrap());
+        let (status, text) = answer.expect("the supervisor answers");
+        let value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
+        (status, value)
+    }
+
     fn exchange(&self, method: &str, path: &str, body: Option<&str>) -> Option<(u16, String)> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default().to_owned())))
-            .unwrap();
+        let bytes = Bytes::from(body.unwrap_or_default().to_owned());
+        self.finish(request(method, path).body(Full::new(bytes)).unwrap())
+    }
+
+    fn finish(&self, request: Request<Full<Bytes>>) -> Option<(u16, String)> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -78,6 +93,14 @@ impl Api {
         let body = response.into_body().collect().await?.to_bytes();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
+}
+
+fn request(method: &str, path: &str) -> hyper::http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
 }
 
 type Broken = Box<dyn std::error::Error + Send + Sync>;

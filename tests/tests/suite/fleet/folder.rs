@@ -12,7 +12,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// The program under test: `CLAWCTL`, or the one that was built beside these tests.
-pub(super) fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("CLAWCTL") {
         return PathBuf::from(named);
     }

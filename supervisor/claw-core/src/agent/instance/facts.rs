@@ -3,9 +3,12 @@
 use crate::action::Happened;
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
+use crate::id::RunId;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
 use crate::record::Record;
+use crate::run::WorkOutcome;
+use crate::spec::Mode;
 
 use super::super::context::Context;
 use super::super::end::{End, Ending, judge};
@@ -22,6 +25,10 @@ pub(crate) enum Report {
     Probed(ProbeKind, u64, ProbeOutcome),
     Notified(Notification),
     Progressed,
+    RunTaken(RunId),
+    RunProgressed(RunId),
+    RunFinished(RunId, u32, WorkOutcome),
+    Resumed(Vec<(RunId, u32)>),
     HookDone(Hook, HookOutcome),
 }
 
@@ -37,6 +44,10 @@ impl Report {
             Self::Probed(..) => "probe",
             Self::Notified(_) => "notification",
             Self::Progressed => "progress",
+            Self::RunTaken(_) => "taking of a run",
+            Self::RunProgressed(_) => "progress of a run",
+            Self::RunFinished(..) => "end of a run",
+            Self::Resumed(_) => "resumption",
             Self::HookDone(..) => "hook's end",
         }
     }
@@ -54,9 +65,24 @@ impl Instance {
             Report::Probed(kind, sequence, outcome) => self.probed(cx, kind, sequence, outcome),
             Report::Notified(note) => self.notified(cx, &note),
             Report::Progressed => self.health.progressed(cx.mono()),
+            Report::RunTaken(_)
+            | Report::RunProgressed(_)
+            | Report::RunFinished(..)
+            | Report::Resumed(_) => self.spoke_of_runs(cx, report.name()),
             Report::HookDone(hook, outcome) => return self.hook_done(cx, hook, outcome),
         }
         Life::GoesOn
+    }
+
+    /// Whoever speaks of runs works; what it means for the runs is their owner's to know.
+    fn spoke_of_runs(&mut self, cx: &mut Context<'_>, what: &'static str) {
+        match self.spec.mode {
+            Mode::Worker => self.health.progressed(cx.mono()),
+            Mode::Daemon | Mode::Oneshot => {
+                let detail = format!("{what} from {}, which is given no runs", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
     }
 
     fn started(&mut self, cx: &mut Context<'_>, pid: u32, at: Wall) {
@@ -66,7 +92,8 @@ impl Instance {
             Phase::Recording { .. }
             | Phase::PreStart { .. }
             | Phase::CallingOff { .. }
-            | Phase::Up => false,
+            | Phase::Up
+            | Phase::Draining { .. } => false,
         };
         if !expected {
             let detail = format!("{} was reported started when it was not expected", self.id);
@@ -96,6 +123,7 @@ impl Instance {
             | Phase::PreStart { .. }
             | Phase::CallingOff { .. }
             | Phase::Up
+            | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. } => {
                 let detail = format!("{} was reported as not started, but it was", self.id);
@@ -113,6 +141,11 @@ impl Instance {
                     ending: Ending::Own,
                     kill_at: cx.after(self.spec.shutdown.timeout),
                 };
+            }
+            Phase::Draining { cause, kill_at, .. } => {
+                let (ending, kill_at) = (Ending::Ours(cause.clone()), *kill_at);
+                self.exit = Some(status);
+                self.phase = Phase::Stopping { ending, kill_at };
             }
             Phase::Stopping { .. } | Phase::Killing { .. } => self.exit = Some(status),
             Phase::Recording { .. } | Phase::PreStart { .. } | Phase::CallingOff { .. } => {
@@ -132,11 +165,12 @@ impl Instance {
                 cx.stale(&self.id.agent, detail);
                 return Life::GoesOn;
             }
-            Phase::Spawning { .. } | Phase::Up => &Ending::Own,
-            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending,
+            Phase::Spawning { .. } | Phase::Up => Ending::Own,
+            Phase::Draining { cause, .. } => Ending::Ours(cause.clone()),
+            Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending.clone(),
         };
         let cause = End::observed(&report);
-        Life::Over(judge(ending, cause, Some(report), &self.spec))
+        Life::Over(judge(&ending, cause, Some(report), &self.spec))
     }
 
     fn lost(&self, cx: &mut Context<'_>) -> Life {
@@ -148,6 +182,10 @@ impl Instance {
             }
             Phase::CallingOff { cause, .. } => Life::Over(End::never_began(cause.clone())),
             Phase::Spawning { .. } | Phase::Up => Life::Over(End::own(Cause::Lost, None)),
+            Phase::Draining { cause, .. } => {
+                let ending = Ending::Ours(cause.clone());
+                Life::Over(judge(&ending, Cause::Lost, None, &self.spec))
+            }
             Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
                 Life::Over(judge(ending, Cause::Lost, None, &self.spec))
             }
@@ -171,6 +209,7 @@ impl Instance {
                 Phase::Recording { .. }
                 | Phase::Spawning { .. }
                 | Phase::Up
+                | Phase::Draining { .. }
                 | Phase::Stopping { .. }
                 | Phase::Killing { .. },
                 _,

@@ -7,9 +7,9 @@
 //!     End                           End                       End                   │
 //!                                                                                   │
 //!   from PreStart, Spawning, Up:  stop(cause) ──► Stopping{kill_at} ◄──MainExited───┘
-//!                                                    │ grace over     │ Gone, Lost
-//!                                                    ▼                ▼
-//!                                                 Killing ──Gone───► End
+//!                                     │   drained ▲  │ grace over     │ Gone, Lost
+//!                                     ▼           │  ▼                ▼
+//!                     a worker: Draining{signal_at}  Killing ──Gone───► End
 //! ```
 //!
 //! Nothing is ended by SIGKILL before its grace is over, and only `Gone`, `Lost` or `SpawnFailed`
@@ -18,20 +18,20 @@
 
 mod facts;
 mod stop;
+mod time;
 mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::Happened;
-use crate::clock::{Gap, Mono, Wall};
-use crate::deadline::{Deadline, Why, earlier};
+use crate::clock::{Mono, Wall};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId};
 use crate::memory::Hold;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
-use crate::spec::AgentSpec;
+use crate::spec::{AgentSpec, Mode};
 use crate::status::LiveInstance;
 
 use super::context::Context;
@@ -49,9 +49,6 @@ const SPAWN_WAIT: Duration = Duration::from_secs(60);
 pub(crate) const HOOK_MARGIN: Duration = Duration::from_secs(5);
 
 pub(crate) use facts::Report;
-
-/// After a pause of ours nothing is killed sooner than this: its end may be in the inbox.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// One life of a process.
 #[derive(Debug)]
@@ -87,6 +84,12 @@ enum Phase {
         give_up: Mono,
     },
     Up,
+    /// A worker finishes what it works on; the signal follows, within the same grace.
+    Draining {
+        cause: Cause,
+        signal_at: Mono,
+        kill_at: Mono,
+    },
     Stopping {
         ending: Ending,
         kill_at: Mono,
@@ -176,7 +179,7 @@ impl Instance {
     }
 
     fn new(id: InstanceId, spec: Arc<AgentSpec>, run: Option<RunContext>, phase: Phase) -> Self {
-        let health = Health::new(&spec.probes);
+        let health = Health::new(&spec);
         Self {
             id,
             spec,
@@ -228,6 +231,26 @@ impl Instance {
         self.standing() == Standing::Up && self.frozen_since.is_none() && self.health.is_ready()
     }
 
+    /// Whether it finishes what it works on before its signal comes.
+    pub(crate) const fn is_draining(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. })
+    }
+
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen_since.is_some()
+    }
+
+    /// Whether it has shown that it comes up, so that it need not once more for the next
+    /// supervisor. What asks for no proof has none to remember.
+    pub(crate) fn has_proved_itself(&self) -> bool {
+        match self.spec.mode {
+            Mode::Worker => self.health.is_up() && self.health.has_said_ready(),
+            Mode::Daemon | Mode::Oneshot => {
+                self.spec.probes.startup.is_some() && self.health.is_up()
+            }
+        }
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         match &self.phase {
             Phase::Recording { .. } => Standing::Recording,
@@ -235,7 +258,9 @@ impl Instance {
             Phase::Spawning { .. } => Standing::Spawning,
             Phase::Up if self.health.is_up() => Standing::Up,
             Phase::Up => Standing::StartingUp,
-            Phase::CallingOff { cause, .. } => Standing::Ending(cause.clone()),
+            Phase::CallingOff { cause, .. } | Phase::Draining { cause, .. } => {
+                Standing::Ending(cause.clone())
+            }
             Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => {
                 Standing::Ending(ending.shown(self.exit))
             }
@@ -265,7 +290,7 @@ impl Instance {
     /// Takes over another spec without a restart.
     pub(crate) fn retune(&mut self, cx: &Context<'_>, spec: Arc<AgentSpec>) {
         if self.spec.probes != spec.probes {
-            self.health.retune(&spec.probes, cx.mono());
+            self.health.retune(&spec, cx.mono());
         }
         self.spec = spec;
     }
@@ -290,93 +315,10 @@ impl Instance {
             | Phase::CallingOff { .. }
             | Phase::Spawning { .. }
             | Phase::Up
+            | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Killing { .. } => Life::GoesOn,
         }
-    }
-
-    /// Does what is due.
-    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) -> Life {
-        let now = cx.mono();
-        match &self.phase {
-            Phase::Recording { give_up, .. } if *give_up <= now => {
-                return Life::Over(End::unrecorded("it has not answered in time"));
-            }
-            Phase::PreStart { give_up } if *give_up <= now => {
-                let cause = Cause::Hook {
-                    hook: Hook::PreStart,
-                    detail: "its end was never reported".to_owned(),
-                };
-                return Life::Over(End::own(cause, None));
-            }
-            Phase::CallingOff { cause, give_up, .. } if *give_up <= now => {
-                return Life::Over(End::never_began(cause.clone()));
-            }
-            Phase::CallingOff { kill_at, .. } if *kill_at <= now => self.kill_hook(cx),
-            Phase::Spawning { give_up } if *give_up <= now => {
-                self.order_kill(cx, Ending::Ours(Cause::StartTimeout));
-            }
-            Phase::Stopping { kill_at, ending } if *kill_at <= now => {
-                let ending = ending.clone();
-                self.order_kill(cx, ending);
-            }
-            Phase::Killing { again_at, ending } if *again_at <= now => {
-                let ending = ending.clone();
-                self.order_kill(cx, ending);
-            }
-            Phase::Up => return self.tick_up(cx),
-            Phase::Recording { .. }
-            | Phase::PreStart { .. }
-            | Phase::CallingOff { .. }
-            | Phase::Spawning { .. }
-            | Phase::Stopping { .. }
-            | Phase::Killing { .. } => {}
-        }
-        Life::GoesOn
-    }
-
-    /// The next point at which something is due.
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        match &self.phase {
-            Phase::Recording { give_up, .. } => Some((*give_up, Why::Journal)),
-            Phase::PreStart { give_up } => Some((*give_up, Why::Hook)),
-            Phase::CallingOff {
-                kill_at, give_up, ..
-            } => Some((*kill_at.min(give_up), Why::Hook)),
-            Phase::Spawning { give_up } => Some((*give_up, Why::Spawn)),
-            Phase::Up if self.frozen_since.is_some() => None,
-            Phase::Up => earlier(
-                self.health.deadline(),
-                self.run_deadline.map(|at| (at, Why::RunTimeout)),
-            ),
-            Phase::Stopping { kill_at, .. } => Some((*kill_at, Why::Grace)),
-            Phase::Killing { again_at, .. } => Some((*again_at, Why::Kill)),
-        }
-    }
-
-    /// The supervisor was away: nothing of that time is held against the agent. Its grace goes on
-    /// by what we were certainly late; its health gets back all the time we may have been away.
-    pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
-        let Gap { late, away } = gap;
-        match &mut self.phase {
-            Phase::Recording { give_up, .. }
-            | Phase::PreStart { give_up }
-            | Phase::Spawning { give_up } => *give_up = *give_up + late,
-            Phase::CallingOff {
-                kill_at, give_up, ..
-            } => {
-                *kill_at = *kill_at + late;
-                *give_up = *give_up + late;
-            }
-            Phase::Stopping { kill_at, .. } => {
-                *kill_at = (*kill_at + late).max(now + SECOND_LOOK);
-            }
-            Phase::Up | Phase::Killing { .. } => {}
-        }
-        if let Some(at) = &mut self.run_deadline {
-            *at = *at + away;
-        }
-        self.health.shift(away, now);
     }
 
     fn run_pre_start(&mut self, cx: &mut Context<'_>) {

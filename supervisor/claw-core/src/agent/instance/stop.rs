@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::clock::Mono;
 use crate::death::Cause;
 use crate::order::Order;
+use crate::spec::Mode;
 
 use super::super::context::Context;
 use super::super::end::{End, Ending};
@@ -17,6 +19,10 @@ const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// drain of an hour, meant for a healthy agent, would be an hour of outage.
 const UNHEALTHY_GRACE: Duration = Duration::from_secs(10);
 
+/// Of a worker's grace the last fifth, and no more than this, is for what it does after its work:
+/// closing connections takes no longer, and work should get all the time there is.
+const TEARDOWN: Duration = Duration::from_secs(5);
+
 impl Instance {
     /// Ends this life for `cause`, with the grace its shutdown gives it.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>, cause: Cause) -> Life {
@@ -29,17 +35,49 @@ impl Instance {
                     give_up: *give_up,
                 };
             }
+            Phase::Up if self.spec.mode == Mode::Worker => {
+                self.thaw(cx);
+                self.begin_draining(cx, cause);
+            }
             Phase::Spawning { .. } | Phase::Up => {
                 self.thaw(cx);
-                cx.order(Order::Signal {
-                    instance: self.id.clone(),
-                    signal: self.spec.shutdown.signal,
-                });
+                self.order_signal(cx);
                 self.begin_stopping(cx, cause);
             }
-            Phase::CallingOff { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => {}
+            Phase::CallingOff { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => {}
         }
         Life::GoesOn
+    }
+
+    /// It has finished what it worked on, or had time enough for it.
+    pub(crate) fn drained(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Draining { cause, kill_at, .. } = &self.phase {
+            let (ending, kill_at) = (Ending::Ours(cause.clone()), *kill_at);
+            self.order_signal(cx);
+            self.phase = Phase::Stopping { ending, kill_at };
+        }
+    }
+
+    /// It asks for time until `until`.
+    pub(super) fn extend_grace(&mut self, until: Mono) {
+        match &mut self.phase {
+            Phase::Draining {
+                signal_at, kill_at, ..
+            } => {
+                *signal_at = (*signal_at).max(until);
+                *kill_at = (*kill_at).max(until);
+            }
+            Phase::Stopping { kill_at, .. } => *kill_at = (*kill_at).max(until),
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Spawning { .. }
+            | Phase::Up
+            | Phase::Killing { .. } => {}
+        }
     }
 
     /// Ends this life at once.
@@ -54,6 +92,7 @@ impl Instance {
                 return self.tick(cx);
             }
             Phase::Spawning { .. } | Phase::Up => Ending::Ours(cause),
+            Phase::Draining { cause, .. } => Ending::Ours(cause.clone()),
             Phase::Stopping { ending, .. } => ending.clone(),
             Phase::Killing { .. } => return Life::GoesOn,
         };
@@ -80,8 +119,36 @@ impl Instance {
         });
     }
 
+    fn order_signal(&self, cx: &mut Context<'_>) {
+        cx.order(Order::Signal {
+            instance: self.id.clone(),
+            signal: self.spec.shutdown.signal,
+        });
+    }
+
+    fn begin_draining(&mut self, cx: &mut Context<'_>, cause: Cause) {
+        let grace = self.grace(&cause);
+        let signal_at = cx.after(grace - (grace / 5).min(TEARDOWN));
+        cx.order(Order::Drain {
+            instance: self.id.clone(),
+            until: cx.now.wall_at(signal_at),
+        });
+        self.phase = Phase::Draining {
+            cause,
+            signal_at,
+            kill_at: cx.after(grace),
+        };
+    }
+
     pub(super) fn begin_stopping(&mut self, cx: &Context<'_>, cause: Cause) {
-        let grace = match &cause {
+        self.phase = Phase::Stopping {
+            kill_at: cx.after(self.grace(&cause)),
+            ending: Ending::Ours(cause),
+        };
+    }
+
+    fn grace(&self, cause: &Cause) -> Duration {
+        match cause {
             Cause::Probe { .. } | Cause::Watchdog | Cause::StartTimeout => {
                 self.spec.shutdown.timeout.min(UNHEALTHY_GRACE)
             }
@@ -89,6 +156,8 @@ impl Instance {
             | Cause::Signal { .. }
             | Cause::Oom { .. }
             | Cause::RunTimeout
+            | Cause::RunFailed { .. }
+            | Cause::RunLost
             | Cause::Spawn { .. }
             | Cause::Hook { .. }
             | Cause::Asked
@@ -96,10 +165,6 @@ impl Instance {
             | Cause::Replaced
             | Cause::Lost
             | Cause::HostReboot => self.spec.shutdown.timeout,
-        };
-        self.phase = Phase::Stopping {
-            ending: Ending::Ours(cause),
-            kill_at: cx.after(grace),
-        };
+        }
     }
 }

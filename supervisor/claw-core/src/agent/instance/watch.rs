@@ -58,8 +58,8 @@ impl Instance {
         let now = cx.mono();
         let extension = note.extend_timeout;
         let extension = extension.map(|extension| extension.min(MAX_EXTENSION));
-        if let (Phase::Stopping { kill_at, .. }, Some(extension)) = (&mut self.phase, extension) {
-            *kill_at = (*kill_at).max(now + extension);
+        if let Some(extension) = extension {
+            self.extend_grace(now + extension);
         }
         let finding = self.health.notified(note, now);
         self.act_on(cx, finding.into_iter().collect());

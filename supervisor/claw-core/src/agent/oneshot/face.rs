@@ -3,13 +3,13 @@
 use crate::clock::Now;
 use crate::memory::Goal;
 use crate::run::RunPhase;
-use crate::status::{PublicState, Reason, RunSummary};
+use crate::status::{PublicState, Reason};
 
 use super::super::dossier::Common;
 use super::super::face::{held, is_held, resting, waiting};
-use super::plan::Plan;
-use super::work::{Stage, Work};
-use super::{Gate, Oneshot, is_given_up};
+use super::super::runs::is_given_up;
+use super::process::{Stage, Work};
+use super::{Gate, Oneshot};
 
 impl Oneshot {
     pub(crate) fn face(&self, common: &Common, now: Now) -> (PublicState, Reason) {
@@ -24,7 +24,7 @@ impl Oneshot {
             return held(common);
         }
         if self.has_live() {
-            let working = self.works.iter().filter(|work| work.is_live());
+            let working = self.runs.works.iter().filter(|work| work.is_at_work());
             let runs = working.map(Work::id).collect();
             return (PublicState::Running, Reason::Working { runs });
         }
@@ -36,7 +36,7 @@ impl Oneshot {
         if is_given_up(common) {
             return resting(common);
         }
-        if let Some(work) = self.works.first() {
+        if let Some(work) = self.runs.works.first() {
             return match (&work.stage, &work.run.phase) {
                 (Stage::Retrying { next }, RunPhase::Retrying { cause, .. }) => {
                     let reason = Reason::BackingOff {
@@ -56,20 +56,5 @@ impl Oneshot {
             return resting(common);
         }
         (PublicState::Running, Reason::Waiting)
-    }
-
-    /// Runs in short, without the counters of memory.
-    pub(crate) fn summary(&self, now: Now) -> RunSummary {
-        let count = |of: fn(&Work) -> bool| {
-            let counted = self.works.iter().filter(|work| of(work)).count();
-            u32::try_from(counted).unwrap_or(u32::MAX)
-        };
-        RunSummary {
-            active: count(Work::is_live),
-            queued: count(Work::is_waiting),
-            last: self.last_end,
-            next: self.plan.as_ref().and_then(|plan: &Plan| plan.next(now)),
-            ..RunSummary::default()
-        }
     }
 }

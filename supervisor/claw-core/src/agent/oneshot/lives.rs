@@ -1,20 +1,18 @@
 //! The live instances of a oneshot: how they begin, and what their reports change.
 
-use std::sync::Arc;
-
-use crate::action::Happened;
 use crate::death::Cause;
 use crate::event::Freeze;
 use crate::id::{Generation, RunId};
 use crate::memory::Hold;
-use crate::order::{Hook, RunContext};
+use crate::order::Hook;
 use crate::record::RecordId;
-use crate::run::{Run, RunPhase};
+use crate::run::RunPhase;
 
 use super::super::context::Context;
 use super::super::dossier::Common;
 use super::super::instance::{Instance, Life, Report};
-use super::work::{Stage, Then, Work};
+use super::super::runs::{Heard, changed};
+use super::process::{Process, Stage, Then, Work, live_of, post_stop_of};
 use super::{Gate, Oneshot};
 
 impl Oneshot {
@@ -25,11 +23,11 @@ impl Oneshot {
             return;
         };
         let id = common.next_instance();
-        let work = &mut self.works[index];
+        let work = &mut self.runs.works[index];
         work.run.attempts = work.run.attempts.saturating_add(1);
         work.run.generation = Some(id.generation);
-        let instance = Instance::begin(cx, id, common.plan(), Some(context_of(&work.run)));
-        work.stage = Stage::Live(Box::new(instance));
+        let instance = Instance::begin(cx, id, common.plan(), Some(work.context()));
+        work.stage = Stage::AtWork(Process::Live(Box::new(instance)));
     }
 
     /// The journal has answered a record of this agent.
@@ -40,10 +38,16 @@ impl Oneshot {
         id: RecordId,
         result: &Result<(), String>,
     ) {
-        let known = self.finished_recorded(common, cx, id, result)
-            || self.accepting_recorded(common, cx, id, result);
-        if !known {
-            self.for_each_live(common, cx, |instance, cx| instance.recorded(cx, id, result));
+        match self.runs.recorded(common, cx, id, result) {
+            Heard::Done => {}
+            Heard::Accepted(run) => {
+                for other in self.runs.replaced_by(common, run) {
+                    self.end_run(common, cx, other, &Cause::Replaced);
+                }
+            }
+            Heard::NotOurs => {
+                self.for_each_live(common, cx, |instance, cx| instance.recorded(cx, id, result));
+            }
         }
         self.tidy(common);
     }
@@ -56,30 +60,21 @@ impl Oneshot {
         generation: Generation,
         report: Report,
     ) -> Result<(), ()> {
-        let of_life = |work: &&mut Work| match &work.stage {
-            Stage::Live(instance) => instance.generation() == generation,
-            Stage::PostStop {
-                generation: own, ..
-            } => *own == generation,
-            Stage::Accepting(_) | Stage::Queued | Stage::Retrying { .. } => false,
+        let of_life = |work: &&mut Work| {
+            let process = work.at_work();
+            process.is_some_and(|process| process.generation() == generation)
         };
-        let work = self.works.iter_mut().find(of_life).ok_or(())?;
+        let work = self.runs.works.iter_mut().find(of_life).ok_or(())?;
         let run = work.id();
-        match (&mut work.stage, report) {
-            (Stage::Live(instance), report) => {
+        match (live_of(work), report) {
+            (Some(instance), report) => {
                 let life = instance.report(cx, report);
                 self.live_on(common, cx, run, life);
             }
-            (Stage::PostStop { .. }, Report::HookDone(Hook::PostStop, _)) => {
+            (None, Report::HookDone(Hook::PostStop, _)) => {
                 self.post_stop_over(common, cx, run);
             }
-            (
-                Stage::Accepting(_)
-                | Stage::Queued
-                | Stage::PostStop { .. }
-                | Stage::Retrying { .. },
-                _,
-            ) => return Err(()),
+            (None, _) => return Err(()),
         }
         self.arm_if_wanted(common, cx);
         self.tidy(common);
@@ -93,10 +88,10 @@ impl Oneshot {
         cx: &mut Context<'_>,
         mut act: impl FnMut(&mut Instance, &mut Context<'_>) -> Life,
     ) {
-        let ids: Vec<RunId> = self.works.iter().map(Work::id).collect();
+        let ids: Vec<RunId> = self.runs.works.iter().map(Work::id).collect();
         for id in ids {
-            let work = self.works.iter_mut().find(|work| work.id() == id);
-            if let Some(Stage::Live(instance)) = work.map(|work| &mut work.stage) {
+            let work = self.runs.works.iter_mut().find(|work| work.id() == id);
+            if let Some(instance) = work.and_then(live_of) {
                 let life = act(instance, cx);
                 self.live_on(common, cx, id, life);
             }
@@ -124,10 +119,10 @@ impl Oneshot {
 
     /// Notes that the process of a run was started.
     fn watch(&mut self, common: &mut Common, cx: &mut Context<'_>, run: RunId) {
-        let Some(work) = self.works.iter_mut().find(|work| work.id() == run) else {
+        let Some(work) = self.runs.works.iter_mut().find(|work| work.id() == run) else {
             return;
         };
-        let Stage::Live(instance) = &mut work.stage else {
+        let Stage::AtWork(Process::Live(instance)) = &mut work.stage else {
             return;
         };
         if common.memory.hold == Hold::Frozen {
@@ -150,51 +145,28 @@ impl Oneshot {
 
     pub(super) fn tick_post_stop(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let now = cx.mono();
-        let overdue = |work: &Work| match &work.stage {
-            Stage::PostStop { give_up, .. } => *give_up <= now,
-            Stage::Accepting(_) | Stage::Queued | Stage::Live(_) | Stage::Retrying { .. } => false,
+        let overdue = |work: &&Work| {
+            let post_stop = post_stop_of(work);
+            post_stop.is_some_and(|(_, give_up, _)| give_up <= now)
         };
-        while let Some(run) = self.works.iter().find(|work| overdue(work)).map(Work::id) {
+        while let Some(run) = self.runs.works.iter().find(overdue).map(Work::id) {
             self.post_stop_over(common, cx, run);
         }
     }
 
     fn post_stop_over(&mut self, common: &mut Common, cx: &mut Context<'_>, run: RunId) {
-        let Some(index) = self.works.iter().position(|work| work.id() == run) else {
+        let Some(index) = self.runs.position(run) else {
             return;
         };
-        let Stage::PostStop {
-            generation, then, ..
-        } = &self.works[index].stage
-        else {
+        let Some((generation, _, then)) = post_stop_of(&self.runs.works[index]) else {
             return;
         };
-        let (generation, then) = (*generation, *then);
         common.post_stop_over(cx, generation);
         match then {
-            Then::Retry { next } => self.works[index].stage = Stage::Retrying { next },
+            Then::Retry { next } => self.runs.works[index].stage = Stage::Retrying { next },
             Then::Finish => {
-                self.works.remove(index);
+                self.runs.works.remove(index);
             }
         }
-    }
-}
-
-/// Writes down and announces a run that goes on.
-pub(super) fn changed(common: &mut Common, cx: &mut Context<'_>, run: &Run) {
-    common.books.run(cx, run);
-    let happened = Happened::RunChanged {
-        run: Arc::new(run.clone()),
-    };
-    cx.announce(&common.name, happened);
-}
-
-/// What the process of a run is told about it.
-pub(super) fn context_of(run: &Run) -> RunContext {
-    RunContext {
-        run: run.id,
-        trigger: run.trigger.clone(),
-        attempt: run.attempts,
-        payload: run.payload.as_deref().map(Arc::from),
     }
 }

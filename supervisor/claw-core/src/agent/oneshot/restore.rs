@@ -1,8 +1,7 @@
 //! The runs of an earlier supervisor, taken over.
 //!
-//! Queued runs start as the same runs. Running ones go on with their adopted instance, or end as
-//! their report says, or are interrupted and follow their retry rule. No slot that has a record
-//! is planned again.
+//! Running ones go on with their adopted instance, or end as their report says, or are interrupted
+//! and follow their retry rule.
 
 use std::sync::Arc;
 
@@ -10,8 +9,7 @@ use crate::clock::Wall;
 use crate::death::Cause;
 use crate::id::Generation;
 use crate::memory::Recovered;
-use crate::run::{Run, RunPhase, Trigger};
-use crate::slots::{self, Downtime};
+use crate::run::{Run, RunPhase};
 
 use super::super::context::Context;
 use super::super::dossier::Common;
@@ -19,8 +17,7 @@ use super::super::end::{End, EndKind};
 use super::super::instance::{Adopted, HadComeUp, Instance};
 use super::super::restore::{Found, end_of};
 use super::Oneshot;
-use super::lives::context_of;
-use super::work::{Stage, Work};
+use super::process::{Process, Stage};
 
 impl Oneshot {
     /// Takes over runs and instances; `instances` is left with those of no unfinished run.
@@ -39,7 +36,7 @@ impl Oneshot {
             instances.extend(own);
             self.take_over_run(common, cx, &run, last);
         }
-        self.replan(common, cx);
+        self.runs.replan(common, cx);
     }
 
     fn take_over_run(
@@ -49,25 +46,9 @@ impl Oneshot {
         run: &Run,
         last: Option<Found>,
     ) {
-        let stage = match &run.phase {
-            RunPhase::Retrying { next, .. } => Stage::Retrying {
-                next: retry_at(common, cx, *next),
-            },
-            RunPhase::Queued | RunPhase::Running { .. } => Stage::Queued,
-            RunPhase::Finished { .. } => return,
+        let Some(index) = self.runs.take_over(common, cx, run) else {
+            return;
         };
-        let mut work = Work::new(run.clone(), stage);
-        work.failures = match &run.phase {
-            RunPhase::Retrying { .. } => run.attempts,
-            RunPhase::Queued | RunPhase::Running { .. } | RunPhase::Finished { .. } => {
-                run.attempts.saturating_sub(1)
-            }
-        };
-        if let RunPhase::Running { since } = run.phase {
-            work.started = Some(since);
-        }
-        self.works.push(work);
-        let index = self.works.len() - 1;
         let retrying = matches!(run.phase, RunPhase::Retrying { .. });
         match last {
             Some((generation, _, found)) if retrying && run.generation == Some(generation) => {
@@ -92,7 +73,7 @@ impl Oneshot {
         life: (Generation, Recovered),
     ) {
         let (generation, found) = life;
-        let work = &mut self.works[index];
+        let work = &mut self.runs.works[index];
         if work.run.generation != Some(generation) {
             // The attempt was begun, and its number not yet written down.
             work.run.attempts = work.run.attempts.saturating_add(1);
@@ -113,7 +94,7 @@ impl Oneshot {
     }
 
     fn adopt(&mut self, common: &Common, cx: &mut Context<'_>, index: usize, process: (u32, Wall)) {
-        let work = &mut self.works[index];
+        let work = &mut self.runs.works[index];
         let Some(generation) = work.run.generation else {
             return;
         };
@@ -122,7 +103,7 @@ impl Oneshot {
         let adopted = Adopted { pid, at, hold };
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
-        let context = Some(context_of(&work.run));
+        let context = Some(work.context());
         let mut instance = Instance::adopt(cx, id, spec, context, adopted);
         instance.adopt_health(cx, HadComeUp::Yes);
         let limit = common.spec.schedule.as_ref();
@@ -133,29 +114,6 @@ impl Oneshot {
         }));
         work.started.get_or_insert(at);
         work.run.phase = RunPhase::Running { since: at };
-        work.stage = Stage::Live(Box::new(instance));
+        work.stage = Stage::AtWork(Process::Live(Box::new(instance)));
     }
-
-    /// Plans slots from the last settled one on; those that fell due meanwhile get their fate.
-    fn replan(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        let slot_of = |work: &Work| match work.run.trigger {
-            Trigger::Schedule { slot } => Some(slot),
-            Trigger::Manual | Trigger::Start => None,
-        };
-        // A slot that lies far ahead was planned under a clock that was wrong.
-        let believed = |slot: &Wall| slots::resume_from(*slot, cx.now.wall) == *slot;
-        let slots = self.works.iter().filter_map(slot_of);
-        let latest = slots.chain(common.memory.last_slot).filter(believed).max();
-        common.memory.last_slot = latest.or(common.memory.last_slot);
-        if let Some(armed) = common.memory.armed_since.filter(|_| common.belongs_up()) {
-            self.plan_from(common, cx, armed);
-            self.settle_due(common, cx, Downtime::Down);
-        }
-    }
-}
-
-/// The next attempt, never earlier than it was said, and never later than a whole delay.
-fn retry_at(common: &Common, cx: &Context<'_>, next: Wall) -> crate::Mono {
-    let longest = common.longest_delay();
-    cx.now.mono_at(next).min(cx.after(longest))
 }

@@ -9,4 +9,5 @@ mod properties;
 mod reload;
 mod restored;
 mod slots;
+mod workers;
 mod world;

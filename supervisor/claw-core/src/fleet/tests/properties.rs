@@ -9,17 +9,18 @@ use crate::action::Action;
 use crate::death::{ExitStatus, SpawnError, SpawnStage};
 use crate::event::{Command, Event, Fact, Freeze, ShutdownMode};
 use crate::fleet::Fleet;
-use crate::id::{Generation, InstanceId, Ticket};
+use crate::id::{Generation, InstanceId, RunId, Ticket};
 use crate::memory::Inheritance;
 use crate::notification::{Lifecycle, Notification, WatchdogSignal};
 use crate::order::{Hook, HookOutcome, Order, ProbeKind, ProbeOutcome};
 use crate::record::{Record, RecordId};
-use crate::spec::{AgentSpec, Check, Condition, HookSpec, Overlap, Progress};
+use crate::run::WorkOutcome;
+use crate::spec::{AgentSpec, Check, Condition, HookSpec, Mode, Overlap, Progress};
 
 use super::world::secs;
 use super::world::{begin, daemon, depends, every, fleet_of, name, oneshot, probe, report, tcp};
 
-const AGENTS: [&str; 4] = ["batch", "db", "task", "web"];
+const AGENTS: [&str; 5] = ["batch", "db", "task", "web", "worker"];
 
 fn agents(overlap: Overlap) -> Vec<(&'static str, AgentSpec)> {
     let mut db = daemon();
@@ -41,11 +42,15 @@ fn agents(overlap: Overlap) -> Vec<(&'static str, AgentSpec)> {
     web.hooks.post_stop = Some(hook);
     let mut batch = every(secs(60), overlap);
     batch.hooks.post_stop.clone_from(&web.hooks.post_stop);
+    let mut hand = batch.clone();
+    hand.mode = Mode::Worker;
+    hand.concurrency = std::num::NonZeroU32::new(2).expect("not zero");
     vec![
         ("batch", batch),
         ("db", db),
         ("task", oneshot()),
         ("web", web),
+        ("worker", hand),
     ]
 }
 
@@ -138,6 +143,30 @@ fn notified(instance: InstanceId, number: u64) -> Fact {
     }
 }
 
+fn work((instance, run, attempt): &(InstanceId, RunId, u32), kind: u8) -> Fact {
+    let (instance, run, attempt) = (instance.clone(), *run, *attempt);
+    let finished = |outcome: WorkOutcome| Fact::RunFinished {
+        instance: instance.clone(),
+        run,
+        attempt,
+        outcome,
+    };
+    let failed = |retryable| WorkOutcome::Failed {
+        message: "no".to_owned(),
+        retryable,
+    };
+    match kind {
+        0 => finished(WorkOutcome::Succeeded),
+        1 => finished(failed(true)),
+        2 => finished(failed(false)),
+        3 => Fact::RunTaken { instance, run },
+        _ => Fact::Resumed {
+            instance,
+            running: vec![(run, attempt)],
+        },
+    }
+}
+
 fn command(agent: &str, kind: u8) -> Command {
     let agent = name(agent);
     match kind {
@@ -162,6 +191,8 @@ enum Move {
     Wait(u64),
     JournalAnswers,
     Fact(usize, u64, u8, u64),
+    /// What some worker says of some run that was ever delivered.
+    Work(usize, u8),
     Ask(usize, u8),
     Configure(u8),
     ShutDown(ShutdownMode),
@@ -176,9 +207,10 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         6 => (0u64..100).prop_map(Move::Wait),
         6 => Just(Move::JournalAnswers),
-        12 => (0usize..4, 0u64..4, 0u8..13, 0u64..40)
+        6 => (0usize..8, 0u8..5).prop_map(|(delivery, kind)| Move::Work(delivery, kind)),
+        12 => (0usize..5, 0u64..4, 0u8..13, 0u64..40)
             .prop_map(|(agent, back, kind, number)| Move::Fact(agent, back, kind, number)),
-        6 => (0usize..4, 0u8..9).prop_map(|(agent, kind)| Move::Ask(agent, kind)),
+        6 => (0usize..5, 0u8..9).prop_map(|(agent, kind)| Move::Ask(agent, kind)),
         1 => (0u8..4).prop_map(Move::Configure),
         1 => shutdown.prop_map(Move::ShutDown),
     ];
@@ -196,6 +228,7 @@ struct Witness {
     spawned: BTreeSet<InstanceId>,
     outcomes: BTreeSet<InstanceId>,
     newest: BTreeMap<&'static str, u64>,
+    delivered: Vec<(InstanceId, RunId, u32)>,
 }
 
 impl Witness {
@@ -250,10 +283,21 @@ impl Witness {
             Order::Signal { .. } | Order::Probe { .. } => {
                 assert!(!self.outcomes.contains(instance), "{order:?} after its end");
             }
+            Order::Deliver { run, .. } => {
+                assert!(!self.outcomes.contains(instance), "{order:?} after its end");
+                let mut before = self.delivered.iter();
+                let again =
+                    before.any(|(_, other, attempt)| (other, attempt) == (&run.run, &run.attempt));
+                assert!(!again, "{order:?} for the second time");
+                let delivered = (instance.clone(), run.run, run.attempt);
+                self.delivered.push(delivered);
+            }
             Order::Kill { .. }
             | Order::Freeze { .. }
             | Order::Thaw { .. }
             | Order::RunHook { .. }
+            | Order::CancelRun { .. }
+            | Order::Drain { .. }
             | Order::Release { .. } => {}
         }
     }
@@ -261,7 +305,7 @@ impl Witness {
 
 /// Whether two lives of a daemon overlap.
 fn assert_one_life_each(witness: &Witness) {
-    for agent in ["db", "web"] {
+    for agent in ["db", "web", "worker"] {
         let live = witness.spawned.iter().filter(|instance| {
             instance.agent == name(agent) && !witness.outcomes.contains(*instance)
         });
@@ -296,6 +340,10 @@ fn drive(overlap: Overlap, moves: Vec<Move>) {
                 let newest = witness.newest.get(AGENTS[agent]).copied().unwrap_or(1);
                 let generation = newest.saturating_sub(back / 3);
                 events.push(Event::Fact(fact(AGENTS[agent], generation, kind, number)));
+            }
+            Move::Work(delivery, kind) => {
+                let delivered = witness.delivered.iter().rev().nth(delivery);
+                events.extend(delivered.map(|delivered| Event::Fact(work(delivered, kind))));
             }
             Move::Ask(agent, kind) => {
                 tickets += 1;

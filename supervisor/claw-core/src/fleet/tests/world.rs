@@ -327,6 +327,7 @@ pub(crate) fn daemon() -> AgentSpec {
         },
         mode: Mode::Daemon,
         schedule: None,
+        concurrency: NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: Restart {
             policy: RestartPolicy::Always,
@@ -380,6 +381,13 @@ pub(crate) fn every(span: Duration, overlap: Overlap) -> AgentSpec {
         timeout: None,
         run_on_start: RunOnStart::No,
     });
+    spec
+}
+
+/// A worker with a schedule that does not run at start.
+pub(crate) fn worker(overlap: Overlap) -> AgentSpec {
+    let mut spec = every(secs(1_000_000), overlap);
+    spec.mode = Mode::Worker;
     spec
 }
 
@@ -458,6 +466,17 @@ pub(crate) fn spawns(actions: &[Action]) -> impl Iterator<Item = (InstanceId, Op
     })
 }
 
+/// The deliveries among actions.
+pub(crate) fn deliveries(actions: &[Action]) -> impl Iterator<Item = (InstanceId, RunContext)> {
+    ordered(actions).filter_map(|order| {
+        if let Order::Deliver { instance, run, .. } = order {
+            Some((instance.clone(), run.clone()))
+        } else {
+            None
+        }
+    })
+}
+
 /// The answers among actions.
 pub(crate) fn answers(
     actions: &[Action],
@@ -492,6 +511,9 @@ pub(crate) fn orders(actions: &[Action]) -> Vec<String> {
         Order::Thaw { .. } => "thaw".to_owned(),
         Order::Probe { probe, .. } => format!("probe {probe}"),
         Order::RunHook { hook, .. } => format!("hook {hook}"),
+        Order::Deliver { run, .. } => format!("deliver {}", run.attempt),
+        Order::CancelRun { .. } => "cancel".to_owned(),
+        Order::Drain { .. } => "drain".to_owned(),
         Order::Release { .. } => "release".to_owned(),
     };
     ordered(actions)

@@ -64,7 +64,7 @@ impl Backoffs {
                 instance,
                 spec,
                 run: _,
-            }) if spec.mode == Mode::Daemon => self.starts(seen, instance),
+            }) if spec.mode != Mode::Oneshot => self.starts(seen, instance),
             _ => Ok(()),
         }
     }
@@ -74,7 +74,14 @@ impl Backoffs {
             return;
         };
         let backoff = self.known.entry(id.agent.clone()).or_default();
-        let daemon = instances.mode_of(id).unwrap_or(spec.mode) == Mode::Daemon;
+        let mode = instances.mode_of(id).unwrap_or(spec.mode);
+        if mode != spec.mode {
+            // What comes next is of another kind, and begins with nothing held against it.
+            backoff.not_before = None;
+            backoff.in_a_row = 0;
+            return;
+        }
+        let daemon = mode != Mode::Oneshot;
         if !daemon || backoff.counted >= id.generation {
             return;
         }

@@ -35,8 +35,6 @@ pub(crate) struct Instances {
 )]
 pub(crate) struct Known {
     pub(crate) spec: Option<Arc<AgentSpec>>,
-    /// How many could start at once when its turn came.
-    pub(crate) admitted_beside: usize,
     pub(crate) spawned: Option<Duration>,
     pub(crate) started: Option<Duration>,
     /// Its startup was seen to be done.
@@ -49,9 +47,15 @@ pub(crate) struct Known {
     pub(crate) hook: bool,
     pub(crate) pre_start_passed: bool,
     pub(crate) frozen: bool,
+    /// It has said of itself that it is ready.
+    pub(crate) said_ready: bool,
+    /// A readiness check of it has passed, ever.
+    pub(crate) readiness_passed: bool,
     pub(crate) probes: BTreeMap<ProbeKind, (u64, Duration)>,
     /// The shortest and the longest grace that any configuration since its start gave it.
     pub(crate) grace: Option<(Duration, Duration)>,
+    /// How many agents might start at once when its turn came.
+    pub(crate) places: u32,
 }
 
 impl Known {
@@ -169,7 +173,13 @@ impl Instances {
             return;
         };
         match fact {
-            Fact::Recorded(_) | Fact::RecordFailed { .. } | Fact::Progressed { .. } => {}
+            Fact::Recorded(_)
+            | Fact::RecordFailed { .. }
+            | Fact::Progressed { .. }
+            | Fact::RunTaken { .. }
+            | Fact::RunProgressed { .. }
+            | Fact::RunFinished { .. }
+            | Fact::Resumed { .. } => {}
             Fact::Started { instance, .. } => {
                 known.started.get_or_insert(seen.time);
                 let current = seen.spec.agents.get(&instance.agent);
@@ -200,7 +210,9 @@ impl Instances {
                 {
                     known.probes.remove(probe);
                 }
-                known.up |= *probe == ProbeKind::Startup && *outcome == ProbeOutcome::Success;
+                let passed = *outcome == ProbeOutcome::Success;
+                known.up |= *probe == ProbeKind::Startup && passed;
+                known.readiness_passed |= *probe == ProbeKind::Readiness && passed;
             }
             Fact::Notified {
                 instance,
@@ -209,6 +221,7 @@ impl Instances {
                 let current = seen.spec.agents.get(&instance.agent);
                 let mut specs = [known.spec.as_ref(), current].into_iter().flatten();
                 let ready = notification.lifecycle == Some(Lifecycle::Ready);
+                known.said_ready |= ready;
                 known.up |= ready && specs.any(|spec| waits_for_ready(spec));
             }
             Fact::HookDone { hook, outcome, .. } => {
@@ -255,6 +268,7 @@ impl Instances {
                 let known = self.known.entry(id.clone()).or_default();
                 known.ended = false;
                 known.up = true;
+                known.readiness_passed = true;
                 let spawned = *known.spawned.get_or_insert(time);
                 known.started.get_or_insert(spawned);
                 self.live.insert(id.clone());
@@ -290,6 +304,10 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Probed { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
+        | Fact::RunTaken { instance, .. }
+        | Fact::RunProgressed { instance, .. }
+        | Fact::RunFinished { instance, .. }
+        | Fact::Resumed { instance, .. }
         | Fact::HookDone { instance, .. } => Some(instance),
     }
 }

@@ -2,6 +2,7 @@
 //! simulated machine. Nothing here asks the fleet what it thinks, except to catch it lying.
 
 mod backoffs;
+mod deliveries;
 mod faces;
 mod instances;
 mod orders;
@@ -75,6 +76,7 @@ pub(crate) struct Watch {
     pub(crate) instances: Instances,
     backoffs: backoffs::Backoffs,
     runs: runs::Runs,
+    deliveries: deliveries::Deliveries,
     faces: faces::Faces,
     /// The memory of each agent as it was written down last.
     memories: BTreeMap<AgentName, AgentMemory>,
@@ -98,9 +100,11 @@ impl Watch {
         self.tickets.step(seen, &self.instances)?;
         self.backoffs.learn(seen);
         self.runs.learn(seen);
+        self.deliveries.learn(seen);
         for action in seen.actions {
             self.remember(action);
             self.backoffs.check(seen, action, &self.instances)?;
+            self.deliveries.check(seen, action, &self.instances)?;
             self.runs.check(seen, action, &self.instances)?;
             self.instances.check(seen, action, &self.memories)?;
         }
@@ -178,6 +182,7 @@ impl Watch {
         self.memories = inheritance.agents.clone();
         self.instances.inherit(inheritance, journal, time);
         self.runs.inherit(inheritance);
+        self.deliveries.inherit(inheritance, &self.instances, time);
         Ok(())
     }
 

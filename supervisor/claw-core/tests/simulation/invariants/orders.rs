@@ -25,10 +25,6 @@ const KILL_SLACK: Duration = Duration::from_secs(3);
 /// A driver that says nothing about a spawn for this long may be told to kill.
 const SPAWN_PATIENCE: Duration = Duration::from_secs(30);
 
-fn most_starts(seen: &Seen<'_>) -> usize {
-    usize::try_from(seen.spec.max_concurrent_starts.get()).unwrap_or(usize::MAX)
-}
-
 impl Instances {
     pub(crate) fn check(
         &mut self,
@@ -64,7 +60,8 @@ impl Instances {
             format!("{id} was used before; the newest was {newest}")
         })?;
         *newest = id.generation;
-        self.known.entry(id.clone()).or_default().admitted_beside = most_starts(seen);
+        let known = self.known.entry(id.clone()).or_default();
+        known.places = seen.spec.max_concurrent_starts.get();
         Ok(())
     }
 
@@ -116,6 +113,9 @@ impl Instances {
                 ..
             } => self.probes(seen, (id, *probe, *sequence), spec),
             Order::RunHook { hook, spec, .. } => self.runs_hook(seen, id, *hook, spec),
+            // A worker's grace begins with its drain.
+            Order::Drain { .. } => self.signals(seen, id),
+            Order::Deliver { .. } | Order::CancelRun { .. } => Ok(()),
             Order::Release { .. } => must(
                 seen.journal.contents.outcomes.contains_key(id),
                 "durable",
@@ -176,18 +176,19 @@ impl Instances {
             format!("{id} is begun while it is paused")
         })?;
         let spec = seen.spec.agents.get(&id.agent);
-        let daemon = spec.is_some_and(|spec| spec.mode == Mode::Daemon);
+        let daemon = spec.is_some_and(|spec| spec.mode != Mode::Oneshot);
         must(!daemon || memory.latch.is_none(), "goal", || {
             format!("{id} is begun in spite of {:?}", memory.latch)
         })
     }
 
     fn spawned(&mut self, seen: &Seen<'_>, id: &InstanceId, spec: &Arc<AgentSpec>) -> Verdict {
-        if spec.mode == Mode::Daemon {
+        if spec.mode != Mode::Oneshot {
             let starting = self.starting();
-            // A limit that was lowered meanwhile takes nobody's place.
-            let admitted_beside = self.known.get(id).map_or(0, |known| known.admitted_beside);
-            let most = most_starts(seen).max(admitted_beside);
+            // It keeps the place that it was given when there were more.
+            let given = self.known.get(id).map_or(0, |known| known.places);
+            let most = given.max(seen.spec.max_concurrent_starts.get());
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
             must(starting.len() < most, "starts", || {
                 format!("{id} is started while of {most} {starting:?} are starting")
             })?;

@@ -27,13 +27,17 @@ pub(crate) struct Runs {
     proposed: BTreeMap<RecordId, ((AgentName, Wall), SlotFate)>,
     /// Slots that this supervisor has handed to the journal at least once.
     offered: BTreeSet<(AgentName, Wall)>,
-    /// Those of them from before the wall clock was set: they are offered until the journal takes
-    /// them, and may fall due a second time meanwhile.
-    of_another_clock: BTreeSet<(AgentName, Wall)>,
+    /// Slots that were handed over before the wall clock was set: it may bring them once more, and
+    /// the journal is what knows that they have their fate.
+    doubtful: BTreeSet<(AgentName, Wall)>,
     /// Slots of which the world was told that they have their fate.
     announced: BTreeSet<(AgentName, Wall)>,
     /// The last slot that was settled, while nothing came in between that may skip one.
     settled: BTreeMap<AgentName, Wall>,
+    modes: BTreeMap<AgentName, Mode>,
+    /// Those that became of another mode under this supervisor. What runs under the old one may
+    /// go on for long, and until it is over the old schedule is in force.
+    reshaped: BTreeSet<AgentName>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,12 @@ struct Known {
 
 impl Runs {
     pub(crate) fn learn(&mut self, seen: &Seen<'_>) {
+        for (agent, spec) in &seen.spec.agents {
+            let before = self.modes.insert(agent.clone(), spec.mode);
+            if before.is_some_and(|before| before != spec.mode) {
+                self.reshaped.insert(agent.clone());
+            }
+        }
         match seen.event {
             Some(Event::Command { command, .. }) => {
                 self.settled.remove(command.agent());
@@ -72,8 +82,18 @@ impl Runs {
             }) => {
                 let of_its_kind = run.is_some() == (spec.mode == Mode::Oneshot);
                 must(of_its_kind, "run", || format!("{instance} with {run:?}"))?;
-                run.as_ref()
-                    .map_or(Ok(()), |run| self.delivered(seen, instance, run, instances))
+                run.as_ref().map_or(Ok(()), |run| {
+                    let known = self.known.get(&run.run);
+                    let before = known.and_then(|known| known.instance.as_ref());
+                    let beside = before.filter(|other| instances.live.contains(*other));
+                    must(beside.is_none(), "run", || {
+                        format!("run {} is given to {instance} beside {beside:?}", run.run)
+                    })?;
+                    self.delivered(seen, instance, run)
+                })
+            }
+            Action::Order(Order::Deliver { instance, run, .. }) => {
+                self.delivered(seen, instance, run)
             }
             Action::Record {
                 record: Record::Run(run),
@@ -120,13 +140,7 @@ impl Runs {
         }
     }
 
-    fn delivered(
-        &mut self,
-        seen: &Seen<'_>,
-        id: &InstanceId,
-        run: &RunContext,
-        instances: &Instances,
-    ) -> Verdict {
+    fn delivered(&mut self, seen: &Seen<'_>, id: &InstanceId, run: &RunContext) -> Verdict {
         let written = seen.journal.contents.runs.get(&run.run);
         must(written.is_some(), "durable", || {
             format!("run {} is started before it is written down", run.run)
@@ -142,11 +156,6 @@ impl Runs {
             })?;
         }
         let known = self.known.entry(run.run).or_default();
-        let before = known.instance.as_ref();
-        let beside = before.filter(|other| instances.live.contains(*other));
-        must(beside.is_none(), "run", || {
-            format!("run {} is given to {id} beside {beside:?}", run.run)
-        })?;
         must(!known.finished, "run", || {
             format!("run {} had ended", run.run)
         })?;
@@ -177,8 +186,10 @@ impl Runs {
         (fate, run): (SlotFate, Option<RunId>),
         id: Option<RecordId>,
     ) -> Verdict {
-        let of_another_clock = self.of_another_clock.contains(slot);
-        let before = self.fates.get(slot).filter(|_| !of_another_clock);
+        if self.doubtful.contains(slot) {
+            return Ok(());
+        }
+        let before = self.fates.get(slot);
         must(before.is_none_or(|before| *before == fate), "slot", || {
             format!("{slot:?} is {fate:?} and was {before:?}")
         })?;
@@ -195,8 +206,9 @@ impl Runs {
     fn settles(&mut self, seen: &Seen<'_>, agent: &AgentName, planned: Wall) -> Verdict {
         let spec = seen.spec.agents.get(agent);
         let schedule = spec.and_then(|spec| spec.schedule.as_ref());
+        let known = !self.reshaped.contains(agent);
         let Some(schedule) =
-            schedule.filter(|schedule| !matches!(schedule.timing, Timing::Every(_)))
+            schedule.filter(|schedule| known && !matches!(schedule.timing, Timing::Every(_)))
         else {
             return Ok(());
         };
@@ -216,7 +228,7 @@ impl Runs {
     }
 
     pub(crate) fn wall_clock_was_set(&mut self) {
-        self.of_another_clock.extend(self.offered.iter().cloned());
+        self.doubtful.extend(self.offered.iter().cloned());
         self.fates.clear();
         self.proposed.clear();
         self.settled.clear();
@@ -226,8 +238,9 @@ impl Runs {
         self.fates.clear();
         self.proposed.clear();
         self.offered.clear();
-        self.of_another_clock.clear();
+        self.doubtful.clear();
         self.announced.clear();
+        self.reshaped.clear();
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
         self.settled.retain(|agent, settled| {
             let memory = inheritance.agents.get(agent);

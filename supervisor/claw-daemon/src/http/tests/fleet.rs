@@ -1,11 +1,13 @@
 //! A fleet of four agents that answers as the real one would, without processes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use claw_core::action::Happened;
 use claw_core::{Announcement, Answer, Command, Refusal, Run, RunId, RunOutcome, RunPhase};
+use claw_store::{Store, StoreOptions};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
@@ -57,7 +59,11 @@ impl Fleet {
             past: Mutex::default(),
         });
         let data_dir = tempfile::tempdir().unwrap();
-        let state = ApiState::new(ports(&world), Metrics::new(), data_dir.path().to_owned());
+        let state = ApiState::new(
+            ports(&world, data_dir.path()),
+            Metrics::new(),
+            data_dir.path().to_owned(),
+        );
         Self {
             app: router::app(state.clone()),
             state,
@@ -122,7 +128,8 @@ impl Fleet {
     }
 }
 
-fn ports(world: &Arc<World>) -> Ports {
+fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
+    let store = Store::open(&data_dir.join("store.db"), StoreOptions::default());
     Ports {
         fleet: fleet_ports(world),
         events: events(world),
@@ -130,6 +137,9 @@ fn ports(world: &Arc<World>) -> Ports {
         logs: logs(world),
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
+        store: store.unwrap(),
+        webhook: Arc::new(|_name| None),
+        agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
         journal_load: Arc::new(|| Some(journal_load())),
         now,

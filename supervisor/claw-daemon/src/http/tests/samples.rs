@@ -205,6 +205,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
         },
         mode: spec::Mode::Daemon,
         schedule: None,
+        concurrency: std::num::NonZeroU32::MIN,
         depends_on: BTreeMap::new(),
         restart: restart(),
         probes: Probes::default(),

@@ -7,12 +7,12 @@ use crate::slots::Downtime;
 
 use super::super::context::Context;
 use super::super::dossier::Common;
-use super::accept::{Request, settle_slot};
-use super::{Oneshot, is_given_up};
+use super::accept::settle_slot;
+use super::{Request, Runs, is_given_up};
 
-impl Oneshot {
+impl<W> Runs<W> {
     /// Settles the slots that are due.
-    pub(super) fn settle_due(
+    pub(crate) fn settle_due(
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,

@@ -9,17 +9,16 @@ use crate::action::{Answer, Happened, SlotFate};
 use crate::clock::Wall;
 use crate::death::Cause;
 use crate::id::{RunId, Ticket};
-use crate::memory::{Goal, Hold};
 use crate::record::{Record, RecordId};
 use crate::refusal::Refusal;
 use crate::run::{Run, RunPhase, Trigger};
 use crate::spec::Overlap;
 
 use super::super::context::Context;
-use super::super::dossier::{Common, Place};
+use super::super::dossier::Common;
 use super::super::waiters::JOURNAL_WAIT;
-use super::work::{Accepting, Stage, Work};
-use super::{Oneshot, is_given_up};
+use super::work::Accepting;
+use super::{Runs, Stage, Work, overlap};
 
 /// The most runs that may wait for one agent. More would be hours of work nobody looks after.
 const MAX_QUEUED: usize = 100;
@@ -29,7 +28,7 @@ const UNASKED_WAIT: Duration = Duration::from_secs(60);
 
 /// What asks for a run.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     trigger: Trigger,
     payload: Option<String>,
     asker: Option<Ticket>,
@@ -37,6 +36,16 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// Somebody calls `trigger` and waits.
+    pub(crate) const fn manual(ticket: Ticket, payload: Option<String>) -> Self {
+        Self {
+            trigger: Trigger::Manual,
+            payload,
+            asker: Some(ticket),
+            slot: None,
+        }
+    }
+
     pub(super) const fn start() -> Self {
         Self {
             trigger: Trigger::Start,
@@ -56,56 +65,23 @@ impl Request {
     }
 }
 
-impl Oneshot {
-    /// Somebody asks for a run.
-    pub(crate) fn trigger(
-        &mut self,
-        common: &mut Common,
-        cx: &mut Context<'_>,
-        ticket: Ticket,
-        payload: Option<String>,
-    ) -> Result<(), Refusal> {
-        self.admission(common)?;
-        self.accept(
-            common,
-            cx,
-            Request {
-                trigger: Trigger::Manual,
-                payload,
-                asker: Some(ticket),
-                slot: None,
-            },
-        );
-        Ok(())
-    }
+/// What an answer of the journal was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing of these runs.
+    NotOurs,
+    /// One of these runs, and all is done about it.
+    Done,
+    /// A run is accepted now.
+    Accepted(RunId),
+}
 
-    /// Whether a trigger is accepted now.
-    fn admission(&self, common: &Common) -> Result<(), Refusal> {
-        let agent = common.name.clone();
-        if common.place == Place::Closing || common.place == Place::Halting {
-            return Err(Refusal::ShuttingDown);
-        }
-        if common.memory.goal == Goal::Down || common.place == Place::Leaving {
-            return Err(if self.has_live() {
-                Refusal::Stopping { agent }
-            } else {
-                Refusal::Stopped { agent }
-            });
-        }
-        if common.memory.hold != Hold::None {
-            return Err(Refusal::Paused { agent });
-        }
-        if is_given_up(common) {
-            return Err(Refusal::GaveUp { agent });
-        }
-        self.has_room(common)
-    }
-
+impl<W> Runs<W> {
     /// Whether the overlap rule and the bound of the queue let one more in.
-    pub(super) fn has_room(&self, common: &Common) -> Result<(), Refusal> {
+    pub(crate) fn has_room(&self, common: &Common) -> Result<(), Refusal> {
         let agent = common.name.clone();
         let busy = self.works.iter().map(Work::id).next();
-        if let (Overlap::Skip, Some(run)) = (Self::overlap(common), busy) {
+        if let (Overlap::Skip, Some(run)) = (overlap(common), busy) {
             return Err(Refusal::Busy { agent, run });
         }
         let queued = self.works.iter().filter(|work| work.is_waiting()).count();
@@ -117,7 +93,7 @@ impl Oneshot {
     }
 
     /// Writes down a run; it goes on when the journal has it.
-    pub(super) fn accept(&mut self, common: &Common, cx: &mut Context<'_>, request: Request) {
+    pub(crate) fn accept(&mut self, common: &Common, cx: &mut Context<'_>, request: Request) {
         let run = Run {
             id: cx.run_id(),
             agent: common.name.clone(),
@@ -155,38 +131,50 @@ impl Oneshot {
         self.works.push(work);
     }
 
-    /// The journal has answered. Says whether the record was one of a run being accepted.
-    pub(super) fn accepting_recorded(
+    /// The journal has answered a record of this agent.
+    pub(crate) fn recorded(
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,
         id: RecordId,
         result: &Result<(), String>,
-    ) -> bool {
-        let waits = |work: &Work| match &work.stage {
-            Stage::Accepting(accepting) => accepting.waits.contains(&id),
-            Stage::Queued | Stage::Live(_) | Stage::PostStop { .. } | Stage::Retrying { .. } => {
-                false
-            }
+    ) -> Heard {
+        if self.finished_recorded(common, cx, id, result) {
+            return Heard::Done;
+        }
+        let waits = |work: &Work<W>| {
+            let accepting = work.accepting();
+            accepting.is_some_and(|accepting| accepting.waits.contains(&id))
         };
         let Some(index) = self.works.iter().position(waits) else {
-            return false;
+            return Heard::NotOurs;
         };
         match result {
             Ok(()) => self.acknowledged(common, cx, index, id),
-            Err(reason) => self.not_accepted(common, cx, index, reason),
+            Err(reason) => {
+                self.not_accepted(common, cx, index, reason);
+                Heard::Done
+            }
         }
-        true
+    }
+
+    /// Those that were accepted before this one, and that a rule `replace` ends for it.
+    pub(crate) fn replaced_by(&self, common: &Common, newest: RunId) -> Vec<RunId> {
+        match overlap(common) {
+            Overlap::Replace => {
+                let ids = self.works.iter().map(Work::id);
+                ids.take_while(|id| *id != newest).collect()
+            }
+            Overlap::Skip | Overlap::Queue | Overlap::Allow => Vec::new(),
+        }
     }
 
     /// Runs that the journal lets wait too long are called off, and their askers are told.
     pub(super) fn tick_accepting(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let now = cx.mono();
-        let late = |work: &Work| match &work.stage {
-            Stage::Accepting(accepting) => accepting.until <= now,
-            Stage::Queued | Stage::Live(_) | Stage::PostStop { .. } | Stage::Retrying { .. } => {
-                false
-            }
+        let late = |work: &Work<W>| {
+            let accepting = work.accepting();
+            accepting.is_some_and(|accepting| accepting.until <= now)
         };
         while let Some(index) = self.works.iter().position(late) {
             self.not_accepted(common, cx, index, "it has not answered in time");
@@ -195,18 +183,18 @@ impl Oneshot {
 
     fn acknowledged(
         &mut self,
-        common: &mut Common,
+        common: &Common,
         cx: &mut Context<'_>,
         index: usize,
         id: RecordId,
-    ) {
+    ) -> Heard {
         let work = &mut self.works[index];
         let Stage::Accepting(accepting) = &mut work.stage else {
-            return;
+            return Heard::NotOurs;
         };
         accepting.waits.retain(|waits| *waits != id);
         if !accepting.waits.is_empty() {
-            return;
+            return Heard::Done;
         }
         let asker = accepting.asker.take();
         let slot = accepting.slot.take();
@@ -222,9 +210,7 @@ impl Oneshot {
         if let Some(ticket) = asker {
             cx.reply(ticket, Ok(Answer::Run(Box::new(run))));
         }
-        if Self::overlap(common) == Overlap::Replace {
-            self.replace_others(common, cx, id);
-        }
+        Heard::Accepted(id)
     }
 
     /// What was not written down is not promised: it is called off, in case it was after all.
@@ -248,18 +234,6 @@ impl Oneshot {
             settle_slot(common, cx, slot, SlotFate::Missed);
         }
         self.call_off(common, cx, index, Cause::Asked);
-    }
-
-    fn replace_others(&mut self, common: &mut Common, cx: &mut Context<'_>, newest: RunId) {
-        let others: Vec<RunId> = self
-            .works
-            .iter()
-            .map(Work::id)
-            .take_while(|id| *id != newest)
-            .collect();
-        for id in others {
-            self.end_run(common, cx, id, &Cause::Replaced);
-        }
     }
 }
 

@@ -1,0 +1,1 @@
+"""Checks whether a client keeps Agent Protocol 1: a reference server with scripted scenarios."""

@@ -1,0 +1,227 @@
+//! Who asks, and what every request must keep to; before any route sees it.
+//!
+//! ```text
+//!  pace ─► head ─► token ─► process ─► session ─► route ─► refusals are counted
+//! ```
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use claw_core::Generation;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
+
+use super::api::{AgentApi, SelfReport};
+use super::endpoint::Endpoint;
+use super::fault::{Code, Fault};
+use super::limits;
+use super::peer;
+use super::refusals::Patience;
+use super::serve::Peer;
+use super::token::Verdict;
+
+/// What every route has at hand.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) api: AgentApi,
+    pub(super) endpoint: Arc<Endpoint>,
+}
+
+/// Which life of the agent asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller(pub(super) Generation);
+
+/// The header that names the session.
+const SESSION: &str = "openclaw-session";
+
+/// Lets a request in, or says why not.
+pub(super) async fn admission(
+    State(context): State<Context>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(delay) = context.endpoint.pace.delay() {
+        tokio::time::sleep(delay).await;
+    }
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = match admit(&context, &request) {
+        Ok(generation) => {
+            request.extensions_mut().insert(Caller(generation));
+            next.run(request).await
+        }
+        Err(refusal) => *refusal,
+    };
+    if let Some(fault) = response.extensions().get::<Fault>() {
+        let agent = &context.endpoint.agent;
+        let (code, message) = (fault.code(), fault.message());
+        if fault.is_nonsense() {
+            tracing::warn!(target: "audit", %agent, %method, path, code, "refused: {message}");
+            context.endpoint.series.count_refusal();
+            if context.endpoint.refusals.count() == Patience::Over {
+                end_broken(&context).await;
+            }
+        } else {
+            tracing::debug!(%agent, %method, path, code, "{message}");
+        }
+    }
+    response
+}
+
+/// An agent that is refused again and again is broken, and is restarted like one that hangs.
+async fn end_broken(context: &Context) {
+    let sessions: Vec<_> = context.endpoint.lock().sessions.keys().copied().collect();
+    for generation in sessions {
+        let instance = context.endpoint.instance(generation);
+        tracing::error!(target: "audit", %instance, "the agent breaks the protocol all the time; it is taken for broken");
+        context.api.notify(instance, SelfReport::Broken).await;
+    }
+}
+
+fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Response>> {
+    let head = request.headers();
+    let size = head
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if size.sum::<usize>() + request.uri().to_string().len() > limits::HEAD {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            .into_response()
+            .into());
+    }
+    if head.contains_key(header::TRANSFER_ENCODING) {
+        let message = "send a Content-Length; chunked requests are not taken";
+        return Err(Fault::new(Code::LengthRequired, message)
+            .into_response()
+            .into());
+    }
+    let generation =
+        authenticate(context, head).map_err(|fault| Box::new(fault.into_response()))?;
+    belongs(context, request, generation).map_err(|fault| Box::new(fault.into_response()))?;
+    // Hello is how a session that was lost is replaced.
+    if request.uri().path() != "/v1/hello" {
+        in_session(context, head, generation).map_err(|fault| Box::new(fault.into_response()))?;
+    }
+    Ok(generation)
+}
+
+fn authenticate(context: &Context, head: &HeaderMap) -> Result<Generation, Fault> {
+    let token = head
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let unauthorized = |what: &str| Err(Fault::new(Code::Unauthorized, what));
+    let Some(token) = token else {
+        return unauthorized("there is no `Authorization: Bearer …`; send $OPENCLAW_TOKEN");
+    };
+    match context.api.shared.key.judge(&context.endpoint.agent, token) {
+        Verdict::Forged => unauthorized("the token is not one of this agent"),
+        Verdict::Session(generation) => {
+            if context.endpoint.with(generation, |_| ()).is_none() {
+                let message = "this life of the agent is over; another one has taken its place";
+                return Err(Fault::new(Code::Fenced, message));
+            }
+            Ok(generation)
+        }
+    }
+}
+
+fn belongs(context: &Context, request: &Request, generation: Generation) -> Result<(), Fault> {
+    let Some(found) = request.extensions().get::<Peer>() else {
+        return Ok(());
+    };
+    if found.known.get() == Some(&generation) {
+        return Ok(());
+    }
+    let main = context
+        .endpoint
+        .with(generation, |session| session.pid)
+        .flatten();
+    let instance = context.endpoint.instance(generation);
+    if found
+        .pid
+        .is_some_and(|pid| !peer::belongs(pid, &instance, main))
+    {
+        let message = "the process at the other end does not belong to the agent";
+        return Err(Fault::new(Code::Forbidden, message));
+    }
+    // A second token over the same connection is asked about again, and not remembered.
+    found.known.set(generation).ok();
+    Ok(())
+}
+
+fn in_session(context: &Context, head: &HeaderMap, generation: Generation) -> Result<(), Fault> {
+    let Some(given) = head.get(SESSION) else {
+        return Ok(());
+    };
+    let session = context
+        .endpoint
+        .with(generation, |session| session.id.clone());
+    if session
+        .flatten()
+        .is_some_and(|known| given.as_bytes() == known.as_bytes())
+    {
+        return Ok(());
+    }
+    Err(session_lost())
+}
+
+pub(super) fn session_lost() -> Fault {
+    let message = "the session is not known any more; say hello with `resume`";
+    Fault::new(Code::SessionLost, message)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
+        let found = parts.extensions.get::<Self>().copied();
+        found.ok_or_else(|| Fault::new(Code::Internal, "the request has not passed the gate"))
+    }
+}
+
+/// A whole body, within its bounds of size and time.
+pub(super) struct WholeBody(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for WholeBody {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Response> {
+        let told = request.headers().get(header::CONTENT_LENGTH);
+        let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let too_large = || {
+            let fault = Fault::too_large("the body", limits::BODY);
+            let close = [(header::CONNECTION, "close")];
+            (close, fault).into_response()
+        };
+        if told.is_some_and(|length| length > limits::BODY) {
+            return Err(too_large());
+        }
+        let reading = axum::body::to_bytes(request.into_body(), limits::BODY);
+        match tokio::time::timeout(limits::REQUEST_TIME, reading).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(_broken)) => Err(too_large()),
+            Err(_elapsed) => {
+                let message = "the body did not arrive in time";
+                Err(Fault::new(Code::Timeout, message).into_response())
+            }
+        }
+    }
+}
+
+/// An answer of JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => bytes(text.into()),
+        Err(error) => Fault::new(Code::Internal, error.to_string()).into_response(),
+    }
+}
+
+/// An answer of JSON that is written already.
+pub(super) fn bytes(text: Bytes) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, Body::from(text)).into_response()
+}

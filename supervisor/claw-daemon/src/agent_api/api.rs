@@ -1,0 +1,323 @@
+//! All agents' endpoints, and what their requests need of the supervisor.
+//!
+//! ```text
+//!  supervise ── orders, announcements ──► AgentApi ── Endpoint ◄── requests ── agent
+//!      ▲                                    │                   │
+//!      └───────────── facts ────────────────┴── store ◄─────────┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use claw_core::action::Happened;
+use claw_core::memory::{Inheritance, Recovered};
+use claw_core::notification::{Lifecycle, Notification, WatchdogSignal};
+use claw_core::order::RunContext;
+use claw_core::run::WorkOutcome;
+use claw_core::spec::Mode;
+use claw_core::{
+    AgentName, AgentSpec, Announcement, Fact, InstanceId, Order, PublicState, RunId, RunPhase,
+};
+use claw_store::Store;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::agent_dir::AgentDir;
+use super::endpoint::{Endpoint, Hold};
+use super::sdk::Sdk;
+use super::session::{Resumption, Taken};
+use super::token::TokenKey;
+use crate::reload::Reloader;
+use crate::supervise::Handle;
+
+/// What the api is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) facts: mpsc::Sender<Fact>,
+    pub(crate) handle: Handle,
+    pub(crate) data_dir: PathBuf,
+}
+
+/// The endpoints of all agents; clones share them.
+#[derive(Clone)]
+pub(crate) struct AgentApi {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    endpoints: RwLock<BTreeMap<AgentName, Arc<Endpoint>>>,
+    pub(super) key: TokenKey,
+    pub(super) store: Store,
+    pub(super) facts: mpsc::Sender<Fact>,
+    pub(super) handle: Handle,
+    pub(super) data_dir: PathBuf,
+    pub(super) sdk: RwLock<Option<Sdk>>,
+    pub(super) reloader: OnceLock<Reloader>,
+    /// Where tasks for agents run: not on the thread of supervision.
+    pub(super) runtime: tokio::runtime::Handle,
+    pub(super) closing: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl AgentApi {
+    /// Opens the api; nobody is served before [`AgentApi::arrange`].
+    ///
+    /// # Errors
+    ///
+    /// The key of the tokens cannot be read or made.
+    pub(crate) fn open(parts: Parts) -> std::io::Result<Self> {
+        let key = TokenKey::open(&parts.data_dir.join("agent-tokens.key"))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                endpoints: RwLock::default(),
+                key,
+                store: parts.store,
+                facts: parts.facts,
+                handle: parts.handle,
+                data_dir: parts.data_dir,
+                sdk: RwLock::new(None),
+                reloader: OnceLock::new(),
+                runtime: tokio::runtime::Handle::current(),
+                closing: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        })
+    }
+
+    /// Tells it who puts configurations into force.
+    pub(crate) fn set_reloader(&self, reloader: Reloader) {
+        // It is told once, at start.
+        self.shared.reloader.set(reloader).ok();
+    }
+
+    /// Ends what is served: open answers end, and nobody is accepted any more.
+    pub(crate) async fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        let time = Duration::from_secs(3);
+        if tokio::time::timeout(time, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests of agents were cut off");
+        }
+    }
+
+    /// Takes over what an earlier supervisor had given to agents that still live.
+    pub(crate) fn adopt(&self, inherited: &Inheritance) {
+        for (instance, _run, recovered) in &inherited.instances {
+            let (Recovered::Alive { pid, .. }, Some(endpoint)) =
+                (recovered, self.endpoint(&instance.agent))
+            else {
+                continue;
+            };
+            let spec = Arc::clone(&endpoint.lock().spec);
+            endpoint.begin(instance.generation, spec);
+            endpoint.with(instance.generation, |session| {
+                session.pid = Some(*pid);
+                session.resumption = Resumption::Awaited;
+            });
+        }
+        for run in &inherited.runs {
+            let (RunPhase::Running { .. }, Some(generation)) = (&run.phase, run.generation) else {
+                continue;
+            };
+            let Some(endpoint) = self.endpoint(&run.agent) else {
+                continue;
+            };
+            let context = RunContext {
+                run: run.id,
+                trigger: run.trigger.clone(),
+                attempt: run.attempts,
+                payload: run.payload.as_deref().map(Arc::from),
+            };
+            endpoint.deliver(generation, context, None, Taken::Yes);
+        }
+    }
+
+    pub(super) fn endpoint(&self, agent: &AgentName) -> Option<Arc<Endpoint>> {
+        let endpoints = self.shared.endpoints.read();
+        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        endpoints.get(agent).cloned()
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let endpoints = self.shared.endpoints.read();
+        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        endpoints.values().cloned().collect()
+    }
+
+    /// Where state and events are kept.
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The metrics that agents report, as OpenMetrics text without its end.
+    pub(crate) fn openmetrics(&self) -> String {
+        let mut metrics = BTreeMap::new();
+        for endpoint in self.endpoints() {
+            endpoint
+                .series
+                .expose(endpoint.agent.as_str(), &mut metrics);
+        }
+        metrics
+            .iter()
+            .map(|(name, (kind, samples))| format!("# TYPE {name} {kind}\n{samples}"))
+            .collect()
+    }
+
+    pub(super) fn add(&self, endpoint: Arc<Endpoint>) {
+        let endpoints = self.shared.endpoints.write();
+        let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+        endpoints.insert(endpoint.agent.clone(), endpoint);
+    }
+
+    pub(super) fn agent_dir(&self, agent: &AgentName) -> AgentDir {
+        AgentDir::of(&self.shared.data_dir, agent)
+    }
+
+    /// The spec with which an instance is started: as configured, and told of its socket. Called
+    /// by the supervision loop, so it only computes.
+    pub(crate) fn prepare_launch(
+        &self,
+        instance: &InstanceId,
+        spec: &Arc<AgentSpec>,
+    ) -> Arc<AgentSpec> {
+        let Some(endpoint) = self.endpoint(&instance.agent) else {
+            return Arc::clone(spec);
+        };
+        endpoint.begin(instance.generation, Arc::clone(spec));
+        let token = self.shared.key.token(instance);
+        let agent_dir = self.agent_dir(&instance.agent);
+        let mut equipped = AgentSpec::clone(spec);
+        agent_dir.describe(&mut equipped, token);
+        if spec.mode == Mode::Worker {
+            let sdk = self.shared.sdk.read();
+            let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
+            if let Some(sdk) = sdk.as_ref() {
+                sdk.prepare_launch(&mut equipped.launch);
+            }
+        }
+        Arc::new(equipped)
+    }
+
+    /// Carries out an order that is the socket's. Called by the supervision loop.
+    pub(crate) fn order(&self, order: &Order) {
+        let instance = order.instance();
+        let Some(endpoint) = self.endpoint(&instance.agent) else {
+            return;
+        };
+        match order {
+            Order::Deliver { run, deadline, .. } => {
+                endpoint.deliver(instance.generation, run.clone(), *deadline, Taken::No);
+            }
+            Order::CancelRun { run, .. } => {
+                if let Some(attempt) = endpoint.cancel(instance.generation, *run) {
+                    self.not_begun(instance, *run, attempt, "it was called off");
+                }
+            }
+            Order::Drain { until, .. } => {
+                let left = until.duration_since(jiff::Timestamp::now());
+                let left = left.try_into().unwrap_or(Duration::ZERO);
+                for (run, attempt) in endpoint.drain(instance.generation, left) {
+                    self.not_begun(instance, run, attempt, "the agent is being stopped");
+                }
+            }
+            Order::Release { .. } => self.over(&endpoint, instance),
+            Order::Spawn { .. }
+            | Order::Signal { .. }
+            | Order::Kill { .. }
+            | Order::Freeze { .. }
+            | Order::Thaw { .. }
+            | Order::Probe { .. }
+            | Order::RunHook { .. } => {}
+        }
+    }
+
+    /// Hears what has happened. Called by the supervision loop.
+    pub(crate) fn observe(&self, announcement: &Announcement) {
+        let Some(endpoint) = self.endpoint(&announcement.agent) else {
+            return;
+        };
+        match &announcement.happened {
+            Happened::Started { instance, pid } | Happened::Adopted { instance, pid } => {
+                endpoint.with(instance.generation, |session| session.pid = Some(*pid));
+            }
+            Happened::Ended { instance, .. } => self.over(&endpoint, instance),
+            Happened::StateChanged { state, .. } => {
+                endpoint.hold(if *state == PublicState::Paused {
+                    Hold::Paused
+                } else {
+                    Hold::Released
+                });
+                endpoint.wake();
+            }
+            Happened::ProbeFailed { .. }
+            | Happened::RunChanged { .. }
+            | Happened::SlotSettled { .. }
+            | Happened::StaleFact { .. } => {}
+        }
+    }
+
+    fn over(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) {
+        if !endpoint.end(instance.generation) {
+            return;
+        }
+        let (store, member) = (self.shared.store.clone(), endpoint.member());
+        self.shared.runtime.spawn(async move {
+            if let Err(error) = store.release_replica(&member).await {
+                tracing::debug!(%member, %error, "leases end by themselves");
+            }
+        });
+    }
+
+    fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32, why: &str) {
+        let fact = Fact::RunFinished {
+            instance: instance.clone(),
+            run,
+            attempt,
+            outcome: WorkOutcome::Failed {
+                message: format!("not begun: {why}"),
+                retryable: true,
+            },
+        };
+        let api = self.clone();
+        self.shared
+            .runtime
+            .spawn(async move { api.tell(fact).await });
+    }
+
+    /// Tells the supervision loop.
+    pub(super) async fn tell(&self, fact: Fact) {
+        // The loop is gone only when the supervisor ends; the agent tells the next one.
+        drop(self.shared.facts.send(fact).await);
+    }
+
+    /// Tells the supervision loop that an agent is ready, or alive.
+    pub(super) async fn notify(&self, instance: InstanceId, said: SelfReport) {
+        let mut notification = Notification::default();
+        match said {
+            SelfReport::Ready => notification.lifecycle = Some(Lifecycle::Ready),
+            SelfReport::Alive => notification.watchdog = Some(WatchdogSignal::Alive),
+            SelfReport::Broken => notification.watchdog = Some(WatchdogSignal::Trigger),
+            SelfReport::Status(status) => notification.status = Some(status),
+        }
+        let fact = Fact::Notified {
+            instance,
+            notification,
+        };
+        self.tell(fact).await;
+    }
+}
+
+/// What an agent says of itself, in the words that agents without the protocol have for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SelfReport {
+    Ready,
+    Alive,
+    Broken,
+    Status(String),
+}

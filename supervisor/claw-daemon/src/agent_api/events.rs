@@ -1,0 +1,65 @@
+//! `POST /v1/events`: what agents publish.
+
+use axum::extract::State;
+use axum::response::Response;
+use claw_store::bus::{Level, NewEvent, Publisher, Receipt, Stored};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::admission::{Context, WholeBody, json as answer};
+use super::fault::Fault;
+use super::outgoing::{self, Emitted};
+use super::wire;
+
+pub(super) async fn publish(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    WholeBody(body): WholeBody,
+) -> Result<Response, Fault> {
+    let emitted: Emitted<'_> = wire::read(&body)?;
+    let trace = outgoing::trace(&headers);
+    let event = emitted.event(context.endpoint.agent.as_str(), trace.as_deref())?;
+    let id = event.id.clone();
+    let receipts = store(&context, vec![event]).await?;
+    let duplicate = receipts
+        .first()
+        .is_some_and(|one| one.stored == Stored::Duplicate);
+    Ok(answer(&json!({"id": id, "duplicate": duplicate})))
+}
+
+#[derive(Deserialize)]
+struct Many<'a> {
+    #[serde(borrow)]
+    events: Vec<Emitted<'a>>,
+}
+
+pub(super) async fn publish_many(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    WholeBody(body): WholeBody,
+) -> Result<Response, Fault> {
+    let many: Many<'_> = wire::read(&body)?;
+    let trace = outgoing::trace(&headers);
+    let events = outgoing::events(
+        &many.events,
+        context.endpoint.agent.as_str(),
+        trace.as_deref(),
+    )?;
+    let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+    if !events.is_empty() {
+        store(&context, events).await?;
+    }
+    Ok(answer(&json!({ "ids": ids })))
+}
+
+async fn store(context: &Context, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Fault> {
+    let agent = &context.endpoint.agent;
+    for event in &events {
+        tracing::debug!(target: "audit", %agent, id = event.id, topic = event.topic, "event published");
+    }
+    let store = &context.api.shared.store;
+    Ok(store
+        .publish(events, Level::Disk, Publisher::Outside)
+        .await?)
+}

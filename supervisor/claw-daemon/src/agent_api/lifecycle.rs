@@ -1,0 +1,134 @@
+//! What happens in the fleet, on the bus: agents may subscribe to `agent.started` and the like.
+
+use claw_core::action::Happened;
+use claw_core::{Announcement, PublicState, RunOutcome, RunPhase};
+use claw_store::Store;
+use claw_store::bus::{Level, NewEvent, Publisher};
+use serde_json::{Value as Json, json};
+
+use super::api::AgentApi;
+use super::topics;
+use crate::feed::{Feed, Item};
+
+/// The source of what the supervisor itself says.
+const SOURCE: &str = "openclaw";
+
+impl AgentApi {
+    /// Publishes what the feed says, until the api closes.
+    pub(crate) fn publish_lifecycle(&self, feed: &Feed) {
+        let mut subscription = feed.subscribe(None);
+        let (store, closing) = (self.shared.store.clone(), self.shared.closing.clone());
+        self.shared.tasks.spawn(async move {
+            loop {
+                let item = tokio::select! {
+                    biased;
+                    () = closing.cancelled() => return,
+                    item = subscription.next() => item,
+                };
+                match item {
+                    Some(Item::Event(numbered)) => {
+                        publish(&store, numbered.id, &numbered.announcement).await;
+                    }
+                    Some(Item::Lagged(lost)) => {
+                        tracing::warn!(lost, "lifecycle events did not reach the bus");
+                    }
+                    None => return,
+                }
+            }
+        });
+    }
+}
+
+async fn publish(store: &Store, number: u64, announcement: &Announcement) {
+    let Some((topic, data)) = told(announcement) else {
+        return;
+    };
+    let event = NewEvent {
+        id: format!("l_{number}"),
+        source: SOURCE.to_owned(),
+        topic: topics::inside(topic),
+        key: Some(announcement.agent.to_string()),
+        data: data.to_string().into_bytes(),
+        ..NewEvent::default()
+    };
+    let published = store
+        .publish(vec![event], Level::Os, Publisher::Supervisor)
+        .await;
+    if let Err(error) = published {
+        tracing::warn!(topic, %error, "a lifecycle event did not reach the bus");
+    }
+}
+
+/// The event that an announcement is, if it is one.
+fn told(announcement: &Announcement) -> Option<(&'static str, Json)> {
+    let agent = &announcement.agent;
+    let (topic, data) = match &announcement.happened {
+        Happened::Started { instance, pid } => (
+            "agent.started",
+            json!({"agent": agent, "instance": instance.to_string(), "pid": pid}),
+        ),
+        Happened::Adopted { instance, pid } => (
+            "agent.adopted",
+            json!({"agent": agent, "instance": instance.to_string(), "pid": pid}),
+        ),
+        Happened::Ended {
+            instance,
+            cause,
+            failed,
+        } => {
+            let topic = if *failed {
+                "agent.failed"
+            } else {
+                "agent.stopped"
+            };
+            let cause = json!({"code": cause.code(), "text": cause.to_string()});
+            (
+                topic,
+                json!({"agent": agent, "instance": instance.to_string(), "cause": cause}),
+            )
+        }
+        Happened::StateChanged {
+            state,
+            ready,
+            reason,
+        } => {
+            let topic = match state {
+                PublicState::Running if *ready => "agent.ready",
+                PublicState::Paused => "agent.paused",
+                PublicState::Running
+                | PublicState::Initializing
+                | PublicState::Error
+                | PublicState::Stopping
+                | PublicState::Stopped => "agent.changed",
+            };
+            let reason = reason.code();
+            (
+                topic,
+                json!({"agent": agent, "state": state.as_str(), "ready": ready, "reason": reason}),
+            )
+        }
+        Happened::RunChanged { run } => {
+            let RunPhase::Finished { outcome, .. } = &run.phase else {
+                return None;
+            };
+            let topic = match outcome {
+                RunOutcome::Succeeded => "agent.run_succeeded",
+                RunOutcome::Failed { .. }
+                | RunOutcome::Cancelled { .. }
+                | RunOutcome::Interrupted { .. } => "agent.run_failed",
+            };
+            let data = json!({"agent": agent, "run": run.id, "outcome": outcome.code(), "attempts": run.attempts});
+            (topic, data)
+        }
+        Happened::ProbeFailed {
+            probe,
+            detail,
+            consecutive,
+        } => {
+            let data = json!({"agent": agent, "probe": probe.to_string(), "detail": detail, "consecutive": consecutive});
+            ("agent.probe_failed", data)
+        }
+        Happened::SlotSettled { .. } | Happened::StaleFact { .. } => return None,
+    };
+    Some((topic, data))
+}

@@ -1,0 +1,223 @@
+//! The Python SDK that this executable carries, and the interpreter that runs agents of it.
+//!
+//! The package is unpacked once per content, into `<data_dir>/sdk/python-<hash>/`. Agents that run
+//! on keep what they were started with when a newer supervisor unpacks another one beside it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use claw_core::spec::Launch;
+use sha2::{Digest, Sha256};
+
+mod files {
+    include!(concat!(env!("OUT_DIR"), "/python_sdk.rs"));
+}
+
+/// The oldest interpreter that the SDK runs on.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// Prints what has to be known of an interpreter.
+const QUESTION: &str =
+    "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable, sep='\\n')";
+
+/// How long an interpreter may take to say its version: a cold disk, not a broken one.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
+
+/// Why agents of the SDK cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SdkError {
+    /// There is no interpreter.
+    #[error(
+        "agents with a `source` need Python 3.10 or newer, and there is no `python3` on the path; install it, or run them with `command`"
+    )]
+    NoPython,
+    /// The interpreter is too old.
+    #[error(
+        "agents with a `source` need Python 3.10 or newer, and `{}` is {major}.{minor}", path.display()
+    )]
+    TooOld {
+        /// The interpreter.
+        path: PathBuf,
+        /// Its version.
+        major: u32,
+        /// Its version.
+        minor: u32,
+    },
+    /// The interpreter does not answer.
+    #[error("`{}` does not say its version: {detail}", path.display())]
+    Mute {
+        /// The interpreter.
+        path: PathBuf,
+        /// What it did.
+        detail: String,
+    },
+    /// The package cannot be unpacked.
+    #[error("cannot unpack the Python SDK into {}", path.display())]
+    Unpack {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An unpacked SDK with an interpreter for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sdk {
+    python: PathBuf,
+    package: PathBuf,
+}
+
+impl Sdk {
+    /// Finds an interpreter and unpacks the package. Blocks.
+    pub(super) async fn prepare(data_dir: &Path, search: &str) -> Result<Self, SdkError> {
+        let python = find(search).ok_or(SdkError::NoPython)?;
+        let python = ask(&python).await?;
+        let package = data_dir.join("sdk").join(format!("python-{}", hash()));
+        unpack(&package).map_err(|source| SdkError::Unpack {
+            path: package.clone(),
+            source,
+        })?;
+        compile(&python, &package).await;
+        Ok(Self { python, package })
+    }
+
+    /// Has a program that is run by the SDK find it. Other programs only get it on their path.
+    pub(super) fn prepare_launch(&self, launch: &mut Launch) {
+        let by_sdk =
+            launch.command.get(1..4) == Some(&["-m", "openclaw", "run"].map(str::to_owned));
+        if let (true, Some(program)) = (by_sdk, launch.command.first_mut()) {
+            *program = self.python.to_string_lossy().into_owned();
+        }
+        let ours = self.package.to_string_lossy();
+        let path = match launch.env.get("PYTHONPATH") {
+            Some(theirs) => format!("{ours}:{theirs}"),
+            None => ours.into_owned(),
+        };
+        launch.env.insert("PYTHONPATH".to_owned(), path);
+    }
+}
+
+fn find(search: &str) -> Option<PathBuf> {
+    let mut folders = std::env::split_paths(search);
+    folders.find_map(|folder| {
+        let path = folder.join("python3");
+        path.is_file().then_some(path)
+    })
+}
+
+/// The interpreter itself: what is on the path may be a script that looks for it at each start.
+async fn ask(path: &Path) -> Result<PathBuf, SdkError> {
+    let mute = |detail: String| SdkError::Mute {
+        path: path.to_owned(),
+        detail,
+    };
+    let mut command = tokio::process::Command::new(path);
+    command.args(["-c", QUESTION]).kill_on_drop(true);
+    let answer = tokio::time::timeout(ANSWER_TIME, command.output()).await;
+    let answer = answer.map_err(|_elapsed| mute("it took too long".to_owned()))?;
+    let answer = answer.map_err(|error| mute(error.to_string()))?;
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    let mut lines = text.lines();
+    let mut number = || lines.next().and_then(|line| line.parse::<u32>().ok());
+    let (Some(major), Some(minor)) = (number(), number()) else {
+        let said: String = String::from_utf8_lossy(&answer.stderr)
+            .chars()
+            .take(200)
+            .collect();
+        return Err(mute(said));
+    };
+    if (major, minor) < OLDEST {
+        let path = path.to_owned();
+        return Err(SdkError::TooOld { path, major, minor });
+    }
+    let itself = lines
+        .next()
+        .map(PathBuf::from)
+        .filter(|itself| itself.is_file());
+    Ok(itself.unwrap_or_else(|| path.to_owned()))
+}
+
+fn hash() -> String {
+    let mut hash = Sha256::new();
+    for (name, bytes) in files::FILES {
+        hash.update(name.as_bytes());
+        hash.update([0]);
+        hash.update(bytes);
+        hash.update([0]);
+    }
+    super::token::hex(&hash.finalize()[..8])
+}
+
+/// Made beside it and moved there: what is there is whole.
+fn unpack(into: &Path) -> io::Result<()> {
+    if into.is_dir() {
+        return Ok(());
+    }
+    let fresh = into.with_extension("new");
+    match fs::remove_dir_all(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    for (name, bytes) in files::FILES {
+        let path = fresh.join(name);
+        if let Some(agent_dir) = path.parent() {
+            fs::create_dir_all(agent_dir)?;
+        }
+        fs::write(path, bytes)?;
+    }
+    fs::rename(&fresh, into)
+}
+
+/// Agents start faster with compiled modules, and their users may not write them there.
+async fn compile(python: &Path, package: &Path) {
+    if package.join("openclaw/__pycache__").is_dir() {
+        return;
+    }
+    let mut command: tokio::process::Command = Command::new(python).into();
+    command
+        .args(["-m", "compileall", "-q"])
+        .arg(package)
+        .kill_on_drop(true);
+    match tokio::time::timeout(ANSWER_TIME, command.output()).await {
+        Ok(Ok(_compiled)) => {}
+        Ok(Err(_)) | Err(_) => {
+            tracing::warn!("the Python SDK is not compiled; agents start slower")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_is_whole() {
+        let names: Vec<_> = files::FILES.iter().map(|(name, _)| *name).collect();
+        for name in [
+            "openclaw/__main__.py",
+            "openclaw/__init__.py",
+            "openclaw/py.typed",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interpreter_that_is_too_old_or_none_is_refused_in_words() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().to_string_lossy().into_owned();
+        let none = Sdk::prepare(dir.path(), &empty).await.unwrap_err();
+        assert!(none.to_string().contains("there is no `python3`"), "{none}");
+        let old = dir.path().join("python3");
+        fs::write(&old, "#!/bin/sh\nprintf '3\\n9\\n%s\\n' \"$0\"\n").unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = Sdk::prepare(dir.path(), &empty).await.unwrap_err();
+        assert!(refused.to_string().ends_with("is 3.9"), "{refused}");
+    }
+}

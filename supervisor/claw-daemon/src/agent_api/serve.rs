@@ -1,0 +1,123 @@
+//! Answers on one agent's socket.
+
+use std::convert::Infallible;
+use std::os::unix::net::UnixListener as StdListener;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use claw_core::Generation;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use super::api::AgentApi;
+use super::endpoint::Endpoint;
+use super::limits;
+use super::router;
+
+/// Who is at the other end of a connection, by the kernel's word.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) pid: Option<u32>,
+    /// Which life it was found to belong to; asked once a connection.
+    pub(super) known: Arc<OnceLock<Generation>>,
+}
+
+/// Serves an endpoint's socket until the api closes.
+pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListener) {
+    let listener = match UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(agent = %endpoint.agent, %error, "the agent's socket cannot be served");
+            return;
+        }
+    };
+    let app = router::app(api.clone(), Arc::clone(&endpoint));
+    let tasks = api.shared.tasks.clone();
+    tasks.spawn(accept(api.clone(), endpoint, app, listener));
+}
+
+async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let closing = api.shared.closing.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _address)) => stream,
+            Err(error) => {
+                // For want of descriptors or memory; both pass.
+                tracing::warn!(%error, "a connection of an agent could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let agent = &endpoint.agent;
+            tracing::warn!(target: "audit", %agent, "refused: the agent has too many connections");
+            continue;
+        };
+        let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), app.clone());
+        let tasks = api.shared.tasks.clone();
+        tasks.spawn(async move {
+            serve(&api, &endpoint, app, stream).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve(api: &AgentApi, endpoint: &Endpoint, app: Router, stream: UnixStream) {
+    let peer = Peer {
+        pid: stream
+            .peer_cred()
+            .ok()
+            .and_then(|peer| peer.pid())
+            .and_then(|pid| u32::try_from(pid).ok()),
+        known: Arc::default(),
+    };
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        answer(app.clone(), peer.clone(), request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::IDLE_TIME)
+        .max_buf_size(limits::BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = api.shared.closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    let agent = &endpoint.agent;
+    match ended {
+        Err(error) if error.is_parse() => {
+            tracing::warn!(target: "audit", %agent, "refused: what came is not HTTP: {error}");
+            endpoint.series.count_refusal();
+        }
+        Err(error) => tracing::debug!(%agent, %error, "a connection of an agent ended early"),
+        Ok(()) => {}
+    }
+}
+
+async fn answer(
+    app: Router,
+    peer: Peer,
+    request: http::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    app.oneshot(request).await
+}

@@ -1,0 +1,171 @@
+//! One life of an agent, as its socket knows it. Owned by its [`Endpoint`](super::endpoint::Endpoint).
+//!
+//! ```text
+//!   Pending ──hello──► Greeted ──ready──► Ready
+//!      └──── asks for work without hello ─────┘
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use claw_core::order::RunContext;
+use claw_core::{AgentSpec, RunId, Wall};
+use claw_store::bus::LeaseId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::message::{Message, Messages};
+
+/// Ends of work that are remembered, so that a repeated `done` is known for what it is.
+const ENDED: usize = 1024;
+
+/// How far an agent has come in introducing itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Handshake {
+    /// It has said nothing.
+    Pending,
+    /// It has said hello.
+    Greeted,
+    /// It has said that it is ready.
+    Ready,
+}
+
+/// Whether an adopted agent is still to say what it works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resumption {
+    Awaited,
+    NotAwaited,
+}
+
+/// Whether it may be given work, beside being ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It may.
+    Open,
+    /// Its own readiness check fails.
+    Unwell,
+    /// It was asked to finish.
+    Draining(Instant),
+}
+
+/// One life.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// With which spec it was started.
+    pub(super) spec: Arc<AgentSpec>,
+    /// Its main process, once that is known.
+    pub(super) pid: Option<u32>,
+    pub(super) handshake: Handshake,
+    /// What hello answered, and later requests carry.
+    pub(super) id: Option<String>,
+    pub(super) resumption: Resumption,
+    pub(super) flow: Flow,
+    /// The poll that is open, by number: another one ends it.
+    pub(super) poll: u64,
+    /// Runs that the core has delivered.
+    pub(super) given: BTreeMap<RunId, Given>,
+    /// Events in its hands.
+    pub(super) leases: BTreeSet<LeaseId>,
+    /// Runs that it has reported, oldest first.
+    pub(super) ended: VecDeque<(RunId, u32)>,
+    /// Control lines that are in force or not answered.
+    pub(super) messages: Messages,
+    pub(super) control: Option<mpsc::Sender<Bytes>>,
+    /// Who waits for the answer to a probe.
+    pub(super) probes: BTreeMap<String, oneshot::Sender<ProbeAnswer>>,
+    /// Failures in a row of its own readiness check.
+    pub(super) misses: u32,
+}
+
+/// A run that the core has delivered.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    pub(super) context: RunContext,
+    pub(super) deadline: Option<Wall>,
+    pub(super) taken: Taken,
+}
+
+/// Whether the agent was told of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    No,
+}
+
+/// What an agent said to a probe.
+#[derive(Debug)]
+pub(super) struct ProbeAnswer {
+    pub(super) ok: bool,
+    pub(super) detail: Option<String>,
+}
+
+impl Session {
+    pub(super) fn new(spec: Arc<AgentSpec>) -> Self {
+        Self {
+            spec,
+            pid: None,
+            handshake: Handshake::Pending,
+            id: None,
+            resumption: Resumption::NotAwaited,
+            flow: Flow::Open,
+            poll: 0,
+            given: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            ended: VecDeque::new(),
+            messages: Messages::default(),
+            control: None,
+            probes: BTreeMap::new(),
+            misses: 0,
+        }
+    }
+
+    /// Pieces of work in its hands.
+    pub(super) fn busy(&self) -> usize {
+        let taken = self
+            .given
+            .values()
+            .filter(|given| given.taken == Taken::Yes);
+        taken.count() + self.leases.len()
+    }
+
+    /// Takes note that a run was reported. Says whether it had it.
+    pub(super) fn finished(&mut self, run: RunId, attempt: u32) -> bool {
+        let known = self.given.get(&run);
+        if known.is_none_or(|given| given.context.attempt != attempt) {
+            return false;
+        }
+        self.given.remove(&run);
+        self.messages.drop_cancel(&run.to_string());
+        self.ended.push_back((run, attempt));
+        if self.ended.len() > ENDED {
+            self.ended.pop_front();
+        }
+        true
+    }
+
+    /// Puts a line into force and sends it, if anybody listens. A listener that does not read is
+    /// cut off: it opens a new stream and gets everything that is in force.
+    pub(super) fn tell(&mut self, line: Message) -> String {
+        let id = self.messages.put(line);
+        self.send(&id);
+        id
+    }
+
+    fn send(&mut self, id: &str) {
+        let (Some(control), Some(text)) = (&self.control, self.messages.text(id)) else {
+            return;
+        };
+        if control.try_send(text).is_err() {
+            self.control = None;
+        }
+    }
+
+    /// Gives the control stream to a new listener, with all that is in force.
+    pub(super) fn listen(&mut self, control: mpsc::Sender<Bytes>) {
+        self.control = Some(control);
+        for id in self.messages.ids() {
+            self.send(&id);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What an agent may do with state, events and other agents: `subscribe`, `shared_state`,
+//! `manages`, `max_state_size`, and the secrets of its `config`.
+//!
+//! Nothing of it touches a process, so a change of it is in force at once.
+
+use std::time::Duration;
+
+use claw_core::AgentName;
+use claw_core::spec::{AgentSpec, Mode};
+use claw_store::bus::TopicFilter;
+
+use super::diagnostic::Code;
+use super::item::{Fields, Item};
+use super::keys_agent::{RESOURCES, SHARED_STATE};
+use super::keys_health::{HEALTH, PROBE};
+use super::reader::Reader;
+use super::tree::Value;
+use super::value::{Rejected, quantity};
+
+/// What an agent's state may hold when the file does not say.
+const MAX_STATE_SIZE: u64 = 100 << 20;
+
+/// As many as a program may ask for itself.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// What an agent may do beside its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// Events it gets beside those that its program asks for.
+    pub subscribe: Vec<TopicFilter>,
+    /// What of the shared state it may read; what it may write it may read too.
+    pub shared_read: Vec<KeyPattern>,
+    /// What of the shared state it may write.
+    pub shared_write: Vec<KeyPattern>,
+    /// Agents that it may see and command.
+    pub manages: Vec<Managed>,
+    /// What its state may hold, in bytes.
+    pub max_state_size: u64,
+    /// Dotted paths in its `config` whose values are not shown.
+    pub secret_paths: Vec<String>,
+    /// Who says when it runs.
+    pub scheduled: Scheduled,
+    /// How often its own code is asked whether it is ready; never, unless the file says so.
+    pub readiness: Option<ReadinessCheck>,
+}
+
+/// How often an agent's own code is asked, and what its answers mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadinessCheck {
+    /// From one question to the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Failures in a row that make the verdict.
+    pub threshold: u32,
+}
+
+/// Who says when an agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduled {
+    /// The fleet file.
+    ByFile,
+    /// Its own program, if anybody.
+    ByProgram,
+}
+
+/// A key of the shared state, or all keys with a beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPattern {
+    /// This one.
+    Key(String),
+    /// All that begin so.
+    Prefix(String),
+}
+
+/// Which agents one may command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Managed {
+    /// This one.
+    Agent(AgentName),
+    /// All but itself.
+    All,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            subscribe: Vec::new(),
+            shared_read: Vec::new(),
+            shared_write: Vec::new(),
+            manages: Vec::new(),
+            max_state_size: MAX_STATE_SIZE,
+            secret_paths: Vec::new(),
+            scheduled: Scheduled::ByProgram,
+            readiness: None,
+        }
+    }
+}
+
+impl WorkerConfig {
+    /// Whether it may read a key of the shared state.
+    #[must_use]
+    pub fn may_read(&self, key: &str) -> bool {
+        let mut patterns = self.shared_read.iter().chain(&self.shared_write);
+        patterns.any(|pattern| pattern.takes(key))
+    }
+
+    /// Whether it may write a key of the shared state.
+    #[must_use]
+    pub fn may_write(&self, key: &str) -> bool {
+        self.shared_write.iter().any(|pattern| pattern.takes(key))
+    }
+
+    /// Whether it may command another agent.
+    #[must_use]
+    pub fn may_manage(&self, agent: &AgentName) -> bool {
+        self.manages.iter().any(|managed| match managed {
+            Managed::Agent(name) => name == agent,
+            Managed::All => true,
+        })
+    }
+}
+
+impl KeyPattern {
+    fn new(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some(prefix) => Self::Prefix(prefix.to_owned()),
+            None => Self::Key(text.to_owned()),
+        }
+    }
+
+    fn takes(&self, key: &str) -> bool {
+        match self {
+            Self::Key(name) => name == key,
+            Self::Prefix(prefix) => key.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads what an agent may do beside its process.
+    pub(super) fn worker_config(&mut self, fields: &Fields<'_>, spec: &AgentSpec) -> WorkerConfig {
+        let shared = self.inner(fields, "shared_state", &SHARED_STATE);
+        let shared = shared.as_ref();
+        let worker = WorkerConfig {
+            subscribe: self.subscribe(fields, spec.mode),
+            shared_read: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "read")),
+            shared_write: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "write")),
+            manages: self.manages(fields),
+            max_state_size: self.max_state_size(fields),
+            secret_paths: secret_paths(fields),
+            scheduled: match fields.get("schedule") {
+                Some(_) => Scheduled::ByFile,
+                None => Scheduled::ByProgram,
+            },
+            readiness: self.asked_readiness(fields, spec),
+        };
+        self.needs_worker(fields, spec.mode);
+        worker
+    }
+
+    /// State and events reach an agent over its socket, which only a worker knows how to use.
+    fn needs_worker(&mut self, fields: &Fields<'_>, mode: Mode) {
+        if mode == Mode::Worker {
+            return;
+        }
+        for item in fields.present(&["subscribe", "shared_state", "manages"]) {
+            let message = format!("`{}` is for agents that ask for their work", item.name());
+            let help =
+                "give it a `source`, or `mode: worker` if its program speaks the Agent Protocol";
+            self.key_error(&item, Code::Conflict, &message, help);
+        }
+    }
+
+    fn subscribe(&mut self, fields: &Fields<'_>, mode: Mode) -> Vec<TopicFilter> {
+        let Some(item) = fields.get("subscribe").filter(|_| mode == Mode::Worker) else {
+            return Vec::new();
+        };
+        let items = self.one_or_more(&item);
+        if items.len() > MAX_SUBSCRIPTIONS {
+            let message = format!("an agent has at most {MAX_SUBSCRIPTIONS} subscriptions");
+            self.error(
+                &item,
+                Code::InvalidValue,
+                message,
+                "use filters with `*` or `>`",
+            );
+        }
+        let filter = |text: &str| {
+            TopicFilter::try_new(text).map_err(|error| {
+                Rejected::new(error.to_string())
+                    .help("write names such as `data_collected`, `feeds.*` or `feeds.>`")
+            })
+        };
+        let filters = items
+            .iter()
+            .filter_map(|item| self.parsed(item, "an event", filter));
+        filters.collect()
+    }
+
+    fn patterns(&mut self, fields: &Fields<'_>, key: &str) -> Vec<KeyPattern> {
+        let Some(item) = fields.get(key) else {
+            return Vec::new();
+        };
+        let items = self.one_or_more(&item);
+        let texts = items.iter().filter_map(|item| self.text(item));
+        texts.map(|text| KeyPattern::new(&text)).collect()
+    }
+
+    fn manages(&mut self, fields: &Fields<'_>) -> Vec<Managed> {
+        let Some(item) = fields.get("manages") else {
+            return Vec::new();
+        };
+        let managed = |text: &str| match text {
+            "*" => Ok(Managed::All),
+            name => match name.parse() {
+                Ok(name) => Ok(Managed::Agent(name)),
+                Err(_) => {
+                    Err(Rejected::plainly().help("name agents of this fleet, or write `\"*\"`"))
+                }
+            },
+        };
+        let items = self.one_or_more(&item);
+        let managed = items
+            .iter()
+            .filter_map(|item| self.parsed(item, "an agent's name", managed));
+        managed.collect()
+    }
+
+    fn max_state_size(&mut self, fields: &Fields<'_>) -> u64 {
+        let resources = fields.get("resources");
+        let resources = resources.and_then(|item| Fields::of(&RESOURCES, item));
+        let size = resources.and_then(|fields| fields.get("max_state_size"));
+        size.and_then(|item| self.parsed(&item, "a size", quantity::memory))
+            .unwrap_or(MAX_STATE_SIZE)
+    }
+
+    /// `readiness: {sdk: {}}`, which is asked over the socket and not by the core.
+    fn asked_readiness(&mut self, fields: &Fields<'_>, spec: &AgentSpec) -> Option<ReadinessCheck> {
+        let health = Fields::of(&HEALTH, fields.get("health_check")?)?;
+        let readiness = Fields::of(&PROBE, health.get("readiness")?)?;
+        let other = readiness.present(&["exec", "http", "tcp", "heartbeat"]);
+        if spec.mode != Mode::Worker || !other.is_empty() {
+            return None;
+        }
+        let probe = spec.probes.readiness.as_ref()?;
+        Some(ReadinessCheck {
+            interval: probe.interval,
+            timeout: probe.timeout,
+            threshold: probe.threshold,
+        })
+    }
+}
+
+/// The values of `config` that came from the environment.
+fn secret_paths(fields: &Fields<'_>) -> Vec<String> {
+    let mut paths = Vec::new();
+    if let Some(item) = fields.get("config") {
+        collect_secrets(&item, "", &mut paths);
+    }
+    paths
+}
+
+fn collect_secrets(item: &Item<'_>, path: &str, into: &mut Vec<String>) {
+    let below = |name: &str| match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    match &item.node.value {
+        Value::Text(_) if item.is_from_environment() => into.push(path.to_owned()),
+        Value::Text(_) | Value::Null => {}
+        Value::List(_) => {
+            for (index, item) in item.elements().unwrap_or_default().iter().enumerate() {
+                collect_secrets(item, &below(&index.to_string()), into);
+            }
+        }
+        Value::Map(_) => {
+            for (key, item) in item.named().unwrap_or_default() {
+                collect_secrets(&item, &below(key), into);
+            }
+        }
+    }
+}

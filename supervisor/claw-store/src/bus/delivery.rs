@@ -1,0 +1,186 @@
+//! What a replica gets, and what it says about it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bus::event::{Event, NewEvent, Receipt, Seq};
+use crate::state::{Commit, Version};
+use crate::store::UnixMs;
+
+/// Names one delivery for ever: another attempt has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaseId(pub u64);
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ev-{:x}", self.0)
+    }
+}
+
+/// A text that names no lease.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no lease")]
+pub struct NoLease(String);
+
+impl FromStr for LeaseId {
+    type Err = NoLease;
+
+    fn from_str(text: &str) -> Result<Self, NoLease> {
+        let number = text.strip_prefix("ev-");
+        let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
+        number.map(Self).ok_or_else(|| NoLease(text.to_owned()))
+    }
+}
+
+/// A replica of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Member {
+    /// The group: the name of the agent.
+    pub group: String,
+    /// The stable index of the replica.
+    pub replica: u32,
+}
+
+impl Member {
+    /// Replica `replica` of `group`.
+    #[must_use]
+    pub fn new(group: impl Into<String>, replica: u32) -> Self {
+        Self {
+            group: group.into(),
+            replica,
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.replica)
+    }
+}
+
+/// An event in the hands of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// To be named when it is settled; also the id of the work.
+    pub lease: LeaseId,
+    /// Counts every delivery of the event to the group, from 1.
+    pub attempt: u32,
+    /// When the lease ends unless it is renewed.
+    pub until: UnixMs,
+    /// The event.
+    pub event: Arc<Event>,
+}
+
+/// What a pull gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulled {
+    /// As many as asked for, wanted and there.
+    pub deliveries: Vec<Delivery>,
+    /// Events that retention removed by force before the group had settled them; told once.
+    pub gap: Option<Gap>,
+}
+
+/// Events that were removed unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first.
+    pub from: Seq,
+    /// The last.
+    pub to: Seq,
+    /// How many the group would have got.
+    pub lost: u64,
+}
+
+/// Whether a replica may get new deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It may.
+    Ready,
+    /// It may not; what it has stays with it.
+    Unready,
+}
+
+/// What a replica says about a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done.
+    Ack,
+    /// It failed and is to be tried again.
+    Nak {
+        /// After this time; by the policy of the group without.
+        delay: Option<Duration>,
+        /// Why, for people.
+        error: String,
+    },
+    /// It failed and no further attempt can help.
+    Terminate {
+        /// Why, for people.
+        error: String,
+    },
+    /// It was not begun, as at a drain; somebody else gets it at once and it does not count.
+    Return,
+}
+
+/// What became of a delivery that was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is done.
+    Done,
+    /// It comes again.
+    Again {
+        /// Not before.
+        due: UnixMs,
+    },
+    /// It is in the dead letters.
+    Dead,
+}
+
+/// The end of a piece of work: all of it is done, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Whose work.
+    pub member: Member,
+    /// The id of the work: the lease of an event, or the id of a run.
+    pub work: String,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How the lease is settled; a run has none.
+    pub settle: Option<(LeaseId, Settle)>,
+    /// What it changes in the state, one version for each namespace.
+    pub commits: Vec<Commit>,
+    /// What it publishes. An event of a lease follows from the event that was handled.
+    pub events: Vec<NewEvent>,
+}
+
+/// The answer to [`Done`]; a repeat gets the same one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed {
+    /// What became of the delivery.
+    pub settled: Option<Settled>,
+    /// The versions that the commits made.
+    pub versions: Vec<Version>,
+    /// For each event.
+    pub receipts: Vec<Receipt>,
+    /// Whether this was a repeat.
+    pub repeated: Repeated,
+}
+
+/// Whether work was reported before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeated {
+    /// This is the first report.
+    First,
+    /// It was, and nothing was done again.
+    Again,
+}
+
+/// What became of work that a replica says it still does, after the supervisor was away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// It goes on, under its lease.
+    pub kept: Vec<Delivery>,
+    /// It is somebody else's now, or was settled; the replica is to drop it.
+    pub abandoned: Vec<LeaseId>,
+}

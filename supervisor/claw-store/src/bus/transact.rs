@@ -1,0 +1,164 @@
+//! The end of a piece of work: state, events and lease in one.
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::delivery::{Completed, Done, LeaseId, Member, Repeated, Settle, Settled};
+use super::event::{NewEvent, Publisher, Receipt, Stored};
+use super::publish::{self, Publication, RETRY_AFTER};
+use crate::state::{self, PreparedCommit, Version};
+use crate::store::{Core, StoreError, Undo, UnixMs};
+
+pub(super) fn transact(
+    core: &mut Core,
+    done: Done,
+    commits: Vec<PreparedCommit>,
+) -> Result<Completed, StoreError> {
+    if let Some(before) = remembered(core, &done.work, done.attempt)? {
+        return Ok(before);
+    }
+    let held = match &done.settle {
+        Some((lease, _settle)) => Some(core.leased(&done.member, *lease)?),
+        None => None,
+    };
+    let mut versions = Vec::with_capacity(commits.len());
+    for commit in commits {
+        versions.push(state::commit(core, commit)?);
+    }
+    let events = match held {
+        Some((_group, seq)) => follow(core, seq, done.events)?,
+        None => done.events,
+    };
+    let receipts = match publish::publish(core, events, Publisher::Outside)? {
+        Publication::Stored(receipts) => receipts,
+        Publication::Full { group, .. } => {
+            return Err(StoreError::Backpressure {
+                group,
+                retry_after: RETRY_AFTER,
+            });
+        }
+    };
+    let settled = match done.settle {
+        Some((lease, settle)) => Some(settle_with(core, &done.member, lease, settle)?),
+        None => None,
+    };
+    let completed = Completed {
+        settled,
+        versions,
+        receipts,
+        repeated: Repeated::First,
+    };
+    remember(core, &done.work, done.attempt, &completed)?;
+    Ok(completed)
+}
+
+/// What is emitted while an event is handled follows from it, unless it says otherwise.
+fn follow(core: &Core, seq: u64, events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError> {
+    if events.is_empty() {
+        return Ok(events);
+    }
+    let handled = core.handled(seq)?;
+    let cause = handled.map(|event| event.as_cause());
+    let follow = |event: NewEvent| NewEvent {
+        cause: event.cause.or_else(|| cause.clone()),
+        ..event
+    };
+    Ok(events.into_iter().map(follow).collect())
+}
+
+fn settle_with(
+    core: &mut Core,
+    member: &Member,
+    lease: LeaseId,
+    settle: Settle,
+) -> Result<Settled, StoreError> {
+    let (group, seq) = core.leased(member, lease)?;
+    if let Some(open) = core.bus.entry(group)?.group.open.get(&seq) {
+        let before = Box::new(open.clone());
+        core.undo.push(Undo::Settled(group, seq, before));
+    }
+    core.settle(member, lease, settle)
+}
+
+/// An answer as a column.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    settled: Option<SettledAs>,
+    versions: Vec<Version>,
+    receipts: Vec<(Option<u64>, IsNew)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SettledAs {
+    Done,
+    Again(UnixMs),
+    Dead,
+}
+
+#[derive(Serialize, Deserialize)]
+enum IsNew {
+    New,
+    Duplicate,
+}
+
+fn remember(
+    core: &Core,
+    work: &str,
+    attempt: u32,
+    completed: &Completed,
+) -> Result<(), StoreError> {
+    let receipts = completed.receipts.iter().map(|receipt| {
+        let new = match receipt.stored {
+            Stored::New => IsNew::New,
+            Stored::Duplicate => IsNew::Duplicate,
+        };
+        (receipt.seq, new)
+    });
+    let answer = Answer {
+        settled: completed.settled.map(|settled| match settled {
+            Settled::Done => SettledAs::Done,
+            Settled::Again { due } => SettledAs::Again(due),
+            Settled::Dead => SettledAs::Dead,
+        }),
+        versions: completed.versions.clone(),
+        receipts: receipts.collect(),
+    };
+    let answer =
+        serde_json::to_string(&answer).map_err(|error| StoreError::Invalid(error.to_string()))?;
+    let sql = "INSERT INTO done (work, attempt, at, answer) VALUES (?1, ?2, ?3, ?4)";
+    core.conn
+        .prepare_cached(sql)?
+        .execute(params![work, attempt, core.now.0, answer])?;
+    Ok(())
+}
+
+fn remembered(core: &Core, work: &str, attempt: u32) -> Result<Option<Completed>, StoreError> {
+    let sql = "SELECT answer FROM done WHERE work = ?1 AND attempt = ?2";
+    let answer: Option<String> = core
+        .conn
+        .prepare_cached(sql)?
+        .query_row(params![work, attempt], |row| row.get(0))
+        .optional()?;
+    let Some(answer) = answer else {
+        return Ok(None);
+    };
+    let answer: Answer = serde_json::from_str(&answer)
+        .map_err(|error| StoreError::Unavailable(format!("an answer is damaged: {error}")))?;
+    let receipt = |(seq, new)| Receipt {
+        seq,
+        stored: match new {
+            IsNew::New => Stored::New,
+            IsNew::Duplicate => Stored::Duplicate,
+        },
+    };
+    Ok(Some(Completed {
+        settled: answer.settled.map(|settled| match settled {
+            SettledAs::Done => Settled::Done,
+            SettledAs::Again(due) => Settled::Again { due },
+            SettledAs::Dead => Settled::Dead,
+        }),
+        versions: answer.versions,
+        receipts: answer.receipts.into_iter().map(receipt).collect(),
+        repeated: Repeated::Again,
+    }))
+}

@@ -1,0 +1,176 @@
+//! `clawctl events dead` and `clawctl events publish`
+
+use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
+use claw_daemon::api::{
+    DeadLetterChoice, DeadLetterCount, DeadLetterList, Publish, Published, routes,
+};
+
+use super::payload;
+use crate::args::Output;
+use crate::client::Client;
+use crate::exit::{Exit, Failure};
+use crate::render::table;
+use crate::render::time::stamp;
+use crate::{complete, print};
+
+/// What to do with events, beside looking at them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Publish an event
+    Publish {
+        /// Its name, such as `data_collected`
+        name: String,
+        /// Its data: JSON, or `@FILE`, or `@-` for standard input
+        #[arg(short, long, value_name = "JSON")]
+        data: Option<String>,
+        /// What order and sharding go by
+        #[arg(long)]
+        key: Option<String>,
+        /// Its id; a second event of the same id within ten minutes is not stored
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Events that agents have given up
+    Dead {
+        /// What to do
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// Print them, newest first
+    List {
+        /// Only those of this agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: Option<String>,
+    },
+    /// Deliver them again
+    Replay {
+        /// Of which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+        /// Which one
+        #[arg(required_unless_present = "all")]
+        id: Option<i64>,
+        /// All of them
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+    /// Delete them
+    Drop {
+        /// Of which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+        /// Which one
+        #[arg(required_unless_present = "all")]
+        id: Option<i64>,
+        /// All of them
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+}
+
+/// Publishes an event, or looks after dead letters.
+///
+/// # Errors
+///
+/// No supervisor answers, or it refuses.
+pub(crate) async fn run(
+    client: &Client,
+    command: &EventsCommand,
+    output: Output,
+) -> Result<(), Failure> {
+    match command {
+        EventsCommand::Publish {
+            name,
+            data,
+            key,
+            id,
+        } => {
+            let data = data.as_deref().map(payload::raw).transpose()?;
+            let event = Publish {
+                name: name.clone(),
+                data,
+                id: id.clone(),
+                key: key.clone(),
+                delay_ms: None,
+            };
+            let body = Some(text(&event)?);
+            let published: Published = client.post(routes::EVENTS, body).await?;
+            match output {
+                Output::Table => print::line(&published.id),
+                Output::Json | Output::Yaml => print::document(&published, output),
+            }
+        }
+        EventsCommand::Dead {
+            command: DeadCommand::List { agent },
+        } => list(client, agent.as_deref(), output).await,
+        EventsCommand::Dead {
+            command: DeadCommand::Replay { agent, id, .. },
+        } => {
+            choose(
+                client,
+                routes::DEAD_LETTERS_REPLAY,
+                (agent, *id),
+                "to be delivered again",
+            )
+            .await
+        }
+        EventsCommand::Dead {
+            command: DeadCommand::Drop { agent, id, .. },
+        } => choose(client, routes::DEAD_LETTERS_DROP, (agent, *id), "deleted").await,
+    }
+}
+
+async fn list(client: &Client, agent: Option<&str>, output: Output) -> Result<(), Failure> {
+    let path = match agent {
+        Some(agent) => format!(
+            "{}?agent={}",
+            routes::DEAD_LETTERS,
+            super::state::encoded(agent)
+        ),
+        None => routes::DEAD_LETTERS.to_owned(),
+    };
+    let list: DeadLetterList = client.get(&path).await?;
+    if output != Output::Table {
+        return print::document(&list.letters, output);
+    }
+    let mut rows = table::with_head(&[
+        "Id", "Agent", "When", "Event", "From", "Attempts", "Reason", "Error",
+    ]);
+    for letter in &list.letters {
+        rows.add_row([
+            letter.id.to_string(),
+            letter.agent.clone(),
+            stamp(letter.at),
+            letter.name.clone(),
+            letter.source.clone(),
+            letter.attempts.to_string(),
+            letter.reason.clone(),
+            letter.error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    print::line(&table::text(&rows))
+}
+
+async fn choose(
+    client: &Client,
+    route: &str,
+    (agent, id): (&str, Option<i64>),
+    done: &str,
+) -> Result<(), Failure> {
+    let choice = DeadLetterChoice {
+        agent: agent.to_owned(),
+        id,
+    };
+    let counted: DeadLetterCount = client.post(route, Some(text(&choice)?)).await?;
+    print::line(&format!("{} {done}", counted.count))
+}
+
+fn text<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::new(Exit::Bug, error.to_string()))
+}

@@ -1,0 +1,170 @@
+//! State and events from outside: `clawctl state`, `clawctl events`, and `clawctl agent` inside.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::fleet::{Fleet, until};
+use crate::workers::{BACK_AT_ONCE, COUNTER, await_ready, fleet};
+
+/// Fails until a file is there, and writes down each attempt.
+const FAILING: &str = r#"
+import pathlib
+from openclaw import Agent, on
+
+class Failing(Agent):
+    @on("job")
+    async def on_job(self, event):
+        with open("attempts", "a") as file:
+            file.write(f"{event.attempt}\n")
+        if not pathlib.Path("go").exists():
+            raise ValueError("not yet")
+"#;
+
+fn letters(fleet: &Fleet) -> Vec<Value> {
+    let text = fleet.run(&["events", "dead", "list", "failing", "-o", "json"]);
+    text.json()
+}
+
+fn await_letter(fleet: &Fleet) -> Value {
+    until("the event is given up", || letters(fleet).pop())
+}
+
+#[test]
+fn a_handler_that_fails_is_tried_again_and_the_event_ends_among_the_dead_letters() {
+    let mut fleet = fleet(&[("failing", FAILING, "")]);
+    await_ready(&fleet, "failing");
+    let data = json!({"n": 1}).to_string();
+    fleet
+        .run(&["events", "publish", "job", "--data", &data])
+        .ok();
+    let letter = await_letter(&fleet);
+    assert_eq!(fleet.lines("attempts"), ["1", "2", "3", "4", "5"]);
+    assert_eq!(letter["attempts"], 5);
+    assert_eq!(letter["reason"], "max_attempts");
+    assert_eq!(letter["error"], "ValueError: not yet");
+    assert_eq!(letter["data"], json!({"n": 1}));
+    fleet.crash_and_up();
+    await_ready(&fleet, "failing");
+    assert_eq!(letters(&fleet).len(), 1, "a dead letter is durable");
+    fs::write(fleet.path("go"), "").unwrap();
+    let id = letter["id"].to_string();
+    fleet
+        .run(&["events", "dead", "replay", "failing", &id])
+        .ok();
+    assert_eq!(fleet.await_lines("attempts", 6)[5], "1");
+    assert!(letters(&fleet).is_empty());
+    fleet
+        .run(&["events", "dead", "drop", "failing", &id])
+        .exits(1);
+    fleet.run(&["events", "dead", "list", "nobody"]).exits(4);
+    fleet.down();
+}
+
+#[test]
+fn an_event_without_another_chance_is_given_up_at_once_and_can_be_dropped() {
+    let program = FAILING.replace("ValueError(\"not yet\")", "openclaw.Reject(\"never\")");
+    let program = program.replace("import pathlib", "import openclaw, pathlib");
+    let mut fleet = fleet(&[("failing", &program, "")]);
+    await_ready(&fleet, "failing");
+    for _ in 0..2 {
+        let publish = ["events", "publish", "job", "--id", "one"];
+        assert_eq!(fleet.run(&publish).ok(), "one\n");
+    }
+    let letter = await_letter(&fleet);
+    assert_eq!(letter["reason"], "terminated");
+    assert_eq!(fleet.lines("attempts"), ["1"], "the same id is stored once");
+    fleet
+        .run(&["events", "dead", "drop", "failing", "--all"])
+        .ok();
+    assert!(letters(&fleet).is_empty());
+    let refused = fleet.run(&["events", "publish", "agent.started"]);
+    assert!(refused.err.contains("the supervisor's"), "{refused:?}");
+    refused.exits(2);
+    fleet.down();
+}
+
+#[test]
+fn state_is_read_changed_and_put_back_from_outside() {
+    let mut fleet = fleet(&[("counter", COUNTER, BACK_AT_ONCE)]);
+    await_ready(&fleet, "counter");
+    fleet.run(&["trigger", "counter", "--wait"]).ok();
+    let get = |fleet: &Fleet, key: &str| fleet.run(&["state", "get", "counter", key]);
+    assert_eq!(get(&fleet, "n").ok(), "1\n");
+    let versions = |fleet: &Fleet| -> Vec<Value> {
+        let all = ["state", "versions", "counter", "--all", "-o", "json"];
+        fleet.run(&all).json()
+    };
+    let first = versions(&fleet)[0]["version"].to_string();
+    let exported = fleet.run(&["state", "export", "counter"]).ok();
+    fs::write(fleet.path("export.json"), &exported).unwrap();
+    fleet.run(&["state", "set", "counter", "n", "41"]).ok();
+    // Keys that are named like paths of the history, or need an escape, are keys all the same.
+    for key in ["versions", "a/b ?", "ä"] {
+        fleet.run(&["state", "set", "counter", key, "\"x\""]).ok();
+        assert_eq!(get(&fleet, key).ok(), "\"x\"\n");
+    }
+    fleet.run(&["trigger", "counter", "--wait"]).ok();
+    assert_eq!(get(&fleet, "n").ok(), "42\n", "the agent sees the change");
+    let diff = ["state", "diff", "counter", &first, "-o", "json"];
+    let changes: Vec<Value> = fleet.run(&diff).json();
+    assert!(
+        changes.contains(&json!({"key": "n", "before": 1, "after": 42})),
+        "{changes:?}"
+    );
+    assert_eq!(changes.len(), 4);
+    let stale = ["state", "set", "counter", "n", "0", "--if-version", &first];
+    fleet.run(&stale).exits(8);
+    fleet.run(&["state", "rollback", "counter", &first]).ok();
+    assert_eq!(get(&fleet, "n").ok(), "1\n");
+    get(&fleet, "versions").exits(1);
+    assert_eq!(versions(&fleet)[0]["kind"], "rollback");
+    fleet.run(&["state", "delete", "counter", "n"]).ok();
+    fleet.run(&["state", "delete", "counter", "n"]).exits(1);
+    let import = ["state", "import", "counter", "@export.json"];
+    fleet.run(&import).ok();
+    assert_eq!(get(&fleet, "n").ok(), "1\n");
+    fleet.crash_and_up();
+    assert_eq!(get(&fleet, "n").ok(), "1\n");
+    let list: Value = fleet
+        .run(&["state", "list", "counter", "-o", "json"])
+        .json();
+    assert_eq!(list["keys"].as_array().unwrap().len(), 1);
+    fleet.run(&["state", "list", "nobody"]).exits(4);
+    fleet.down();
+}
+
+/// A program in shell, with nothing but this executable.
+const SHELL: &str = r#"
+work=$(clawctl agent work next --wait 20s)
+id=${work#*'"work":"'}; id=${id%%'"'*}
+clawctl agent state set seen '[1]' && clawctl agent state get seen >> seen
+clawctl agent state list >> seen
+clawctl agent emit counted --data '{"n": 7}' > /dev/null
+clawctl agent work done "$id" --attempt 1 --result '"fine"' && echo done >> seen
+exec sleep 1000
+"#;
+
+#[test]
+fn a_program_in_shell_works_through_clawctl() {
+    let mut fleet = Fleet::new("");
+    fs::write(fleet.path("agent.sh"), SHELL).unwrap();
+    let program = crate::fleet::program();
+    let folder = program.parent().unwrap().display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+    fleet.write(
+        "",
+        &format!(
+            "  shell: {{command: [sh, agent.sh], mode: worker, env: {{PATH: \"{path}\"}}, \
+             subscribe: [job]}}\n"
+        ),
+    );
+    fleet.up();
+    await_ready(&fleet, "shell");
+    fleet.run(&["events", "publish", "job"]).ok();
+    let seen = fleet.await_lines("seen", 3);
+    assert_eq!(seen, ["[1]", "seen", "done"]);
+    assert_eq!(fleet.run(&["state", "get", "shell", "seen"]).ok(), "[1]\n");
+    fleet.run(&["agent", "emit", "counted"]).exits(2);
+    fleet.down();
+}
