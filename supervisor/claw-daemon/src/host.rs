@@ -92,18 +92,14 @@ impl Daemon {
         );
         let spec = Arc::new(loaded.fleet.clone());
         let (fleet, first) = Fleet::restore(spec, inheritance, seed(), clock.now());
-        let supervision = supervise::supervise(fleet, first, inbox, performer, clock);
-        let supervision = thread.tasks().spawn(supervision);
+        let supervising = supervise::supervise(fleet, first, inbox, performer, clock);
+        let supervision = thread.tasks().spawn(supervising);
 
         remember(&data_dir.last_good(), &loaded.text).await;
         let first_signal = mode_of(loaded.supervisor.on_exit);
-        let reloader = Reloader::new(
-            options.file,
-            data_dir.last_good(),
-            options.environment,
-            (handle.clone(), agent_api.clone()),
-            loaded,
-        );
+        let takers = (handle.clone(), agent_api.clone());
+        let (file, environment) = (options.file, options.environment);
+        let reloader = Reloader::new(file, data_dir.last_good(), environment, takers, loaded);
         agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
@@ -121,8 +117,8 @@ impl Daemon {
             agent_api: agent_api.clone(),
             data_dir: data_dir.path().to_owned(),
         });
-        let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
-        let server = http::serve(listeners, state);
+        let data = data_dir.path().to_owned();
+        let server = http::serve(listeners, http::ApiState::new(ports, metrics, data));
         tell_manager(&[NotifyState::Ready]);
         Ok(Self {
             handle,

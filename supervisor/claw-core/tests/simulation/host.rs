@@ -160,6 +160,9 @@ impl Host {
         if self.calm {
             temper.calm_down(spec.mode);
         }
+        // A power cut may take the record of a generation with it, which is then used again.
+        self.processes
+            .retain(|known, process| known != id || process.life != Life::Rebooted);
         self.processes.entry(id.clone()).or_insert_with(|| Process {
             spec: Arc::clone(spec),
             run: None,

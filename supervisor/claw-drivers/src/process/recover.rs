@@ -156,8 +156,8 @@ fn end_alive(
     let group = inner.cgroups.every(&inspect::group_name(instance));
     if group.tree.is_some() {
         inspect::end_tree(&group, record);
-        return;
     }
+    // Its last act is to leave a report in the directory that is about to go.
     let deadline = Instant::now() + SHIM_PATIENCE;
     while inspect::is_locked(inner, instance) && Instant::now() < deadline {
         signal::pause(SHIM_STEP);
