@@ -17,6 +17,7 @@
 mod api;
 mod control;
 mod dead;
+mod dedup;
 mod deliver;
 mod delivery;
 mod engine;

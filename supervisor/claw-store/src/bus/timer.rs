@@ -5,7 +5,6 @@ use rusqlite::params;
 use super::event::Event;
 use super::publish::{append, identity};
 use super::retention;
-use super::row::column;
 use crate::store::limits::{CHORE_ROWS, CHORES};
 use crate::store::{Core, StoreError, UnixMs};
 
@@ -37,10 +36,8 @@ impl Core {
             event.seq = self.bus.next_seq();
             event.at = self.now;
             let hash = identity(&event.source, &event.id);
-            self.conn
-                .prepare_cached("UPDATE dedup SET seq = ?2 WHERE hash = ?1 AND seq = 0")?
-                .execute([hash, column(event.seq)])?;
-            append(self, event)?;
+            self.bus.dedup.appeared(&self.conn, hash)?;
+            append(self, event, hash)?;
             self.conn
                 .prepare_cached("DELETE FROM timer WHERE n = ?1")?
                 .execute([n])?;
