@@ -26,6 +26,8 @@ use crate::store::{StoreError, UnixMs};
 /// The ids of the window.
 #[derive(Debug, Default)]
 pub(super) struct Window {
+    /// How many are kept in memory.
+    most: usize,
     /// The hashes of all events from `first` on, one per number.
     ring: VecDeque<i64>,
     first: Seq,
@@ -165,8 +167,9 @@ impl Window {
         published: usize,
         now: UnixMs,
     ) -> Result<(), StoreError> {
-        if self.leaving.ids.is_empty() && self.ring.len() > IDS {
-            self.leaving.ids = self.oldest(IDS / 4);
+        if self.leaving.ids.is_empty() && self.ring.len() > self.most {
+            let over = self.ring.len() - self.most;
+            self.leaving.ids = self.oldest(over.max(self.most / 4));
         }
         // Faster than new ones come, so that memory stays bounded.
         let from = self.leaving.done;
@@ -214,6 +217,10 @@ impl Window {
     /// The transaction under way is lost.
     pub(super) fn lost(&mut self) {
         self.leaving.staged = self.leaving.done;
+        if self.leaving.done == 0 {
+            // They may have been chosen among events that are not published now.
+            self.leaving = Leaving::default();
+        }
     }
 
     fn drop_to(&mut self, last: Seq) {
@@ -236,8 +243,10 @@ impl Window {
         window: std::time::Duration,
         now: UnixMs,
     ) -> Result<Self, rusqlite::Error> {
+        let transaction = conn.unchecked_transaction()?;
         let mut found: Vec<(i64, Seq, UnixMs)> = Vec::new();
-        let mut query = conn.prepare("SELECT seq, source, id, at FROM event ORDER BY seq DESC")?;
+        let sql = "SELECT seq, source, id, at FROM event ORDER BY seq DESC";
+        let mut query = transaction.prepare(sql)?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let until = UnixMs(row.get(3)?).after(window);
@@ -246,9 +255,20 @@ impl Window {
             }
             let (source, id): (String, String) = (row.get(1)?, row.get(2)?);
             let hash = super::publish::identity(&source, &id);
-            found.push((hash, number(row.get(0)?), until));
+            let seq = number(row.get(0)?);
+            if found.len() < IDS {
+                found.push((hash, seq, until));
+            } else {
+                insert(&transaction, hash, seq, until)?;
+            }
         }
-        let mut loaded = Self::default();
+        drop(rows);
+        drop(query);
+        transaction.commit()?;
+        let mut loaded = Self {
+            most: IDS,
+            ..Self::default()
+        };
         for (hash, seq, until) in found.into_iter().rev() {
             loaded.remember(hash, seq, until);
         }
@@ -287,9 +307,12 @@ impl Window {
     }
 }
 
-fn insert(conn: &Connection, hash: i64, seq: Seq, until: UnixMs) -> Result<(), StoreError> {
+fn insert(conn: &Connection, hash: i64, seq: Seq, until: UnixMs) -> Result<(), rusqlite::Error> {
     let sql = "INSERT OR REPLACE INTO dedup (hash, seq, until) VALUES (?1, ?2, ?3)";
     conn.prepare_cached(sql)?
-        .execute([hash, column(seq), until.0])?;
-    Ok(())
+        .execute([hash, column(seq), until.0])
+        .map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use claw_store::bus::{Level, Publisher, Start};
+use claw_store::bus::{Level, Publisher, Start, Stored};
 use claw_store::state::{At, Versions};
 use claw_store::store::ManualClock;
 use claw_store::{Store, StoreOptions};
@@ -64,6 +64,34 @@ async fn statement_01_what_was_acknowledged_survives_sigkill() {
         }
     }
     assert!(all.len() > 100, "too little was published to show anything");
+}
+
+#[tokio::test]
+async fn statement_04_what_was_acknowledged_is_a_duplicate_after_sigkill() {
+    let (_directory, path) = place();
+    let mut first = 0;
+    let mut tried = 0;
+    for round in 0..scaled(200, 10) {
+        let said = killed_after(&path, Work::Events, first, span(round));
+        first += 1_000_000;
+        let store = open_here(&path);
+        for n in said {
+            let again = store.publish(vec![event("t", n)], Level::Os, Publisher::Outside);
+            let receipt = again.await.unwrap()[0];
+            assert_eq!(
+                receipt.stored,
+                Stored::Duplicate,
+                "round {round}, event {n}"
+            );
+            let there = store
+                .read_events(receipt.seq.unwrap(), None, 1)
+                .await
+                .unwrap();
+            assert_eq!(number(&there[0].id), n);
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "too little was published to show anything");
 }
 
 #[tokio::test]
