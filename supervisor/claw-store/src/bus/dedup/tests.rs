@@ -159,7 +159,7 @@ fn hash(id: i64) -> i64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn it_knows_exactly_what_was_published_within_the_window(steps in steps()) {
