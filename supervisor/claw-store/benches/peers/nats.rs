@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
@@ -142,7 +143,7 @@ struct Replica(Client);
 
 impl Consumer for Replica {
     async fn take(&mut self) -> u64 {
-        let pull = format!("{{\"batch\":{BATCH},\"expires\":50000000}}");
+        let pull = format!("{{\"batch\":{BATCH},\"no_wait\":true}}");
         self.0.put("$JS.API.CONSUMER.MSG.NEXT.S.C", &pull).await;
         let connection = &mut self.0.connection;
         let mut taken = 0;
@@ -156,6 +157,9 @@ impl Consumer for Replica {
             taken += 1;
         }
         connection.flush().await.unwrap();
+        if taken == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         taken
     }
 }

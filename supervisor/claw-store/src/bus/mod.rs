@@ -14,6 +14,7 @@
 //! groups and belongs to the writer thread; everything else reaches it through a
 //! [`Store`](crate::Store).
 
+mod announce;
 mod api;
 mod control;
 mod dead;

@@ -31,6 +31,7 @@ struct InFlight {
 impl Core {
     /// Writes what is known of events and groups that changed in this transaction.
     pub(crate) fn flush_bus(&mut self) -> Result<(), StoreError> {
+        self.announce_dead()?;
         let published = self.bus.staged();
         if published > 0 || self.bus.bytes != self.bus.bytes_committed {
             put_meta(&self.conn, "next_seq", column(self.bus.next_seq()))?;
