@@ -47,16 +47,10 @@ impl Consumer for Replica {
         let who = Member::new("g", 0);
         let wait = Duration::from_millis(50);
         let pulled = self.0.next(&who, 1_024, wait).await.unwrap();
-        let mut acks = Vec::with_capacity(pulled.deliveries.len());
-        for delivery in &pulled.deliveries {
-            let store = self.0.clone();
-            let (who, lease) = (who.clone(), delivery.lease);
-            acks.push(tokio::spawn(async move {
-                store.settle(&who, lease, Settle::Ack).await.unwrap();
-            }));
-        }
-        for ack in acks {
-            ack.await.unwrap();
+        let leases = pulled.deliveries.iter().map(|one| one.lease);
+        let acks = leases.map(|lease| (lease, Settle::Ack)).collect();
+        for settled in self.0.settle_all(&who, acks).await.unwrap() {
+            settled.unwrap();
         }
         pulled.deliveries.len() as u64
     }

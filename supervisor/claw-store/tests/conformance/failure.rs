@@ -326,3 +326,20 @@ async fn a_dead_letter_is_announced_once_with_its_chain() {
         1
     );
 }
+
+#[tokio::test]
+async fn several_deliveries_are_settled_at_once_with_an_answer_for_each() {
+    let bench = Bench::new();
+    bench.group("g", wide("t")).await;
+    bench.numbers("t", 0..3).await;
+    let who = member("g", 0);
+    let pulled = bench.pull(&who, 3).await;
+    let stale = pulled[1].lease;
+    bench.ack(&who, &pulled[1]).await;
+    let all = pulled.iter().map(|one| (one.lease, Settle::Ack)).collect();
+    let settled = bench.store.settle_all(&who, all).await.unwrap();
+    let refused = Err(claw_store::StoreError::StaleLease(stale));
+    assert_eq!(settled, [Ok(Settled::Done), refused, Ok(Settled::Done)]);
+    bench.advance(LEASE).await;
+    bench.nothing(&who).await;
+}
