@@ -134,11 +134,20 @@ fn tear(core: &mut Core, last: Seq) -> Result<u64, StoreError> {
 }
 
 /// Small steps of everything that is kept for a while: events, answers, ids, orphaned groups.
-pub(super) fn chores(core: &mut Core) -> Result<(), StoreError> {
-    step(core, Force::No)?;
+pub(super) fn chores(core: &mut Core) -> Result<Left, StoreError> {
+    let removed = step(core, Force::No)?;
     forget_answers(core)?;
     core.bus.dedup.sweep(&core.conn, CHORE_ROWS, core.now)?;
-    drop_orphans(core)
+    drop_orphans(core)?;
+    let full = removed.events >= u64::from(CHORE_ROWS);
+    Ok(if full { Left::Something } else { Left::Nothing })
+}
+
+/// Whether chores have more to do at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Something,
+    Nothing,
 }
 
 fn forget_answers(core: &Core) -> Result<(), StoreError> {

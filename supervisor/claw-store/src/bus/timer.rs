@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::event::Event;
 use super::publish::{append, identity};
-use super::retention;
+use super::retention::{self, Left};
 use crate::store::limits::{CHORE_ROWS, CHORES};
 use crate::store::{Core, StoreError, UnixMs};
 
@@ -19,8 +19,11 @@ impl Core {
             self.fire()?;
         }
         if self.now >= self.bus.next_chores {
-            self.bus.next_chores = self.now.after(CHORES);
-            retention::chores(self)?;
+            // Events may come faster than one step a second removes them.
+            self.bus.next_chores = match retention::chores(self)? {
+                Left::Something => self.now,
+                Left::Nothing => self.now.after(CHORES),
+            };
         }
         Ok(())
     }
