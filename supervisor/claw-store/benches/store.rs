@@ -25,6 +25,11 @@ use tokio::runtime::Runtime;
 
 fn main() {
     let runtime = Runtime::new().unwrap();
+    match std::env::var("CLAW_BENCH_ONLY").as_deref() {
+        Ok("rewrites") => return runtime.block_on(rewrites()),
+        Ok(other) => panic!("CLAW_BENCH_ONLY knows rewrites, not {other}"),
+        Err(_unset) => {}
+    }
     println!(
         "{:<44} {:>10} {:>9} {:>9}",
         "publish, deliver, ack, 1 KB", "events/s", "p50 ms", "p99 ms"
@@ -267,45 +272,76 @@ fn history(first: u64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The rewrite of a history every five minutes, for some days, and what pruning leaves.
+/// The rewrite of a history every five minutes for `CLAW_BENCH_DAYS` (7), pruned every hour, and
+/// what that costs; 365 days are the year of the design and take about an hour.
 async fn rewrites() {
-    const REWRITES: u64 = 1_000;
+    const PER_DAY: u64 = 288;
+    const PER_HOUR: u64 = PER_DAY / 24;
+    let days = std::env::var("CLAW_BENCH_DAYS").ok();
+    let days: u64 = days.and_then(|text| text.parse().ok()).unwrap_or(7);
     let clock = ManualClock::new(SystemClock::default().now());
     let bench = Bench::new(clock.clone());
     let raw = history(0).len() as u64;
-    bench
-        .store
-        .commit(commit("history", history(0)))
-        .await
-        .unwrap();
-    let stored = used_bytes(&bench);
-    let mut times = Vec::new();
-    for n in 1..=REWRITES {
+    let first = commit("history", history(0));
+    bench.store.commit(first).await.unwrap();
+    let mut grown = Grown {
+        stored: used_bytes(&bench),
+        ..Grown::default()
+    };
+    for n in 1..=days * PER_DAY {
         let value = history(n * 3);
         clock.advance(Duration::from_secs(300));
         let from = Instant::now();
         bench.store.commit(commit("history", value)).await.unwrap();
-        times.push(from.elapsed());
+        grown.times.push(from.elapsed());
+        if !n.is_multiple_of(PER_HOUR) {
+            continue;
+        }
+        grown.before_pruning(used_bytes(&bench));
+        let pruned = bench.store.prune().await.unwrap();
+        grown.after_pruning(used_bytes(&bench), pruned.longest_pause);
+        if n.is_multiple_of(30 * PER_DAY) {
+            println!("day {}: {} bytes used", n / PER_DAY, grown.stored);
+        }
     }
-    let each = (used_bytes(&bench) - stored) / REWRITES;
-    times.sort_unstable();
+    let each = grown.written / (days * PER_DAY);
+    grown.times.sort_unstable();
+    let times = &grown.times;
     println!(
-        "rewrite of {raw} bytes: {each} bytes each ({:.2} % of raw), p50 {:?}, p99 {:?}",
+        "{days} days of rewrites of {raw} bytes: {each} bytes each ({:.2} % of raw), p50 {:?}, p99 {:?}",
         each as f64 * 100.0 / raw as f64,
         times[times.len() / 2],
         times[times.len() * 99 / 100],
     );
-    clock.advance(Duration::from_secs(40 * 24 * 3_600));
-    let before = used_bytes(&bench);
-    let began = Instant::now();
-    let pruned = bench.store.prune().await.unwrap();
     println!(
-        "pruning in {:?}, longest pause {:?}: {pruned:?}; {before} bytes used before, {} after, {} on disk",
-        began.elapsed(),
-        pruned.longest_pause,
-        used_bytes(&bench),
+        "pruned every hour: longest pause {:?}, {} bytes used at most, {} at the end, {} on disk",
+        grown.longest_pause,
+        grown.most,
+        grown.stored,
         bench.bytes(),
     );
+}
+
+/// How the file grew between prunings.
+#[derive(Default)]
+struct Grown {
+    stored: u64,
+    written: u64,
+    most: u64,
+    longest_pause: Duration,
+    times: Vec<Duration>,
+}
+
+impl Grown {
+    fn before_pruning(&mut self, used: u64) {
+        self.written += used.saturating_sub(self.stored);
+        self.most = self.most.max(used);
+    }
+
+    fn after_pruning(&mut self, used: u64, pause: Duration) {
+        self.stored = used;
+        self.longest_pause = self.longest_pause.max(pause);
+    }
 }
 
 /// What the tables hold, without free pages and the log.

@@ -240,6 +240,25 @@ impl Store {
         .await
     }
 
+    /// Settles several deliveries with one request; each has an answer of its own.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; nothing changes then. That one lease has ended is no such error: it is
+    /// the answer for that delivery.
+    pub async fn settle_all(
+        &self,
+        member: &Member,
+        settles: Vec<(LeaseId, Settle)>,
+    ) -> Result<Vec<Result<Settled, StoreError>>, StoreError> {
+        let member = member.clone();
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            let settle = |(lease, settle)| core.settle(&member, lease, settle);
+            Ok(settles.into_iter().map(settle).collect())
+        })
+        .await
+    }
+
     /// Ends a piece of work: its state, its events and its lease together or not at all. A repeat
     /// of the same work and attempt changes nothing and gets the same answer.
     ///

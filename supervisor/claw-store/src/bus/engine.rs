@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::dedup::Window;
 use super::event::{Event, Seq, SharedEvent};
 use super::group::{Changed, Effect, Group, Jitter, OpenEvent, Overflow, Row, Source};
 use super::rate::Rates;
@@ -32,7 +33,7 @@ pub(crate) struct Bus {
     pub(super) bytes_committed: u64,
     pub(super) next_timer: Option<UnixMs>,
     pub(super) next_chores: UnixMs,
-    pub(super) dedup_swept_to: i64,
+    pub(super) dedup: Window,
     pub(super) jitter: Jitter,
     pub(super) lease_names: Source,
     pub(super) rates: Rates,
@@ -73,10 +74,11 @@ pub(super) struct Beginning {
     pub(super) opening: u64,
     pub(super) next_timer: Option<UnixMs>,
     pub(super) seed: u64,
+    pub(super) dedup: Window,
 }
 
 impl Bus {
-    pub(super) fn new(beginning: &Beginning) -> Self {
+    pub(super) fn new(beginning: Beginning) -> Self {
         Self {
             groups: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -91,7 +93,7 @@ impl Bus {
             bytes_committed: beginning.bytes,
             next_timer: beginning.next_timer,
             next_chores: UnixMs::default(),
-            dedup_swept_to: i64::MIN,
+            dedup: beginning.dedup,
             jitter: Jitter::new(beginning.seed),
             lease_names: Source::new(beginning.opening),
             rates: Rates::default(),
@@ -216,6 +218,7 @@ impl Bus {
             return;
         };
         self.bytes = self.bytes.saturating_sub(stored_bytes(event.data.len()));
+        self.dedup.forget_newest(event.seq);
         for id in counted {
             if let Some(entry) = self.groups.get_mut(&id) {
                 entry.staged -= 1;
@@ -223,8 +226,9 @@ impl Bus {
         }
     }
 
-    pub(super) fn has_staged(&self) -> bool {
-        !self.staged.is_empty()
+    /// How many events the transaction under way publishes.
+    pub(super) fn staged(&self) -> usize {
+        self.staged.len()
     }
 
     /// The first group that is too full for an event.
@@ -263,6 +267,7 @@ impl Bus {
             }
         }
         self.bytes_committed = self.bytes;
+        self.dedup.committed(now);
         for (event, counted) in std::mem::take(&mut self.staged) {
             self.head = event.seq;
             for id in counted {
@@ -300,6 +305,7 @@ impl Bus {
     /// The transaction under way is lost; who changed memory on its own account stays dirty.
     pub(crate) fn lost(&mut self) {
         self.bytes = self.bytes_committed;
+        self.dedup.lost();
         // Which timers are there has to be looked up again.
         self.next_timer = Some(UnixMs::default());
     }

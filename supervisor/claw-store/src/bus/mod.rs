@@ -14,9 +14,11 @@
 //! groups and belongs to the writer thread; everything else reaches it through a
 //! [`Store`](crate::Store).
 
+mod announce;
 mod api;
 mod control;
 mod dead;
+mod dedup;
 mod deliver;
 mod delivery;
 mod engine;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::dedup::Window;
 use super::delivery::LeaseId;
 use super::engine::{Beginning, Bus, Entry, GroupId};
 use super::event::{Event, Seq};
@@ -30,9 +31,12 @@ struct InFlight {
 impl Core {
     /// Writes what is known of events and groups that changed in this transaction.
     pub(crate) fn flush_bus(&mut self) -> Result<(), StoreError> {
-        if self.bus.has_staged() || self.bus.bytes != self.bus.bytes_committed {
+        self.announce_dead()?;
+        let published = self.bus.staged();
+        if published > 0 || self.bus.bytes != self.bus.bytes_committed {
             put_meta(&self.conn, "next_seq", column(self.bus.next_seq()))?;
             put_meta(&self.conn, "event_bytes", column(self.bus.bytes))?;
+            self.bus.dedup.flush(&self.conn, published, self.now)?;
         }
         let head = self.bus.head();
         for id in &self.bus.dirty {
@@ -49,23 +53,7 @@ fn write_group(conn: &Connection, id: GroupId, entry: &Entry, head: Seq) -> Resu
         write_effect(conn, id, *seq, effect)?;
     }
     let group = &entry.group;
-    let flying = group
-        .open
-        .iter()
-        .filter_map(|(seq, open)| match open.phase {
-            Phase::InFlight { lease, replica, .. } => Some(InFlight {
-                seq: *seq,
-                attempts: open.attempts,
-                lease,
-                replica,
-            }),
-            Phase::Blocked | Phase::Ready | Phase::Waiting { .. } => None,
-        });
-    let flying: Vec<_> = if group.in_flight() > 0 {
-        flying.collect()
-    } else {
-        Vec::new()
-    };
+    let flying: Vec<_> = group.flying().map(in_flight).collect();
     let counts = serde_json::to_string(&group.counts)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
     let sql = "UPDATE grp SET floor = ?2, acked = ?3, inflight = ?4, counts = ?5 WHERE id = ?1";
@@ -77,6 +65,15 @@ fn write_group(conn: &Connection, id: GroupId, entry: &Entry, head: Seq) -> Resu
         counts,
     ])?;
     Ok(())
+}
+
+fn in_flight((lease, replica, seq, attempts): (LeaseId, u32, Seq, u32)) -> InFlight {
+    InFlight {
+        seq,
+        attempts,
+        lease,
+        replica,
+    }
 }
 
 fn write_effect(
@@ -136,12 +133,13 @@ impl Bus {
         let next_timer = conn.query_row("SELECT min(due) FROM timer", [], |row| {
             row.get::<_, Option<i64>>(0)
         })?;
-        let mut bus = Self::new(&Beginning {
+        let mut bus = Self::new(Beginning {
             head,
             bytes: number(meta(conn, "event_bytes")?.unwrap_or(0)),
             opening: number(opening),
             next_timer: next_timer.map(UnixMs),
             seed,
+            dedup: Window::load(conn, limits.dedup_window, now)?,
         });
         let until = now.after(limits.adopt_grace);
         let mut returning = load_groups(conn, &mut bus, until)?;

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::event::{Attributes, Cause, Event, NewEvent, Publisher, Receipt, Stored};
 use super::group::Overflow;
-use super::row::{self, column, number};
+use super::row::{self, column};
 use super::slot::first_64_bits;
 use super::topic::{TopicError, check_topic, is_reserved};
 use crate::store::{Core, StoreError, UnixMs};
@@ -100,7 +100,7 @@ fn full_group(
     let mut more = std::collections::BTreeMap::new();
     for new in events {
         let hash = identity(&new.source, &new.id);
-        let known = known_seq(core, hash)?;
+        let known = core.bus.dedup.find(&core.conn, hash, core.now)?;
         if known.is_some() || new.delay.is_some() {
             continue;
         }
@@ -142,7 +142,7 @@ fn store(core: &mut Core, new: NewEvent) -> Result<Receipt, StoreError> {
     } else {
         core.bus.next_seq()
     };
-    if let Some(first) = duplicate(core, hash, seq, &new)? {
+    if let Some(first) = duplicate(core, hash, &new)? {
         return Ok(Receipt {
             seq: (first != 0).then_some(first),
             stored: Stored::Duplicate,
@@ -153,9 +153,11 @@ fn store(core: &mut Core, new: NewEvent) -> Result<Receipt, StoreError> {
         Some(delay) => {
             let due = core.now.after(delay);
             insert_timer(core, &event, due)?;
+            let until = core.now.after(core.limits.dedup_window);
+            core.bus.dedup.write(&core.conn, (hash, 0, until))?;
             core.bus.next_timer = Some(core.bus.next_timer.map_or(due, |next| next.min(due)));
         }
-        None => append(core, event)?,
+        None => append(core, event, hash)?,
     }
     Ok(Receipt {
         seq: (seq != 0).then_some(seq),
@@ -164,7 +166,7 @@ fn store(core: &mut Core, new: NewEvent) -> Result<Receipt, StoreError> {
 }
 
 /// Writes an event behind the others and keeps it for the groups.
-pub(super) fn append(core: &mut Core, event: Event) -> Result<(), StoreError> {
+pub(super) fn append(core: &mut Core, event: Event, hash: i64) -> Result<(), StoreError> {
     let sql = "INSERT INTO event (seq, id, source, topic, key, at, expires, attrs, data)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     core.conn.prepare_cached(sql)?.execute(params![
@@ -178,6 +180,8 @@ pub(super) fn append(core: &mut Core, event: Event) -> Result<(), StoreError> {
         row::attributes(&event.attributes)?,
         event.data,
     ])?;
+    let until = core.now.after(core.limits.dedup_window);
+    core.bus.dedup.remember(hash, event.seq, until);
     core.bus.stage(Arc::new(event), &mut core.undo);
     Ok(())
 }
@@ -198,43 +202,20 @@ fn insert_timer(core: &Core, event: &Event, due: UnixMs) -> Result<(), StoreErro
     Ok(())
 }
 
-/// The number of the event with this source and id, if there is one within the window. If not,
-/// the given one is remembered.
-fn duplicate(core: &Core, hash: i64, seq: u64, new: &NewEvent) -> Result<Option<u64>, StoreError> {
-    let until = core.now.after(core.limits.dedup_window);
-    let sql = "INSERT INTO dedup (hash, seq, until) VALUES (?1, ?2, ?3)
-        ON CONFLICT (hash) DO UPDATE SET seq = excluded.seq, until = excluded.until
-        WHERE until <= ?4";
-    let values = params![hash, column(seq), until.0, core.now.0];
-    if core.conn.prepare_cached(sql)?.execute(values)? > 0 {
+/// The number of the event with this source and id, if there is one within the window; 0 while it
+/// is delayed.
+fn duplicate(core: &Core, hash: i64, new: &NewEvent) -> Result<Option<u64>, StoreError> {
+    let Some(first) = core.bus.dedup.find(&core.conn, hash, core.now)? else {
         return Ok(None);
-    }
-    let first = known_seq(core, hash)?.unwrap_or(0);
+    };
     let sql = "SELECT source = ?2 AND id = ?3 FROM event WHERE seq = ?1";
     let same: Option<bool> = core
         .conn
         .prepare_cached(sql)?
         .query_row(params![column(first), new.source, new.id], |row| row.get(0))
         .optional()?;
-    if same != Some(false) {
-        return Ok(Some(first));
-    }
-    // Two events share 64 bits by chance; the later one takes the place.
-    let sql = "UPDATE dedup SET seq = ?2, until = ?3 WHERE hash = ?1";
-    core.conn
-        .prepare_cached(sql)?
-        .execute(params![hash, column(seq), until.0])?;
-    Ok(None)
-}
-
-fn known_seq(core: &Core, hash: i64) -> Result<Option<u64>, StoreError> {
-    let sql = "SELECT seq FROM dedup WHERE hash = ?1 AND until > ?2";
-    let found = core
-        .conn
-        .prepare_cached(sql)?
-        .query_row([hash, core.now.0], |row| row.get(0).map(number))
-        .optional()?;
-    Ok(found)
+    // Two events may share 64 bits by chance; the later one takes the place.
+    Ok((same != Some(false)).then_some(first))
 }
 
 /// 64 bits that stand for a source and an id.

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::delivery::Gap;
 use super::engine::{GroupId, stored_bytes};
 use super::event::{Event, Seq};
+use super::publish::identity;
 use super::row::{self, column, number};
 use crate::store::limits::{CHORE_ROWS, DONE_KEPT};
 use crate::store::{Core, StoreError, UnixMs};
@@ -41,6 +42,7 @@ pub(super) fn step(core: &mut Core, force: Force) -> Result<Removed, StoreError>
         Force::No => 0,
         Force::Yes => tear(core, last)?,
     };
+    keep_ids(core, last)?;
     core.conn
         .prepare_cached("DELETE FROM event WHERE seq <= ?1")?
         .execute([column(last)])?;
@@ -73,6 +75,27 @@ fn removable(core: &mut Core, bound: Seq) -> Result<(Option<Seq>, u64), StoreErr
     }
     core.bus.bytes = bytes;
     Ok((last, count))
+}
+
+/// Writes down the ids of events that go before nobody may publish them again.
+fn keep_ids(core: &mut Core, last: Seq) -> Result<(), StoreError> {
+    let mut young = Vec::new();
+    {
+        let sql = "SELECT source, id, seq, at FROM event WHERE seq <= ?1 AND at > ?2";
+        let since = core.now.before(core.limits.dedup_window);
+        let mut query = core.conn.prepare_cached(sql)?;
+        let mut rows = query.query([column(last), since.0])?;
+        while let Some(row) = rows.next()? {
+            let (source, id): (String, String) = (row.get(0)?, row.get(1)?);
+            let until = UnixMs(row.get(3)?).after(core.limits.dedup_window);
+            young.push((identity(&source, &id), number(row.get(2)?), until));
+        }
+    }
+    young.sort_unstable();
+    for id in young {
+        core.bus.dedup.write(&core.conn, id)?;
+    }
+    Ok(())
 }
 
 /// Takes what is removed from the groups that have not settled it.
@@ -111,11 +134,20 @@ fn tear(core: &mut Core, last: Seq) -> Result<u64, StoreError> {
 }
 
 /// Small steps of everything that is kept for a while: events, answers, ids, orphaned groups.
-pub(super) fn chores(core: &mut Core) -> Result<(), StoreError> {
-    step(core, Force::No)?;
+pub(super) fn chores(core: &mut Core) -> Result<Left, StoreError> {
+    let removed = step(core, Force::No)?;
     forget_answers(core)?;
-    forget_ids(core)?;
-    drop_orphans(core)
+    core.bus.dedup.sweep(&core.conn, CHORE_ROWS, core.now)?;
+    drop_orphans(core)?;
+    let full = removed.events >= u64::from(CHORE_ROWS);
+    Ok(if full { Left::Something } else { Left::Nothing })
+}
+
+/// Whether chores have more to do at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    Something,
+    Nothing,
 }
 
 fn forget_answers(core: &Core) -> Result<(), StoreError> {
@@ -125,27 +157,6 @@ fn forget_answers(core: &Core) -> Result<(), StoreError> {
     core.conn
         .prepare_cached(sql)?
         .execute(params![cutoff.0, CHORE_ROWS])?;
-    Ok(())
-}
-
-/// Goes round through the ids, some at a time; an index by time would cost every publish.
-fn forget_ids(core: &mut Core) -> Result<(), StoreError> {
-    let sql = "SELECT max(hash) FROM
-        (SELECT hash FROM dedup WHERE hash >= ?1 ORDER BY hash LIMIT ?2)";
-    let from = core.bus.dedup_swept_to;
-    let last: Option<i64> = core
-        .conn
-        .prepare_cached(sql)?
-        .query_row(params![from, CHORE_ROWS], |row| row.get(0))?;
-    let Some(last) = last else {
-        core.bus.dedup_swept_to = i64::MIN;
-        return Ok(());
-    };
-    let sql = "DELETE FROM dedup WHERE hash BETWEEN ?1 AND ?2 AND until <= ?3";
-    core.conn
-        .prepare_cached(sql)?
-        .execute([from, last, core.now.0])?;
-    core.bus.dedup_swept_to = last.checked_add(1).unwrap_or(i64::MIN);
     Ok(())
 }
 

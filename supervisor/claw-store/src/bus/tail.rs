@@ -53,6 +53,8 @@ pub(super) fn import(core: &mut Core, events: &[SharedEvent]) -> Result<u64, Sto
     row::each_brief(&core.conn, 0, core.bus.head(), |event| {
         known.insert(identity(&event.source, &event.id));
     })?;
+    // Their old times would hide those before them when the window is read back.
+    core.bus.dedup.write_all(&core.conn)?;
     let mut new = 0;
     for event in events {
         let hash = identity(&event.source, &event.id);
@@ -62,11 +64,8 @@ pub(super) fn import(core: &mut Core, events: &[SharedEvent]) -> Result<u64, Sto
         let mut event = (**event).clone();
         event.seq = core.bus.next_seq();
         let until = core.now.after(core.limits.dedup_window);
-        let sql = "INSERT OR REPLACE INTO dedup (hash, seq, until) VALUES (?1, ?2, ?3)";
-        core.conn
-            .prepare_cached(sql)?
-            .execute([hash, column(event.seq), until.0])?;
-        append(core, event)?;
+        core.bus.dedup.write(&core.conn, (hash, event.seq, until))?;
+        append(core, event, hash)?;
         new += 1;
     }
     Ok(new)

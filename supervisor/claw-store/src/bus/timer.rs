@@ -4,8 +4,7 @@ use rusqlite::params;
 
 use super::event::Event;
 use super::publish::{append, identity};
-use super::retention;
-use super::row::column;
+use super::retention::{self, Left};
 use crate::store::limits::{CHORE_ROWS, CHORES};
 use crate::store::{Core, StoreError, UnixMs};
 
@@ -20,8 +19,11 @@ impl Core {
             self.fire()?;
         }
         if self.now >= self.bus.next_chores {
-            self.bus.next_chores = self.now.after(CHORES);
-            retention::chores(self)?;
+            // Events may come faster than one step a second removes them.
+            self.bus.next_chores = match retention::chores(self)? {
+                Left::Something => self.now,
+                Left::Nothing => self.now.after(CHORES),
+            };
         }
         Ok(())
     }
@@ -37,10 +39,8 @@ impl Core {
             event.seq = self.bus.next_seq();
             event.at = self.now;
             let hash = identity(&event.source, &event.id);
-            self.conn
-                .prepare_cached("UPDATE dedup SET seq = ?2 WHERE hash = ?1 AND seq = 0")?
-                .execute([hash, column(event.seq)])?;
-            append(self, event)?;
+            self.bus.dedup.appeared(&self.conn, hash)?;
+            append(self, event, hash)?;
             self.conn
                 .prepare_cached("DELETE FROM timer WHERE n = ?1")?
                 .execute([n])?;

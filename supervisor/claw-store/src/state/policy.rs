@@ -20,6 +20,9 @@ pub struct KeepPolicy {
     pub daily: Duration,
     /// This many of the newest checkpoints are kept in any case.
     pub checkpoints: usize,
+    /// All that is stored of a namespace may take this many times its quota; beyond it the oldest
+    /// versions go that are not pinned, whatever their age.
+    pub history: u64,
 }
 
 impl Default for KeepPolicy {
@@ -30,6 +33,7 @@ impl Default for KeepPolicy {
             hourly: 30 * DAY,
             daily: 365 * DAY,
             checkpoints: 20,
+            history: 10,
         }
     }
 }

@@ -10,9 +10,9 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::model::{Namespace, Pruned, Version};
+use super::model::{Mark, Namespace, Pruned, Version};
 use super::policy::Candidate;
 use super::value::read_list;
 use super::{KeepPolicy, read};
@@ -129,7 +129,76 @@ fn superfluous(
         })
     })?;
     let versions: Result<Vec<_>, _> = rows.collect();
-    Ok((id, keep.superfluous(&versions?, now)))
+    let versions = versions?;
+    let mut drop = keep.superfluous(&versions, now);
+    if let Some(first) = first_within(conn, id, keep.history)? {
+        let known: HashSet<Version> = drop.iter().copied().collect();
+        let head = versions.last().map(|one| one.version);
+        let too_old = versions.iter().filter(|one| {
+            one.version < first && one.mark != Mark::Pinned && Some(one.version) != head
+        });
+        drop.extend((too_old.map(|one| one.version)).filter(|version| !known.contains(version)));
+    }
+    Ok((id, drop))
+}
+
+/// The first version that is kept when a namespace has more history than it may; nothing if it
+/// has less. A revision is needed by the versions before the next one of its key, so revisions
+/// are counted by their successors, the newest first.
+fn first_within(conn: &Connection, id: i64, times: u64) -> Result<Option<Version>, StoreError> {
+    let sql = "SELECT max_bytes FROM ns WHERE id = ?1";
+    let quota: i64 = conn
+        .prepare_cached(sql)?
+        .query_row([id], |row| row.get(0))?;
+    let mut left = number(quota).saturating_mul(times);
+    let sql = "SELECT val, next FROM (SELECT val, lead(ver) OVER (PARTITION BY key ORDER BY ver)
+        AS next FROM rev WHERE ns = ?1) WHERE val IS NOT NULL ORDER BY next DESC NULLS FIRST";
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query([id])?;
+    let mut seen = Stored::default();
+    while let Some(row) = rows.next()? {
+        let next: Option<i64> = row.get(1)?;
+        let bytes = seen.add(conn, row.get(0)?)?;
+        match (left.checked_sub(bytes), next) {
+            (Some(rest), _) => left = rest,
+            (None, Some(next)) => return Ok(Some(number(next))),
+            // What is in force now is the business of the quota.
+            (None, None) => left = 0,
+        }
+    }
+    Ok(None)
+}
+
+/// Values and chunks that are counted already.
+#[derive(Default)]
+struct Stored {
+    values: HashSet<i64>,
+    chunks: HashSet<i64>,
+}
+
+impl Stored {
+    /// The bytes that a value takes beside those counted before.
+    fn add(&mut self, conn: &Connection, value: i64) -> Result<u64, StoreError> {
+        if !self.values.insert(value) {
+            return Ok(0);
+        }
+        let sql = "SELECT length(data), CASE enc WHEN 2 THEN data END FROM val WHERE id = ?1";
+        let (mut bytes, list): (i64, Option<Vec<u8>>) = conn
+            .prepare_cached(sql)?
+            .query_row([value], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let chunks = list.as_deref().and_then(read_list).unwrap_or_default();
+        for chunk in chunks {
+            if self.chunks.insert(chunk) {
+                let sql = "SELECT length(data) FROM chunk WHERE id = ?1";
+                let size: Option<i64> = conn
+                    .prepare_cached(sql)?
+                    .query_row([chunk], |row| row.get(0))
+                    .optional()?;
+                bytes += size.unwrap_or(0);
+            }
+        }
+        Ok(number(bytes))
+    }
 }
 
 /// One that was marked meanwhile is kept.

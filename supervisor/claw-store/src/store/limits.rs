@@ -64,6 +64,13 @@ pub const PULL_MAX: usize = 1_024;
 /// How many events may lie before one in its chain.
 pub const HOP_LIMIT: u32 = 32;
 
+/// Ids of recent events kept in memory to know duplicates; older ones of the window are in a table.
+/// About 12 MB, and ten minutes of 650 events a second.
+pub const DEDUP_IDS: usize = 400_000;
+
+/// Ids that one commit moves to that table, at least: bounds how long a request waits for it.
+pub const DEDUP_SLICE: usize = 1_024;
+
 /// How long the answer to finished work is remembered.
 pub const DONE_KEPT: Duration = Duration::from_secs(24 * 3_600);
 

@@ -278,3 +278,68 @@ async fn statement_33_dead_letters_are_listed_redriven_and_discarded() {
     assert_eq!(bench.store.dead_letters("g", 10).await.unwrap(), vec![]);
     assert_eq!(bench.store.discard("g", Which::All).await, Ok(0));
 }
+
+#[tokio::test]
+async fn a_dead_letter_is_announced_once_with_its_chain() {
+    let bench = Bench::new();
+    bench.group("worker", config("t")).await;
+    bench.group("watch", wide("openclaw.dlq.>")).await;
+    bench.publish(vec![event("t", 1)]).await;
+    let delivery = bench.one(&member("worker", 0)).await;
+    let fatal = Settle::Terminate {
+        error: "no attempt can help".into(),
+    };
+    let who = member("worker", 0);
+    let settled = bench
+        .store
+        .settle(&who, delivery.lease, fatal.clone())
+        .await;
+    assert_eq!(settled, Ok(Settled::Dead));
+    // Looking at the figures writes the letter within the same transaction.
+    assert_eq!(bench.store.figures("worker").await.unwrap().dead, 1);
+    let bench = bench.restart();
+    let told = bench.pull(&member("watch", 0), 10).await;
+    assert_eq!(told.len(), 1);
+    let told = &told[0];
+    assert_eq!(
+        (told.event.topic.as_str(), told.event.source.as_str()),
+        ("openclaw.dlq.worker", "openclaw")
+    );
+    assert_eq!(told.event.attributes.causation_id.as_deref(), Some("t-1"));
+    let data: serde_json::Value = serde_json::from_slice(&told.event.data).unwrap();
+    assert_eq!(
+        data,
+        serde_json::json!({
+            "group": "worker", "sequence": 1, "id": "t-1", "source": "test", "type": "t",
+            "attempts": 1, "reason": "terminated", "error": "no attempt can help",
+            "died": BEGAN.0,
+        })
+    );
+    // Who cannot handle announcements is not announced, or it would never end.
+    let watch = member("watch", 0);
+    let settled = bench.store.settle(&watch, told.lease, fatal).await;
+    assert_eq!(settled, Ok(Settled::Dead));
+    bench.advance(LEASE).await;
+    bench.nothing(&watch).await;
+    assert_eq!(
+        bench.store.dead_letters("watch", 10).await.unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn several_deliveries_are_settled_at_once_with_an_answer_for_each() {
+    let bench = Bench::new();
+    bench.group("g", wide("t")).await;
+    bench.numbers("t", 0..3).await;
+    let who = member("g", 0);
+    let pulled = bench.pull(&who, 3).await;
+    let stale = pulled[1].lease;
+    bench.ack(&who, &pulled[1]).await;
+    let all = pulled.iter().map(|one| (one.lease, Settle::Ack)).collect();
+    let settled = bench.store.settle_all(&who, all).await.unwrap();
+    let refused = Err(claw_store::StoreError::StaleLease(stale));
+    assert_eq!(settled, [Ok(Settled::Done), refused, Ok(Settled::Done)]);
+    bench.advance(LEASE).await;
+    bench.nothing(&who).await;
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use claw_store::bus::{Level, NewEvent, Publisher, Start, Stored};
+use claw_store::bus::{Force, Level, NewEvent, Publisher, Start, Stored};
 use claw_store::store::EventLimits;
 
 use crate::support::*;
@@ -41,6 +41,37 @@ async fn statement_04_same_source_and_id_is_stored_once_within_the_window() {
         bench.store.read_events(1, None, 1_000).await.unwrap().len(),
         50
     );
+}
+
+#[tokio::test]
+async fn statement_04_an_id_is_known_although_its_event_is_delayed_removed_or_imported() {
+    let bench = Bench::with(EventLimits {
+        retention_bytes: 0,
+        dedup_window: std::time::Duration::from_secs(600),
+        ..limits()
+    });
+    let delayed = |n| NewEvent {
+        delay: Some(std::time::Duration::from_secs(1)),
+        ..event("t", n)
+    };
+    let other = Bench::new();
+    other.publish(vec![event("t", 3)]).await;
+    bench.publish(vec![event("t", 1), delayed(2)]).await;
+    let imported = other.store.read_events(1, None, 10).await.unwrap();
+    bench.advance(std::time::Duration::from_secs(60)).await;
+    assert_eq!(bench.store.import_events(imported).await, Ok(1));
+    let first = bench.publish(vec![delayed(4)]).await;
+    assert_eq!(first[0].seq, None);
+    bench.store.enforce_retention(Force::Yes).await.unwrap();
+    assert_eq!(bench.store.read_events(1, None, 10).await.unwrap(), vec![]);
+    let mut bench = bench;
+    for _restart in 0..2 {
+        for n in 1..5 {
+            let again = bench.publish(vec![event("t", n)]).await[0];
+            assert_eq!(again.stored, Stored::Duplicate, "event {n}");
+        }
+        bench = bench.restart();
+    }
 }
 
 #[tokio::test]

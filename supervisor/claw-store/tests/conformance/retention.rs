@@ -75,3 +75,18 @@ async fn retention_by_bytes_keeps_the_newest() {
     let bench = bench.restart();
     assert_eq!(bench.publish(vec![event("t", 99)]).await[0].seq, Some(51));
 }
+
+#[tokio::test]
+async fn retention_keeps_up_with_events_that_come_faster_than_its_steps() {
+    let bench = Bench::with(EventLimits {
+        retention_bytes: 10_000,
+        ..limits()
+    });
+    bench.numbers("t", 0..10_000).await;
+    bench.advance(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        bench.store.tick().await.unwrap();
+    }
+    let first = bench.store.read_events(1, None, 1).await.unwrap()[0].seq;
+    assert!(first > 9_500, "events from {first} on are left");
+}

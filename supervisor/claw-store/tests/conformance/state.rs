@@ -419,3 +419,41 @@ pub(crate) fn history_from(first: u64, entries: u64) -> String {
     let entries: Vec<_> = (first..first + entries).map(entry).collect();
     format!("[{}]", entries.join(","))
 }
+
+#[tokio::test]
+async fn more_history_than_ten_times_the_quota_is_pruned_from_its_oldest_end() {
+    const VERSIONS: u64 = 60;
+    let bench = Bench::new();
+    let mut chance = Chance(1);
+    // 10 KB that no compression makes smaller.
+    let mut noise = || {
+        let text: String = (0..640)
+            .map(|_| format!("{:016x}", chance.draw()))
+            .collect();
+        format!("\"{text}\"")
+    };
+    let size = noise().len() as u64;
+    bench.set("n", &noise()).await;
+    bench.store.set_quota(&space(), size).await.unwrap();
+    bench
+        .store
+        .checkpoint(&space(), Mark::Pinned, Some("deploy".into()))
+        .await
+        .unwrap();
+    let pinned = bench.text("n", At::Version(1)).await;
+    let mut last = String::new();
+    for _ in 1..VERSIONS {
+        last = noise();
+        bench.set("n", &last).await;
+    }
+    bench.store.prune().await.unwrap();
+    let versions = bench.store.versions(&space(), Versions::All).await.unwrap();
+    let kept: Vec<_> = versions.iter().map(|one| one.version).rev().collect();
+    // Hexadecimal text takes half its length, so twenty versions are ten times the quota.
+    assert_eq!(kept[0], 1, "a pinned version is kept");
+    assert!((15..25).contains(&(kept.len() - 1)), "{kept:?}");
+    let newest: Vec<_> = (VERSIONS + 2 - kept.len() as u64..=VERSIONS).collect();
+    assert_eq!(kept[1..], newest);
+    assert_eq!(bench.text("n", At::Head).await, Some(last));
+    assert_eq!(bench.text("n", At::Version(1)).await, pinned);
+}

@@ -100,3 +100,45 @@ async fn s15_a_flipped_byte_is_noticed_and_named() {
         }
     }
 }
+
+/// What the tables hold, without free pages and the log.
+fn used_bytes(bench: &Bench) -> u64 {
+    let conn = rusqlite::Connection::open(bench.path()).unwrap();
+    let pages = |what: &str| {
+        conn.pragma_query_value(None, what, |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    u64::try_from((pages("page_count") - pages("freelist_count")) * pages("page_size")).unwrap()
+}
+
+#[tokio::test]
+async fn a_rewrite_of_a_long_history_costs_a_hundredth_of_it_and_retention_bounds_them_all() {
+    const PER_DAY: u64 = 288;
+    let bench = Bench::new();
+    let first = history_from(0, 10_000);
+    let raw = first.len() as u64;
+    assert!(raw > 1_000_000, "{raw} bytes are no long history");
+    bench.set("history", &first).await;
+    let rewrite = async |n: u64| {
+        bench.set("history", &history_from(n * 3, 10_000)).await;
+        bench.advance(Duration::from_secs(300)).await;
+    };
+    let before = used_bytes(&bench);
+    let count = scaled(10 * PER_DAY, 40);
+    for n in 1..=count {
+        rewrite(n).await;
+    }
+    let each = (used_bytes(&bench) - before) / count;
+    assert!(each <= raw / 100, "{each} bytes of {raw} for each rewrite");
+
+    // A year later only the last of them is needed, and the file takes its room again.
+    bench.advance(Duration::from_secs(366 * 24 * 3_600)).await;
+    rewrite(count + 1).await;
+    let pruned = bench.store.prune().await.unwrap();
+    assert!(pruned.versions >= count, "{pruned:?}");
+    let left = used_bytes(&bench);
+    assert!(
+        left <= before + 2 * raw / 100,
+        "{left} bytes are left of a history that began with {before}"
+    );
+}

@@ -46,8 +46,11 @@ impl Group {
         for seq in member.held.values() {
             if let Some(open) = self.open.get_mut(seq)
                 && let Phase::InFlight { until, .. } = &mut open.phase
+                && later > *until
             {
-                *until = later.max(*until);
+                self.due.remove(&(*until, *seq));
+                self.due.insert((later, *seq));
+                *until = later;
             }
         }
     }

@@ -94,15 +94,13 @@ impl Group {
         while let Some((due, seq)) = self.due.first().copied()
             && due <= now
         {
-            self.put(seq, Phase::Ready);
-            changed = Changed::Yes;
-        }
-        let over: Vec<Seq> = (self.leases.values())
-            .filter(|seq| self.lease_end(**seq).is_some_and(|until| until <= now))
-            .copied()
-            .collect();
-        for seq in over {
-            self.drop_lease(seq, now);
+            match self.open.get(&seq).map(|open| open.phase) {
+                Some(Phase::InFlight { .. }) => self.drop_lease(seq, now),
+                Some(Phase::Waiting { .. }) => self.put(seq, Phase::Ready),
+                Some(Phase::Blocked | Phase::Ready) | None => {
+                    self.due.remove(&(due, seq));
+                }
+            }
             changed = Changed::Yes;
         }
         changed
@@ -110,16 +108,7 @@ impl Group {
 
     /// When something will be due.
     pub(crate) fn deadline(&self) -> Option<UnixMs> {
-        let due = self.due.first().map(|(due, _seq)| *due);
-        let leases = self.leases.values().filter_map(|seq| self.lease_end(*seq));
-        leases.chain(due).min()
-    }
-
-    fn lease_end(&self, seq: Seq) -> Option<UnixMs> {
-        match self.open.get(&seq)?.phase {
-            Phase::InFlight { until, .. } => Some(until),
-            Phase::Blocked | Phase::Ready | Phase::Waiting { .. } => None,
-        }
+        self.due.first().map(|(due, _seq)| *due)
     }
 
     fn wait(&mut self, seq: Seq, due: UnixMs, error: Option<Box<str>>) {

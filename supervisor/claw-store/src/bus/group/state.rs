@@ -26,6 +26,7 @@ pub struct Group {
     pub(crate) open: BTreeMap<Seq, OpenEvent>,
     /// Ready events by lane; a lane belongs to one replica, or the only one to all.
     pub(super) lanes: Vec<BTreeSet<Seq>>,
+    /// When waits and leases end.
     pub(super) due: BTreeSet<(UnixMs, Seq)>,
     pub(super) leases: BTreeMap<LeaseId, Seq>,
     pub(super) members: BTreeMap<u32, MemberState>,
@@ -175,6 +176,17 @@ impl Group {
         self.leases.len() as u64
     }
 
+    /// What is in the hands of replicas: lease, replica, event, and how often it was delivered.
+    pub(crate) fn flying(&self) -> impl Iterator<Item = (LeaseId, u32, Seq, u32)> {
+        self.leases.iter().filter_map(|(lease, seq)| {
+            let open = self.open.get(seq)?;
+            match open.phase {
+                Phase::InFlight { replica, .. } => Some((*lease, replica, *seq, open.attempts)),
+                Phase::Blocked | Phase::Ready | Phase::Waiting { .. } => None,
+            }
+        })
+    }
+
     /// Shows the group the newest event.
     pub fn offer(&mut self, event: &SharedEvent, now: UnixMs) -> Offered {
         let wanted = self.config.takes(event);
@@ -285,8 +297,9 @@ impl Group {
             Phase::InFlight {
                 lease,
                 replica,
-                until: _,
+                until,
             } => {
+                self.due.insert((until, seq));
                 self.leases.insert(lease, seq);
                 let member = self.members.entry(replica).or_default();
                 member.held.insert(lease, seq);
@@ -304,7 +317,12 @@ impl Group {
             Phase::Waiting { due } => {
                 self.due.remove(&(due, seq));
             }
-            Phase::InFlight { lease, replica, .. } => {
+            Phase::InFlight {
+                lease,
+                replica,
+                until,
+            } => {
+                self.due.remove(&(until, seq));
                 self.leases.remove(&lease);
                 if let Some(member) = self.members.get_mut(&replica) {
                     member.held.remove(&lease);
