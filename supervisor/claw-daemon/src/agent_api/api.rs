@@ -30,6 +30,7 @@ use super::endpoint::{Endpoint, Hold};
 use super::sdk::Sdk;
 use super::session::{Resumption, Taken};
 use super::token::TokenKey;
+use crate::config::Replicas;
 use crate::reload::Reloader;
 use crate::supervise::Handle;
 
@@ -54,6 +55,7 @@ pub(super) struct Shared {
     pub(super) facts: mpsc::Sender<Fact>,
     pub(super) handle: Handle,
     pub(super) data_dir: PathBuf,
+    pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
     /// Where tasks for agents run: not on the thread of supervision.
@@ -78,6 +80,7 @@ impl AgentApi {
                 facts: parts.facts,
                 handle: parts.handle,
                 data_dir: parts.data_dir,
+                replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
                 runtime: tokio::runtime::Handle::current(),
@@ -150,6 +153,17 @@ impl AgentApi {
         endpoints.values().cloned().collect()
     }
 
+    /// Which agents are replicas of which.
+    pub(super) fn replicas(&self) -> Arc<Replicas> {
+        let replicas = self.shared.replicas.read();
+        Arc::clone(&replicas.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_replicas(&self, replicas: &Arc<Replicas>) {
+        let place = self.shared.replicas.write();
+        *place.unwrap_or_else(PoisonError::into_inner) = Arc::clone(replicas);
+    }
+
     /// Where state and events are kept.
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
@@ -193,7 +207,8 @@ impl AgentApi {
         let token = self.shared.key.token(instance);
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);
-        agent_dir.describe(&mut equipped, token);
+        let replica = endpoint.lock().replica.clone();
+        agent_dir.describe(&mut equipped, &replica, token);
         if spec.mode == Mode::Worker {
             let sdk = self.shared.sdk.read();
             let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
