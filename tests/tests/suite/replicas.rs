@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
 use claw_daemon::api::{Agent, State};
 use rustix::process::Signal;
 
 use crate::examples::example;
-use crate::fleet::{Fleet, until};
+use crate::fleet::{Fleet, holds_for, until};
 use crate::workers::await_ready;
 
 /// Says what it begins and has done, and waits while a file holds it.
@@ -238,6 +239,26 @@ fn replicas_come_and_go_under_load_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_replicas_hold_goes_on_over_a_kill_of_the_supervisor() {
+    let mut fleet = replicas(3, "");
+    for n in 0..3 {
+        fs::write(fleet.path(&format!("hold-{n}")), "").unwrap();
+        publish(&fleet, "k", n);
+    }
+    await_marks(&fleet, "begun", 3);
+    fleet.crash_and_up();
+    all_ready(&fleet, 3);
+    for n in 0..3 {
+        fs::remove_file(fleet.path(&format!("hold-{n}"))).unwrap();
+    }
+    await_marks(&fleet, "done", 3);
+    holds_for(Duration::from_millis(500), "nothing comes twice", || {
+        fleet.lines("begun").len() == 3 && fleet.lines("done").len() == 3
+    });
+    fleet.down();
+}
+
+#[test]
 fn a_name_stands_for_all_replicas_and_a_run_goes_to_one() {
     let mut fleet = replicas(2, "");
     let (status, answer) = fleet.api().post("/api/agents/work/pause", None);
@@ -283,7 +304,7 @@ fn the_fan_out_example_comes_together_again() {
     }
     fleet.run(&["trigger", "split", "--wait"]);
     let sums = fleet.await_lines("sums", 1);
-    assert_eq!(sums[0], "12", "{sums:?}");
+    assert_eq!(sums[0], "14", "{sums:?}");
     fleet.down();
 }
 

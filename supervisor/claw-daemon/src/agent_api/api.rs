@@ -21,6 +21,7 @@ use claw_core::{
     AgentName, AgentSpec, Announcement, Fact, InstanceId, Order, PublicState, RunId, RunPhase,
 };
 use claw_store::Store;
+use claw_store::bus::{Member, Settle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -278,15 +279,36 @@ impl AgentApi {
     }
 
     fn over(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) {
+        let leases = endpoint.with(instance.generation, |session| session.leases.clone());
         if !endpoint.end(instance.generation) {
             return;
         }
         let (store, member) = (self.shared.store.clone(), endpoint.member());
+        if self.has_successor(endpoint, &member) {
+            let leases = leases.unwrap_or_default().into_iter();
+            let returns = leases.map(|lease| (lease, Settle::Return)).collect();
+            self.shared.runtime.spawn(async move {
+                if let Err(error) = store.settle_all(&member, returns).await {
+                    tracing::debug!(%member, %error, "leases end by themselves");
+                }
+            });
+            return;
+        }
         self.shared.runtime.spawn(async move {
             if let Err(error) = store.release_replica(&member).await {
                 tracing::debug!(%member, %error, "leases end by themselves");
             }
         });
+    }
+
+    /// Whether another agent is the same replica by now: one that had no replicas ends beside the
+    /// first of those that take its place.
+    fn has_successor(&self, endpoint: &Endpoint, member: &Member) -> bool {
+        self.endpoints().iter().any(|other| {
+            other.agent != endpoint.agent
+                && other.member() == *member
+                && !other.lock().sessions.is_empty()
+        })
     }
 
     fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32, why: &str) {
