@@ -258,6 +258,43 @@ fn what_replicas_hold_goes_on_over_a_kill_of_the_supervisor() {
     fleet.down();
 }
 
+/// The one process and the first of the new ones are both replica 0 for a while.
+#[test]
+fn one_becomes_several_and_what_is_in_hand_is_handled_once() {
+    let mut fleet = Fleet::new("");
+    fs::create_dir_all(fleet.path("agents")).unwrap();
+    fs::write(fleet.path("agents/work.py"), WORK).unwrap();
+    fleet.write("", &line(1, ""));
+    fleet.up();
+    await_ready(&fleet, "work");
+    for n in 0..3 {
+        fs::write(fleet.path(&format!("hold-{n}")), "").unwrap();
+        publish(&fleet, "k", n);
+    }
+    await_marks(&fleet, "begun", 1);
+    fleet.write("", &line(2, ""));
+    all_ready(&fleet, 2);
+    await_marks(&fleet, "begun", 2);
+    fs::remove_file(fleet.path("hold-0")).unwrap();
+    await_marks(&fleet, "begun", 3);
+    until("the one is gone", || {
+        let agents: Vec<Agent> = fleet.run(&["status", "--output", "json"]).json();
+        let gone = agents.iter().all(|agent| agent.name != "work");
+        gone.then_some(())
+    });
+    holds_for(Duration::from_millis(500), "nothing comes again", || {
+        fleet.lines("begun").len() == 3
+    });
+    for n in 1..3 {
+        fs::remove_file(fleet.path(&format!("hold-{n}"))).unwrap();
+    }
+    let mut done = await_marks(&fleet, "done", 3);
+    done.sort();
+    let numbers: Vec<u32> = done.iter().map(|mark| mark.n).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    fleet.down();
+}
+
 #[test]
 fn a_name_stands_for_all_replicas_and_a_run_goes_to_one() {
     let mut fleet = replicas(2, "");

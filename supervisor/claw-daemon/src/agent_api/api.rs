@@ -6,7 +6,7 @@
 //!      └───────────── facts ────────────────┴── store ◄─────────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use claw_core::{
     AgentName, AgentSpec, Announcement, Fact, InstanceId, Order, PublicState, RunId, RunPhase,
 };
 use claw_store::Store;
-use claw_store::bus::{Member, Settle};
+use claw_store::bus::{LeaseId, Settle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -284,7 +284,8 @@ impl AgentApi {
             return;
         }
         let (store, member) = (self.shared.store.clone(), endpoint.member());
-        if self.has_successor(endpoint, &member) {
+        let mut twins = self.twins(endpoint);
+        if twins.any(|other| !other.lock().sessions.is_empty()) {
             let leases = leases.unwrap_or_default().into_iter();
             let returns = leases.map(|lease| (lease, Settle::Return)).collect();
             self.shared.runtime.spawn(async move {
@@ -301,14 +302,23 @@ impl AgentApi {
         });
     }
 
-    /// Whether another agent is the same replica by now: one that had no replicas ends beside the
-    /// first of those that take its place.
-    fn has_successor(&self, endpoint: &Endpoint, member: &Member) -> bool {
-        self.endpoints().iter().any(|other| {
-            other.agent != endpoint.agent
-                && other.member() == *member
-                && !other.lock().sessions.is_empty()
-        })
+    /// Other agents that are the same replica for a while: one that had no replicas ends beside
+    /// the first of those that take its place.
+    fn twins(&self, endpoint: &Endpoint) -> impl Iterator<Item = Arc<Endpoint>> {
+        let (agent, member) = (endpoint.agent.clone(), endpoint.member());
+        let all = self.endpoints().into_iter();
+        all.filter(move |other| other.agent != agent && other.member() == member)
+    }
+
+    /// Events in the hands of those.
+    pub(super) fn held_beside(&self, endpoint: &Endpoint) -> BTreeSet<LeaseId> {
+        let leases = self.twins(endpoint).flat_map(|other| {
+            let inside = other.lock();
+            let sessions = inside.sessions.values();
+            let held = sessions.flat_map(|session| session.leases.iter().copied());
+            held.collect::<Vec<_>>()
+        });
+        leases.collect()
     }
 
     fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32, why: &str) {

@@ -166,9 +166,11 @@ async fn resume(
 ) -> Result<Resumed, Fault> {
     let endpoint = &context.endpoint;
     let listed = running.unwrap_or_default();
+    let others = context.api.held_beside(endpoint);
     let leases: Vec<LeaseId> = listed
         .iter()
         .filter_map(|one| one.work.parse().ok())
+        .chain(others.iter().copied())
         .collect();
     let events = context
         .api
@@ -176,7 +178,8 @@ async fn resume(
         .store
         .resume(&endpoint.member(), leases)
         .await?;
-    let kept: BTreeSet<LeaseId> = events.kept.iter().map(|delivery| delivery.lease).collect();
+    let kept = events.kept.iter().map(|delivery| delivery.lease);
+    let kept: BTreeSet<LeaseId> = kept.filter(|lease| !others.contains(lease)).collect();
     let mut resumed = Resumed::default();
     let mut runs: Vec<(RunId, u32)> = Vec::new();
     for one in &listed {
