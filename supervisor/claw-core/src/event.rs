@@ -108,6 +108,26 @@ impl Command {
             | Self::Cancel { agent, .. } => agent,
         }
     }
+
+    /// The same to another agent.
+    #[must_use]
+    pub fn to(&self, agent: AgentName) -> Self {
+        match self {
+            Self::Start { .. } => Self::Start { agent },
+            Self::Stop { .. } => Self::Stop { agent },
+            Self::Restart { .. } => Self::Restart { agent },
+            Self::Pause { freeze, .. } => Self::Pause {
+                agent,
+                freeze: *freeze,
+            },
+            Self::Resume { .. } => Self::Resume { agent },
+            Self::Trigger { payload, .. } => Self::Trigger {
+                agent,
+                payload: payload.clone(),
+            },
+            Self::Cancel { run, .. } => Self::Cancel { agent, run: *run },
+        }
+    }
 }
 
 /// Whether a pause stops the processes too.

@@ -9,6 +9,7 @@
 
 mod clock;
 mod perform;
+mod replicas;
 mod retention;
 mod signals;
 mod thread;

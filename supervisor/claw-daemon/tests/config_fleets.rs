@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use claw_core::AgentName;
 use claw_core::spec::{
     AgentSpec, CatchUp, Check, CleanExit, Condition, Mode, RestartPolicy, Timing,
 };
 use claw_daemon::config::{Environment, Loaded, Privilege, Style, load, load_str};
+use claw_store::bus::{Ordering, Overflow};
 
 fn fleet(agents: &str) -> String {
     format!("project: p\nversion: \"1.0\"\nagents:\n{agents}")
@@ -294,13 +296,66 @@ fn the_schema_knows_every_key_of_the_sample_and_none_that_is_refused() {
         assert!(agent[key].is_object(), "{key}");
         assert!(agent[key]["description"].is_string(), "{key}");
     }
-    for key in ["image", "sharding"] {
-        assert!(agent[key].is_null(), "{key}");
-    }
+    assert!(agent["image"].is_null());
     assert_eq!(schema["additionalProperties"], serde_json::json!(false));
     let probe = &agent["health_check"]["properties"]["liveness"]["properties"];
     assert_eq!(
         probe["http"]["properties"]["port"]["anyOf"][0]["maximum"],
         65_535
     );
+}
+
+#[test]
+fn replicas_are_agents_that_share_a_name() {
+    let loaded = accepted(
+        "  work: {command: [x], mode: worker, schedule: every 5m, replicas: 3, \
+         sharding: {strategy: range, key: id, boundaries: [h, q]}, \
+         delivery: {ordering: key, max_attempts: 8, initial_delay: 2s, lease: 2m, concurrency: 4, \
+         max_pending: 100, on_full: drop_oldest}}\n  \
+         after: {command: [x], depends_on: {work: {condition: ready}}}\n",
+        &nothing(),
+    );
+    let agents = &loaded.fleet.agents;
+    let names: Vec<&str> = agents.keys().map(AgentName::as_str).collect();
+    assert_eq!(names, ["after", "work-0", "work-1", "work-2"]);
+    let on: Vec<&str> = agents["after"]
+        .depends_on
+        .keys()
+        .map(AgentName::as_str)
+        .collect();
+    assert_eq!(on, ["work-0", "work-1", "work-2"]);
+    let scheduled = |name: &str| agents[name].schedule.is_some();
+    assert_eq!(
+        [
+            scheduled("work-0"),
+            scheduled("work-1"),
+            scheduled("work-2")
+        ],
+        [true, false, false]
+    );
+    assert!(
+        agents
+            .values()
+            .skip(1)
+            .all(|spec| spec.concurrency.get() == 4)
+    );
+    let group: AgentName = "work".parse().unwrap();
+    let members = loaded.replicas.members(&group).unwrap();
+    for (index, member) in (0..).zip(members) {
+        let place = loaded.replicas.place(member).unwrap();
+        assert_eq!((&place.group, place.index, place.count), (&group, index, 3));
+        assert_eq!(loaded.replicas.identity(member), group);
+        let worker = &loaded.workers[member];
+        assert_eq!(worker.sharding.replicas(), Some(3));
+        assert_eq!(worker.shard_key.as_deref(), Some("id"));
+        assert_eq!(worker.delivery.ordering, Ordering::Key);
+        assert_eq!(worker.delivery.retry.max_attempts, 8);
+        assert_eq!(worker.delivery.retry.base, Duration::from_secs(2));
+        assert_eq!(worker.delivery.lease, Duration::from_secs(120));
+        let bound = worker.delivery.bound.unwrap();
+        assert_eq!(
+            (bound.max_pending, bound.policy),
+            (100, Overflow::DropOldest)
+        );
+    }
 }

@@ -10,7 +10,7 @@ use claw_daemon::api::{RunState, State};
 use crate::fleet::{Fleet, free_port, holds_for, root};
 
 /// An example in a folder of its own, with free ports, and a mark on its processes.
-fn example(name: &str) -> Fleet {
+pub(crate) fn example(name: &str) -> Fleet {
     let fleet = Fleet::new("");
     let source = root().join("examples").join(name);
     copy(&source, &fleet.path(""));

@@ -18,6 +18,7 @@ mod health;
 mod limits_heavy;
 mod output;
 mod reload;
+mod replicas;
 mod restarts;
 mod schedules;
 mod stopping;

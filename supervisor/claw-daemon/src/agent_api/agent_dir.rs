@@ -19,6 +19,7 @@ use claw_core::{AgentName, AgentSpec};
 use nix::unistd::{Gid, Uid, User};
 
 use super::declared::Declared;
+use crate::config::Replica;
 
 /// The longest path of a unix socket (`unix(7)`, `sun_path` without its end).
 const PATH: usize = 107;
@@ -84,14 +85,15 @@ impl AgentDir {
     }
 
     /// Puts into a spec what its process is told of the socket.
-    pub(super) fn describe(&self, spec: &mut AgentSpec, token: String) {
+    pub(super) fn describe(&self, spec: &mut AgentSpec, replica: &Replica, token: String) {
         let launch = &mut spec.launch;
         let mut set = |name: &str, value: String| launch.env.insert(name.to_owned(), value);
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
         set("OPENCLAW_SOCK", path(self.socket()));
         set("OPENCLAW_PROTOCOL", "1".to_owned());
-        set("OPENCLAW_REPLICA", "0".to_owned());
-        set("OPENCLAW_REPLICAS", "1".to_owned());
+        set("OPENCLAW_AGENT", replica.group.to_string());
+        set("OPENCLAW_REPLICA", replica.index.to_string());
+        set("OPENCLAW_REPLICAS", replica.count.to_string());
         if spec.mode == Mode::Worker {
             set("OPENCLAW_CONFIG", path(self.config()));
             launch.config = serde_json::Value::Null;

@@ -6,7 +6,7 @@
 //!      └───────────── facts ────────────────┴── store ◄─────────┘
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use claw_core::{
     AgentName, AgentSpec, Announcement, Fact, InstanceId, Order, PublicState, RunId, RunPhase,
 };
 use claw_store::Store;
+use claw_store::bus::{LeaseId, Settle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,7 @@ use super::endpoint::{Endpoint, Hold};
 use super::sdk::Sdk;
 use super::session::{Resumption, Taken};
 use super::token::TokenKey;
+use crate::config::Replicas;
 use crate::reload::Reloader;
 use crate::supervise::Handle;
 
@@ -54,6 +56,7 @@ pub(super) struct Shared {
     pub(super) facts: mpsc::Sender<Fact>,
     pub(super) handle: Handle,
     pub(super) data_dir: PathBuf,
+    pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
     /// Where tasks for agents run: not on the thread of supervision.
@@ -78,6 +81,7 @@ impl AgentApi {
                 facts: parts.facts,
                 handle: parts.handle,
                 data_dir: parts.data_dir,
+                replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
                 runtime: tokio::runtime::Handle::current(),
@@ -150,6 +154,17 @@ impl AgentApi {
         endpoints.values().cloned().collect()
     }
 
+    /// Which agents are replicas of which.
+    pub(super) fn replicas(&self) -> Arc<Replicas> {
+        let replicas = self.shared.replicas.read();
+        Arc::clone(&replicas.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_replicas(&self, replicas: &Arc<Replicas>) {
+        let place = self.shared.replicas.write();
+        *place.unwrap_or_else(PoisonError::into_inner) = Arc::clone(replicas);
+    }
+
     /// Where state and events are kept.
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
@@ -193,7 +208,8 @@ impl AgentApi {
         let token = self.shared.key.token(instance);
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);
-        agent_dir.describe(&mut equipped, token);
+        let replica = endpoint.lock().replica.clone();
+        agent_dir.describe(&mut equipped, &replica, token);
         if spec.mode == Mode::Worker {
             let sdk = self.shared.sdk.read();
             let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
@@ -263,15 +279,46 @@ impl AgentApi {
     }
 
     fn over(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) {
+        let leases = endpoint.with(instance.generation, |session| session.leases.clone());
         if !endpoint.end(instance.generation) {
             return;
         }
         let (store, member) = (self.shared.store.clone(), endpoint.member());
+        let mut twins = self.twins(endpoint);
+        if twins.any(|other| !other.lock().sessions.is_empty()) {
+            let leases = leases.unwrap_or_default().into_iter();
+            let returns = leases.map(|lease| (lease, Settle::Return)).collect();
+            self.shared.runtime.spawn(async move {
+                if let Err(error) = store.settle_all(&member, returns).await {
+                    tracing::debug!(%member, %error, "leases end by themselves");
+                }
+            });
+            return;
+        }
         self.shared.runtime.spawn(async move {
             if let Err(error) = store.release_replica(&member).await {
                 tracing::debug!(%member, %error, "leases end by themselves");
             }
         });
+    }
+
+    /// Other agents that are the same replica for a while: one that had no replicas ends beside
+    /// the first of those that take its place.
+    fn twins(&self, endpoint: &Endpoint) -> impl Iterator<Item = Arc<Endpoint>> {
+        let (agent, member) = (endpoint.agent.clone(), endpoint.member());
+        let all = self.endpoints().into_iter();
+        all.filter(move |other| other.agent != agent && other.member() == member)
+    }
+
+    /// Events in the hands of those.
+    pub(super) fn held_beside(&self, endpoint: &Endpoint) -> BTreeSet<LeaseId> {
+        let leases = self.twins(endpoint).flat_map(|other| {
+            let inside = other.lock();
+            let sessions = inside.sessions.values();
+            let held = sessions.flat_map(|session| session.leases.iter().copied());
+            held.collect::<Vec<_>>()
+        });
+        leases.collect()
     }
 
     fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32, why: &str) {

@@ -49,10 +49,14 @@ async fn batch(
     let endpoint = &context.endpoint;
     let changes = outgoing::changes(&asked.state, space, &endpoint.worker())?;
     let trace = outgoing::trace(headers);
-    let events = outgoing::events(&asked.events, endpoint.agent.as_str(), trace.as_deref())?;
+    let events = outgoing::events(
+        &asked.events,
+        endpoint.identity().as_str(),
+        trace.as_deref(),
+    )?;
     let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
     let namespace = space.namespace(endpoint);
-    let _alone = endpoint.writing.lock().await;
+    let _alone = endpoint.alone().await;
     let seen = see(context, &namespace, &asked.state).await?;
     let mut commits = Vec::new();
     if !changes.is_empty() {

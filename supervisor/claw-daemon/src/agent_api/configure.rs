@@ -1,6 +1,6 @@
 //! Brings endpoints, sockets, groups and limits into the state that a configuration wants.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use claw_core::spec::Mode;
@@ -11,10 +11,9 @@ use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
 use super::agent_dir::AgentDirError;
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
-use super::limits;
 use super::sdk::{Sdk, SdkError};
 use super::{monitor, serve, topics};
-use crate::config::{Loaded, Scheduled, WorkerConfig};
+use crate::config::{Loaded, Replica, Scheduled, WorkerConfig};
 
 /// Why agents cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +54,21 @@ impl AgentApi {
     /// Says what stands in the way.
     pub(crate) async fn configure(&self, loaded: &Loaded) -> Result<(), ConfigureError> {
         self.provide_sdk(&loaded.fleet).await?;
+        self.set_replicas(&loaded.replicas);
         for (name, spec) in &loaded.fleet.agents {
             let worker = loaded.workers.get(name).cloned().unwrap_or_default();
             self.prepare(name, spec, worker).await?;
         }
-        self.orphan_groups(&loaded.fleet.agents).await
+        let mut groups = BTreeSet::new();
+        for (name, spec) in &loaded.fleet.agents {
+            let Some(endpoint) = self.endpoint(name).filter(|_| spec.mode == Mode::Worker) else {
+                continue;
+            };
+            if groups.insert(endpoint.identity().to_string()) {
+                self.subscribe(&endpoint).await?;
+            }
+        }
+        self.orphan_groups(&groups).await
     }
 
     /// Begins to answer on all sockets that are not answered yet.
@@ -107,10 +116,21 @@ impl AgentApi {
             endpoint
         });
         let size = worker.max_state_size;
+        let replicas = self.replicas();
+        let place = replicas.place(name).cloned();
+        let place = place.unwrap_or_else(|| Replica::only(name));
+        let first = replicas.members(&place.group).and_then(<[_]>::first);
+        let first = first.filter(|first| *first != name);
+        let shared = first.and_then(|first| self.endpoint(first));
+        let writing = shared.map(|first| Arc::clone(&first.lock().writing));
         {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
             inside.worker = worker;
+            inside.replica = place;
+            if let Some(writing) = writing {
+                inside.writing = writing;
+            }
             if inside.asked.is_empty() {
                 inside.asked = declared.filters().unwrap_or_default();
             }
@@ -119,48 +139,60 @@ impl AgentApi {
             .store
             .set_quota(&endpoint.namespace(), size)
             .await?;
-        if spec.mode == Mode::Worker {
-            self.subscribe(&endpoint).await?;
-        }
         Ok(())
     }
 
     /// Gives the agent's group what the file and the program ask for.
     pub(super) async fn subscribe(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        let group = {
+        let mut group = {
             let inside = endpoint.lock();
             let written = inside.worker.subscribe.iter().filter_map(|filter| {
                 let topic = TopicFilter::try_new(&topics::inside(filter.as_str())).ok()?;
                 Some(Subscription::to(topic))
             });
-            let mut subscriptions: Vec<_> = written.chain(inside.asked.iter().cloned()).collect();
-            subscriptions.dedup();
+            let worker = &inside.worker;
+            let delivery = worker.delivery.clone();
             GroupConfig {
-                subscriptions,
-                ordering: claw_store::bus::Ordering::None,
-                sharding: claw_store::bus::Sharding::None,
-                retry: claw_store::bus::RetryPolicy::default(),
-                lease: limits::LEASE,
+                subscriptions: written.collect(),
+                ordering: delivery.ordering,
+                sharding: worker.sharding.clone(),
+                key: worker.shard_key.clone(),
+                retry: delivery.retry,
+                lease: delivery.lease,
                 concurrency: inside.spec.concurrency.get(),
-                bound: None,
+                bound: delivery.bound,
             }
         };
-        let name = endpoint.agent.as_str();
+        let identity = endpoint.identity();
+        for asked in self.asked(&identity) {
+            if !group.subscriptions.contains(&asked) {
+                group.subscriptions.push(asked);
+            }
+        }
+        let name = identity.as_str();
         self.shared
             .store
             .upsert_group(name, group, Start::Now)
             .await
     }
 
+    /// What the programs of all replicas ask for: one that has not said hello yet says nothing of
+    /// what its group takes.
+    fn asked(&self, identity: &AgentName) -> Vec<Subscription> {
+        let replicas = self.replicas();
+        let own = [identity.clone()];
+        let members = replicas.members(identity).unwrap_or(&own).iter();
+        let endpoints = members.filter_map(|member| self.endpoint(member));
+        endpoints
+            .flat_map(|endpoint| endpoint.lock().asked.clone())
+            .collect()
+    }
+
     /// Groups whose agents are gone from the configuration are kept for a while, in case that they
     /// come back.
-    async fn orphan_groups(
-        &self,
-        agents: &BTreeMap<AgentName, Arc<AgentSpec>>,
-    ) -> Result<(), ConfigureError> {
+    async fn orphan_groups(&self, wanted: &BTreeSet<String>) -> Result<(), ConfigureError> {
         for group in self.shared.store.groups().await? {
-            let spec = agents.get(group.as_str());
-            if spec.is_none_or(|spec| spec.mode != Mode::Worker) {
+            if !wanted.contains(&group) {
                 self.shared.store.orphan_group(&group).await?;
             }
         }

@@ -171,7 +171,7 @@ impl Report<'_> {
                 Work::Run(_) => None,
             },
             commits,
-            events: outgoing::events(events, endpoint.agent.as_str(), None)?,
+            events: outgoing::events(events, endpoint.identity().as_str(), None)?,
         })
     }
 

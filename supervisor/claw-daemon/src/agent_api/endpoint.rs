@@ -19,7 +19,7 @@ use super::message::Message;
 use super::refusals::{Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
-use crate::config::WorkerConfig;
+use crate::config::{Replica, WorkerConfig};
 
 /// Whether the fleet lets the agent have work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub(crate) struct Endpoint {
     inside: Mutex<Inside>,
     /// Changes whenever a poll may have an answer.
     changed: watch::Sender<u64>,
-    /// Held by writes that depend on what they have read.
-    pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) pace: Pace,
     pub(super) refusals: Refusals,
     pub(super) series: Series,
@@ -49,6 +47,10 @@ pub(crate) struct Endpoint {
 pub(super) struct Inside {
     pub(super) spec: Arc<AgentSpec>,
     pub(super) worker: Arc<WorkerConfig>,
+    /// Its place among its kind.
+    pub(super) replica: Replica,
+    /// Held by writes that depend on what they have read; shared by all replicas.
+    pub(super) writing: Arc<tokio::sync::Mutex<()>>,
     pub(super) hold: Hold,
     pub(super) sessions: BTreeMap<Generation, Session>,
     /// Events that the program itself asks for.
@@ -72,18 +74,20 @@ pub(super) enum Offer {
 
 impl Endpoint {
     pub(super) fn new(agent: AgentName, spec: Arc<AgentSpec>, worker: Arc<WorkerConfig>) -> Self {
+        let replica = Replica::only(&agent);
         Self {
             agent,
             inside: Mutex::new(Inside {
                 spec,
                 worker,
+                replica,
+                writing: Arc::default(),
                 hold: Hold::Released,
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
                 alerts: BTreeMap::new(),
             }),
             changed: watch::Sender::new(0),
-            writing: tokio::sync::Mutex::new(()),
             pace: Pace::default(),
             refusals: Refusals::default(),
             series: Series::default(),
@@ -97,11 +101,23 @@ impl Endpoint {
     }
 
     pub(super) fn member(&self) -> Member {
-        Member::new(self.agent.as_str(), 0)
+        let inside = self.lock();
+        Member::new(inside.replica.group.as_str(), inside.replica.index)
+    }
+
+    /// Its name towards others: the one in the fleet file, which all replicas share.
+    pub(super) fn identity(&self) -> AgentName {
+        self.lock().replica.group.clone()
+    }
+
+    /// Locks out other writers of its state.
+    pub(super) async fn alone(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        let writing = Arc::clone(&self.lock().writing);
+        writing.lock_owned().await
     }
 
     pub(super) fn namespace(&self) -> Namespace {
-        Namespace::agent(self.agent.as_str())
+        Namespace::agent(self.identity().as_str())
     }
 
     pub(super) fn instance(&self, generation: Generation) -> InstanceId {

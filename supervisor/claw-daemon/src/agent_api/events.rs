@@ -19,7 +19,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Fault> {
     let emitted: Emitted<'_> = wire::read(&body)?;
     let trace = outgoing::trace(&headers);
-    let event = emitted.event(context.endpoint.agent.as_str(), trace.as_deref())?;
+    let event = emitted.event(context.endpoint.identity().as_str(), trace.as_deref())?;
     let id = event.id.clone();
     let receipts = store(&context, vec![event]).await?;
     let duplicate = receipts
@@ -43,7 +43,7 @@ pub(super) async fn publish_many(
     let trace = outgoing::trace(&headers);
     let events = outgoing::events(
         &many.events,
-        context.endpoint.agent.as_str(),
+        context.endpoint.identity().as_str(),
         trace.as_deref(),
     )?;
     let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();

@@ -1,9 +1,12 @@
 //! `/v1/fleet`: other agents, for those that manage them.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use claw_core::event::Freeze;
 use claw_core::{AgentName, AgentStatus, Answer, Command, Reason};
+use futures_util::future::join_all;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,6 +16,7 @@ use super::admission::{Context, WholeBody, json as answer};
 use super::fault::{Code, Fault};
 use super::wire;
 use crate::http::ports::AskError;
+use crate::replicas::freest;
 
 pub(super) async fn list(State(context): State<Context>) -> Result<Response, Fault> {
     let worker = context.endpoint.worker();
@@ -22,12 +26,17 @@ pub(super) async fn list(State(context): State<Context>) -> Result<Response, Fau
     let handle = &context.api.shared.handle;
     let statuses = handle.inspect(|fleet, now| fleet.statuses(now)).await;
     let statuses = statuses.map_err(refused)?;
-    let visible = statuses
-        .iter()
-        .filter(|status| worker.may_manage(&status.name));
+    let replicas = context.api.replicas();
+    let mut visible: BTreeMap<AgentName, Vec<&AgentStatus>> = BTreeMap::new();
+    for status in &statuses {
+        let identity = replicas.identity(&status.name);
+        if worker.may_manage(&identity) {
+            visible.entry(identity).or_default().push(status);
+        }
+    }
     let mut agents = Vec::new();
-    for status in visible {
-        agents.push(told(&context, status).await);
+    for (identity, statuses) in &visible {
+        agents.extend(told(&context, identity, statuses).await);
     }
     Ok(answer(&json!({ "agents": agents })))
 }
@@ -55,7 +64,7 @@ pub(super) async fn command(
 ) -> Result<Response, Fault> {
     let agent = managed(&context, &name)?;
     let asked: Asked<'_> = wire::read_or_default(&body)?;
-    if agent == context.endpoint.agent {
+    if context.api.replicas().identity(&agent) == context.endpoint.identity() {
         return Err(Fault::new(
             Code::Forbidden,
             "an agent does not command itself",
@@ -79,16 +88,30 @@ pub(super) async fn command(
         },
         _ => return Err(Fault::new(Code::NotFound, "there is no such command")),
     };
-    let answered = context
-        .api
-        .shared
-        .handle
-        .ask(command)
-        .await
-        .map_err(refused)?;
-    let told = match answered {
-        Answer::Run(run) => json!({ "run": run.id }),
-        Answer::Status(_) | Answer::Configured { .. } => look(&context, &named).await?,
+    let replicas = context.api.replicas();
+    let own = [named.clone()];
+    let mut members = replicas.members(&named).unwrap_or(&own).to_vec();
+    if verb == "trigger" && members.len() > 1 {
+        let statuses = (context.api.shared.handle)
+            .inspect(|fleet, now| fleet.statuses(now))
+            .await;
+        members = freest(&members, &statuses.map_err(refused)?)
+            .into_iter()
+            .collect();
+    }
+    let each = members
+        .into_iter()
+        .map(|member| context.api.shared.handle.ask(command.to(member)));
+    let mut run = None;
+    for answered in join_all(each).await {
+        match answered.map_err(refused)? {
+            Answer::Run(accepted) => run = Some(accepted.id),
+            Answer::Status(_) | Answer::Configured { .. } => {}
+        }
+    }
+    let told = match run {
+        Some(run) => json!({ "run": run }),
+        None => look(&context, &named).await?,
     };
     Ok((StatusCode::ACCEPTED, answer(&told)).into_response())
 }
@@ -120,25 +143,43 @@ fn refused(error: AskError) -> Fault {
 }
 
 async fn look(context: &Context, agent: &AgentName) -> Result<Json, Fault> {
-    let name = agent.clone();
+    let replicas = context.api.replicas();
+    let own = [agent.clone()];
+    let members = replicas.members(agent).unwrap_or(&own).to_vec();
     let handle = &context.api.shared.handle;
-    let status = handle
-        .inspect(move |fleet, now| fleet.status(&name, now))
-        .await;
-    match status.map_err(refused)? {
-        Some(status) => Ok(told(context, &status).await),
-        None => Err(Fault::new(
-            Code::NotFound,
-            format!("there is no agent `{agent}`"),
-        )),
-    }
+    let statuses = handle
+        .inspect(move |fleet, now| {
+            let each = members
+                .iter()
+                .filter_map(|member| fleet.status(member, now));
+            each.collect::<Vec<_>>()
+        })
+        .await
+        .map_err(refused)?;
+    let statuses: Vec<_> = statuses.iter().collect();
+    told(context, agent, &statuses)
+        .await
+        .ok_or_else(|| Fault::new(Code::NotFound, format!("there is no agent `{agent}`")))
 }
 
-async fn told(context: &Context, status: &AgentStatus) -> Json {
+/// An agent as others see it: its replicas are one, which is what the worst off of them is.
+async fn told(context: &Context, name: &AgentName, members: &[&AgentStatus]) -> Option<Json> {
+    let worst = members.iter().find(|status| !status.ready);
+    let status = worst.or_else(|| members.first())?;
     let store = &context.api.shared.store;
-    let figures = store.figures(status.name.as_str()).await;
+    let figures = store.figures(name.as_str()).await;
     let pending = figures.map_or(0, |figures| figures.pending);
-    let next_start = match &status.reason {
+    let restarts: u64 = members.iter().map(|status| status.restarts).sum();
+    Some(json!({
+        "name": name, "phase": status.state.as_str(), "ready": status.ready,
+        "reason": status.reason.code(), "since": wire::time(status.since),
+        "replicas": members.len(), "restarts": restarts, "pending_events": pending,
+        "next_start": next_start(&status.reason),
+    }))
+}
+
+fn next_start(reason: &Reason) -> Option<String> {
+    match reason {
         Reason::BackingOff { until, .. } => Some(wire::time(*until)),
         Reason::WaitingFor { .. }
         | Reason::Queued
@@ -157,10 +198,5 @@ async fn told(context: &Context, status: &AgentStatus) -> Json {
         | Reason::GaveUp { .. }
         | Reason::Refused { .. }
         | Reason::NotRestarted { .. } => None,
-    };
-    json!({
-        "name": status.name, "phase": status.state.as_str(), "ready": status.ready,
-        "reason": status.reason.code(), "since": wire::time(status.since), "replicas": 1,
-        "restarts": status.restarts, "pending_events": pending, "next_start": next_start,
-    })
+    }
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, RunId};
-use claw_store::bus::LeaseId;
+use claw_store::bus::{LeaseId, Readiness};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -109,14 +109,15 @@ fn check(endpoint: &Endpoint, generation: Generation, hello: &Hello) -> Result<D
         let message = format!("the token is that of {own}; send $OPENCLAW_INSTANCE");
         return Err(Fault::new(Code::Forbidden, message));
     }
+    let identity = endpoint.identity();
     if hello
         .name
         .as_ref()
-        .is_some_and(|name| name != endpoint.agent.as_str())
+        .is_some_and(|name| name != identity.as_str())
     {
         let message = format!(
             "the program calls itself something else than `{}`, its name in the fleet file",
-            endpoint.agent
+            identity
         );
         return Err(Fault::bad("name_conflict", message));
     }
@@ -165,9 +166,11 @@ async fn resume(
 ) -> Result<Resumed, Fault> {
     let endpoint = &context.endpoint;
     let listed = running.unwrap_or_default();
+    let others = context.api.held_beside(endpoint);
     let leases: Vec<LeaseId> = listed
         .iter()
         .filter_map(|one| one.work.parse().ok())
+        .chain(others.iter().copied())
         .collect();
     let events = context
         .api
@@ -175,7 +178,8 @@ async fn resume(
         .store
         .resume(&endpoint.member(), leases)
         .await?;
-    let kept: BTreeSet<LeaseId> = events.kept.iter().map(|delivery| delivery.lease).collect();
+    let kept = events.kept.iter().map(|delivery| delivery.lease);
+    let kept: BTreeSet<LeaseId> = kept.filter(|lease| !others.contains(lease)).collect();
     let mut resumed = Resumed::default();
     let mut runs: Vec<(RunId, u32)> = Vec::new();
     for one in &listed {
@@ -268,7 +272,7 @@ fn lost(session: &mut Session, listed: &[(RunId, u32)]) -> (Resumption, Vec<(Run
 
 fn welcome(endpoint: &Endpoint, session: &str, resumed: &Resumed) -> Json {
     let inside = endpoint.lock();
-    let spec = &inside.spec;
+    let (spec, replica) = (&inside.spec, &inside.replica);
     let ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let level = spec.launch.env.get("OPENCLAW_LOG_LEVEL");
     let config = &spec.launch.config;
@@ -277,14 +281,15 @@ fn welcome(endpoint: &Endpoint, session: &str, resumed: &Resumed) -> Json {
     } else {
         config.clone()
     };
-    let lease_ms = ms(limits::LEASE);
+    let lease_ms = ms(inside.worker.delivery.lease);
     let goes_on = resumed.goes_on.iter();
     let goes_on =
         goes_on.map(|one| json!({"work": one.work, "attempt": one.attempt, "lease_ms": lease_ms}));
     let abandoned = resumed.abandoned.iter();
     let abandoned = abandoned.map(|one| json!({"work": one.work, "attempt": one.attempt}));
     json!({
-        "protocol": 1, "session": session, "agent": endpoint.agent, "replica": 0, "replicas": 1,
+        "protocol": 1, "session": session, "agent": replica.group,
+        "replica": replica.index, "replicas": replica.count,
         "heartbeat_ms": ms(limits::HEARTBEAT), "max_concurrency": spec.concurrency,
         "phase": "initializing",
         "config": config, "secrets": inside.worker.secret_paths, "notifiers": [],
@@ -344,6 +349,11 @@ pub(super) async fn become_ready(context: &Context, generation: Generation) {
         }
     });
     context.endpoint.wake();
+    let (store, member) = (&context.api.shared.store, context.endpoint.member());
+    // Known from now on, it gets its share from the first event on.
+    if let Err(error) = store.set_ready(&member, Readiness::Ready).await {
+        tracing::debug!(%member, %error, "the bus learns of the agent when it asks for work");
+    }
     let instance = context.endpoint.instance(generation);
     context.api.notify(instance, SelfReport::Ready).await;
 }

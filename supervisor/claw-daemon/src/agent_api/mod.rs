@@ -50,7 +50,7 @@ pub use configure::ConfigureError;
 pub use sdk::SdkError;
 
 pub(crate) use api::{AgentApi, Parts};
-pub(crate) use limits::ADOPT_GRACE;
+pub(crate) use limits::{ADOPT_GRACE, LEASE};
 pub(crate) use outgoing::event_id;
 pub(crate) use token::{hex, hmac_sha256, same};
 pub(crate) use topics::{outside, refused_name};

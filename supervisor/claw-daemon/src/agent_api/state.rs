@@ -178,7 +178,7 @@ async fn delete(
 ) -> Result<Response, Fault> {
     wire::check_key(&key)?;
     space.may_write(&context.endpoint.worker(), &key)?;
-    let _alone = context.endpoint.writing.lock().await;
+    let _alone = context.endpoint.alone().await;
     let namespace = space.namespace(&context.endpoint);
     let there = context
         .api

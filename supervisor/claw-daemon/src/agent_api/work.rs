@@ -75,7 +75,11 @@ impl Poll {
     async fn wait(&self, context: &Context) -> Result<Vec<Item>, Fault> {
         let endpoint = &context.endpoint;
         let mut changed = endpoint.watch();
-        let mut woken = context.api.shared.store.wakeup(endpoint.agent.as_str());
+        let mut woken = context
+            .api
+            .shared
+            .store
+            .wakeup(endpoint.identity().as_str());
         loop {
             changed.mark_unchanged();
             woken.mark_unchanged();

@@ -15,11 +15,38 @@ pub struct AgentList {
     pub agents: Vec<Agent>,
 }
 
+/// What a name of the fleet file stands for: an agent, or all replicas of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Named {
+    /// An agent.
+    Agent(Box<Agent>),
+    /// The replicas of one.
+    Replicas(AgentList),
+}
+
+impl Named {
+    /// The agent, or all of them.
+    #[must_use]
+    pub fn into_agents(self) -> Vec<Agent> {
+        match self {
+            Self::Agent(agent) => vec![*agent],
+            Self::Replicas(list) => list.agents,
+        }
+    }
+}
+
 /// One agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Agent {
     /// Its name.
     pub name: String,
+    /// Whose replica it is; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Which replica it is, from 0; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u32>,
     /// Its public state.
     pub state: State,
     /// Whether it may be given work.
@@ -183,6 +210,8 @@ impl Agent {
         let started = status.instance.as_ref().and_then(|live| live.started_at);
         Self {
             name: status.name.to_string(),
+            group: None,
+            replica: None,
             state: status.state.into(),
             ready: status.ready,
             reason: (&status.reason).into(),

@@ -19,7 +19,9 @@ mod transition;
 pub mod routes;
 
 pub(crate) use agent::seconds_between;
-pub use agent::{Agent, AgentList, Death, Instance, ProbeState, ResourceUse, RunCounts, State};
+pub use agent::{
+    Agent, AgentList, Death, Instance, Named, ProbeState, ResourceUse, RunCounts, State,
+};
 pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
 pub use event::{Event, Happened, Probe};
 pub use health::{Degraded, Health, Overall, Part, Ready};

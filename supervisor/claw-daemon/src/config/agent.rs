@@ -1,7 +1,6 @@
 //! One agent, from its sections.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 
 use claw_core::spec::{AgentSpec, Mode};
 
@@ -10,13 +9,14 @@ use super::item::{Fields, Item};
 use super::keys::SANDBOX;
 use super::keys_agent::AGENT;
 use super::reader::Reader;
-use super::value::Rejected;
 use super::worker::WorkerConfig;
 
 /// The parts of an agent that only the whole fleet can check.
 pub(super) struct Agent<'n> {
     pub(super) spec: AgentSpec,
     pub(super) worker: WorkerConfig,
+    /// Processes of its kind, 1 to 64.
+    pub(super) replicas: u32,
     pub(super) fields: Fields<'n>,
 }
 
@@ -25,7 +25,8 @@ impl Reader<'_> {
     pub(super) fn agent<'n>(&mut self, item: &Item<'n>) -> Option<Agent<'n>> {
         let fields = self.fields(&AGENT, item)?;
         let mode = self.mode(&fields);
-        self.one_process(&fields);
+        let replicas = self.replicas(&fields, mode);
+        let (delivery, concurrency) = self.delivery(&fields, mode);
         if let Some(sandbox) = self.inner(&fields, "sandbox", &SANDBOX) {
             self.sandbox(&sandbox);
         }
@@ -33,7 +34,7 @@ impl Reader<'_> {
             launch: self.launch(&fields),
             mode,
             schedule: self.schedule(&fields),
-            concurrency: NonZeroU32::MIN,
+            concurrency,
             depends_on: BTreeMap::new(),
             restart: self.restart(&fields, mode),
             probes: self.probes(&fields, mode),
@@ -43,10 +44,17 @@ impl Reader<'_> {
             logging: self.logging(&fields),
         };
         self.logging_variables(&fields, &mut spec.launch);
-        let worker = self.worker_config(&fields, &spec);
+        let (sharding, shard_key) = self.sharding(&fields, replicas);
+        let worker = WorkerConfig {
+            delivery,
+            sharding,
+            shard_key,
+            ..self.worker_config(&fields, &spec)
+        };
         Some(Agent {
             spec,
             worker,
+            replicas,
             fields,
         })
     }
@@ -87,33 +95,6 @@ impl Reader<'_> {
             );
         }
         Mode::Worker
-    }
-
-    fn one_process(&mut self, fields: &Fields<'_>) {
-        let Some(item) = fields.get("replicas") else {
-            return;
-        };
-        let Some(count) = self.parsed(&item, "a whole number of processes", |text| {
-            text.parse::<u32>()
-                .map_err(|_unreadable| Rejected::new("it is not made of digits").help("write `1`"))
-        }) else {
-            return;
-        };
-        match count {
-            1 => {}
-            0 => self.error(
-                &item,
-                Code::InvalidValue,
-                "an agent has at least one process",
-                "remove the agent, or stop it with `clawctl stop`",
-            ),
-            _ => self.error(
-                &item,
-                Code::NotSupportedYet,
-                "more than one of `replicas` is not supported yet",
-                "remove it, or write the agent once per process",
-            ),
-        }
     }
 
     /// `sandbox:` may say that there is none; nothing else is built.

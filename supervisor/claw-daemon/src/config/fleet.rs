@@ -1,7 +1,6 @@
 //! The whole fleet, from a tree in which includes, defaults and variables are resolved.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::item::{Fields, Item};
 use super::keys::{FLEET, SANDBOX, SECURITY};
 use super::keys_agent::AGENT;
 use super::reader::Reader;
+use super::replicas::{Replicas, expand};
 use super::supervisor::SupervisorConfig;
 use super::syntax::short;
 use super::tree::{Node, Value};
@@ -31,6 +31,7 @@ const MAX_PROJECT_CHARS: usize = 63;
 pub(super) struct Read {
     pub(super) fleet: FleetSpec,
     pub(super) workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    pub(super) replicas: Replicas,
     pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
     pub(super) supervisor: SupervisorConfig,
 }
@@ -52,16 +53,18 @@ impl Reader<'_> {
             .iter()
             .map(|(name, agent)| (name.clone(), agent.spec.mode));
         let graph = self.graph(&agents, &modes.collect());
-        let workers = agents.iter().map(|(name, agent)| {
-            let worker = Arc::new(agent.worker.clone());
-            (name.clone(), worker)
-        });
-        let workers = workers.collect();
+        self.replicas_have_names(&agents);
         let webhooks = self.webhooks(&fields, |name| agents.contains_key(name));
-        let fleet = finish(project, max_concurrent_starts, agents, &graph);
+        let expanded = expand(agents, &graph);
+        let fleet = FleetSpec {
+            project,
+            max_concurrent_starts,
+            agents: expanded.agents,
+        };
         Some(Read {
             fleet,
-            workers,
+            workers: expanded.workers,
+            replicas: expanded.replicas,
             webhooks,
             supervisor,
         })
@@ -266,24 +269,4 @@ fn clash<'p, T>(taken: &'p BTreeMap<&'p Path, T>, path: &'p Path) -> Option<(&'p
 /// Whether one directory is the other or lies in it.
 fn overlap(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
-}
-
-fn finish(
-    project: String,
-    max_concurrent_starts: NonZeroU32,
-    agents: BTreeMap<AgentName, Agent<'_>>,
-    graph: &BTreeMap<AgentName, Vec<Dependency<'_>>>,
-) -> FleetSpec {
-    let finished = agents.into_iter().map(|(name, mut agent)| {
-        let dependencies = graph.get(&name).into_iter().flatten();
-        agent.spec.depends_on = dependencies
-            .map(|dependency| (dependency.on.clone(), dependency.condition))
-            .collect();
-        (name, Arc::new(agent.spec))
-    });
-    FleetSpec {
-        project,
-        max_concurrent_starts,
-        agents: finished.collect(),
-    }
 }

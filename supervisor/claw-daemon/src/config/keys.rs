@@ -169,13 +169,6 @@ pub(super) static SANDBOX: Section = Section {
     habits: &[],
 };
 
-/// `replicas` and its like, where only one value is possible yet.
-pub(super) const REPLICAS: Key = key(
-    "replicas",
-    Kind::Whole(1, 1),
-    "How many processes; only 1 so far.",
-);
-
 /// A webhook.
 pub(super) static WEBHOOK: Section = Section {
     title: "a webhook",

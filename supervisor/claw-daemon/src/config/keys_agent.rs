@@ -1,6 +1,7 @@
 //! The sections of an agent.
 
-use super::keys::{REPLICAS, SANDBOX, SOURCE};
+use super::keys::{SANDBOX, SOURCE};
+use super::keys_events::{DELIVERY_KEY, REPLICAS, SHARDING_KEY};
 use super::keys_health::HEALTH;
 use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
 use super::section::{Kind, Section, key, later, later_use};
@@ -65,7 +66,8 @@ pub(super) static AGENT: Section = Section {
             "The user it runs as; for a supervisor that runs as root.",
         ),
         REPLICAS,
-        later("sharding"),
+        SHARDING_KEY,
+        DELIVERY_KEY,
         key(
             "depends_on",
             Kind::Dependencies,
@@ -201,6 +203,9 @@ pub(super) static AGENT: Section = Section {
         ("cron", "did you mean `schedule`?"),
         ("interval", "did you mean `schedule: every 5m`?"),
         ("instances", "did you mean `replicas`?"),
+        ("numprocs", "did you mean `replicas`?"),
+        ("ordering", "did you mean `delivery: {ordering: key}`?"),
+        ("concurrency", "did you mean `delivery: {concurrency: 4}`?"),
         (
             "timeout",
             "did you mean `schedule: {timeout: …}` for runs, or `graceful_shutdown: {timeout: …}` for stopping?",

@@ -16,6 +16,7 @@ use super::interpolate;
 use super::merge::{Keys, merge};
 use super::parse::{self, Budget};
 use super::reader::Reader;
+use super::replicas::Replicas;
 use super::resolved;
 use super::source::{self, Exposure, FileError, Source, Sources};
 use super::supervisor::{self, SupervisorConfig};
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub fleet: FleetSpec,
     /// What each agent may do beside its process.
     pub workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
+    /// Which agents are replicas of which.
+    pub replicas: Arc<Replicas>,
     /// Who may call from outside, by name.
     pub webhooks: BTreeMap<String, Arc<Webhook>>,
     /// How the supervisor itself runs.
@@ -85,6 +88,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
         Some((read, resolved)) if !files.problems.failed() => Ok(Loaded {
             fleet: read.fleet,
             workers: read.workers,
+            replicas: Arc::new(read.replicas),
             webhooks: read.webhooks,
             supervisor: read.supervisor,
             warnings: files.problems.finish(sources),

@@ -9,6 +9,7 @@
 //! keys there are stands in the tables of `keys*.rs`, and nowhere else.
 
 mod agent;
+mod delivery;
 mod depends;
 mod diagnostic;
 mod dotenv;
@@ -22,6 +23,7 @@ mod interpolate;
 mod item;
 mod keys;
 mod keys_agent;
+mod keys_events;
 mod keys_health;
 mod keys_life;
 mod launch;
@@ -31,6 +33,7 @@ mod merge;
 mod parse;
 mod reader;
 mod render;
+mod replicas;
 mod resolved;
 mod restart;
 mod schedule;
@@ -45,11 +48,13 @@ mod variables;
 mod webhook;
 mod worker;
 
+pub use delivery::Delivery;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
 pub use environment::{Environment, Privilege};
 pub use fuzz::fuzz;
 pub use load::{Loaded, data_dir_of, load, load_str};
 pub use render::Style;
+pub use replicas::{Replica, Replicas};
 pub use schedule::{DeclaredTiming, declared_schedule};
 pub use schema::schema;
 pub use supervisor::{OnExit, Reload, SupervisorConfig};

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use claw_core::AgentName;
 use claw_core::spec::{AgentSpec, Mode};
-use claw_store::bus::TopicFilter;
+use claw_store::bus::{Sharding, TopicFilter};
 
+use super::delivery::Delivery;
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
 use super::keys_agent::{RESOURCES, SHARED_STATE};
@@ -42,6 +43,12 @@ pub struct WorkerConfig {
     pub scheduled: Scheduled,
     /// How often its own code is asked whether it is ready; never, unless the file says so.
     pub readiness: Option<ReadinessCheck>,
+    /// In what order and how often it gets its events.
+    pub delivery: Delivery,
+    /// How its events are divided among its replicas.
+    pub sharding: Sharding,
+    /// The field of an event's data that is its key, in place of the key of its publisher.
+    pub shard_key: Option<String>,
 }
 
 /// How often an agent's own code is asked, and what its answers mean.
@@ -93,6 +100,9 @@ impl Default for WorkerConfig {
             secret_paths: Vec::new(),
             scheduled: Scheduled::ByProgram,
             readiness: None,
+            delivery: Delivery::default(),
+            sharding: Sharding::None,
+            shard_key: None,
         }
     }
 }
@@ -154,6 +164,7 @@ impl Reader<'_> {
                 None => Scheduled::ByProgram,
             },
             readiness: self.asked_readiness(fields, spec),
+            ..WorkerConfig::default()
         };
         self.needs_worker(fields, spec.mode);
         worker
@@ -164,7 +175,13 @@ impl Reader<'_> {
         if mode == Mode::Worker {
             return;
         }
-        for item in fields.present(&["subscribe", "shared_state", "manages"]) {
+        for item in fields.present(&[
+            "subscribe",
+            "shared_state",
+            "manages",
+            "sharding",
+            "delivery",
+        ]) {
             let message = format!("`{}` is for agents that ask for their work", item.name());
             let help =
                 "give it a `source`, or `mode: worker` if its program speaks the Agent Protocol";

@@ -351,6 +351,9 @@ async fn change(state: &ApiState, agent: &AgentName, op: StateOp) -> Result<Resp
 /// The namespace of an agent of the fleet, or of one that has left it and its state behind.
 async fn known(state: &ApiState, agent: &AgentName) -> Result<Namespace, ApiError> {
     let namespace = Namespace::agent(agent.as_str());
+    if state.replicas(agent).is_some() {
+        return Ok(namespace);
+    }
     match state.status(agent).await {
         Ok(_status) => Ok(namespace),
         Err(_) if head(state, &namespace).await? > 0 => Ok(namespace),

@@ -7,7 +7,7 @@ use super::extract::Name;
 use super::params::Params;
 use super::problem::ApiError;
 use super::state::ApiState;
-use crate::api::{Agent, AgentList, Problem, routes};
+use crate::api::{AgentList, Named, Problem, routes};
 
 /// All agents
 ///
@@ -26,21 +26,21 @@ pub(super) async fn list(
 ) -> Result<Json<AgentList>, ApiError> {
     params.only(&[])?;
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
-    let now = state.now();
     let agents = statuses?
         .iter()
-        .map(|status| Agent::render(status, used.of(&status.name), now))
+        .map(|status| state.render(status, used.of(&status.name)))
         .collect();
-    let project = (state.ports.config.current)().fleet.project.clone();
-    Ok(Json(AgentList { project, agents }))
+    Ok(Json(state.list(agents)))
 }
 
 /// One agent
+///
+/// By a name that stands for several replicas: all of them.
 #[utoipa::path(
     get, path = routes::AGENT, tag = "agents",
     params(("name" = String, Path, description = "The agent's name")),
     responses(
-        (status = 200, description = "The agent", body = Agent),
+        (status = 200, description = "The agent", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -49,8 +49,18 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     Name(name): Name,
     params: Params,
-) -> Result<Json<Agent>, ApiError> {
+) -> Result<Json<Named>, ApiError> {
     params.only(&[])?;
-    let (status, used) = tokio::join!(state.status(&name), state.meter.read());
-    Ok(Json(Agent::render(&status?, used.of(&name), state.now())))
+    let Some(members) = state.replicas(&name) else {
+        let (status, used) = tokio::join!(state.status(&name), state.meter.read());
+        let agent = state.render(&status?, used.of(&name));
+        return Ok(Json(Named::Agent(Box::new(agent))));
+    };
+    let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
+    let statuses = statuses?;
+    let found = statuses
+        .iter()
+        .filter(|status| members.contains(&status.name));
+    let agents = found.map(|status| state.render(status, used.of(&status.name)));
+    Ok(Json(Named::Replicas(state.list(agents.collect()))))
 }

@@ -19,7 +19,7 @@ use super::extract::{Name, Whole, content_type};
 use super::params::{self, Params};
 use super::problem::ApiError;
 use super::state::ApiState;
-use crate::api::{Agent, Code, Problem, routes};
+use crate::api::{Code, Named, Problem, routes};
 
 /// Start an agent
 ///
@@ -32,7 +32,7 @@ use crate::api::{Agent, Code, Problem, routes};
         ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same answer"),
     ),
     responses(
-        (status = 202, description = "The goal was taken up", body = Agent),
+        (status = 202, description = "The goal was taken up", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -57,8 +57,8 @@ pub(super) async fn start(
         ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same answer"),
     ),
     responses(
-        (status = 200, description = "With `wait`: it is stopped", body = Agent),
-        (status = 202, description = "The goal was taken up", body = Agent),
+        (status = 200, description = "With `wait`: it is stopped", body = Named),
+        (status = 202, description = "The goal was taken up", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -83,8 +83,8 @@ pub(super) async fn stop(
         ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same answer"),
     ),
     responses(
-        (status = 200, description = "With `wait`: the new instance was spawned", body = Agent),
-        (status = 202, description = "The restart was taken up", body = Agent),
+        (status = 200, description = "With `wait`: the new instance was spawned", body = Named),
+        (status = 202, description = "The restart was taken up", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -121,7 +121,7 @@ pub(super) struct PauseOptions {
     ),
     request_body(content = Option<PauseOptions>, content_type = "application/json"),
     responses(
-        (status = 202, description = "The agent is paused", body = Agent),
+        (status = 202, description = "The agent is paused", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -162,7 +162,7 @@ fn pause_options(headers: &http::HeaderMap, body: &[u8]) -> Result<PauseOptions,
         ("Idempotency-Key" = Option<String>, Header, description = "The same key, the same answer"),
     ),
     responses(
-        (status = 202, description = "The agent is no longer paused", body = Agent),
+        (status = 202, description = "The agent is no longer paused", body = Named),
         (status = "default", description = "A problem", body = Problem,
             content_type = "application/problem+json"),
     ),
@@ -177,14 +177,39 @@ pub(super) async fn resume(
 }
 
 async fn change(state: &ApiState, command: Command, params: &Params) -> Result<Response, ApiError> {
-    let agent = command.agent().clone();
-    let (code, status) = match params.read("wait", params::wait)? {
-        None => (StatusCode::ACCEPTED, take_up(state, command).await?),
-        Some(wait) => (StatusCode::OK, carry_out(state, command, wait).await?),
+    let wait = params.read("wait", params::wait)?;
+    let code = match wait {
+        None => StatusCode::ACCEPTED,
+        Some(_) => StatusCode::OK,
     };
+    let Some(members) = state.replicas(command.agent()) else {
+        let status = done(state, command, wait).await?;
+        let used = state.meter.read().await;
+        let agent = state.render(&status, used.of(&status.name));
+        return Ok((code, Json(Named::Agent(Box::new(agent)))).into_response());
+    };
+    let each = members
+        .into_iter()
+        .map(|member| done(state, command.to(member), wait));
+    let statuses = futures_util::future::join_all(each).await;
+    let statuses: Vec<_> = statuses.into_iter().collect::<Result<_, _>>()?;
     let used = state.meter.read().await;
-    let agent = Agent::render(&status, used.of(&agent), state.now());
-    Ok((code, Json(agent)).into_response())
+    let agents = statuses
+        .iter()
+        .map(|status| state.render(status, used.of(&status.name)));
+    let list = state.list(agents.collect());
+    Ok((code, Json(Named::Replicas(list))).into_response())
+}
+
+async fn done(
+    state: &ApiState,
+    command: Command,
+    wait: Option<Duration>,
+) -> Result<AgentStatus, ApiError> {
+    match wait {
+        None => take_up(state, command).await,
+        Some(wait) => carry_out(state, command, wait).await,
+    }
 }
 
 /// Sends a command and resolves when it was taken up, refused or done, whichever is first.

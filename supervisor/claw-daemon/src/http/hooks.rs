@@ -216,7 +216,7 @@ async fn trigger(
         });
     }
     let command = Command::Trigger {
-        agent: agent.clone(),
+        agent: state.for_run(agent.clone()).await?,
         payload: Some(text),
     };
     let Answer::Run(run) = state.ask(command).await? else {

@@ -20,7 +20,7 @@ use super::idempotency::Stored;
 use crate::api::{
     Applied, Degraded, Event, FieldError, LogLine, LogStream, Plan, Time, Transition,
 };
-use crate::config::Webhook;
+use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
 
 /// A question that is answered some time later.
@@ -116,6 +116,8 @@ pub struct JournalPorts {
 pub struct ConfigPorts {
     /// The configuration in force.
     pub current: Arc<dyn Fn() -> Current + Send + Sync>,
+    /// Which agents are replicas of which.
+    pub replicas: Arc<dyn Fn() -> Arc<Replicas> + Send + Sync>,
     /// What applying a configuration would change.
     pub plan: Port<ConfigSource, Result<Plan, ReloadFailure>>,
     /// Puts a configuration in force.

@@ -51,6 +51,7 @@ pub(super) async fn trigger(
     // Listening begins before the run does, so that no outcome is missed.
     let events = wait.map(|_| (state.ports.events)(None));
     let deadline = wait.map(|wait| tokio::time::Instant::now() + wait);
+    let agent = state.for_run(agent).await?;
     let answer = state.ask(Command::Trigger { agent, payload }).await?;
     let run = accepted(answer)?;
     let location = [(LOCATION, routes::for_run(routes::RUN, run.id))];

@@ -13,7 +13,8 @@ use super::limits;
 use super::meter::Meter;
 use super::ports::{AskError, JournalFailure, Ports};
 use super::problem::ApiError;
-use crate::api::{Code, Time};
+use crate::api::{Agent, AgentList, Code, ResourceUse, Time};
+use crate::replicas::freest;
 use crate::telemetry::metrics::Metrics;
 
 /// What handlers share; cheap to clone.
@@ -68,6 +69,38 @@ impl ApiState {
             }
             .into()
         })
+    }
+
+    /// An agent as the API shows it.
+    pub(super) fn render(&self, status: &AgentStatus, resources: Option<ResourceUse>) -> Agent {
+        let replicas = (self.ports.config.replicas)();
+        let place = replicas.place(&status.name);
+        Agent {
+            group: place.map(|place| place.group.to_string()),
+            replica: place.map(|place| place.index),
+            ..Agent::render(status, resources, self.now())
+        }
+    }
+
+    /// The replicas that a name stands for, if it is not an agent's own.
+    pub(super) fn replicas(&self, name: &AgentName) -> Option<Vec<AgentName>> {
+        let replicas = (self.ports.config.replicas)();
+        replicas.members(name).map(<[_]>::to_vec)
+    }
+
+    /// Several agents by the name that stands for all of them.
+    pub(super) fn list(&self, agents: Vec<Agent>) -> AgentList {
+        let project = (self.ports.config.current)().fleet.project.clone();
+        AgentList { project, agents }
+    }
+
+    /// The agent that gets a run of this name: itself, or the freest of its replicas.
+    pub(super) async fn for_run(&self, name: AgentName) -> Result<AgentName, ApiError> {
+        let Some(members) = self.replicas(&name) else {
+            return Ok(name);
+        };
+        let statuses = self.statuses().await?;
+        Ok(freest(&members, &statuses).unwrap_or(name))
     }
 
     /// The right to hold a stream open, for as long as it is kept.

@@ -7,7 +7,7 @@ use crate::http::ports::{ConfigPorts, Current, Port};
 use crate::reload::{Applied, Reloader};
 
 pub(super) fn ports(reloader: &Reloader) -> ConfigPorts {
-    let [current, plan, apply] = [(); 3].map(|()| reloader.clone());
+    let [current, replicas, plan, apply] = [(); 4].map(|()| reloader.clone());
     ConfigPorts {
         current: std::sync::Arc::new(move || {
             let loaded = current.current();
@@ -16,6 +16,7 @@ pub(super) fn ports(reloader: &Reloader) -> ConfigPorts {
                 file: current.file().display().to_string(),
             }
         }),
+        replicas: std::sync::Arc::new(move || std::sync::Arc::clone(&replicas.current().replicas)),
         plan: Port::new(move |source| {
             let reloader = plan.clone();
             async move {

@@ -55,7 +55,9 @@ impl BaseEnvironment {
                 .iter()
                 .map(|(key, secret)| (key.clone(), secret.expose().to_owned())),
         );
-        all.insert("OPENCLAW_AGENT".to_owned(), instance.agent.to_string());
+        // Replicas go by one name, which their spec says.
+        let agent = all.entry("OPENCLAW_AGENT".to_owned());
+        agent.or_insert_with(|| instance.agent.to_string());
         all.insert("OPENCLAW_INSTANCE".to_owned(), instance.to_string());
         if !config.is_null() {
             all.insert("OPENCLAW_CONFIG".to_owned(), config.to_string());

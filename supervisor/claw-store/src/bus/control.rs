@@ -72,7 +72,8 @@ fn change(
     };
     let open: Vec<Seq> = entry.group.open.keys().copied().collect();
     let beyond = count(core, &config, cursor)?;
-    let events = briefs(core, &open)?;
+    let columns = row::columns_for([&config]);
+    let events = briefs(core, columns, &open)?;
     core.then.push(Box::new(move |core| {
         if let Ok(entry) = core.bus.entry(id) {
             entry.orphaned = None;
@@ -177,10 +178,12 @@ pub(super) fn count(core: &Core, config: &GroupConfig, above: Seq) -> Result<u64
     Ok(count)
 }
 
-fn briefs(core: &Core, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
+fn briefs(core: &Core, columns: &str, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
     let mut events = Vec::with_capacity(seqs.len());
     for seq in seqs {
-        row::each_brief(&core.conn, *seq, *seq, |event| events.push(event))?;
+        row::each(&core.conn, columns, (*seq, *seq), |event| {
+            events.push(event)
+        })?;
     }
     Ok(events)
 }

@@ -1,10 +1,12 @@
 //! Events, with the attributes of CloudEvents 1.0 and its published extensions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::store::UnixMs;
 
@@ -98,6 +100,17 @@ impl Event {
             correlation_id: first.unwrap_or(&self.id).clone(),
             hop: self.attributes.hop + 1,
             trace_parent: self.attributes.further.get("traceparent").cloned(),
+        }
+    }
+
+    /// A field of its data as a text: a text itself, a number or a truth value as it is written.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let data: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&self.data).ok()?;
+        let written = data.get(name)?.get();
+        match written.as_bytes().first()? {
+            b'"' => serde_json::from_str(written).ok(),
+            b'{' | b'[' | b'n' => None,
+            _ => Some(written.to_owned()),
         }
     }
 

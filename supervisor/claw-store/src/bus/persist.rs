@@ -168,7 +168,9 @@ impl Bus {
                 expected.entry(*seq).or_default().push(*id);
             }
         }
-        row::each_brief(conn, lowest + 1, self.head(), |event| {
+        let configs = self.groups.values().map(|entry| &entry.group.config);
+        let columns = row::columns_for(configs);
+        row::each(conn, columns, (lowest + 1, self.head()), |event| {
             let mut ids = self.interested(&event.topic).to_vec();
             ids.extend(expected.remove(&event.seq).into_iter().flatten());
             ids.sort_unstable();

@@ -6,6 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::event::{Attributes, Event, Seq, SharedEvent};
+use super::group::GroupConfig;
 use crate::store::{StoreError, UnixMs};
 
 /// The columns of an event, in the order that [`event`] reads them.
@@ -13,6 +14,12 @@ pub(super) const COLUMNS: &str = "seq, id, source, topic, key, at, expires, attr
 
 /// The same without the data, to look at many.
 pub(super) const BRIEF: &str = "seq, id, source, topic, key, at, expires, attrs, x''";
+
+/// The columns that groups need to open events: the data only where a field of it is their key.
+pub(super) fn columns_for<'g>(groups: impl IntoIterator<Item = &'g GroupConfig>) -> &'static str {
+    let by_field = groups.into_iter().any(|group| group.key.is_some());
+    if by_field { COLUMNS } else { BRIEF }
+}
 
 pub(super) fn event(row: &Row<'_>, first: usize) -> Result<Event, rusqlite::Error> {
     let attrs: Option<String> = row.get(first + 7)?;
@@ -60,9 +67,19 @@ pub(super) fn each_brief(
     conn: &Connection,
     from: Seq,
     to: Seq,
+    see: impl FnMut(Event),
+) -> Result<(), rusqlite::Error> {
+    each(conn, BRIEF, (from, to), see)
+}
+
+/// Shows every event between two numbers, both included, with these columns.
+pub(super) fn each(
+    conn: &Connection,
+    columns: &str,
+    (from, to): (Seq, Seq),
     mut see: impl FnMut(Event),
 ) -> Result<(), rusqlite::Error> {
-    let sql = format!("SELECT {BRIEF} FROM event WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq");
+    let sql = format!("SELECT {columns} FROM event WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq");
     let mut query = conn.prepare_cached(&sql)?;
     let mut rows = query.query([column(from), column(to)])?;
     while let Some(row) = rows.next()? {

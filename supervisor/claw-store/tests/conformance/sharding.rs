@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use claw_store::bus::{
-    GroupConfig, KeyRange, KeyRanges, Ordering, RangeError, Readiness, Sharding, slot_of,
+    GroupConfig, KeyRange, KeyRanges, NewEvent, Ordering, RangeError, Readiness, Sharding, slot_of,
 };
 
 use crate::support::*;
@@ -198,4 +198,35 @@ async fn statement_40_the_same_membership_gives_the_same_replica() {
         bench = bench.restart();
     }
     assert_eq!(homes.len(), 100);
+}
+
+/// What waits keeps its key over a change of the group and a restart.
+#[tokio::test]
+async fn the_key_may_be_a_field_of_the_data() {
+    let bench = Bench::new();
+    let by_field = |replicas| GroupConfig {
+        key: Some("id".to_owned()),
+        ..by_hash(replicas)
+    };
+    bench.group("g", by_field(4)).await;
+    let event = |n: u64| NewEvent {
+        data: format!("{{\"other\": [], \"id\": {n}}}").into_bytes(),
+        ..keyed("t", "one", n)
+    };
+    bench.publish((0..100).map(event).collect()).await;
+    bench.group("g", by_field(3)).await;
+    let bench = bench.restart();
+    for replica in 0..3 {
+        let who = member("g", replica);
+        bench.store.set_ready(&who, Readiness::Ready).await.unwrap();
+    }
+    let mut seen = 0;
+    for replica in 0..3 {
+        for id in bench.drain(&member("g", replica)).await {
+            let n = id.rsplit('-').next().unwrap();
+            assert_eq!(u32::from(slot_of(n)) % 3, replica, "{id}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 100);
 }

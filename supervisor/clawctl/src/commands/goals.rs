@@ -1,7 +1,7 @@
 //! `clawctl start|stop|restart|pause|resume`
 
 use claw_core::AgentName;
-use claw_daemon::api::{Agent, AgentList, routes};
+use claw_daemon::api::{AgentList, Named, routes};
 use futures_util::future::join_all;
 use globset::Glob;
 
@@ -58,11 +58,13 @@ pub(crate) async fn run(client: &Client, goal: Goal, agents: &Agents) -> Result<
     let names = selected(client, agents).await?;
     let asked = names.iter().map(|name| ask(client, goal, name));
     let mut first_failure = None;
-    for (name, result) in names.iter().zip(join_all(asked).await) {
+    for result in join_all(asked).await {
         match result {
-            Ok(agent) => {
-                let state = paint(agent.state.as_str(), of_state(agent.state));
-                print::line(&format!("{name}: {state} ({})", agent.reason.text))?;
+            Ok(named) => {
+                for agent in named.into_agents() {
+                    let state = paint(agent.state.as_str(), of_state(agent.state));
+                    print::line(&format!("{}: {state} ({})", agent.name, agent.reason.text))?;
+                }
             }
             Err(failure) => {
                 print::failure(&failure);
@@ -74,7 +76,7 @@ pub(crate) async fn run(client: &Client, goal: Goal, agents: &Agents) -> Result<
     first_failure.map_or(Ok(()), Err)
 }
 
-async fn ask(client: &Client, goal: Goal, name: &str) -> Result<Agent, Failure> {
+async fn ask(client: &Client, goal: Goal, name: &str) -> Result<Named, Failure> {
     let path = format!("{}{}", path(goal.route(), name)?, goal.query());
     client.post(&path, None).await
 }

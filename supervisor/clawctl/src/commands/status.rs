@@ -1,6 +1,6 @@
 //! `clawctl status`
 
-use claw_daemon::api::{Agent, AgentList, LogLine, State, routes};
+use claw_daemon::api::{Agent, AgentList, LogLine, Named, State, routes};
 
 use super::logs;
 use crate::args::Output;
@@ -31,9 +31,13 @@ pub(crate) async fn all(client: &Client, output: Output) -> Result<(), Failure> 
 ///
 /// No supervisor answers, no such agent, or it is not running.
 pub(crate) async fn one(client: &Client, name: &str, output: Output) -> Result<(), Failure> {
-    let agent: Agent = client
+    let named: Named = client
         .get(&super::goals::path(routes::AGENT, name)?)
         .await?;
+    let agent = match named {
+        Named::Agent(agent) => *agent,
+        Named::Replicas(list) => return replicas(&list.agents, output),
+    };
     match output {
         Output::Table => {
             let log = last_lines(client, name).await?;
@@ -41,9 +45,30 @@ pub(crate) async fn one(client: &Client, name: &str, output: Output) -> Result<(
         }
         Output::Json | Output::Yaml => print::document(&agent, output)?,
     }
+    if is_up(&agent) {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::NotRunning))
+    }
+}
+
+/// All replicas of one agent; exits with 3 when not all of them run.
+fn replicas(agents: &[Agent], output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Table => print::line(&render::agent::list(agents, jiff::Timestamp::now()))?,
+        Output::Json | Output::Yaml => print::document(&agents, output)?,
+    }
+    if agents.iter().all(is_up) {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::NotRunning))
+    }
+}
+
+const fn is_up(agent: &Agent) -> bool {
     match agent.state {
-        State::Running | State::Initializing | State::Paused => Ok(()),
-        State::Error | State::Stopping | State::Stopped => Err(Failure::silent(Exit::NotRunning)),
+        State::Running | State::Initializing | State::Paused => true,
+        State::Error | State::Stopping | State::Stopped => false,
     }
 }
 

@@ -305,6 +305,7 @@ fn config_ports() -> ConfigPorts {
             fleet: Arc::new(fleet_spec()),
             file: "/srv/fleet/openclaw.yaml".to_owned(),
         }),
+        replicas: Arc::new(Arc::default),
         plan: Port::new(
             |source| async move { read(&source).map(|()| Plan { changes: changes() }) },
         ),

@@ -1,5 +1,6 @@
 //! What a group takes and how it treats it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct GroupConfig {
     pub ordering: Ordering,
     /// How events are divided among the replicas.
     pub sharding: Sharding,
+    /// The field of an event's data that is its key here, in place of the key of its publisher,
+    /// which still counts for events without the field.
+    pub key: Option<String>,
     /// When and how often a failed event is tried again.
     pub retry: RetryPolicy,
     /// How long a replica may hold an event without a sign of life.
@@ -37,6 +41,7 @@ impl GroupConfig {
             subscriptions: vec![Subscription::to(filter)],
             ordering: Ordering::None,
             sharding: Sharding::None,
+            key: None,
             retry: RetryPolicy::default(),
             lease: Duration::from_secs(60),
             concurrency: 1,
@@ -48,6 +53,14 @@ impl GroupConfig {
     #[must_use]
     pub fn takes(&self, event: &Event) -> bool {
         self.subscriptions.iter().any(|one| one.takes(event))
+    }
+
+    /// What order and sharding go by; it needs the data of the event where a field of it is named.
+    pub(crate) fn key_of<'e>(&self, event: &'e Event) -> Option<Cow<'e, str>> {
+        let field = self.key.as_ref().and_then(|name| event.field(name));
+        field
+            .map(Cow::Owned)
+            .or_else(|| event.key.as_deref().map(Cow::Borrowed))
     }
 }
 

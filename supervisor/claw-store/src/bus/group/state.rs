@@ -343,7 +343,7 @@ impl Group {
     }
 
     fn chain_of(&self, event: &Event) -> u64 {
-        match (self.config.ordering, &event.key) {
+        match (self.config.ordering, self.config.key_of(event)) {
             (Ordering::None, _) | (Ordering::Key, None) => 0,
             (Ordering::Key, Some(key)) => {
                 let named = format!("{}\0{key}", event.topic);
@@ -353,7 +353,8 @@ impl Group {
     }
 
     fn lane_of(&mut self, event: &Event) -> u8 {
-        let text = event.key.as_ref().unwrap_or(&event.id);
+        let key = self.config.key_of(event);
+        let text = key.as_deref().unwrap_or(&event.id);
         let lane = match &self.config.sharding {
             Sharding::None => 0,
             Sharding::Hash(_) => usize::from(slot_of(text)),
