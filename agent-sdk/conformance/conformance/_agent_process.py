@@ -66,6 +66,14 @@ class World:
         await self.supervisor.wait_for("ready", lambda: self.supervisor.ready, READY_SECONDS)
         return self.supervisor
 
+    async def assert_lives(self) -> None:
+        """Fail, with what the process has printed, when it has ended."""
+        process = self._process
+        if process is not None and process.returncode is not None:
+            output, _errors = await process.communicate()
+            said = (output or b"").decode("utf-8", "replace")
+            raise AssertionError(f"the process exited with {process.returncode}: {said}")
+
     def signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
         assert self._process is not None, "a signal is for a process that was launched"

@@ -46,6 +46,7 @@ class Supervisor:
         self.drop_dones = 0
         self.drop_polls = 0
         self.drop_writes = 0
+        self.lose_readies = 0
         self.rate_limited_writes = 0
         self.refuse_hello: tuple[int, str, dict[str, Any]] | None = None
         self.extra_fields: dict[str, Any] = {}
@@ -156,6 +157,10 @@ class Supervisor:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             self.violations.append(f"{request.method} {request.path} without the token")
             return problem(401, "unauthorized")
+        if request.path == "/v1/ready" and self.lose_readies:
+            # As if it had been killed, and another was there, since it answered hello.
+            self.lose_readies -= 1
+            self.sessions.clear()
         if request.path != "/v1/hello":
             session = request.headers.get("openclaw-session")
             if session is not None and session not in self.sessions:

@@ -145,6 +145,19 @@ async def work_goes_on_and_is_resumed_after_the_server_vanished(world: World) ->
 
 
 @scenario
+async def a_session_that_is_lost_between_hello_and_ready_is_followed_by_another(
+    world: World,
+) -> None:
+    supervisor = await world.ready()
+    await supervisor.vanish()
+    supervisor.lose_readies = 1
+    await supervisor.come_back()
+    await supervisor.wait_for("ready again", lambda: supervisor.ready, 10)
+    expect(len(supervisor.hellos) == 3, f"three hellos, not {len(supervisor.hellos)}")
+    await supervisor.done(await supervisor.submit("run", []))
+
+
+@scenario
 async def a_write_waits_for_the_server_to_return(world: World) -> None:
     supervisor = await world.ready()
     work = await supervisor.submit(

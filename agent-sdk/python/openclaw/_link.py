@@ -181,7 +181,8 @@ class SocketLink:
             except OSError:
                 pass
             except ProtocolError as error:
-                if not error.retryable:
+                # The supervisor may also vanish, and another be there, between hello and ready.
+                if not error.retryable and error.code != "session_lost":
                     self._fatal(error)
                     return
             except (ValueError, KeyError, TypeError) as error:

@@ -35,6 +35,7 @@ async def test_events_count_once_while_the_supervisor_keeps_vanishing() -> None:
 
         vanished = 0
         while not settled():
+            await world.assert_lives()
             if chance.random() < 0.3:
                 supervisor.drop_dones = chance.randrange(3)
                 supervisor.drop_polls = chance.randrange(2)
@@ -89,6 +90,7 @@ async def test_all_that_a_run_calls_counts_once_while_the_supervisor_keeps_vanis
         await world.ready()
         work = await supervisor.submit("run", [])
         while not supervisor.dones:
+            await world.assert_lives()
             supervisor.drop_writes = chance.randrange(3)
             await asyncio.sleep(chance.uniform(0.005, 0.05))
             await supervisor.vanish()

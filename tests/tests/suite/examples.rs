@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use claw_daemon::api::{RunState, State};
 
-use crate::fleet::{Fleet, free_port, holds_for, root};
+use crate::fleet::{Fleet, free_port, holds_for, root, until, within};
 
 /// An example in a folder of its own, with free ports, and a mark on its processes.
 pub(crate) fn example(name: &str) -> Fleet {
@@ -150,6 +150,105 @@ fn wrap_any_program_serves_and_is_probed() {
     assert!(!said.contains("probe=liveness"), "{said}");
 }
 
+/// Asks for a run, which may be under way already by the schedule; then that one will do.
+fn trigger(fleet: &Fleet, name: &str) {
+    fleet.await_agent(name, "is ready", |agent| agent.ready);
+    let ran = fleet.run(&["trigger", name, "--wait"]);
+    assert!(matches!(ran.code, Some(0 | 8)), "{ran:#?}");
+}
+
+#[test]
+fn pipeline_passes_what_is_new_through_all_four_agents() {
+    let mut fleet = example("pipeline");
+    fleet.up();
+    trigger(&fleet, "collect");
+    // Every third of the ten entries in the feed is an outage.
+    until("people are told", || {
+        let sent = fleet.stored("alert", "sent")?;
+        (sent.as_u64()? >= 3).then_some(())
+    });
+    let analysed = fleet.stored("analyse", "analysed").unwrap();
+    assert!(analysed.as_u64().unwrap() >= 10, "{analysed}");
+    trigger(&fleet, "report");
+    fleet.await_output("site", "report of");
+    let left = fleet.stored("report", "today").unwrap();
+    assert!(left.as_array().unwrap().len() < 10, "{left}");
+    fleet.down();
+}
+
+#[test]
+fn stateful_monitor_keeps_its_incident_over_a_crash() {
+    let mut fleet = example("stateful-monitor");
+    fleet.up();
+    let incident = until("a target that nobody serves has an incident", || {
+        trigger(&fleet, "monitor");
+        fleet.stored("monitor", "incident:nobody")
+    });
+    assert_eq!(incident["target"], "nobody", "{incident}");
+    assert!(fleet.stored("monitor", "incident:page").is_none());
+    fleet.crash_and_up();
+    trigger(&fleet, "monitor");
+    assert_eq!(fleet.stored("monitor", "incident:nobody"), Some(incident));
+    fleet.down();
+}
+
+#[test]
+fn fleet_supervisor_pauses_the_source_of_one_that_is_behind() {
+    let mut fleet = example("fleet-supervisor");
+    fleet.up();
+    within(Duration::from_secs(120), "the producer is paused", || {
+        (fleet.agent("producer").state == State::Paused).then_some(())
+    });
+    let main = fleet.await_main("worker");
+    main.signal(rustix::process::Signal::KILL);
+    until("its failure is looked into", || {
+        fleet.stored("caretaker", "failures:worker")
+    });
+    fleet.down();
+}
+
+/// Runs the agent of the front page as it is printed there.
+#[test]
+fn the_agent_in_twelve_lines_runs_as_printed() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, section) = readme.split_once("## An agent in 12 lines").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let block = |language: &str| {
+        let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
+        block.split_once("```").unwrap().0
+    };
+    let program = block("python");
+    assert!(program.lines().count() <= 12, "{program}");
+    let mut fleet = Fleet::new("");
+    fs::create_dir(fleet.path("agents")).unwrap();
+    fs::write(fleet.path("agents/hello.py"), program).unwrap();
+    fs::write(fleet.path("example.yaml"), block("yaml")).unwrap();
+    fleet.write_raw(&format!(
+        "$include: example.yaml\ndefaults: {{env: {{{}}}}}\n",
+        fleet.mark()
+    ));
+    fleet.up();
+    for line in block("console")
+        .lines()
+        .filter(|line| line.starts_with("$ "))
+    {
+        let words: Vec<_> = line.split(' ').skip(2).collect();
+        assert!(line.starts_with("$ clawctl "), "{line}");
+        if words[0] != "up" {
+            fleet.run(&words).ok();
+        }
+    }
+    fleet.await_output("hello", "hello for the 1. time");
+    fleet.crash_and_up();
+    fleet.run(&["trigger", "hello", "--wait"]).ok();
+    fleet.await_output("hello", "hello for the 2. time");
+    assert_eq!(
+        fleet.run(&["state", "get", "hello", "count"]).ok().trim(),
+        "2"
+    );
+    fleet.down();
+}
+
 /// The fleet of the front page: dependencies, probes, a schedule, and an agent that crashes.
 #[test]
 fn the_reference_fleet_comes_up_in_order_and_works() {
@@ -172,6 +271,10 @@ fn the_reference_fleet_comes_up_in_order_and_works() {
     // The schedule's own first run may be under way; then the overlap rule refuses this one.
     assert!(matches!(ran.code, Some(0 | 8)), "{ran:#?}");
     fleet.await_output("monitor", "web: ok");
+    let history = until("the monitor remembers", || {
+        fleet.stored("monitor", "history:web")
+    });
+    assert_eq!(history[0]["problem"], "", "{history}");
     let crashed = fleet.await_ends("flaky", 1);
     assert_eq!(crashed[0].1, "exit");
     assert!(fleet.agent("nightly").runs.next_at.is_some());

@@ -17,6 +17,7 @@ mod fleet;
 mod health;
 mod limits_heavy;
 mod output;
+mod pipeline_heavy;
 mod reload;
 mod replicas;
 mod restarts;

@@ -45,6 +45,13 @@ impl Fleet {
         })
     }
 
+    /// The value of a key of an agent's state, if there is one.
+    pub(crate) fn stored(&self, name: &str, key: &str) -> Option<serde_json::Value> {
+        let path = format!("/api/agents/{name}/state/{key}");
+        let (status, body) = self.api().ask(&path)?;
+        (status == 200).then(|| serde_json::from_str(&body).unwrap())
+    }
+
     /// Waits until an agent is in a state.
     pub(crate) fn await_state(&self, name: &str, state: State) -> Agent {
         self.await_agent(name, &format!("is {state}"), |agent| agent.state == state)
