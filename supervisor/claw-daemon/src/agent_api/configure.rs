@@ -111,6 +111,7 @@ impl AgentApi {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
             inside.worker = worker;
+            inside.greeted = inside.greeted.max(declared.greeted);
             if inside.asked.is_empty() {
                 inside.asked = declared.filters().unwrap_or_default();
             }

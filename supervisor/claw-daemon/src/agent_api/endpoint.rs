@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use claw_core::order::RunContext;
-use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, Wall};
+use claw_core::run::Run;
+use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
 use claw_store::bus::{LeaseId, Member, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
@@ -37,6 +38,9 @@ pub(crate) struct Endpoint {
     changed: watch::Sender<u64>,
     /// Held by writes that depend on what they have read.
     pub(super) writing: tokio::sync::Mutex<()>,
+    /// Read by reports of work until the core has heard of them, written by what may only be
+    /// decided between two of them.
+    pub(super) reporting: tokio::sync::RwLock<()>,
     pub(super) pace: Pace,
     pub(super) refusals: Refusals,
     pub(super) series: Series,
@@ -53,6 +57,8 @@ pub(super) struct Inside {
     pub(super) sessions: BTreeMap<Generation, Session>,
     /// Events that the program itself asks for.
     pub(super) asked: Vec<Subscription>,
+    /// The last life that has said hello.
+    pub(super) greeted: Option<Generation>,
     /// Alerts that were told lately, by their key.
     pub(super) alerts: BTreeMap<String, (Instant, String)>,
 }
@@ -80,10 +86,12 @@ impl Endpoint {
                 hold: Hold::Released,
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
+                greeted: None,
                 alerts: BTreeMap::new(),
             }),
             changed: watch::Sender::new(0),
             writing: tokio::sync::Mutex::new(()),
+            reporting: tokio::sync::RwLock::new(()),
             pace: Pace::default(),
             refusals: Refusals::default(),
             series: Series::default(),
@@ -141,6 +149,7 @@ impl Endpoint {
     pub(super) fn begin(&self, generation: Generation, spec: Arc<AgentSpec>) {
         let session = Session::new(spec);
         self.lock().sessions.entry(generation).or_insert(session);
+        self.wake();
     }
 
     /// A life is over. Says whether it was there.
@@ -169,6 +178,40 @@ impl Endpoint {
         self.wake();
     }
 
+    /// No earlier attempt of a run was reported, so it may be offered.
+    pub(super) fn checked(&self, generation: Generation, run: RunId) {
+        self.with(generation, |session| {
+            if let Some(given) = session.given.get_mut(&run)
+                && given.taken == Taken::Checking
+            {
+                given.taken = Taken::No;
+            }
+        });
+        self.wake();
+    }
+
+    /// The agent never got the answer that a run was in.
+    pub(super) fn offer_again(&self, generation: Generation, run: RunId) {
+        self.with(generation, |session| {
+            if let Some(given) = session.given.get_mut(&run) {
+                given.taken = Taken::No;
+            }
+        });
+        self.wake();
+    }
+
+    /// The core has written down where a run stands: only a life that works on it keeps it.
+    pub(super) fn run_changed(&self, run: &Run) {
+        let runs = matches!(run.phase, RunPhase::Running { .. });
+        for (generation, session) in &mut self.lock().sessions {
+            let own = runs && run.generation == Some(*generation);
+            if !own || !session.has(run.id, run.attempts) {
+                session.drop_run(run.id);
+            }
+        }
+        self.wake();
+    }
+
     /// The core wants a run dropped. Answers with its attempt if the agent never heard of it: then
     /// it is dropped here.
     pub(super) fn cancel(&self, generation: Generation, run: RunId) -> Option<u32> {
@@ -176,7 +219,7 @@ impl Endpoint {
             let given = session.given.get(&run)?;
             let attempt = given.context.attempt;
             match given.taken {
-                Taken::No => {
+                Taken::No | Taken::Checking => {
                     session.given.remove(&run);
                     Some(attempt)
                 }
@@ -200,7 +243,7 @@ impl Endpoint {
             let untaken: Vec<_> = session
                 .given
                 .values()
-                .filter(|given| given.taken == Taken::No)
+                .filter(|given| given.taken != Taken::Yes)
                 .collect();
             let untaken: Vec<_> = untaken
                 .iter()
@@ -275,10 +318,20 @@ impl Endpoint {
         }
     }
 
-    /// Events that the agent gets now. Says whether it lives to take them.
-    pub(super) fn take_events(&self, generation: Generation, leases: &[LeaseId]) -> bool {
-        let taken = self.with(generation, |session| session.leases.extend(leases));
-        taken.is_some()
+    /// Events that the agent gets now. Says whether it lives and waits for them with this poll.
+    pub(super) fn take_events(
+        &self,
+        (generation, poll): (Generation, u64),
+        leases: &[LeaseId],
+    ) -> bool {
+        let taken = self.with(generation, |session| {
+            let waits = session.poll == poll;
+            if waits {
+                session.leases.extend(leases);
+            }
+            waits
+        });
+        taken == Some(true)
     }
 
     /// An event is settled, so there is room for other work.
