@@ -343,3 +343,94 @@ impl Endpoint {
         self.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use claw_core::run::{Run, RunOutcome, Trigger};
+
+    use super::*;
+    use crate::config::{Environment, load_str};
+
+    const LIFE: Generation = Generation(3);
+
+    /// An endpoint of a worker that has been given a run and has taken it.
+    fn busy(run: &Run) -> Endpoint {
+        let text = "project: t\nversion: \"1.0\"\nagents:\n  a: {command: [x], mode: worker}\n";
+        let loaded = load_str(text, Path::new("openclaw.yaml"), &Environment::with([]));
+        let spec = Arc::clone(&loaded.unwrap().fleet.agents[&run.agent]);
+        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default());
+        endpoint.begin(LIFE, spec);
+        let context = RunContext {
+            run: run.id,
+            trigger: run.trigger.clone(),
+            attempt: run.attempts,
+            payload: None,
+        };
+        endpoint.deliver(LIFE, context, None, Taken::Yes);
+        endpoint
+    }
+
+    fn run() -> Run {
+        let since = Wall::UNIX_EPOCH;
+        Run {
+            id: RunId::new(1, 2),
+            agent: "a".parse().unwrap(),
+            trigger: Trigger::Manual,
+            payload: None,
+            queued_at: since,
+            phase: RunPhase::Running { since },
+            attempts: 1,
+            generation: Some(LIFE),
+            log: None,
+        }
+    }
+
+    /// What the core has given up must neither fill its hands nor be reported.
+    #[test]
+    fn a_run_stays_with_the_life_that_works_on_it_and_only_as_long_as_it_does() {
+        let given = run();
+        let has = |changed: Run| {
+            let endpoint = busy(&given);
+            endpoint.run_changed(&changed);
+            endpoint.with(LIFE, |session| session.busy()) == Some(1)
+        };
+        assert!(has(run()));
+        assert!(has(Run {
+            id: RunId::new(3, 4),
+            attempts: 7,
+            ..run()
+        }));
+        assert!(!has(Run {
+            attempts: 2,
+            ..run()
+        }));
+        assert!(!has(Run {
+            generation: Some(Generation(4)),
+            ..run()
+        }));
+        let outcome = RunOutcome::Succeeded;
+        let (started, at) = (None, Wall::UNIX_EPOCH);
+        assert!(!has(Run {
+            phase: RunPhase::Finished {
+                started,
+                at,
+                outcome
+            },
+            ..run()
+        }));
+    }
+
+    /// The answer of a poll that was replaced goes nowhere.
+    #[test]
+    fn events_of_a_poll_that_is_over_are_not_taken() {
+        let endpoint = busy(&run());
+        let first = endpoint.open_poll(LIFE).unwrap();
+        let second = endpoint.open_poll(LIFE).unwrap();
+        assert!(!endpoint.take_events((LIFE, first), &[LeaseId(1)]));
+        assert!(endpoint.take_events((LIFE, second), &[LeaseId(2)]));
+        let held = endpoint.with(LIFE, |session| session.leases.clone());
+        assert_eq!(held, Some([LeaseId(2)].into()));
+    }
+}
