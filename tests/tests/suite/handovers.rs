@@ -211,6 +211,29 @@ time.sleep(3600)
     fleet.down();
 }
 
+/// It says no hello, so it could never say that the answer with the event did not arrive.
+#[test]
+fn an_event_in_an_answer_that_was_not_read_is_delivered_again() {
+    let program = r#"
+wire = Wire("openclaw")
+send(wire, "GET", "/v1/work?wait=60&max=1")
+while not pathlib.Path("published").exists():
+    time.sleep(0.05)
+time.sleep(1)
+wire.close()
+item = poll()
+mark(f"{item['kind']} {item['attempt']}")
+done(item)
+poll()
+"#;
+    let mut fleet = raw(program, "subscribe: [job]");
+    await_ready(&fleet, "raw");
+    fleet.run(&["events", "publish", "job"]).ok();
+    fs::write(fleet.path("published"), "").unwrap();
+    assert_eq!(fleet.await_lines("marks", 1), ["event 1"]);
+    fleet.down();
+}
+
 /// It answers every question whether it lives; it only does nothing.
 #[test]
 fn a_worker_is_silent_when_it_works_on_something_and_gives_no_evidence_of_it() {

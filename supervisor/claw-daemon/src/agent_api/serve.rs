@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
@@ -22,6 +23,7 @@ use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::limits;
 use super::router;
+use super::stream::Watched;
 
 /// Who is at the other end of a connection, by the kernel's word.
 #[derive(Debug, Clone)]
@@ -114,6 +116,7 @@ async fn serve(api: &AgentApi, endpoint: &Arc<Endpoint>, app: Router, stream: Un
     let service = service_fn(move |request: http::Request<Incoming>| {
         answer(app.clone(), peer.clone(), request)
     });
+    let (stream, broke) = Watched::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::IDLE_TIME)
@@ -127,7 +130,8 @@ async fn serve(api: &AgentApi, endpoint: &Arc<Endpoint>, app: Router, stream: Un
             connection.await
         }
     };
-    if let (Err(_), Some(handed)) = (&ended, caller.take_handed()) {
+    let lost = ended.is_err() || broke.load(Ordering::Relaxed);
+    if lost && let Some(handed) = caller.take_handed() {
         super::work::take_back(api, endpoint, handed).await;
     }
     let agent = &endpoint.agent;
