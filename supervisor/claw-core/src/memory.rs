@@ -128,4 +128,7 @@ pub struct Inheritance {
     pub instances: Vec<(InstanceId, Option<RunId>, Recovered)>,
     /// Runs that had not finished, oldest first.
     pub runs: Vec<Arc<Run>>,
+    /// Those of them whose last attempt the agent had reported as done, although the outcome was
+    /// not written down any more.
+    pub reported: std::collections::BTreeSet<RunId>,
 }

@@ -69,7 +69,8 @@ pub enum Order {
     },
     /// Give a run to a worker that is ready. Answered by `RunFinished` with the same attempt, and
     /// before that by `RunTaken` and `RunProgressed` where the agent says so; the end of the
-    /// instance answers it too. No attempt of a run is ever delivered twice.
+    /// instance answers it too. No attempt of a run is ever delivered twice, unless it was answered
+    /// by `NotBegun`.
     Deliver {
         /// To whom.
         instance: InstanceId,

@@ -131,6 +131,9 @@ pub enum WorkOutcome {
         /// and limit, also where the policy would not restart; else the run has failed.
         retryable: bool,
     },
+    /// It was never told of it, and will not be: the attempt does not count, and a run that is
+    /// still wanted waits for its turn again.
+    NotBegun,
 }
 
 impl RunOutcome {

@@ -80,8 +80,8 @@ impl Daemon {
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
         let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
         let (thread, driver) = start_driver(config).await?;
-        let inheritance = inherit(&loaded, &thread, &driver, opened).await?;
-        let feed = serve_agents(&agent_api, &inheritance, clock).await?;
+        let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
+        let feed = serve_agents(&agent_api, &mut inheritance, clock).await?;
         let metrics = Metrics::new();
         let performer = Performer::new(
             Arc::clone(&driver),
@@ -290,10 +290,10 @@ async fn open_agent_api(
 /// Takes over the agents that live, and begins to answer all of them and to tell them what happens.
 async fn serve_agents(
     agent_api: &AgentApi,
-    inheritance: &Inheritance,
+    inheritance: &mut Inheritance,
     clock: Clock,
 ) -> Result<Feed, StartError> {
-    agent_api.adopt(inheritance);
+    agent_api.adopt(inheritance).await;
     agent_api.serve_all().await?;
     let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
     agent_api.publish_lifecycle(&feed);
@@ -335,6 +335,7 @@ async fn inherit(
         agents: opened.memory,
         instances: recovering.await.map_err(ending)?,
         runs: opened.open_runs.into_iter().map(Arc::new).collect(),
+        ..Inheritance::default()
     })
 }
 

@@ -14,6 +14,7 @@ mod durability_heavy;
 mod examples;
 mod exit_codes;
 mod fleet;
+mod handovers;
 mod health;
 mod limits_heavy;
 mod output;

@@ -203,7 +203,9 @@ impl Health {
 
     /// The agent sent something.
     pub(crate) fn notified(&mut self, note: &Notification, now: Mono) -> Option<Finding> {
-        self.progressed(now);
+        if !self.is_mere_answer(note) {
+            self.progressed(now);
+        }
         match note.lifecycle {
             Some(Lifecycle::Ready | Lifecycle::Reloaded { .. }) => self.said_ready(now),
             Some(Lifecycle::Stopping) => self.said = Said::Stopping,
@@ -225,6 +227,13 @@ impl Health {
             }
             None => None,
         }
+    }
+
+    /// A worker is asked whether it lives; that it answers is no evidence of work.
+    fn is_mere_answer(&self, note: &Notification) -> bool {
+        let is_sign = note.watchdog == Some(WatchdogSignal::Alive);
+        let says_more = note.lifecycle.is_some() || note.status.is_some();
+        self.own_word == OwnWord::Needed && is_sign && !says_more
     }
 
     /// The agent gave evidence of work.

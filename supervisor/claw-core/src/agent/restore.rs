@@ -1,5 +1,6 @@
 //! One agent of an earlier supervisor, taken over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
@@ -27,6 +28,8 @@ pub(crate) struct Legacy {
     pub instances: Vec<Found>,
     /// Oldest first.
     pub runs: Vec<Arc<Run>>,
+    /// Of the runs, those that were done.
+    pub reported: BTreeSet<RunId>,
 }
 
 impl Agent {
@@ -41,7 +44,8 @@ impl Agent {
                 oneshot.take_over(common, cx, legacy.runs, &mut instances);
             }
             Machine::Worker(worker) => {
-                worker.take_over(common, cx, legacy.runs, &mut instances);
+                let left = (legacy.runs, legacy.reported);
+                worker.take_over(common, cx, left, &mut instances);
             }
         }
         let mut homeless = Vec::new();

@@ -120,6 +120,9 @@ impl Fleet {
                 self.call_off(turn, &run);
             } else {
                 let (_, legacy) = legacies.entry(run.agent.clone()).or_default();
+                if inheritance.reported.contains(&run.id) {
+                    legacy.reported.insert(run.id);
+                }
                 legacy.runs.push(run);
             }
         }

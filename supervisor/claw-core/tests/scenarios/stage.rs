@@ -387,6 +387,7 @@ impl Stage {
                 .filter(|run| !matches!(run.phase, RunPhase::Finished { .. }))
                 .map(|run| Arc::new(run.clone()))
                 .collect(),
+            ..Inheritance::default()
         };
         let spec = Arc::new(self.spec.clone());
         let (fleet, actions) = Fleet::restore(spec, inheritance, 1, self.now());

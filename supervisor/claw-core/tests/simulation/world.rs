@@ -372,6 +372,7 @@ impl World {
                 .map(|(id, intent)| (id.clone(), intent.run, self.host.find(id)))
                 .collect(),
             runs: self.journal.open_runs(),
+            ..Inheritance::default()
         }
     }
 

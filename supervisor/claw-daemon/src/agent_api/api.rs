@@ -15,21 +15,25 @@ use claw_core::action::Happened;
 use claw_core::memory::{Inheritance, Recovered};
 use claw_core::notification::{Lifecycle, Notification, WatchdogSignal};
 use claw_core::order::RunContext;
-use claw_core::run::WorkOutcome;
+use claw_core::run::{Run, WorkOutcome};
 use claw_core::spec::Mode;
 use claw_core::{
-    AgentName, AgentSpec, Announcement, Fact, InstanceId, Order, PublicState, RunId, RunPhase,
+    AgentName, AgentSpec, Announcement, Fact, Generation, InstanceId, Order, PublicState, RunId,
+    RunPhase,
 };
 use claw_store::Store;
 use claw_store::bus::{LeaseId, Settle};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::agent_dir::AgentDir;
+use super::done;
 use super::endpoint::{Endpoint, Hold};
+use super::fault::{Code, Fault};
 use super::sdk::Sdk;
-use super::session::{Resumption, Taken};
+use super::session::{Handshake, Resumption, Taken};
 use super::token::TokenKey;
 use crate::config::Replicas;
 use crate::reload::Reloader;
@@ -111,35 +115,71 @@ impl AgentApi {
     }
 
     /// Takes over what an earlier supervisor had given to agents that still live.
-    pub(crate) fn adopt(&self, inherited: &Inheritance) {
+    /// What nobody lives to do is released, and runs that were reported are noted.
+    pub(crate) async fn adopt(&self, inherited: &mut Inheritance) {
+        self.adopt_instances(inherited);
+        for endpoint in self.endpoints() {
+            let lives = !endpoint.lock().sessions.is_empty();
+            if !lives && endpoint.lock().spec.mode == Mode::Worker {
+                release(&self.shared.store, &endpoint).await;
+            }
+        }
+        let mut reported = BTreeSet::new();
+        for run in &inherited.runs {
+            if self.adopt_run(run).await == Adopted::Reported {
+                reported.insert(run.id);
+            }
+        }
+        inherited.reported = reported;
+    }
+
+    fn adopt_instances(&self, inherited: &Inheritance) {
         for (instance, _run, recovered) in &inherited.instances {
             let (Recovered::Alive { pid, .. }, Some(endpoint)) =
                 (recovered, self.endpoint(&instance.agent))
             else {
                 continue;
             };
-            let spec = Arc::clone(&endpoint.lock().spec);
+            let (spec, greeted) = {
+                let inside = endpoint.lock();
+                (Arc::clone(&inside.spec), inside.greeted)
+            };
             endpoint.begin(instance.generation, spec);
             endpoint.with(instance.generation, |session| {
                 session.pid = Some(*pid);
                 session.resumption = Resumption::Awaited;
+                if greeted == Some(instance.generation) {
+                    session.handshake = Handshake::Expected;
+                }
             });
         }
-        for run in &inherited.runs {
-            let (RunPhase::Running { .. }, Some(generation)) = (&run.phase, run.generation) else {
-                continue;
-            };
-            let Some(endpoint) = self.endpoint(&run.agent) else {
-                continue;
-            };
-            let context = RunContext {
-                run: run.id,
-                trigger: run.trigger.clone(),
-                attempt: run.attempts,
-                payload: run.payload.as_deref().map(Arc::from),
-            };
-            endpoint.deliver(generation, context, None, Taken::Yes);
+    }
+
+    async fn adopt_run(&self, run: &Run) -> Adopted {
+        let (RunPhase::Running { .. }, Some(generation)) = (&run.phase, run.generation) else {
+            return Adopted::Unfinished;
+        };
+        let Some(endpoint) = self.endpoint(&run.agent) else {
+            return Adopted::Unfinished;
+        };
+        match done::was_reported(self, &endpoint, run.id, run.attempts).await {
+            Ok(true) => {
+                endpoint.with(generation, |session| session.note_end(run.id, run.attempts));
+                return Adopted::Reported;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(run = %run.id, %error, "it is not known whether the run was done");
+            }
         }
+        let context = RunContext {
+            run: run.id,
+            trigger: run.trigger.clone(),
+            attempt: run.attempts,
+            payload: run.payload.as_deref().map(Arc::from),
+        };
+        endpoint.deliver(generation, context, None, Taken::Yes);
+        Adopted::Unfinished
     }
 
     pub(super) fn endpoint(&self, agent: &AgentName) -> Option<Arc<Endpoint>> {
@@ -228,18 +268,27 @@ impl AgentApi {
         };
         match order {
             Order::Deliver { run, deadline, .. } => {
-                endpoint.deliver(instance.generation, run.clone(), *deadline, Taken::No);
+                if run.attempt == 1 {
+                    endpoint.deliver(instance.generation, run.clone(), *deadline, Taken::No);
+                } else {
+                    let (run, again) = (run.clone(), Taken::Checking);
+                    let (id, attempt) = (run.run, run.attempt);
+                    endpoint.deliver(instance.generation, run, *deadline, again);
+                    let check =
+                        done::check_again(self.clone(), endpoint, (id, attempt), instance.clone());
+                    self.shared.tasks.spawn_on(check, &self.shared.runtime);
+                }
             }
             Order::CancelRun { run, .. } => {
                 if let Some(attempt) = endpoint.cancel(instance.generation, *run) {
-                    self.not_begun(instance, *run, attempt, "it was called off");
+                    self.not_begun(instance, *run, attempt);
                 }
             }
             Order::Drain { until, .. } => {
                 let left = until.duration_since(jiff::Timestamp::now());
                 let left = left.try_into().unwrap_or(Duration::ZERO);
                 for (run, attempt) in endpoint.drain(instance.generation, left) {
-                    self.not_begun(instance, run, attempt, "the agent is being stopped");
+                    self.not_begun(instance, run, attempt);
                 }
             }
             Order::Release { .. } => self.over(&endpoint, instance),
@@ -271,8 +320,8 @@ impl AgentApi {
                 });
                 endpoint.wake();
             }
+            Happened::RunChanged { run } => endpoint.run_changed(run),
             Happened::ProbeFailed { .. }
-            | Happened::RunChanged { .. }
             | Happened::SlotSettled { .. }
             | Happened::StaleFact { .. } => {}
         }
@@ -283,23 +332,17 @@ impl AgentApi {
         if !endpoint.end(instance.generation) {
             return;
         }
-        let (store, member) = (self.shared.store.clone(), endpoint.member());
-        let mut twins = self.twins(endpoint);
-        if twins.any(|other| !other.lock().sessions.is_empty()) {
-            let leases = leases.unwrap_or_default().into_iter();
-            let returns = leases.map(|lease| (lease, Settle::Return)).collect();
-            self.shared.runtime.spawn(async move {
-                if let Err(error) = store.settle_all(&member, returns).await {
-                    tracing::debug!(%member, %error, "leases end by themselves");
-                }
-            });
-            return;
-        }
-        self.shared.runtime.spawn(async move {
-            if let Err(error) = store.release_replica(&member).await {
-                tracing::debug!(%member, %error, "leases end by themselves");
+        let (store, endpoint) = (self.shared.store.clone(), Arc::clone(endpoint));
+        let mut twins = self.twins(&endpoint);
+        let shared = twins.any(|other| !other.lock().sessions.is_empty());
+        let releasing = async move {
+            if shared {
+                hand_back(&store, &endpoint, leases.unwrap_or_default()).await;
+            } else {
+                release(&store, &endpoint).await;
             }
-        });
+        };
+        self.shared.tasks.spawn_on(releasing, &self.shared.runtime);
     }
 
     /// Other agents that are the same replica for a while: one that had no replicas ends beside
@@ -321,20 +364,49 @@ impl AgentApi {
         leases.collect()
     }
 
-    fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32, why: &str) {
+    fn not_begun(&self, instance: &InstanceId, run: RunId, attempt: u32) {
         let fact = Fact::RunFinished {
             instance: instance.clone(),
             run,
             attempt,
-            outcome: WorkOutcome::Failed {
-                message: format!("not begun: {why}"),
-                retryable: true,
-            },
+            outcome: WorkOutcome::NotBegun,
         };
         let api = self.clone();
         self.shared
             .runtime
             .spawn(async move { api.tell(fact).await });
+    }
+
+    /// Does to its end what must not be left half done when whoever asked for it hangs up.
+    pub(super) async fn complete_task<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let broken = |_| Fault::new(Code::Internal, "the supervisor broke off the request");
+        let task = self.shared.tasks.spawn(work);
+        task.await.map_err(broken)?
+    }
+
+    /// Tells the supervision loop of evidence of work, no more often than it matters.
+    pub(super) async fn show_work(&self, endpoint: &Endpoint, generation: Generation) {
+        let progress = endpoint.lock().spec.probes.progress.clone();
+        let Some(progress) = progress else {
+            return;
+        };
+        let now = Instant::now();
+        let due = endpoint.with(generation, |session| {
+            let due = session
+                .evidence
+                .is_none_or(|last| last + progress.max_silence / 4 <= now);
+            if due {
+                session.evidence = Some(now);
+            }
+            due
+        });
+        if due == Some(true) {
+            let instance = endpoint.instance(generation);
+            self.tell(Fact::Progressed { instance }).await;
+        }
     }
 
     /// Tells the supervision loop.
@@ -358,6 +430,30 @@ impl AgentApi {
         };
         self.tell(fact).await;
     }
+}
+
+/// Ends the leases of an agent whose process is gone.
+async fn release(store: &Store, endpoint: &Endpoint) {
+    let member = endpoint.member();
+    if let Err(error) = store.release_replica(&member).await {
+        tracing::debug!(%member, %error, "leases end in their time");
+    }
+}
+
+/// Ends those leases of a replica that one of its two processes held.
+async fn hand_back(store: &Store, endpoint: &Endpoint, leases: BTreeSet<LeaseId>) {
+    let member = endpoint.member();
+    let returns = leases.into_iter().map(|lease| (lease, Settle::Return));
+    if let Err(error) = store.settle_all(&member, returns.collect()).await {
+        tracing::debug!(%member, %error, "leases end in their time");
+    }
+}
+
+/// What is known of an inherited run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Adopted {
+    Reported,
+    Unfinished,
 }
 
 /// What an agent says of itself, in the words that agents without the protocol have for it.

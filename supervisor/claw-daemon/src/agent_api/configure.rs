@@ -131,6 +131,7 @@ impl AgentApi {
             if let Some(writing) = writing {
                 inside.writing = writing;
             }
+            inside.greeted = inside.greeted.max(declared.greeted);
             if inside.asked.is_empty() {
                 inside.asked = declared.filters().unwrap_or_default();
             }

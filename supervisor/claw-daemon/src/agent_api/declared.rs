@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use claw_core::AgentSpec;
 use claw_core::spec::Schedule;
+use claw_core::{AgentSpec, Generation};
 use claw_store::bus::{Subscription, TopicFilter};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,9 @@ pub(super) struct Declared {
     pub(super) schedule: Option<DeclaredSchedule>,
     #[serde(default)]
     pub(super) subscriptions: Vec<DeclaredSubscription>,
+    /// The last life of it that has said hello.
+    #[serde(default)]
+    pub(super) greeted: Option<Generation>,
 }
 
 /// A schedule as it stands in hello.

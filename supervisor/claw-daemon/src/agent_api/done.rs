@@ -1,11 +1,12 @@
 //! `POST /v1/work/{id}/done`: the outcome of a piece of work, with everything that it changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use claw_core::run::WorkOutcome;
-use claw_core::{Fact, Generation, RunId};
+use claw_core::{Fact, Generation, InstanceId, RunId};
 use claw_store::StoreError;
 use claw_store::bus::{Done, LeaseId, Repeated, Settle};
 use claw_store::state::{Commit, Mark};
@@ -26,6 +27,9 @@ const MESSAGE: usize = 2000;
 
 /// The lease of nobody: settling it is refused before anything is done.
 const NOBODY: LeaseId = LeaseId(u64::MAX);
+
+/// The time between two questions to a store that cannot answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct Report<'a> {
@@ -88,37 +92,124 @@ pub(super) async fn done(
         (Err(_), Err(_)) => return Err(lease_lost(&id)),
     };
     let done = report.done(&context.endpoint, work, &id)?;
-    let done = match work {
-        Work::Run(run) if !report.ok => return context.fail(generation, run, &report, &id).await,
-        Work::Run(run) => context.with_fence(generation, run, done),
-        Work::Event(_) => done,
+    let ending = Ending {
+        generation,
+        work,
+        attempt: report.attempt,
+        outcome: report.outcome(),
+        changes_state: report.state.as_ref().is_some_and(|ops| !ops.is_empty()),
+        metrics: report.metrics.unwrap_or_default(),
+        id,
     };
-    let ids: Vec<String> = done.events.iter().map(|event| event.id.clone()).collect();
-    let completed = match context.api.shared.store.transact(done).await {
-        Ok(completed) => completed,
-        Err(StoreError::StaleLease(_)) => {
-            if let Work::Event(lease) = work {
-                context.endpoint.settled(generation, lease);
+    let api = context.api.clone();
+    api.complete_task(async move { ending.settle(&context, done).await })
+        .await
+}
+
+/// The end of a piece of work on its way into the store and to the core.
+struct Ending {
+    generation: Generation,
+    work: Work,
+    attempt: u32,
+    outcome: WorkOutcome,
+    changes_state: bool,
+    metrics: Vec<Sample>,
+    id: String,
+}
+
+impl Ending {
+    async fn settle(self, context: &Context, done: Done) -> Result<Response, Fault> {
+        let endpoint = &context.endpoint;
+        // No later attempt is offered between what is committed and the core's hearing of it.
+        let _reporting = endpoint.reporting.read().await;
+        let done = match self.work {
+            Work::Run(run) if self.outcome != WorkOutcome::Succeeded => {
+                return self.fail(context, run).await;
             }
-            return Err(lease_lost(&id));
+            Work::Run(run) => self.with_fence(endpoint, run, done),
+            Work::Event(_) => done,
+        };
+        let ids: Vec<String> = done.events.iter().map(|event| event.id.clone()).collect();
+        let completed = match context.api.shared.store.transact(done).await {
+            Ok(completed) => completed,
+            Err(StoreError::StaleLease(_)) => {
+                if let Work::Event(lease) = self.work {
+                    endpoint.settled(self.generation, lease);
+                }
+                return Err(lease_lost(&self.id));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if completed.repeated == Repeated::First {
+            endpoint.series.take(&self.metrics);
         }
-        Err(error) => return Err(error.into()),
-    };
-    let metrics = report.metrics.as_deref().unwrap_or_default();
-    if completed.repeated == Repeated::First {
-        context.endpoint.series.take(metrics);
+        self.finish(context).await;
+        let version = match completed.versions.first().filter(|_| self.changes_state) {
+            Some(version) => *version,
+            None => super::state::head(&context.api, &endpoint.namespace()).await,
+        };
+        Ok(answer(&json!({
+            "version": version,
+            "events": ids,
+            "duplicate": completed.repeated == Repeated::Again,
+        })))
     }
-    context.finish(generation, work, &report).await;
-    let own = report.state.as_ref().is_some_and(|ops| !ops.is_empty());
-    let version = match completed.versions.first().filter(|_| own) {
-        Some(version) => *version,
-        None => super::state::head(&context.api, &context.endpoint.namespace()).await,
-    };
-    Ok(answer(&json!({
-        "version": version,
-        "events": ids,
-        "duplicate": completed.repeated == Repeated::Again,
-    })))
+
+    /// A failed run changes nothing that must not be changed twice, so the store does not keep it.
+    async fn fail(&self, context: &Context, run: RunId) -> Result<Response, Fault> {
+        let endpoint = &context.endpoint;
+        let (has, had) = endpoint
+            .with(self.generation, |session| {
+                let had = session.ended.contains(&(run, self.attempt));
+                (session.has(run, self.attempt), had)
+            })
+            .unwrap_or_default();
+        if !has && !had {
+            return Err(lease_lost(&self.id));
+        }
+        if has {
+            endpoint.series.take(&self.metrics);
+            self.finish(context).await;
+        }
+        let version = super::state::head(&context.api, &endpoint.namespace()).await;
+        Ok(answer(
+            &json!({"version": version, "events": [], "duplicate": !has}),
+        ))
+    }
+
+    /// A run that the agent does not have can only be one that it has reported before: anything
+    /// else is refused before it changes something.
+    fn with_fence(&self, endpoint: &Endpoint, run: RunId, done: Done) -> Done {
+        let has = endpoint.with(self.generation, |session| session.has(run, self.attempt));
+        let settle = (has != Some(true)).then_some((NOBODY, Settle::Ack));
+        Done { settle, ..done }
+    }
+
+    async fn finish(&self, context: &Context) {
+        let (api, endpoint) = (&context.api, &context.endpoint);
+        match self.work {
+            Work::Event(lease) => {
+                endpoint.settled(self.generation, lease);
+                api.show_work(endpoint, self.generation).await;
+            }
+            Work::Run(run) => {
+                let finished = endpoint.with(self.generation, |session| {
+                    session.finished(run, self.attempt)
+                });
+                if finished == Some(true) {
+                    let fact = Fact::RunFinished {
+                        instance: endpoint.instance(self.generation),
+                        run,
+                        attempt: self.attempt,
+                        outcome: self.outcome.clone(),
+                    };
+                    api.tell(fact).await;
+                }
+                endpoint.wake();
+            }
+        }
+        checkpoint(api, endpoint);
+    }
 }
 
 fn lease_lost(id: &str) -> Fault {
@@ -189,82 +280,19 @@ impl Report<'_> {
         }
     }
 
+    fn outcome(&self) -> WorkOutcome {
+        if self.ok {
+            return WorkOutcome::Succeeded;
+        }
+        let (message, retryable) = self.failure();
+        WorkOutcome::Failed { message, retryable }
+    }
+
     fn failure(&self) -> (String, bool) {
         match &self.error {
             Some(error) => (error.sentence(), error.retryable != Some(false)),
             None => ("the agent did not say why".to_owned(), true),
         }
-    }
-}
-
-impl Context {
-    /// A failed run changes nothing that must not be changed twice, so the store does not keep it.
-    async fn fail(
-        &self,
-        generation: Generation,
-        run: RunId,
-        report: &Report<'_>,
-        id: &str,
-    ) -> Result<Response, Fault> {
-        let (has, had) = self
-            .endpoint
-            .with(generation, |session| {
-                let given = session.given.get(&run);
-                let has = given.is_some_and(|given| given.context.attempt == report.attempt);
-                (has, session.ended.contains(&(run, report.attempt)))
-            })
-            .unwrap_or_default();
-        if !has && !had {
-            return Err(lease_lost(id));
-        }
-        if has {
-            self.endpoint
-                .series
-                .take(report.metrics.as_deref().unwrap_or_default());
-            self.finish(generation, Work::Run(run), report).await;
-        }
-        let version = super::state::head(&self.api, &self.endpoint.namespace()).await;
-        Ok(answer(
-            &json!({"version": version, "events": [], "duplicate": !has}),
-        ))
-    }
-
-    /// A run that the agent does not have can only be one that it has reported before: anything
-    /// else is refused before it changes something.
-    fn with_fence(&self, generation: Generation, run: RunId, done: Done) -> Done {
-        let has = self.endpoint.with(generation, |session| {
-            let given = session.given.get(&run);
-            given.is_some_and(|given| given.context.attempt == done.attempt)
-        });
-        let settle = (has != Some(true)).then_some((NOBODY, Settle::Ack));
-        Done { settle, ..done }
-    }
-
-    async fn finish(&self, generation: Generation, work: Work, report: &Report<'_>) {
-        match work {
-            Work::Event(lease) => self.endpoint.settled(generation, lease),
-            Work::Run(run) => {
-                let finished = (self.endpoint)
-                    .with(generation, |session| session.finished(run, report.attempt));
-                if finished == Some(true) {
-                    let outcome = if report.ok {
-                        WorkOutcome::Succeeded
-                    } else {
-                        let (message, retryable) = report.failure();
-                        WorkOutcome::Failed { message, retryable }
-                    };
-                    let fact = Fact::RunFinished {
-                        instance: self.endpoint.instance(generation),
-                        run,
-                        attempt: report.attempt,
-                        outcome,
-                    };
-                    self.api.tell(fact).await;
-                }
-                self.endpoint.wake();
-            }
-        }
-        checkpoint(&self.api, &self.endpoint);
     }
 }
 
@@ -279,21 +307,54 @@ fn checkpoint(api: &AgentApi, endpoint: &Endpoint) {
     });
 }
 
-/// Whether the end of a run was reported and committed, although the core does not know of it.
+/// Whether an attempt of a run up to this one was reported as done and committed, although the
+/// core does not know of it.
 pub(super) async fn was_reported(
     api: &AgentApi,
     endpoint: &Endpoint,
     run: RunId,
     attempt: u32,
-) -> bool {
-    let question = Done {
-        member: endpoint.member(),
-        work: format!("{}/{run}", endpoint.agent),
-        attempt,
-        settle: Some((NOBODY, Settle::Ack)),
-        commits: Vec::new(),
-        events: Vec::new(),
+) -> Result<bool, StoreError> {
+    let work = format!("{}/{run}", endpoint.agent);
+    api.shared.store.was_done(&work, attempt).await
+}
+
+/// Lets a run be offered again if no earlier attempt of it was reported: the agent may have died
+/// after its report was committed and before anybody knew. Else the run is done.
+pub(super) async fn check_again(
+    api: AgentApi,
+    endpoint: Arc<Endpoint>,
+    (run, attempt): (RunId, u32),
+    instance: InstanceId,
+) {
+    let generation = instance.generation;
+    let reported = loop {
+        // A report that is under way ends first; a new one of an earlier attempt is refused.
+        let between = endpoint.reporting.write().await;
+        let asked = was_reported(&api, &endpoint, run, attempt - 1).await;
+        drop(between);
+        match asked {
+            Ok(reported) => break reported,
+            Err(error) => {
+                tracing::warn!(%run, %error, "the run waits: it is not known whether it was done");
+            }
+        }
+        let has = endpoint.with(generation, |session| session.has(run, attempt));
+        if has != Some(true) || api.shared.closing.is_cancelled() {
+            return;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     };
-    let answer = api.shared.store.transact(question).await;
-    answer.is_ok_and(|completed| completed.repeated == Repeated::Again)
+    if !reported {
+        endpoint.checked(generation, run);
+        return;
+    }
+    endpoint.with(generation, |session| session.drop_run(run));
+    let fact = Fact::RunFinished {
+        instance,
+        run,
+        attempt,
+        outcome: WorkOutcome::Succeeded,
+    };
+    api.tell(fact).await;
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use claw_core::order::RunContext;
-use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, Wall};
+use claw_core::run::Run;
+use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
 use claw_store::bus::{LeaseId, Member, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
@@ -35,6 +36,9 @@ pub(crate) struct Endpoint {
     inside: Mutex<Inside>,
     /// Changes whenever a poll may have an answer.
     changed: watch::Sender<u64>,
+    /// Read by reports of work until the core has heard of them, written by what may only be
+    /// decided between two of them.
+    pub(super) reporting: tokio::sync::RwLock<()>,
     pub(super) pace: Pace,
     pub(super) refusals: Refusals,
     pub(super) series: Series,
@@ -55,6 +59,8 @@ pub(super) struct Inside {
     pub(super) sessions: BTreeMap<Generation, Session>,
     /// Events that the program itself asks for.
     pub(super) asked: Vec<Subscription>,
+    /// The last life that has said hello.
+    pub(super) greeted: Option<Generation>,
     /// Alerts that were told lately, by their key.
     pub(super) alerts: BTreeMap<String, (Instant, String)>,
 }
@@ -85,9 +91,11 @@ impl Endpoint {
                 hold: Hold::Released,
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
+                greeted: None,
                 alerts: BTreeMap::new(),
             }),
             changed: watch::Sender::new(0),
+            reporting: tokio::sync::RwLock::new(()),
             pace: Pace::default(),
             refusals: Refusals::default(),
             series: Series::default(),
@@ -157,6 +165,7 @@ impl Endpoint {
     pub(super) fn begin(&self, generation: Generation, spec: Arc<AgentSpec>) {
         let session = Session::new(spec);
         self.lock().sessions.entry(generation).or_insert(session);
+        self.wake();
     }
 
     /// A life is over. Says whether it was there.
@@ -185,6 +194,40 @@ impl Endpoint {
         self.wake();
     }
 
+    /// No earlier attempt of a run was reported, so it may be offered.
+    pub(super) fn checked(&self, generation: Generation, run: RunId) {
+        self.with(generation, |session| {
+            if let Some(given) = session.given.get_mut(&run)
+                && given.taken == Taken::Checking
+            {
+                given.taken = Taken::No;
+            }
+        });
+        self.wake();
+    }
+
+    /// The agent never got the answer that a run was in.
+    pub(super) fn offer_again(&self, generation: Generation, run: RunId) {
+        self.with(generation, |session| {
+            if let Some(given) = session.given.get_mut(&run) {
+                given.taken = Taken::No;
+            }
+        });
+        self.wake();
+    }
+
+    /// The core has written down where a run stands: only a life that works on it keeps it.
+    pub(super) fn run_changed(&self, run: &Run) {
+        let runs = matches!(run.phase, RunPhase::Running { .. });
+        for (generation, session) in &mut self.lock().sessions {
+            let own = runs && run.generation == Some(*generation);
+            if !own || !session.has(run.id, run.attempts) {
+                session.drop_run(run.id);
+            }
+        }
+        self.wake();
+    }
+
     /// The core wants a run dropped. Answers with its attempt if the agent never heard of it: then
     /// it is dropped here.
     pub(super) fn cancel(&self, generation: Generation, run: RunId) -> Option<u32> {
@@ -192,7 +235,7 @@ impl Endpoint {
             let given = session.given.get(&run)?;
             let attempt = given.context.attempt;
             match given.taken {
-                Taken::No => {
+                Taken::No | Taken::Checking => {
                     session.given.remove(&run);
                     Some(attempt)
                 }
@@ -216,7 +259,7 @@ impl Endpoint {
             let untaken: Vec<_> = session
                 .given
                 .values()
-                .filter(|given| given.taken == Taken::No)
+                .filter(|given| given.taken != Taken::Yes)
                 .collect();
             let untaken: Vec<_> = untaken
                 .iter()
@@ -291,10 +334,20 @@ impl Endpoint {
         }
     }
 
-    /// Events that the agent gets now. Says whether it lives to take them.
-    pub(super) fn take_events(&self, generation: Generation, leases: &[LeaseId]) -> bool {
-        let taken = self.with(generation, |session| session.leases.extend(leases));
-        taken.is_some()
+    /// Events that the agent gets now. Says whether it lives and waits for them with this poll.
+    pub(super) fn take_events(
+        &self,
+        (generation, poll): (Generation, u64),
+        leases: &[LeaseId],
+    ) -> bool {
+        let taken = self.with(generation, |session| {
+            let waits = session.poll == poll;
+            if waits {
+                session.leases.extend(leases);
+            }
+            waits
+        });
+        taken == Some(true)
     }
 
     /// An event is settled, so there is room for other work.
@@ -304,5 +357,96 @@ impl Endpoint {
             session.messages.drop_cancel(&lease.to_string());
         });
         self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use claw_core::run::{Run, RunOutcome, Trigger};
+
+    use super::*;
+    use crate::config::{Environment, load_str};
+
+    const LIFE: Generation = Generation(3);
+
+    /// An endpoint of a worker that has been given a run and has taken it.
+    fn busy(run: &Run) -> Endpoint {
+        let text = "project: t\nversion: \"1.0\"\nagents:\n  a: {command: [x], mode: worker}\n";
+        let loaded = load_str(text, Path::new("openclaw.yaml"), &Environment::with([]));
+        let spec = Arc::clone(&loaded.unwrap().fleet.agents[&run.agent]);
+        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default());
+        endpoint.begin(LIFE, spec);
+        let context = RunContext {
+            run: run.id,
+            trigger: run.trigger.clone(),
+            attempt: run.attempts,
+            payload: None,
+        };
+        endpoint.deliver(LIFE, context, None, Taken::Yes);
+        endpoint
+    }
+
+    fn run() -> Run {
+        let since = Wall::UNIX_EPOCH;
+        Run {
+            id: RunId::new(1, 2),
+            agent: "a".parse().unwrap(),
+            trigger: Trigger::Manual,
+            payload: None,
+            queued_at: since,
+            phase: RunPhase::Running { since },
+            attempts: 1,
+            generation: Some(LIFE),
+            log: None,
+        }
+    }
+
+    /// What the core has given up must neither fill its hands nor be reported.
+    #[test]
+    fn a_run_stays_with_the_life_that_works_on_it_and_only_as_long_as_it_does() {
+        let given = run();
+        let has = |changed: Run| {
+            let endpoint = busy(&given);
+            endpoint.run_changed(&changed);
+            endpoint.with(LIFE, |session| session.busy()) == Some(1)
+        };
+        assert!(has(run()));
+        assert!(has(Run {
+            id: RunId::new(3, 4),
+            attempts: 7,
+            ..run()
+        }));
+        assert!(!has(Run {
+            attempts: 2,
+            ..run()
+        }));
+        assert!(!has(Run {
+            generation: Some(Generation(4)),
+            ..run()
+        }));
+        let outcome = RunOutcome::Succeeded;
+        let (started, at) = (None, Wall::UNIX_EPOCH);
+        assert!(!has(Run {
+            phase: RunPhase::Finished {
+                started,
+                at,
+                outcome
+            },
+            ..run()
+        }));
+    }
+
+    /// The answer of a poll that was replaced goes nowhere.
+    #[test]
+    fn events_of_a_poll_that_is_over_are_not_taken() {
+        let endpoint = busy(&run());
+        let first = endpoint.open_poll(LIFE).unwrap();
+        let second = endpoint.open_poll(LIFE).unwrap();
+        assert!(!endpoint.take_events((LIFE, first), &[LeaseId(1)]));
+        assert!(endpoint.take_events((LIFE, second), &[LeaseId(2)]));
+        let held = endpoint.with(LIFE, |session| session.leases.clone());
+        assert_eq!(held, Some([LeaseId(2)].into()));
     }
 }

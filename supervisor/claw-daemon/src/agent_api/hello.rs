@@ -17,7 +17,7 @@ use super::declared::{Declared, DeclaredSchedule, DeclaredSubscription};
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::limits;
-use super::session::{Flow, Handshake, Resumption, Session, Taken};
+use super::session::{Handshake, Resumption, Session, Taken};
 use super::{done, token, wire};
 use crate::config::Scheduled;
 
@@ -69,7 +69,7 @@ pub(super) async fn hello(
 ) -> Result<Response, Fault> {
     let hello: Hello = wire::read(&body)?;
     let declared = check(&context.endpoint, generation, &hello)?;
-    declare(&context, declared).await?;
+    declare(&context, generation, declared).await?;
     let running = hello.resume.map(|resume| resume.running);
     if running
         .as_ref()
@@ -80,19 +80,37 @@ pub(super) async fn hello(
             "too much work is said to be under way",
         ));
     }
-    let resumed = resume(&context, generation, running).await?;
+    let api = context.api.clone();
+    api.complete_task(async move { introduce(&context, generation, running).await })
+        .await
+}
+
+/// The old session ends first, so that nothing is given to it while the new one is made.
+async fn introduce(
+    context: &Context,
+    generation: Generation,
+    running: Option<Vec<Running>>,
+) -> Result<Response, Fault> {
+    let endpoint = &context.endpoint;
+    endpoint.with(generation, |session| {
+        session.id = None;
+        session.handshake = Handshake::Expected;
+        session.control = None;
+        session.poll += 1;
+    });
+    endpoint.wake();
+    let resumed = resume(context, generation, running).await?;
     let id = token::random("s_", 12);
-    let introduced = context.endpoint.with(generation, |session| {
+    let introduced = endpoint.with(generation, |session| {
         session.id = Some(id.clone());
         session.handshake = Handshake::Greeted;
-        session.control = None;
         session.poll += 1;
     });
     if introduced.is_none() {
         return Err(Fault::new(Code::Fenced, "this life of the agent is over"));
     }
-    context.endpoint.wake();
-    Ok(answer(&welcome(&context.endpoint, &id, &resumed)))
+    endpoint.wake();
+    Ok(answer(&welcome(endpoint, &id, &resumed)))
 }
 
 fn check(endpoint: &Endpoint, generation: Generation, hello: &Hello) -> Result<Declared, Fault> {
@@ -124,31 +142,39 @@ fn check(endpoint: &Endpoint, generation: Generation, hello: &Hello) -> Result<D
     let declared = Declared {
         schedule: hello.schedule.clone(),
         subscriptions: hello.subscriptions.clone().unwrap_or_default(),
+        greeted: None,
     };
     declared.check()?;
     Ok(declared)
 }
 
 /// Keeps what the program says of itself, and puts it in force where it is new.
-async fn declare(context: &Context, declared: Declared) -> Result<(), Fault> {
+async fn declare(
+    context: &Context,
+    generation: Generation,
+    mut declared: Declared,
+) -> Result<(), Fault> {
+    declared.greeted = Some(generation);
     let filters = declared.filters()?;
     let agent_dir = context.api.agent_dir(&context.endpoint.agent);
-    let keeping = tokio::task::spawn_blocking(move || {
-        let before = agent_dir.declared();
-        let new = before != declared;
-        if new && let Err(error) = agent_dir.declare(&declared) {
-            tracing::warn!(%error, "what an agent declares cannot be kept");
-        }
-        (new, before.schedule != declared.schedule)
-    });
-    let (new, rescheduled) = keeping.await.unwrap_or_default();
+    let reading = tokio::task::spawn_blocking(move || agent_dir.declared());
+    let before = reading.await.unwrap_or_default();
+    let rescheduled = before.schedule != declared.schedule;
     let scheduled = {
         let mut inside = context.endpoint.lock();
         inside.asked = filters;
         inside.worker.scheduled
     };
-    if new {
+    if before.subscriptions != declared.subscriptions {
         context.api.subscribe(&context.endpoint).await?;
+    }
+    if before != declared {
+        // Last, so that a hello that fails half-way is not taken for known the next time.
+        let agent_dir = context.api.agent_dir(&context.endpoint.agent);
+        let keeping = tokio::task::spawn_blocking(move || agent_dir.declare(&declared));
+        if let Ok(Err(error)) = keeping.await {
+            tracing::warn!(%error, "what an agent declares cannot be kept");
+        }
     }
     if let (true, Scheduled::ByProgram, Some(reloader)) =
         (rescheduled, scheduled, context.api.shared.reloader.get())
@@ -203,9 +229,7 @@ async fn resume(
 
 fn knows(endpoint: &Endpoint, generation: Generation, run: RunId, attempt: u32) -> bool {
     let known = endpoint.with(generation, |session| {
-        let given = session.given.get(&run);
-        given.is_some_and(|given| given.context.attempt == attempt)
-            || session.ended.contains(&(run, attempt))
+        session.has(run, attempt) || session.ended.contains(&(run, attempt))
     });
     known.unwrap_or(false)
 }
@@ -223,7 +247,8 @@ async fn resume_runs(
     };
     let mut ended = Vec::new();
     for (run, attempt) in lost {
-        let outcome = if done::was_reported(api, endpoint, run, attempt).await {
+        let reported = done::was_reported(api, endpoint, run, attempt).await;
+        let outcome = if reported.unwrap_or(false) {
             listed.push((run, attempt));
             WorkOutcome::Succeeded
         } else if awaited == Resumption::Awaited {
@@ -344,9 +369,6 @@ pub(super) async fn ready(
 pub(super) async fn become_ready(context: &Context, generation: Generation) {
     context.endpoint.with(generation, |session| {
         session.handshake = Handshake::Ready;
-        if session.flow == Flow::Unwell {
-            session.flow = Flow::Open;
-        }
     });
     context.endpoint.wake();
     let (store, member) = (&context.api.shared.store, context.endpoint.member());

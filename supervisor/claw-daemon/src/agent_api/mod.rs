@@ -40,6 +40,7 @@ mod series;
 mod serve;
 mod session;
 mod state;
+mod stream;
 mod token;
 mod topics;
 mod wire;

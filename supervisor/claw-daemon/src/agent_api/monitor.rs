@@ -1,15 +1,16 @@
 //! What happens to every worker from time to time: it is asked whether it lives and is well, its
 //! leases are renewed, its state is marked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::Generation;
 use claw_core::spec::{Check, Mode};
-use claw_store::bus::Readiness;
+use claw_store::bus::{LeaseId, Readiness};
 use claw_store::state::Mark;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::api::{AgentApi, SelfReport};
 use super::endpoint::Endpoint;
@@ -22,9 +23,6 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Begins to look after an endpoint.
 pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>) {
-    if endpoint.lock().spec.mode != Mode::Worker {
-        return;
-    }
     let monitor = Monitor {
         api: api.clone(),
         liveness: Instant::now(),
@@ -46,9 +44,28 @@ struct Monitor {
 impl Monitor {
     async fn run(mut self) {
         let closing = self.api.shared.closing.clone();
+        let mut changed = self.endpoint.watch();
+        loop {
+            changed.mark_unchanged();
+            if self.worker().is_some() {
+                self.look_after().await;
+            }
+            tokio::select! {
+                biased;
+                () = closing.cancelled() => return,
+                gone = changed.changed() => if gone.is_err() { return },
+            }
+        }
+    }
+
+    /// As long as the agent lives as a worker. It is none before and after a reload that makes
+    /// something else of it.
+    async fn look_after(&mut self) {
+        let closing = self.api.shared.closing.clone();
+        let now = Instant::now();
         let mut ticks = interval(TICK);
-        let mut renewals = interval(limits::RENEWAL);
-        let mut checkpoints = interval(limits::CHECKPOINT);
+        let mut renewals = interval_at(now + limits::RENEWAL, limits::RENEWAL);
+        let mut checkpoints = interval_at(now + limits::CHECKPOINT, limits::CHECKPOINT);
         for timer in [&mut ticks, &mut renewals, &mut checkpoints] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
@@ -58,16 +75,31 @@ impl Monitor {
                 () = closing.cancelled() => return,
                 _ = renewals.tick() => self.renew().await,
                 _ = checkpoints.tick() => self.checkpoint().await,
-                _ = ticks.tick() => self.ask(),
+                _ = ticks.tick() => {
+                    let Some((generation, handshake)) = self.worker() else {
+                        return;
+                    };
+                    self.ask(generation, handshake);
+                    self.excuse(generation).await;
+                }
             }
         }
     }
 
     async fn renew(&self) {
-        if self.endpoint.lock().sessions.is_empty() {
+        let leases: BTreeSet<LeaseId> = {
+            let inside = self.endpoint.lock();
+            let sessions = inside.sessions.values();
+            sessions
+                .flat_map(|session| &session.leases)
+                .copied()
+                .collect()
+        };
+        if leases.is_empty() {
             return;
         }
-        if let Err(error) = self.api.shared.store.renew(&self.endpoint.member()).await {
+        let (store, member) = (&self.api.shared.store, self.endpoint.member());
+        if let Err(error) = store.renew_leases(&member, leases).await {
             tracing::warn!(agent = %self.endpoint.agent, %error, "leases were not renewed");
         }
     }
@@ -87,11 +119,8 @@ impl Monitor {
 
     /// Asks what is due. Answers are waited for elsewhere: one that does not come must not hold up
     /// the next question.
-    fn ask(&mut self) {
+    fn ask(&mut self, generation: Generation, handshake: Handshake) {
         let now = Instant::now();
-        let Some((generation, handshake)) = self.newest() else {
-            return;
-        };
         let (liveness, readiness) = {
             let inside = self.endpoint.lock();
             let liveness = inside.spec.probes.liveness.clone();
@@ -105,6 +134,17 @@ impl Monitor {
             let (api, endpoint) = (self.api.clone(), Arc::clone(&self.endpoint));
             (self.api.shared.tasks).spawn(alive(api, endpoint, generation, probe.timeout));
         }
+        if readiness.is_none() {
+            let unwell = self
+                .endpoint
+                .with(generation, |session| session.flow == Flow::Unwell);
+            if unwell == Some(true) {
+                let (api, endpoint) = (self.api.clone(), Arc::clone(&self.endpoint));
+                let unasked =
+                    async move { judge(&api, &endpoint, generation, (Some(true), 1)).await };
+                self.api.shared.tasks.spawn(unasked);
+            }
+        }
         if let Some(inquiry) = readiness
             && handshake == Handshake::Ready
             && self.readiness <= now
@@ -116,24 +156,36 @@ impl Monitor {
         }
     }
 
-    /// The life that is asked; an older one is on its way out.
-    fn newest(&self) -> Option<(Generation, Handshake)> {
+    /// Who has nothing to do is not silent.
+    async fn excuse(&self, generation: Generation) {
+        let idle = self.endpoint.with(generation, |session| session.is_idle());
+        if idle == Some(true) {
+            self.api.show_work(&self.endpoint, generation).await;
+        }
+    }
+
+    /// The life that is asked, if it is one of a worker; an older one is on its way out.
+    fn worker(&self) -> Option<(Generation, Handshake)> {
         let inside = self.endpoint.lock();
         let (generation, session) = inside.sessions.last_key_value()?;
-        Some((*generation, session.handshake))
+        let is_worker = session.spec.mode == Mode::Worker;
+        is_worker.then_some((*generation, session.handshake))
     }
 }
 
-/// Asks whether the agent lives, and tells the core if it does. A program without a session cannot
-/// be asked: it lives as long as its process does.
+/// Asks whether the agent lives, and tells the core if it does. A program that says no hello cannot
+/// be asked: it lives as long as its process does. One that is expected to say it and does not is
+/// silent.
 async fn alive(api: AgentApi, endpoint: Arc<Endpoint>, generation: Generation, timeout: Duration) {
-    let session = endpoint.with(generation, |session| session.id.is_some());
-    let sessions = match session {
-        Some(true) => inquire(&endpoint, generation, "liveness", timeout).await,
-        Some(false) => Some(true),
-        None => None,
+    let session = endpoint.with(generation, |session| {
+        (session.id.is_some(), session.handshake)
+    });
+    let answer = match session {
+        Some((true, _)) => inquire(&endpoint, generation, "liveness", timeout).await,
+        Some((false, Handshake::Expected)) | None => None,
+        Some((false, Handshake::Pending | Handshake::Greeted | Handshake::Ready)) => Some(true),
     };
-    if sessions == Some(true) {
+    if answer == Some(true) {
         let instance = endpoint.instance(generation);
         api.notify(instance, SelfReport::Alive).await;
     }
@@ -146,6 +198,17 @@ async fn well(
     (generation, timeout, threshold): (Generation, Duration, u32),
 ) {
     let answer = inquire(&endpoint, generation, "readiness", timeout).await;
+    judge(&api, &endpoint, generation, (answer, threshold)).await;
+}
+
+/// Takes in what an agent's own check says. What follows holds until the next one, whatever the
+/// agent says of itself in between.
+async fn judge(
+    api: &AgentApi,
+    endpoint: &Endpoint,
+    generation: Generation,
+    (answer, threshold): (Option<bool>, u32),
+) {
     let changed = endpoint.with(generation, |session| {
         session.misses = if answer == Some(true) {
             0

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use claw_core::Generation;
+use claw_core::{Generation, RunId};
+use claw_store::bus::LeaseId;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +23,7 @@ use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::limits;
 use super::router;
+use super::stream::Watched;
 
 /// Who is at the other end of a connection, by the kernel's word.
 #[derive(Debug, Clone)]
@@ -28,6 +31,29 @@ pub(super) struct Peer {
     pub(super) pid: Option<u32>,
     /// Which life it was found to belong to; asked once a connection.
     pub(super) known: Arc<OnceLock<Generation>>,
+    /// The work in the last answer, until it is certain that the answer was read.
+    pub(super) handed: Arc<Mutex<Option<Handed>>>,
+}
+
+/// Work on its way to a caller that says no hello, and so cannot say what never arrived.
+#[derive(Debug)]
+pub(super) struct Handed {
+    pub(super) generation: Generation,
+    pub(super) runs: Vec<RunId>,
+    pub(super) leases: Vec<LeaseId>,
+}
+
+impl Peer {
+    fn take_handed(&self) -> Option<Handed> {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        handed.take()
+    }
+
+    /// Notes what the answer that follows carries.
+    pub(super) fn hand(&self, work: Handed) {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        *handed = Some(work);
+    }
 }
 
 /// Serves an endpoint's socket until the api closes.
@@ -76,7 +102,7 @@ async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: U
     }
 }
 
-async fn serve(api: &AgentApi, endpoint: &Endpoint, app: Router, stream: UnixStream) {
+async fn serve(api: &AgentApi, endpoint: &Arc<Endpoint>, app: Router, stream: UnixStream) {
     let peer = Peer {
         pid: stream
             .peer_cred()
@@ -84,10 +110,13 @@ async fn serve(api: &AgentApi, endpoint: &Endpoint, app: Router, stream: UnixStr
             .and_then(|peer| peer.pid())
             .and_then(|pid| u32::try_from(pid).ok()),
         known: Arc::default(),
+        handed: Arc::default(),
     };
+    let caller = peer.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         answer(app.clone(), peer.clone(), request)
     });
+    let (stream, broke) = Watched::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::IDLE_TIME)
@@ -101,6 +130,10 @@ async fn serve(api: &AgentApi, endpoint: &Endpoint, app: Router, stream: UnixStr
             connection.await
         }
     };
+    let lost = ended.is_err() || broke.load(Ordering::Relaxed);
+    if lost && let Some(handed) = caller.take_handed() {
+        super::work::take_back(api, endpoint, handed).await;
+    }
     let agent = &endpoint.agent;
     match ended {
         Err(error) if error.is_parse() => {
@@ -117,6 +150,8 @@ async fn answer(
     peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
+    // Who asks again has read the answer before.
+    drop(peer.take_handed());
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     app.oneshot(request).await

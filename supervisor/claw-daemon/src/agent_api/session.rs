@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   Pending ──hello──► Greeted ──ready──► Ready
-//!      └──── asks for work without hello ─────┘
+//!   Expected ──hello──┘                     ▲
+//!   Pending ── asks for work without hello ─┘
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,9 @@ const ENDED: usize = 1024;
 pub(super) enum Handshake {
     /// It has said nothing.
     Pending,
+    /// It is known to say hello, and has yet to do so: an earlier supervisor heard it, or its
+    /// connection broke.
+    Expected,
     /// It has said hello.
     Greeted,
     /// It has said that it is ready.
@@ -76,6 +80,8 @@ pub(super) struct Session {
     pub(super) probes: BTreeMap<String, oneshot::Sender<ProbeAnswer>>,
     /// Failures in a row of its own readiness check.
     pub(super) misses: u32,
+    /// When the core last heard of evidence of work.
+    pub(super) evidence: Option<Instant>,
 }
 
 /// A run that the core has delivered.
@@ -91,6 +97,8 @@ pub(super) struct Given {
 pub(super) enum Taken {
     Yes,
     No,
+    /// It was not, and is not before the store has said that no earlier attempt was reported.
+    Checking,
 }
 
 /// What an agent said to a probe.
@@ -117,6 +125,7 @@ impl Session {
             control: None,
             probes: BTreeMap::new(),
             misses: 0,
+            evidence: None,
         }
     }
 
@@ -129,19 +138,40 @@ impl Session {
         taken.count() + self.leases.len()
     }
 
-    /// Takes note that a run was reported. Says whether it had it.
-    pub(super) fn finished(&mut self, run: RunId, attempt: u32) -> bool {
-        let known = self.given.get(&run);
-        if known.is_none_or(|given| given.context.attempt != attempt) {
-            return false;
+    /// Whether there is nothing that it could work on.
+    pub(super) fn is_idle(&self) -> bool {
+        self.handshake != Handshake::Expected && self.given.is_empty() && self.leases.is_empty()
+    }
+
+    /// Whether it has this attempt of a run.
+    pub(super) fn has(&self, run: RunId, attempt: u32) -> bool {
+        let given = self.given.get(&run);
+        given.is_some_and(|given| given.context.attempt == attempt)
+    }
+
+    /// Takes a run out of its hands that the core does not count as its any more.
+    pub(super) fn drop_run(&mut self, run: RunId) {
+        if self.given.remove(&run).is_some() {
+            self.messages.drop_cancel(&run.to_string());
         }
-        self.given.remove(&run);
-        self.messages.drop_cancel(&run.to_string());
+    }
+
+    /// Remembers that a run was reported.
+    pub(super) fn note_end(&mut self, run: RunId, attempt: u32) {
         self.ended.push_back((run, attempt));
         if self.ended.len() > ENDED {
             self.ended.pop_front();
         }
-        true
+    }
+
+    /// Takes note that a run was reported. Says whether it had it.
+    pub(super) fn finished(&mut self, run: RunId, attempt: u32) -> bool {
+        let had = self.has(run, attempt);
+        if had {
+            self.drop_run(run);
+            self.note_end(run, attempt);
+        }
+        had
     }
 
     /// Puts a line into force and sends it, if anybody listens. A listener that does not read is

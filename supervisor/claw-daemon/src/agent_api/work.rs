@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
-use claw_core::{Fact, Generation};
-use claw_store::bus::{Delivery, Settle};
+use claw_core::{Fact, Generation, RunId};
+use claw_store::bus::{Delivery, LeaseId, Settle};
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use super::api::AgentApi;
 use super::endpoint::{Endpoint, Offer};
 use super::fault::Fault;
 use super::item::Item;
+use super::serve::{Handed, Peer};
 use super::session::{Given, Handshake};
 use super::{hello, limits};
 
@@ -33,6 +34,7 @@ pub(super) async fn poll(
     State(context): State<Context>,
     Caller(generation): Caller,
     Query(asked): Query<Asked>,
+    Extension(peer): Extension<Peer>,
 ) -> Result<Response, Fault> {
     let wait = Duration::from_secs(asked.wait.unwrap_or(0)).min(limits::WAIT);
     let max = asked.max.unwrap_or(1);
@@ -55,6 +57,7 @@ pub(super) async fn poll(
         number,
         until: Instant::now() + wait,
         max,
+        peer,
     };
     let items = poll.wait(&context).await?;
     if items.is_empty() {
@@ -69,6 +72,7 @@ struct Poll {
     number: u64,
     until: Instant,
     max: usize,
+    peer: Peer,
 }
 
 impl Poll {
@@ -90,6 +94,8 @@ impl Poll {
                 Offer::Events(free) => {
                     let events = self.pull(context, free).await?;
                     if !events.is_empty() {
+                        let leases = events.iter().map(|event| event.lease).collect();
+                        self.hand(endpoint, Vec::new(), leases);
                         return Ok(events.iter().map(Item::of_event).collect());
                     }
                 }
@@ -110,7 +116,22 @@ impl Poll {
             let (instance, run) = (instance.clone(), given.context.run);
             context.api.tell(Fact::RunTaken { instance, run }).await;
         }
+        let ids = runs.iter().map(|given| given.context.run).collect();
+        self.hand(&context.endpoint, ids, Vec::new());
         runs.iter().map(Item::of_run).collect()
+    }
+
+    /// A caller with a session says in its next hello what has not arrived.
+    fn hand(&self, endpoint: &Endpoint, runs: Vec<RunId>, leases: Vec<LeaseId>) {
+        let generation = self.generation;
+        let nameless = endpoint.with(generation, |session| session.id.is_none());
+        if nameless == Some(true) {
+            self.peer.hand(Handed {
+                generation,
+                runs,
+                leases,
+            });
+        }
     }
 
     /// Leases events. A poll whose client hangs up in this moment gives them back.
@@ -119,7 +140,7 @@ impl Poll {
         let pulling = pull(
             context.api.clone(),
             Arc::clone(&context.endpoint),
-            (self.generation, free),
+            (self.generation, self.number, free),
             sender,
         );
         context.api.shared.tasks.spawn(pulling);
@@ -132,7 +153,7 @@ type Pulled = Result<Vec<Delivery>, Fault>;
 async fn pull(
     api: AgentApi,
     endpoint: Arc<Endpoint>,
-    (generation, free): (Generation, usize),
+    (generation, poll, free): (Generation, u64, usize),
     to: oneshot::Sender<Pulled>,
 ) {
     let store = &api.shared.store;
@@ -152,10 +173,35 @@ async fn pull(
         .iter()
         .map(|delivery| delivery.lease)
         .collect();
-    let sessions = endpoint.take_events(generation, &leases);
-    if sessions && to.send(Ok(pulled.deliveries)).is_ok() {
+    if leases.is_empty() {
+        // Whoever asked may be gone.
+        drop(to.send(Ok(pulled.deliveries)));
         return;
     }
+    let taken = endpoint.take_events((generation, poll), &leases);
+    if taken && to.send(Ok(pulled.deliveries)).is_ok() {
+        api.show_work(&endpoint, generation).await;
+        return;
+    }
+    give_back(&api, &endpoint, generation, leases).await;
+}
+
+/// The answer with this work was not read: it is offered again.
+pub(super) async fn take_back(api: &AgentApi, endpoint: &Endpoint, handed: Handed) {
+    tracing::debug!(agent = %endpoint.agent, "an answer with work was not read");
+    for run in handed.runs {
+        endpoint.offer_again(handed.generation, run);
+    }
+    give_back(api, endpoint, handed.generation, handed.leases).await;
+}
+
+async fn give_back(
+    api: &AgentApi,
+    endpoint: &Endpoint,
+    generation: Generation,
+    leases: Vec<LeaseId>,
+) {
+    let store = &api.shared.store;
     for lease in leases {
         endpoint.settled(generation, lease);
         if let Err(error) = store

@@ -1,5 +1,6 @@
 //! What a host can do with events.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -278,6 +279,19 @@ impl Store {
         .await
     }
 
+    /// Whether one of the attempts of a piece of work up to this one was ended by
+    /// [`Store::transact`], as far back as that is remembered. Reads what is committed: ask when no
+    /// such call is under way.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn was_done(&self, work: &str, attempt: u32) -> Result<bool, StoreError> {
+        let work = work.to_owned();
+        self.read(move |conn| transact::was_done(conn, &work, attempt))
+            .await
+    }
+
     /// Renews all leases of a replica that lives and is well.
     ///
     /// # Errors
@@ -285,8 +299,28 @@ impl Store {
     /// See [`StoreError`].
     pub async fn renew(&self, member: &Member) -> Result<(), StoreError> {
         let member = member.clone();
-        self.write(Level::Os, Kind::Memory, 0, move |core| core.renew(&member))
-            .await
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.renew(&member, |_every| true)
+        })
+        .await
+    }
+
+    /// Renews these leases of a replica that lives and is well; others that it is said to hold end
+    /// in their time.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn renew_leases(
+        &self,
+        member: &Member,
+        leases: BTreeSet<LeaseId>,
+    ) -> Result<(), StoreError> {
+        let member = member.clone();
+        self.write(Level::Os, Kind::Memory, 0, move |core| {
+            core.renew(&member, |lease| leases.contains(&lease))
+        })
+        .await
     }
 
     /// Says that the process of a replica is gone: its leases end at once, and the attempts count.

@@ -125,9 +125,14 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn renew(&mut self, member: &Member) -> Result<(), StoreError> {
+    pub(super) fn renew(
+        &mut self,
+        member: &Member,
+        chosen: impl Fn(LeaseId) -> bool,
+    ) -> Result<(), StoreError> {
         let (id, now) = (self.bus.id(&member.group)?, self.now);
-        self.bus.entry(id)?.group.renew(member.replica, now);
+        let group = &mut self.bus.entry(id)?.group;
+        group.renew(member.replica, now, chosen);
         self.bus.touch(id);
         Ok(())
     }
@@ -162,7 +167,7 @@ impl Core {
                 group.drop_lease(seq, now);
             }
         }
-        group.renew(member.replica, now);
+        group.renew(member.replica, now, |_every| true);
         self.bus.touch(id);
         let kept = self.held(member)?;
         let still = |lease: &LeaseId| kept.iter().any(|one| one.lease == *lease);

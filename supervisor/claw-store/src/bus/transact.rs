@@ -1,6 +1,6 @@
 //! The end of a piece of work: state, events and lease in one.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::delivery::{Completed, Done, LeaseId, Member, Repeated, Settle, Settled};
@@ -130,6 +130,14 @@ fn remember(
         .prepare_cached(sql)?
         .execute(params![work, attempt, core.now.0, answer])?;
     Ok(())
+}
+
+pub(super) fn was_done(conn: &Connection, work: &str, attempt: u32) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM done WHERE work = ?1 AND attempt <= ?2)";
+    let done = conn
+        .prepare_cached(sql)?
+        .query_row(params![work, attempt], |row| row.get(0))?;
+    Ok(done)
 }
 
 fn remembered(core: &Core, work: &str, attempt: u32) -> Result<Option<Completed>, StoreError> {

@@ -2,11 +2,12 @@
 
 use crate::death::Cause;
 use crate::id::RunId;
+use crate::memory::Goal;
 use crate::order::Order;
 use crate::run::WorkOutcome;
 
 use super::super::context::Context;
-use super::super::dossier::Common;
+use super::super::dossier::{Common, Place};
 use super::super::end::{End, is_wish};
 use super::super::instance::{Instance, Report};
 use super::super::runs::Attempt;
@@ -137,8 +138,18 @@ impl Worker {
                 let judged = cause.clone();
                 Attempt::Ended { cause, judged }
             }
+            (WorkOutcome::NotBegun, Some(cause)) => ended_for(cause),
+            (WorkOutcome::NotBegun, None) => return self.given_back(common, cx, index),
         };
         self.runs.conclude(common, cx, index, ended);
+    }
+
+    /// The instance was told of nothing before it had to finish.
+    fn given_back(&mut self, common: &mut Common, cx: &mut Context<'_>, index: usize) {
+        self.take_back(common, cx, index);
+        if common.memory.goal == Goal::Down || common.place == Place::Leaving {
+            self.runs.call_off(common, cx, index, Cause::Asked);
+        }
     }
 
     /// An adopted instance says what it still works on. The rest of what it was given is lost;

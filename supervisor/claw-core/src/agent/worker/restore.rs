@@ -3,9 +3,10 @@
 //! A run that was in the hands of an instance that still lives waits for it to say whether it
 //! still works on it; the hands of one that is gone have dropped it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::id::Generation;
+use crate::id::{Generation, RunId};
 use crate::memory::Recovered;
 use crate::run::{Run, RunPhase};
 
@@ -13,17 +14,19 @@ use super::super::context::Context;
 use super::super::dossier::Common;
 use super::super::instance::Instance;
 use super::super::restore::{self, Found, end_of};
+use super::super::runs::Attempt;
 use super::delivery::Delivery;
 use super::finish::{interrupted, lost};
 use super::{Resumption, Stage, Worker};
 
 impl Worker {
-    /// Takes over runs and the newest instance; `instances` is left with the others.
+    /// Takes over runs, of which some were reported as done, and the newest instance; `instances`
+    /// is left with the others.
     pub(crate) fn take_over(
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,
-        runs: Vec<Arc<Run>>,
+        (runs, reported): (Vec<Arc<Run>>, BTreeSet<RunId>),
         instances: &mut Vec<Found>,
     ) {
         let lives: Vec<(Generation, Recovered)> = instances
@@ -35,9 +38,20 @@ impl Worker {
             self.resumption = Resumption::Awaited(instance.generation());
         }
         for run in runs {
-            self.take_over_run(common, cx, &run, &lives);
+            if reported.contains(&run.id) {
+                self.take_over_done(common, cx, &run);
+            } else {
+                self.take_over_run(common, cx, &run, &lives);
+            }
         }
         self.runs.replan(common, cx);
+    }
+
+    /// The agent had done it, and the supervisor before this one could not write that down.
+    fn take_over_done(&mut self, common: &mut Common, cx: &mut Context<'_>, run: &Run) {
+        if let Some(index) = self.runs.take_over(common, cx, run) {
+            self.runs.conclude(common, cx, index, Attempt::Succeeded);
+        }
     }
 
     fn take_over_run(

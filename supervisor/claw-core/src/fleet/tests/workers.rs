@@ -5,15 +5,15 @@ use crate::death::ExitStatus;
 use crate::event::{Command, Event, Fact, Freeze, ShutdownMode};
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{Inheritance, Recovered};
-use crate::notification::Notification;
+use crate::notification::{Notification, WatchdogSignal};
 use crate::record::Record;
 use crate::run::{RunPhase, WorkOutcome};
-use crate::spec::{Mode, Overlap, RestartPolicy};
+use crate::spec::{Mode, Overlap, Progress, RestartPolicy};
 use crate::status::PublicState::{Initializing, Paused, Running, Stopped};
 
 use super::world::{
-    Journal, World, daemon, deliveries, every, fates, name, orders, records, restart, run_phases,
-    secs, stale, start, stop, trigger, worker,
+    Journal, World, begin, daemon, deliveries, every, fates, name, orders, records, restart,
+    run_phases, secs, stale, start, stop, trigger, worker,
 };
 
 /// A worker that is ready and has nothing to do.
@@ -73,6 +73,10 @@ fn asks_again(id: InstanceId, run: RunId) -> Fact {
     finished(id, run, 1, outcome)
 }
 
+fn not_begun(id: InstanceId, run: RunId) -> Fact {
+    finished(id, run, 1, WorkOutcome::NotBegun)
+}
+
 fn delivered(actions: &[Action]) -> Vec<(u64, RunId, u32)> {
     deliveries(actions)
         .map(|(instance, run)| (instance.generation.0, run.run, run.attempt))
@@ -125,7 +129,7 @@ type Case = (&'static str, fn(InstanceId, RunId) -> Fact, &'static str);
 
 #[test]
 fn every_fact_that_answers_an_order_about_a_run_leads_on() {
-    let table: [Case; 13] = [
+    let table: [Case; 16] = [
         ("working", done, "succeeded"),
         ("working", asks_again, "retrying"),
         ("working", fails, "failed: run_failed"),
@@ -147,6 +151,9 @@ fn every_fact_that_answers_an_order_about_a_run_leads_on() {
             |id, _| Fact::Lost { instance: id },
             "cancelled: asked",
         ),
+        ("working", not_begun, "running"),
+        ("cancelling", not_begun, "cancelled: asked"),
+        ("draining", not_begun, "cancelled: asked"),
         ("draining", asks_again, "failed: run_failed"),
         (
             "draining",
@@ -170,6 +177,59 @@ fn every_fact_that_answers_an_order_about_a_run_leads_on() {
         let last = phases.last().map_or("", String::as_str);
         assert_eq!((last, stale(&actions)), (leads_to, 0), "{under_way}");
     }
+}
+
+/// Not even a policy that starts nothing again makes a failure of it.
+#[test]
+fn a_run_that_a_draining_worker_had_not_begun_is_the_next_one_s_first_attempt() {
+    let mut spec = worker(Overlap::Queue);
+    spec.restart.policy = RestartPolicy::Never;
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world.ready("a");
+    let run = run_of(&mut world);
+    let instance = world.newest("a");
+    world.ask_later(restart("a"));
+    world.fact(not_begun(instance, run));
+    world.exits("a", 0);
+    world.started("a");
+    assert_eq!(delivered(&world.ready("a")), [(2, run, 1)]);
+}
+
+/// The agent was told that it is done, so it is, whatever became of the agent meanwhile.
+#[test]
+fn a_run_that_was_reported_to_an_earlier_supervisor_is_not_made_again() {
+    let alive = Recovered::Alive {
+        pid: 100,
+        at: begin().wall,
+    };
+    for found in [alive, Recovered::Lost] {
+        let (world, run) = busy(Overlap::Queue);
+        let mut inheritance = inherited(&world, run);
+        inheritance.instances = vec![(world.newest("a"), None, found)];
+        inheritance.reported.insert(run);
+        let mut world = World::restored(vec![("a", worker(Overlap::Queue))], inheritance);
+        assert_eq!(run_phases(&world.done), ["succeeded"]);
+        assert!(delivered(&world.pass(secs(120))).is_empty());
+    }
+}
+
+#[test]
+fn an_answer_to_the_question_whether_it_lives_is_no_evidence_of_work() {
+    let mut spec = worker(Overlap::Queue);
+    spec.probes.progress = Some(Progress {
+        max_silence: secs(60),
+    });
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world.ready("a");
+    let alive = Notification {
+        watchdog: Some(WatchdogSignal::Alive),
+        ..Notification::default()
+    };
+    world.pass(secs(50));
+    world.notify("a", alive);
+    assert!(!orders(&world.pass(secs(11))).is_empty(), "it is ended");
 }
 
 fn done(id: InstanceId, run: RunId) -> Fact {

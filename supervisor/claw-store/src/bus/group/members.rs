@@ -37,13 +37,13 @@ impl Group {
         self.members.entry(replica).or_default().readiness = readiness;
     }
 
-    /// The replicas' leases end later.
-    pub(crate) fn renew(&mut self, replica: u32, now: UnixMs) {
+    /// A replica's leases end later, those that are chosen.
+    pub(crate) fn renew(&mut self, replica: u32, now: UnixMs, chosen: impl Fn(LeaseId) -> bool) {
         let later = now.after(self.config.lease);
         let Some(member) = self.members.get(&replica) else {
             return;
         };
-        for seq in member.held.values() {
+        for (_, seq) in member.held.iter().filter(|(lease, _)| chosen(**lease)) {
             if let Some(open) = self.open.get_mut(seq)
                 && let Phase::InFlight { until, .. } = &mut open.phase
                 && later > *until
