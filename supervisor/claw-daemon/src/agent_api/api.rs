@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::agent_dir::AgentDir;
 use super::endpoint::{Endpoint, Hold};
 use super::sdk::Sdk;
+use super::series::Page;
 use super::session::{Resumption, Taken};
 use super::token::TokenKey;
 use crate::reload::Reloader;
@@ -157,16 +158,11 @@ impl AgentApi {
 
     /// The metrics that agents report, as OpenMetrics text without its end.
     pub(crate) fn openmetrics(&self) -> String {
-        let mut metrics = BTreeMap::new();
+        let mut page = Page::default();
         for endpoint in self.endpoints() {
-            endpoint
-                .series
-                .expose(endpoint.agent.as_str(), &mut metrics);
+            endpoint.series.expose(endpoint.agent.as_str(), &mut page);
         }
-        metrics
-            .iter()
-            .map(|(name, (kind, samples))| format!("# TYPE {name} {kind}\n{samples}"))
-            .collect()
+        page.text()
     }
 
     pub(super) fn add(&self, endpoint: Arc<Endpoint>) {

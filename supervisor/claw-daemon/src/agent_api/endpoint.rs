@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::message::Message;
-use super::refusals::{Pace, Refusals};
+use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
 use crate::config::WorkerConfig;
@@ -39,6 +39,7 @@ pub(crate) struct Endpoint {
     pub(super) writing: tokio::sync::Mutex<()>,
     pub(super) pace: Pace,
     pub(super) refusals: Refusals,
+    pub(super) bodies: BodyRoom,
     pub(super) series: Series,
     /// Whether its socket is being served.
     open: AtomicBool,
@@ -86,6 +87,7 @@ impl Endpoint {
             writing: tokio::sync::Mutex::new(()),
             pace: Pace::default(),
             refusals: Refusals::default(),
+            bodies: BodyRoom::default(),
             series: Series::default(),
             open: AtomicBool::new(false),
         }

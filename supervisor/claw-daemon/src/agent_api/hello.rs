@@ -81,7 +81,7 @@ pub(super) async fn hello(
         ));
     }
     let resumed = resume(&context, generation, running).await?;
-    let id = token::random("s_", 12);
+    let id = token::random("s_", 12)?;
     let introduced = context.endpoint.with(generation, |session| {
         session.id = Some(id.clone());
         session.handshake = Handshake::Greeted;
