@@ -86,3 +86,69 @@ fn nonsense_is_refused_and_audited_and_the_agent_works_on() {
     assert_eq!(fleet.agent("idle").restarts, 0);
     fleet.down();
 }
+
+/// Says what it found of another agent's state, or what kept it from looking.
+const CURIOUS: &str = r#"
+from openclaw import Agent
+
+class Curious(Agent):
+    async def run(self):
+        try:
+            found = self.state.read_from("keeper").get("secret", None)
+        except Exception as error:
+            found = f"refused: {error}"
+        with open("found", "a") as file:
+            file.write(f"{self.config['who']} {found}\n")
+"#;
+
+const KEEPER: &str = r#"
+from openclaw import Agent
+
+class Keeper(Agent):
+    async def run(self):
+        await self.state.set("secret", 42)
+"#;
+
+#[test]
+fn the_state_of_another_agent_is_read_by_those_who_may_alone() {
+    let mut fleet = Fleet::new(
+        "  keeper: {source: keeper.py}\n  \
+         stranger: {source: curious.py, config: {who: stranger}, manages: keeper}\n  \
+         reader: {source: curious.py, config: {who: reader}, read_from: keeper}\n",
+    );
+    fs::write(fleet.path("keeper.py"), KEEPER).unwrap();
+    fs::write(fleet.path("curious.py"), CURIOUS).unwrap();
+    fleet.up();
+    for agent in ["keeper", "stranger", "reader"] {
+        fleet.await_agent(agent, "is ready", |agent| agent.ready);
+        fleet.run(&["trigger", agent, "--wait"]).ok();
+    }
+    let found = fleet.await_lines("found", 2);
+    assert!(found[0].starts_with("stranger refused: "), "{found:?}");
+    assert_eq!(found[1], "reader 42");
+    fleet.down();
+}
+
+#[test]
+fn strangers_neither_end_an_agent_nor_keep_it_from_its_socket() {
+    let mut fleet = fleet();
+    let main = fleet.await_main("idle");
+    for _ in 0..70 {
+        let answer = get(&fleet, "nonsense");
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+    assert!(!fleet.said().contains("taken for broken"));
+    assert!(main.lives(), "the agent itself is left alone");
+    let socket = fleet.data().join("agents/idle/api/agent.sock");
+    let held: Vec<_> = (0..80)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    // A new life needs connections of its own.
+    fleet.run(&["restart", "idle"]).ok();
+    until("a new life is ready", || {
+        let agent = fleet.agent("idle");
+        (agent.ready && fleet.await_main("idle").pid != main.pid).then_some(())
+    });
+    drop(held);
+    fleet.down();
+}

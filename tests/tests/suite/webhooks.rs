@@ -132,12 +132,20 @@ fn a_call_that_is_forged_old_or_one_too_many_is_refused() {
     );
     refused("nobody", &signature(now, "{}", SECRET), 404, "no_such_hook");
     refused("rare", "t=1,v1=00", 401, "bad_signature");
+    let body = json!({"version": "2"}).to_string();
+    let signed = signature(now, &body, SECRET);
+    for duplicate in [false, true] {
+        let (status, taken) = call(&fleet, "rare", &body, &signed);
+        assert_eq!(status, 200, "forged calls use nothing up: {taken}");
+        assert_eq!(taken["duplicate"], duplicate, "{taken}");
+        assert!(taken["event"].is_string(), "the first answer: {taken}");
+    }
     refused("rare", &signature(now, "{}", SECRET), 429, "rate_limited");
     assert!(
         fleet
             .said()
             .contains("the signature is not that of this body")
     );
-    assert!(fleet.lines("heard").is_empty());
+    assert_eq!(fleet.await_lines("heard", 1), ["2 hook:rare"]);
     fleet.down();
 }

@@ -1,7 +1,7 @@
 //! Who asks, and what every request must keep to; before any route sees it.
 //!
 //! ```text
-//!  pace ─► head ─► token ─► process ─► session ─► route ─► refusals are counted
+//!  peer (at accept) ─► pace ─► head ─► token ─► process ─► session ─► route ─► refusals are counted
 //! ```
 
 use std::sync::Arc;
@@ -49,12 +49,13 @@ pub(super) async fn admission(
     }
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let response = match admit(&context, &request) {
+    // What a stranger's requests are answered says nothing about the agent.
+    let (caused_by, response) = match admit(&context, &request) {
         Ok(generation) => {
             request.extensions_mut().insert(Caller(generation));
-            next.run(request).await
+            (Some(generation), carry_out(&context, request, next).await)
         }
-        Err(refusal) => *refusal,
+        Err(refusal) => (None, *refusal),
     };
     if let Some(fault) = response.extensions().get::<Fault>() {
         let agent = &context.endpoint.agent;
@@ -62,8 +63,10 @@ pub(super) async fn admission(
         if fault.is_nonsense() {
             tracing::warn!(target: "audit", %agent, %method, path, code, "refused: {message}");
             context.endpoint.series.count_refusal();
-            if context.endpoint.refusals.count() == Patience::Over {
-                end_broken(&context).await;
+            if let Some(generation) = caused_by
+                && context.endpoint.refusals.count(generation) == Patience::Over
+            {
+                end_broken(&context, generation).await;
             }
         } else {
             tracing::debug!(%agent, %method, path, code, "{message}");
@@ -72,14 +75,26 @@ pub(super) async fn admission(
     response
 }
 
+/// Has a request answered once there is room for its body.
+async fn carry_out(context: &Context, request: Request, next: Next) -> Response {
+    let length = content_length(request.headers()).unwrap_or(0);
+    let Some(_room) = context.endpoint.bodies.take(length).await else {
+        let message = "the agent sends more at a time than is kept of it; try again";
+        return Fault::new(Code::Unavailable, message).into_response();
+    };
+    next.run(request).await
+}
+
+fn content_length(head: &HeaderMap) -> Option<usize> {
+    let length = head.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 /// An agent that is refused again and again is broken, and is restarted like one that hangs.
-async fn end_broken(context: &Context) {
-    let sessions: Vec<_> = context.endpoint.lock().sessions.keys().copied().collect();
-    for generation in sessions {
-        let instance = context.endpoint.instance(generation);
-        tracing::error!(target: "audit", %instance, "the agent breaks the protocol all the time; it is taken for broken");
-        context.api.notify(instance, SelfReport::Broken).await;
-    }
+async fn end_broken(context: &Context, generation: Generation) {
+    let instance = context.endpoint.instance(generation);
+    tracing::error!(target: "audit", %instance, "the agent breaks the protocol all the time; it is taken for broken");
+    context.api.notify(instance, SelfReport::Broken).await;
 }
 
 fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Response>> {
@@ -190,8 +205,7 @@ impl<S: Send + Sync> FromRequest<S> for WholeBody {
     type Rejection = Response;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Response> {
-        let told = request.headers().get(header::CONTENT_LENGTH);
-        let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let told = content_length(request.headers());
         let too_large = || {
             let fault = Fault::too_large("the body", limits::BODY);
             let close = [(header::CONNECTION, "close")];

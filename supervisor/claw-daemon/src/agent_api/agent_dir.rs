@@ -110,7 +110,7 @@ impl AgentDir {
             move |source| AgentDirError::Io { path, source }
         };
         let socket = self.socket();
-        if socket.with_extension("new").as_os_str().len() > PATH {
+        if socket.as_os_str().len() > PATH {
             return Err(AgentDirError::TooLong {
                 agent: self.agent.clone(),
                 path: socket,
@@ -131,9 +131,8 @@ impl AgentDir {
         self.give(&api, 0o700, owner).map_err(at(&api))?;
         if spec.mode == Mode::Worker {
             let path = self.config();
-            let fresh = path.with_extension("new");
+            let fresh = self.path.join("config.new");
             let text = spec.launch.config.to_string();
-            // A path in a directory of the agent's own: nothing that it put there is followed.
             remove(&fresh).map_err(at(&fresh))?;
             write_new(&fresh, text.as_bytes()).map_err(at(&fresh))?;
             self.give(&fresh, 0o600, owner).map_err(at(&fresh))?;
@@ -145,7 +144,7 @@ impl AgentDir {
     /// Makes the socket, in the place of an earlier one. Blocks.
     pub(super) fn listen(&self, spec: &AgentSpec) -> Result<UnixListener, AgentDirError> {
         let path = self.socket();
-        let fresh = path.with_extension("new");
+        let fresh = self.path.join("socket.new");
         let owner = self.owner(spec)?;
         let make = || -> io::Result<UnixListener> {
             remove(&fresh)?;
@@ -189,8 +188,10 @@ impl AgentDir {
         Ok(Some((user.uid, user.gid)))
     }
 
+    /// Sets the mode and the owner of what lies in the agent's directory itself, which is not the
+    /// agent's: below `api`, which is, it could put a link in the place of a file in the meantime.
     fn give(&self, path: &Path, mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<()> {
-        debug_assert!(path.starts_with(&self.path), "only what is the agent's");
+        debug_assert_eq!(path.parent(), Some(self.path.as_path()), "not the agent's");
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         match owner {
             Some((uid, gid)) => {
@@ -217,5 +218,37 @@ fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent_dir(data_dir: &Path) -> (AgentDir, AgentSpec) {
+        let name: AgentName = "web".parse().unwrap();
+        let file = "project: p\nversion: '1.0'\nagents:\n  web: {command: [x], mode: worker}\n";
+        let environment = crate::config::Environment::with([]);
+        let path = data_dir.join("openclaw.yaml");
+        let loaded = crate::config::load_str(file, &path, &environment).unwrap();
+        let spec = AgentSpec::clone(&loaded.fleet.agents[&name]);
+        (AgentDir::of(data_dir, &name), spec)
+    }
+
+    #[test]
+    fn nothing_is_made_below_what_the_agent_may_change() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let (dir, spec) = agent_dir(data_dir.path());
+        dir.prepare(&spec).unwrap();
+        // In the agent's hands, every name under which something half-made might lie.
+        for name in ["config.new", "agent.new"] {
+            fs::create_dir_all(dir.api().join(name).join("full")).unwrap();
+        }
+        dir.prepare(&spec).unwrap();
+        let listener = dir.listen(&spec).unwrap();
+        std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
+        drop(listener);
+        let mode = fs::metadata(dir.config()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -33,6 +33,7 @@ use super::done;
 use super::endpoint::{Endpoint, Hold};
 use super::fault::{Code, Fault};
 use super::sdk::Sdk;
+use super::series::Page;
 use super::session::{Handshake, Resumption, Taken};
 use super::token::TokenKey;
 use crate::config::Replicas;
@@ -212,16 +213,11 @@ impl AgentApi {
 
     /// The metrics that agents report, as OpenMetrics text without its end.
     pub(crate) fn openmetrics(&self) -> String {
-        let mut metrics = BTreeMap::new();
+        let mut page = Page::default();
         for endpoint in self.endpoints() {
-            endpoint
-                .series
-                .expose(endpoint.agent.as_str(), &mut metrics);
+            endpoint.series.expose(endpoint.agent.as_str(), &mut page);
         }
-        metrics
-            .iter()
-            .map(|(name, (kind, samples))| format!("# TYPE {name} {kind}\n{samples}"))
-            .collect()
+        page.text()
     }
 
     pub(super) fn add(&self, endpoint: Arc<Endpoint>) {

@@ -69,7 +69,7 @@ async fn batch(
             member: endpoint.member(),
             work: match outgoing::idempotency(headers, endpoint)? {
                 Some(key) => key,
-                None => token::random("batch_", 16),
+                None => token::random("batch_", 16)?,
             },
             attempt: 1,
             settle: None,

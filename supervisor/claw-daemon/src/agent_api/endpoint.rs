@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::message::Message;
-use super::refusals::{Pace, Refusals};
+use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
 use crate::config::{Replica, WorkerConfig};
@@ -41,6 +41,7 @@ pub(crate) struct Endpoint {
     pub(super) reporting: tokio::sync::RwLock<()>,
     pub(super) pace: Pace,
     pub(super) refusals: Refusals,
+    pub(super) bodies: BodyRoom,
     pub(super) series: Series,
     /// Whether its socket is being served.
     open: AtomicBool,
@@ -98,6 +99,7 @@ impl Endpoint {
             reporting: tokio::sync::RwLock::new(()),
             pace: Pace::default(),
             refusals: Refusals::default(),
+            bodies: BodyRoom::default(),
             series: Series::default(),
             open: AtomicBool::new(false),
         }

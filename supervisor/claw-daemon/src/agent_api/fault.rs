@@ -196,6 +196,12 @@ impl From<StoreError> for Fault {
     }
 }
 
+impl From<super::token::NoRandomness> for Fault {
+    fn from(error: super::token::NoRandomness) -> Self {
+        Self::new(Code::Unavailable, error.to_string())
+    }
+}
+
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let retry_after = (self.0.retry_after).map(|span| span.as_millis().to_string());
@@ -205,7 +211,7 @@ impl IntoResponse for Fault {
             "retryable": self.0.code.retryable(),
             "retry_after_ms": retry_after.and_then(|text| text.parse::<u64>().ok()),
             "detail": self.0.detail,
-            "request_id": super::token::random("rq_", 8),
+            "request_id": super::token::correlation("rq_", 8),
         });
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.0.code.status(), kind, body.to_string()).into_response();

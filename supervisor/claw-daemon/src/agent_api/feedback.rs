@@ -94,7 +94,7 @@ pub(super) async fn alert(
             "`severity` is info, warning, error or critical",
         ));
     }
-    let id = token::random("al_", 8);
+    let id = token::random("al_", 8)?;
     if let Some(known) = alert
         .dedup_key
         .and_then(|key| told_before(&context, key, &id))

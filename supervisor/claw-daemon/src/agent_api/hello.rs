@@ -100,7 +100,7 @@ async fn introduce(
     });
     endpoint.wake();
     let resumed = resume(context, generation, running).await?;
-    let id = token::random("s_", 12);
+    let id = token::random("s_", 12)?;
     let introduced = endpoint.with(generation, |session| {
         session.id = Some(id.clone());
         session.handshake = Handshake::Greeted;

@@ -122,6 +122,6 @@ fn raw(text: &str) -> Option<Box<RawValue>> {
 fn child_of(parent: Option<&str>) -> String {
     let trace = parent.and_then(|parent| parent.split('-').nth(1));
     let trace = trace.filter(|trace| trace.len() == 32);
-    let trace = trace.map_or_else(|| token::random("", 16), str::to_owned);
-    format!("00-{trace}-{}-01", token::random("", 8))
+    let trace = trace.map_or_else(|| token::correlation("", 16), str::to_owned);
+    format!("00-{trace}-{}-01", token::correlation("", 8))
 }

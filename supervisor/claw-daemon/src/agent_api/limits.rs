@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Connections of one agent; a client needs three or four.
 pub(super) const CONNECTIONS: usize = 64;
 
+/// Connections to one agent's socket of processes that are not its own; they are told so.
+pub(super) const STRANGERS: usize = 4;
+
 /// The head of a request: room for a trace and a router.
 pub(super) const HEAD: usize = 16 * 1024;
 
@@ -13,6 +16,9 @@ pub(super) const BUFFER: usize = 64 * 1024;
 
 /// A body: a handler's whole outcome.
 pub(super) const BODY: usize = 64 << 20;
+
+/// Bodies of one agent that are in memory at a time, in all.
+pub(super) const BODIES: usize = 2 * BODY;
 
 /// From a request's first byte to its last.
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
 /// Ids of an earlier supervisor must not come again: a client ignores what it has carried out.
-static BOOT: LazyLock<String> = LazyLock::new(|| super::token::random("", 4));
+static BOOT: LazyLock<String> = LazyLock::new(|| super::token::correlation("", 4));
 static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// One thing to tell an agent.

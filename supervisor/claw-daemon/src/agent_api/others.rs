@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
 use super::admission::{Context, bytes};
-use super::fault::Fault;
+use super::fault::{Code, Fault};
 use super::state::{Shape, etag, head, text, value};
 use super::wire;
 
@@ -18,7 +18,7 @@ pub(super) async fn all(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let namespace = Namespace::agent(agent_name(&name)?.as_str());
+    let namespace = readable(&context, &name)?;
     let known = headers.get(header::IF_NONE_MATCH).cloned();
     if known.is_some_and(|known| !known.is_empty()) {
         let version = head(&context.api, &namespace).await;
@@ -50,7 +50,7 @@ pub(super) async fn one(
     Query(shape): Query<Shape>,
 ) -> Result<Response, Fault> {
     wire::check_key(&key)?;
-    let namespace = Namespace::agent(agent_name(&name)?.as_str());
+    let namespace = readable(&context, &name)?;
     let found = context
         .api
         .shared
@@ -60,7 +60,17 @@ pub(super) async fn one(
     value(found, &key, shape.form.as_deref())
 }
 
-fn agent_name(text: &str) -> Result<AgentName, Fault> {
-    text.parse()
-        .map_err(|_unusable| Fault::bad("bad_name", "that is not the name of an agent"))
+/// The state of an agent, if the one that asks may read it.
+fn readable(context: &Context, name: &str) -> Result<Namespace, Fault> {
+    let agent: AgentName = name
+        .parse()
+        .map_err(|_unusable| Fault::bad("bad_name", "that is not the name of an agent"))?;
+    let endpoint = &context.endpoint;
+    if agent != endpoint.agent && !endpoint.worker().may_read_from(&agent) {
+        let message = format!(
+            "the agent may not read the state of `{agent}`; see `read_from` in the fleet file"
+        );
+        return Err(Fault::new(Code::Forbidden, message));
+    }
+    Ok(Namespace::agent(agent.as_str()))
 }

@@ -233,12 +233,17 @@ impl Emitted<'_> {
             wire::check_id(id, "the id of an event")?;
             return Ok(id.clone());
         }
-        Ok(event_id())
+        Ok(event_id()?)
     }
 }
 
 /// An id for an event whose publisher gives none.
-pub(crate) fn event_id() -> String {
+///
+/// # Errors
+///
+/// The system gives no random numbers: an event without an id of its own would be taken for a
+/// repeat of another.
+pub(crate) fn event_id() -> Result<String, token::NoRandomness> {
     token::random("e_", 12)
 }
 

@@ -1,11 +1,17 @@
 //! How fast an agent may ask, and how often it may be refused.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use claw_core::Generation;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::limits::{BURST, RATE, REFUSALS};
+use super::limits::{BODIES, BODY, BURST, RATE, REFUSALS, REQUEST_TIME};
+
+/// The step in which the room of bodies is counted, in bytes.
+const ROOM_UNIT: usize = 1024;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -32,31 +38,46 @@ impl Pace {
     }
 }
 
-/// Counts refusals.
+/// Makes bodies wait when an agent sends more at a time than is kept of it.
 #[derive(Debug)]
-pub(super) struct Refusals(Mutex<(Instant, u32)>);
+pub(super) struct BodyRoom(Arc<Semaphore>);
+
+impl Default for BodyRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES / ROOM_UNIT)))
+    }
+}
+
+impl BodyRoom {
+    /// Waits until there is room for a body of so many bytes; until the answer is dropped, it is
+    /// taken. `None` if there is none in the time that a request may take.
+    pub(super) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // What is larger than a body may be is refused before it is read.
+        let units = bytes.min(BODY).div_ceil(ROOM_UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let taking = Arc::clone(&self.0).acquire_many_owned(units);
+        tokio::time::timeout(REQUEST_TIME, taking).await.ok()?.ok()
+    }
+}
+
+/// Counts the refusals that each generation has caused, by requests that were its own.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<BTreeMap<Generation, (Instant, u32)>>);
 
 /// Whether an agent has been refused too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     Left,
-    /// SelfReport once a minute.
+    /// Said once a minute.
     Over,
 }
 
-impl Default for Refusals {
-    fn default() -> Self {
-        Self(Mutex::new((Instant::now(), 0)))
-    }
-}
-
 impl Refusals {
-    pub(super) fn count(&self) -> Patience {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn count(&self, generation: Generation) -> Patience {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if now.duration_since(counted.0) > MINUTE {
-            *counted = (now, 0);
-        }
+        all.retain(|_, (since, _)| now.duration_since(*since) <= MINUTE);
+        let counted = all.entry(generation).or_insert((now, 0));
         counted.1 += 1;
         if counted.1 == REFUSALS {
             Patience::Over
@@ -75,12 +96,24 @@ mod tests {
         let refusals = Refusals::default();
         let over = |count: u32| {
             (0..count)
-                .filter(|_| refusals.count() == Patience::Over)
+                .filter(|_| refusals.count(Generation(1)) == Patience::Over)
                 .count()
         };
         assert_eq!(over(REFUSALS * 3), 1);
+        assert_eq!(refusals.count(Generation(2)), Patience::Left);
         tokio::time::advance(MINUTE * 2).await;
         assert_eq!(over(REFUSALS), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_third_body_of_the_largest_size_waits_for_the_first() {
+        let room = BodyRoom::default();
+        let first = room.take(BODY).await.unwrap();
+        let _second = room.take(usize::MAX).await.unwrap();
+        assert!(room.take(1).await.is_none(), "there is room for two");
+        assert!(room.take(0).await.is_some(), "no body needs no room");
+        drop(first);
+        assert!(room.take(BODY).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

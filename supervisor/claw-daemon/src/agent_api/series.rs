@@ -1,6 +1,6 @@
 //! An agent's own metrics, as it reported them last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +53,62 @@ enum Reading {
         sum: f64,
         count: u64,
     },
+}
+
+/// One scrape: families of metrics, of which no two have a name or the name of a sample in common.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    families: BTreeMap<String, (Kind, String)>,
+    /// Every name that a family takes up.
+    names: BTreeSet<String>,
+}
+
+impl Page {
+    /// The text of a family, unless another one has its name, or that of one of its samples. Who
+    /// comes first has it: one family of the wrong type makes the whole page unreadable.
+    fn family(&mut self, name: &str, kind: Kind) -> Option<&mut String> {
+        if !self.families.contains_key(name) {
+            let names = kind
+                .endings()
+                .iter()
+                .map(|ending| format!("{name}{ending}"));
+            let names: Vec<_> = names.collect();
+            if names.iter().any(|name| self.names.contains(name)) {
+                return None;
+            }
+            self.names.extend(names);
+        }
+        let family = self.families.entry(name.to_owned());
+        let family = family.or_insert_with(|| (kind, String::new()));
+        (family.0 == kind).then_some(&mut family.1)
+    }
+
+    /// OpenMetrics text without its end.
+    pub(super) fn text(&self) -> String {
+        let families = self.families.iter();
+        families
+            .map(|(name, (kind, samples))| format!("# TYPE {name} {}\n{samples}", kind.word()))
+            .collect()
+    }
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+
+    /// What is added to the name of a family for those of its samples.
+    const fn endings(self) -> &'static [&'static str] {
+        match self {
+            Self::Gauge => &[""],
+            Self::Counter => &["", "_total", "_created"],
+            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+        }
+    }
 }
 
 /// All series of an agent.
@@ -140,19 +196,12 @@ impl Series {
         }
     }
 
-    /// Writes all series of one agent, by metric, into the groups of a scrape.
-    pub(super) fn expose(&self, agent: &str, into: &mut BTreeMap<String, (&'static str, String)>) {
+    /// Writes all series of one agent into a scrape. What would break the page is left out, and
+    /// counted as dropped.
+    pub(super) fn expose(&self, agent: &str, page: &mut Page) {
         let kept = self.lock();
-        let own = [
-            ("openclaw_agent_protocol_refusals", kept.refused),
-            ("openclaw_agent_series_dropped", kept.dropped),
-        ];
-        for (name, count) in own {
-            let group = into.entry(name.to_owned()).or_default();
-            group.0 = "counter";
-            // Writing to a String cannot fail.
-            writeln!(group.1, "{name}_total{{agent=\"{agent}\"}} {count}").ok();
-        }
+        let mut dropped = kept.dropped;
+        let mut written = BTreeSet::new();
         for ((name, labels), reading) in &kept.readings {
             let labels = labels
                 .iter()
@@ -165,8 +214,25 @@ impl Series {
                 Reading::Counter(_) => name.strip_suffix("_total").unwrap_or(name),
                 Reading::Gauge(_) | Reading::Histogram { .. } => name,
             };
-            let group = into.entry(name.to_owned()).or_default();
-            reading.expose(name, &format!("agent=\"{agent}\"{labels}"), group);
+            // A counter may have been reported both with the ending and without it.
+            if !written.insert((name, labels.clone())) {
+                dropped += 1;
+                continue;
+            }
+            match page.family(name, reading.kind()) {
+                Some(text) => reading.expose(name, &format!("agent=\"{agent}\"{labels}"), text),
+                None => dropped += 1,
+            }
+        }
+        let own = [
+            ("openclaw_agent_protocol_refusals", kept.refused),
+            ("openclaw_agent_series_dropped", dropped),
+        ];
+        for (name, count) in own {
+            if let Some(text) = page.family(name, Kind::Counter) {
+                // Writing to a String cannot fail.
+                writeln!(text, "{name}_total{{agent=\"{agent}\"}} {count}").ok();
+            }
         }
     }
 }
@@ -221,16 +287,21 @@ impl Reading {
         }
     }
 
-    fn expose(&self, name: &str, labels: &str, group: &mut (&'static str, String)) {
-        let (kind, text) = (&mut group.0, &mut group.1);
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Gauge(_) => Kind::Gauge,
+            Self::Counter(_) => Kind::Counter,
+            Self::Histogram { .. } => Kind::Histogram,
+        }
+    }
+
+    fn expose(&self, name: &str, labels: &str, text: &mut String) {
         // Writing to a String cannot fail.
         match self {
             Self::Gauge(value) => {
-                *kind = "gauge";
                 writeln!(text, "{name}{{{labels}}} {value}").ok();
             }
             Self::Counter(value) => {
-                *kind = "counter";
                 writeln!(text, "{name}_total{{{labels}}} {value}").ok();
             }
             Self::Histogram {
@@ -239,7 +310,6 @@ impl Reading {
                 sum,
                 count,
             } => {
-                *kind = "histogram";
                 for (bound, count) in bounds.iter().zip(counts) {
                     writeln!(text, "{name}_bucket{{le=\"{bound}\",{labels}}} {count}").ok();
                 }
@@ -281,15 +351,44 @@ mod tests {
                 )),
             ]);
         }
-        let mut groups = BTreeMap::new();
-        series.expose("web", &mut groups);
-        assert_eq!(groups["up"].1, "up{agent=\"web\"} 3\n");
-        assert_eq!(groups["all"].1, "all_total{agent=\"web\"} 4\n");
-        assert!(
-            groups["took"].1.contains("{le=\"2\",agent=\"web\"} 1\n"),
-            "{groups:?}"
-        );
-        assert!(groups["took"].1.contains("took_count{agent=\"web\"} 2\n"));
+        let mut page = Page::default();
+        series.expose("web", &mut page);
+        let page = page.text();
+        for line in [
+            "# TYPE up gauge\nup{agent=\"web\"} 3\n",
+            "# TYPE all counter\nall_total{agent=\"web\"} 4\n",
+            "took_bucket{le=\"2\",agent=\"web\"} 1\n",
+            "took_count{agent=\"web\"} 2\n",
+        ] {
+            assert!(page.contains(line), "{page}");
+        }
+    }
+
+    #[test]
+    fn names_that_clash_with_those_of_another_agent_are_left_out_and_counted() {
+        let report = |name: &str, kind: &str| {
+            let series = Series::default();
+            let text = format!(r#"{{"name": "{name}", "kind": "{kind}", "value": 1}}"#);
+            series.take(&[sample(&text)]);
+            series
+        };
+        let mut page = Page::default();
+        report("x", "histogram").expose("a", &mut page);
+        for (name, kind) in [
+            ("x", "gauge"),
+            ("x", "counter"),
+            ("x_count", "gauge"),
+            ("x_bucket", "counter"),
+        ] {
+            report(name, kind).expose("b", &mut page);
+        }
+        report("x", "histogram").expose("c", &mut page);
+        let page = page.text();
+        let types = |name: &str| page.matches(&format!("# TYPE {name} ")).count();
+        assert_eq!((types("x"), types("x_count"), types("x_bucket")), (1, 0, 0));
+        assert!(page.contains("x_count{agent=\"c\"} 1\n"), "{page}");
+        let dropped = "openclaw_agent_series_dropped_total{agent=\"b\"} 1\n";
+        assert_eq!(page.matches(dropped).count(), 4, "{page}");
     }
 
     #[test]

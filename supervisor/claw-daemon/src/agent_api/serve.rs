@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::limits;
+use super::peer;
 use super::router;
 use super::stream::Watched;
 
@@ -56,6 +57,17 @@ impl Peer {
     }
 }
 
+impl Peer {
+    fn of(stream: &UnixStream) -> Self {
+        let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        Self {
+            pid: pid.and_then(|pid| u32::try_from(pid).ok()),
+            known: Arc::default(),
+            handed: Arc::default(),
+        }
+    }
+}
+
 /// Serves an endpoint's socket until the api closes.
 pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListener) {
     let listener = match UnixListener::from_std(listener) {
@@ -72,6 +84,7 @@ pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListen
 
 async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: UnixListener) {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let strangers = Arc::new(Semaphore::new(limits::STRANGERS));
     let closing = api.shared.closing.clone();
     loop {
         let accepted = tokio::select! {
@@ -88,30 +101,42 @@ async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: U
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let peer = Peer::of(&stream);
+        // Processes of others are told that they are wrong here, in places of their own: they
+        // cannot keep the agent out.
+        let (wanted, whose) = match peer.pid {
+            Some(pid) if is_stranger(&endpoint, pid) => (&strangers, "strangers have"),
+            Some(_) | None => (&places, "the agent has"),
+        };
+        let Ok(place) = Arc::clone(wanted).try_acquire_owned() else {
             let agent = &endpoint.agent;
-            tracing::warn!(target: "audit", %agent, "refused: the agent has too many connections");
+            tracing::warn!(target: "audit", %agent, pid = peer.pid, "refused: {whose} too many connections");
             continue;
         };
         let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), app.clone());
         let tasks = api.shared.tasks.clone();
         tasks.spawn(async move {
-            serve(&api, &endpoint, app, stream).await;
+            serve(&api, &endpoint, app, (stream, peer)).await;
             drop(place);
         });
     }
 }
 
-async fn serve(api: &AgentApi, endpoint: &Arc<Endpoint>, app: Router, stream: UnixStream) {
-    let peer = Peer {
-        pid: stream
-            .peer_cred()
-            .ok()
-            .and_then(|peer| peer.pid())
-            .and_then(|pid| u32::try_from(pid).ok()),
-        known: Arc::default(),
-        handed: Arc::default(),
-    };
+/// Whether a process belongs to no life of the agent.
+fn is_stranger(endpoint: &Endpoint, pid: u32) -> bool {
+    let sessions: Vec<_> = (endpoint.lock().sessions.iter())
+        .map(|(generation, session)| (endpoint.instance(*generation), session.pid))
+        .collect();
+    let mut sessions = sessions.iter();
+    !sessions.any(|(instance, main)| peer::belongs(pid, instance, *main))
+}
+
+async fn serve(
+    api: &AgentApi,
+    endpoint: &Arc<Endpoint>,
+    app: Router,
+    (stream, peer): (UnixStream, Peer),
+) {
     let caller = peer.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
         answer(app.clone(), peer.clone(), request)

@@ -39,7 +39,7 @@ impl TokenKey {
         match File::open(path) {
             Ok(mut file) => file.read_exact(&mut key)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fill(&mut key)?;
+                getrandom::fill(&mut key)?;
                 let fresh = path.with_extension("new");
                 let mut file = OpenOptions::new()
                     .create(true)
@@ -118,18 +118,28 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A name that nobody can guess.
-pub(crate) fn random(prefix: &str, bytes: usize) -> String {
+/// The system gives no random numbers, so nothing can be given a name of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers: {0}")]
+pub(crate) struct NoRandomness(getrandom::Error);
+
+/// A name that nobody can guess and nothing else has, out of at most 32 random bytes.
+///
+/// # Errors
+///
+/// The system gives no random numbers. What was to get the name must not be done: under a name that
+/// is not its own it would be taken for something else.
+pub(crate) fn random(prefix: &str, bytes: usize) -> Result<String, NoRandomness> {
     let mut buffer = [0; KEY];
     let buffer = &mut buffer[..bytes.min(KEY)];
-    if let Err(error) = fill(buffer) {
-        tracing::error!(%error, "the system gives no random numbers");
-    }
-    format!("{prefix}{}", hex(buffer))
+    getrandom::fill(buffer).map_err(NoRandomness)?;
+    Ok(format!("{prefix}{}", hex(buffer)))
 }
 
-fn fill(buffer: &mut [u8]) -> io::Result<()> {
-    File::open("/dev/urandom")?.read_exact(buffer)
+/// A name by which log lines and traces are put together, and on which nothing depends: zeros where
+/// the system gives no random numbers.
+pub(crate) fn correlation(prefix: &str, bytes: usize) -> String {
+    random(prefix, bytes).unwrap_or_else(|_none| format!("{prefix}{}", "00".repeat(bytes)))
 }
 
 #[cfg(test)]
@@ -147,6 +157,19 @@ mod tests {
         );
         let expected = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
         assert_eq!(hex(&mac), expected);
+    }
+
+    #[test]
+    fn random_names_need_no_file_descriptor() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        let names = (random("e_", 12), random("e_", 12));
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        let (one, other) = (names.0.unwrap(), names.1.unwrap());
+        assert_eq!(one.len(), 26);
+        assert_ne!(one, other);
+        assert_ne!(one, format!("e_{}", "00".repeat(12)));
     }
 
     #[test]

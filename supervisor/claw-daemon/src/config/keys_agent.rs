@@ -39,6 +39,11 @@ pub(super) static AGENT: Section = Section {
             "What of the fleet's shared state it may use.",
         ),
         key(
+            "read_from",
+            Kind::TextOrList,
+            "Agents whose state it may read, or `*`.",
+        ),
+        key(
             "manages",
             Kind::TextOrList,
             "Agents that it may see, start, stop and trigger, or `*`.",

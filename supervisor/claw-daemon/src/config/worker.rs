@@ -1,5 +1,5 @@
 //! What an agent may do with state, events and other agents: `subscribe`, `shared_state`,
-//! `manages`, `max_state_size`, and the secrets of its `config`.
+//! `read_from`, `manages`, `max_state_size`, and the secrets of its `config`.
 //!
 //! Nothing of it touches a process, so a change of it is in force at once.
 
@@ -33,6 +33,8 @@ pub struct WorkerConfig {
     pub shared_read: Vec<KeyPattern>,
     /// What of the shared state it may write.
     pub shared_write: Vec<KeyPattern>,
+    /// Agents whose state it may read, beside its own.
+    pub read_from: Vec<Managed>,
     /// Agents that it may see and command.
     pub manages: Vec<Managed>,
     /// What its state may hold, in bytes.
@@ -80,7 +82,7 @@ pub enum KeyPattern {
     Prefix(String),
 }
 
-/// Which agents one may command.
+/// Which agents one may command, or read the state of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Managed {
     /// This one.
@@ -95,6 +97,7 @@ impl Default for WorkerConfig {
             subscribe: Vec::new(),
             shared_read: Vec::new(),
             shared_write: Vec::new(),
+            read_from: Vec::new(),
             manages: Vec::new(),
             max_state_size: MAX_STATE_SIZE,
             secret_paths: Vec::new(),
@@ -124,10 +127,22 @@ impl WorkerConfig {
     /// Whether it may command another agent.
     #[must_use]
     pub fn may_manage(&self, agent: &AgentName) -> bool {
-        self.manages.iter().any(|managed| match managed {
-            Managed::Agent(name) => name == agent,
-            Managed::All => true,
-        })
+        self.manages.iter().any(|managed| managed.names(agent))
+    }
+
+    /// Whether it may read the state of another agent. To command one is no right to read it.
+    #[must_use]
+    pub fn may_read_from(&self, agent: &AgentName) -> bool {
+        self.read_from.iter().any(|managed| managed.names(agent))
+    }
+}
+
+impl Managed {
+    fn names(&self, agent: &AgentName) -> bool {
+        match self {
+            Self::Agent(name) => name == agent,
+            Self::All => true,
+        }
     }
 }
 
@@ -156,7 +171,8 @@ impl Reader<'_> {
             subscribe: self.subscribe(fields, spec.mode),
             shared_read: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "read")),
             shared_write: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "write")),
-            manages: self.manages(fields),
+            read_from: self.agent_names(fields, "read_from"),
+            manages: self.agent_names(fields, "manages"),
             max_state_size: self.max_state_size(fields),
             secret_paths: secret_paths(fields),
             scheduled: match fields.get("schedule") {
@@ -178,6 +194,7 @@ impl Reader<'_> {
         for item in fields.present(&[
             "subscribe",
             "shared_state",
+            "read_from",
             "manages",
             "sharding",
             "delivery",
@@ -224,8 +241,8 @@ impl Reader<'_> {
         texts.map(|text| KeyPattern::new(&text)).collect()
     }
 
-    fn manages(&mut self, fields: &Fields<'_>) -> Vec<Managed> {
-        let Some(item) = fields.get("manages") else {
+    fn agent_names(&mut self, fields: &Fields<'_>, key: &str) -> Vec<Managed> {
+        let Some(item) = fields.get(key) else {
             return Vec::new();
         };
         let managed = |text: &str| match text {

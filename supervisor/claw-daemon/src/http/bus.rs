@@ -94,7 +94,11 @@ fn from_json(body: &[u8]) -> Result<NewEvent, ApiError> {
         return Err(ApiError::new(Code::BadEvent, detail));
     }
     Ok(NewEvent {
-        id: asked.id.unwrap_or_else(crate::agent_api::event_id),
+        id: match asked.id {
+            Some(id) => id,
+            None => crate::agent_api::event_id()
+                .map_err(|error| ApiError::new(Code::Internal, error.to_string()))?,
+        },
         source: SOURCE.to_owned(),
         topic: asked.name,
         key: asked.key,

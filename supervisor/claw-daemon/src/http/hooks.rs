@@ -3,9 +3,15 @@
 //! `Openclaw-Signature: t=<unix seconds>,v1=<hex>`, where `v1` is HMAC-SHA-256 of the webhook's
 //! secret over `<t>.<body>`. A call is taken once: its signature is remembered for longer than its
 //! time is near enough, in memory and, over a restart, by the bus or the journal.
+//!
+//! ```text
+//!  signature unknown ──► under way ── done ────► taken: a repeat gets the first answer
+//!                    │       └────── failed ──► unknown: a repeat may try again
+//!                    └ a repeat meanwhile: 409 idempotency_in_progress
+//! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -36,23 +42,61 @@ pub(super) struct Calls(Arc<Mutex<Remembered>>);
 
 #[derive(Debug, Default)]
 struct Remembered {
-    /// Signatures that were taken, and when they may be forgotten.
-    taken: BTreeMap<String, Instant>,
+    /// Calls by their signatures.
+    calls: BTreeMap<String, Call>,
     /// What each webhook may still take, and since when.
     left: BTreeMap<String, (Instant, f64)>,
 }
 
+/// How far a call has come.
+#[derive(Debug)]
+enum Call {
+    UnderWay,
+    /// It was taken, with this answer, which may be forgotten then.
+    Taken(HookTaken, Instant),
+}
+
 /// Whether a call is the first with its signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Seen {
-    Never,
-    Before,
+    /// It is; what was claimed is to be done now.
+    First(Claim),
+    UnderWay,
+    Taken(HookTaken),
+}
+
+/// A call under way. Dropped before it was taken, it is forgotten, and may be made again.
+#[derive(Debug)]
+struct Claim {
+    calls: Calls,
+    signature: String,
+}
+
+impl Claim {
+    fn taken(self, answer: HookTaken) {
+        let mut remembered = self.calls.lock();
+        let call = Call::Taken(answer, Instant::now() + WINDOW * 2);
+        remembered.calls.insert(self.signature.clone(), call);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut remembered = self.calls.lock();
+        if matches!(remembered.calls.get(&self.signature), Some(Call::UnderWay)) {
+            remembered.calls.remove(&self.signature);
+        }
+    }
 }
 
 impl Calls {
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes one call out of what a webhook may take in a minute.
     fn may_call(&self, name: &str, per_minute: u32) -> bool {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.lock();
         let (now, most) = (Instant::now(), f64::from(per_minute));
         let left = remembered
             .left
@@ -68,21 +112,22 @@ impl Calls {
     }
 
     fn take(&self, signature: &str) -> Seen {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.lock();
         let now = Instant::now();
-        remembered.taken.retain(|_, until| *until > now);
-        match remembered
-            .taken
-            .insert(signature.to_owned(), now + WINDOW * 2)
-        {
-            Some(_) => Seen::Before,
-            None => Seen::Never,
+        remembered.calls.retain(|_, call| match call {
+            Call::UnderWay => true,
+            Call::Taken(_, until) => *until > now,
+        });
+        match remembered.calls.get(signature) {
+            Some(Call::UnderWay) => Seen::UnderWay,
+            Some(Call::Taken(answer, _)) => Seen::Taken(answer.clone()),
+            None => {
+                let signature = signature.to_owned();
+                (remembered.calls).insert(signature.clone(), Call::UnderWay);
+                let calls = self.clone();
+                Seen::First(Claim { calls, signature })
+            }
         }
-    }
-
-    fn forget(&self, signature: &str) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.taken.remove(signature);
     }
 }
 
@@ -115,30 +160,40 @@ pub(super) async fn call(
         let shown: String = name.chars().take(80).collect();
         ApiError::new(Code::NoSuchHook, format!("there is no webhook `{shown}`"))
     })?;
-    if !state.calls.may_call(&name, webhook.per_minute) {
-        let detail = format!("`{name}` takes {} calls a minute", webhook.per_minute);
-        return Err(ApiError::new(Code::RateLimited, detail));
-    }
     let signature = verified(&webhook, &headers, &body, state.now()).inspect_err(|error| {
         tracing::warn!(target: "audit", hook = name, "refused: {}", error.problem().detail);
     })?;
     let text = json_text(&body)?;
     let signature = format!("{name}:{signature}");
-    if state.calls.take(&signature) == Seen::Before {
-        return Ok(Json(HookTaken {
-            event: None,
-            run: None,
-            duplicate: true,
-        }));
-    }
-    let taken = match &webhook.target {
-        WebhookTarget::Agent(agent) => trigger(&state, agent, text, &signature).await,
-        WebhookTarget::Event(event) => publish(&state, (&name, event), text, &signature).await,
+    let claim = match state.calls.take(&signature) {
+        Seen::First(claim) => claim,
+        Seen::UnderWay => {
+            let detail = "the first call with this signature is still under way";
+            return Err(ApiError::new(Code::IdempotencyInProgress, detail));
+        }
+        Seen::Taken(answer) => {
+            return Ok(Json(HookTaken {
+                duplicate: true,
+                ..answer
+            }));
+        }
     };
-    if taken.is_err() {
-        state.calls.forget(&signature);
+    // Only calls of who knows the secret, and each once, so that nobody else shuts them out.
+    if !state.calls.may_call(&name, webhook.per_minute) {
+        let detail = format!("`{name}` takes {} calls a minute", webhook.per_minute);
+        return Err(ApiError::new(Code::RateLimited, detail));
     }
-    taken.map(Json)
+    // Once begun it is carried out also when the caller hangs up: a repeat is told what came of it.
+    let work = tokio::spawn(async move {
+        let answer = match &webhook.target {
+            WebhookTarget::Agent(agent) => trigger(&state, agent, text, &signature).await,
+            WebhookTarget::Event(event) => publish(&state, (&name, event), text, &signature).await,
+        }?;
+        claim.taken(answer.clone());
+        Ok(Json(answer))
+    });
+    work.await
+        .map_err(|_panicked| ApiError::new(Code::Internal, "the call ended by a bug"))?
 }
 
 /// The signature of the call, if it is right and new enough.
@@ -237,4 +292,36 @@ async fn trigger(
         run: Some(run.id.to_string()),
         duplicate: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(calls: &Calls) -> Claim {
+        match calls.take("a:1") {
+            Seen::First(claim) => claim,
+            other @ (Seen::UnderWay | Seen::Taken(_)) => panic!("not the first call: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_repeat_is_told_taken_only_of_what_was_taken() {
+        let calls = Calls::default();
+        let first = claim(&calls);
+        assert!(matches!(calls.take("a:1"), Seen::UnderWay));
+        drop(first);
+        let answer = HookTaken {
+            event: None,
+            run: Some("r".to_owned()),
+            duplicate: false,
+        };
+        claim(&calls).taken(answer.clone());
+        match calls.take("a:1") {
+            Seen::Taken(found) => assert_eq!(found, answer),
+            other @ (Seen::First(_) | Seen::UnderWay) => {
+                panic!("the first answer is forgotten: {other:?}")
+            }
+        }
+    }
 }
