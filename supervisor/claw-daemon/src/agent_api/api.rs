@@ -328,9 +328,10 @@ impl AgentApi {
         if !endpoint.end(instance.generation) {
             return;
         }
-        let (store, endpoint) = (self.shared.store.clone(), Arc::clone(endpoint));
-        let mut twins = self.twins(&endpoint);
+        let mut twins = self.twins(endpoint);
         let shared = twins.any(|other| !other.lock().sessions.is_empty());
+        drop(twins);
+        let (store, endpoint) = (self.shared.store.clone(), Arc::clone(endpoint));
         let releasing = async move {
             if shared {
                 hand_back(&store, &endpoint, leases.unwrap_or_default()).await;
