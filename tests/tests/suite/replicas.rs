@@ -310,6 +310,11 @@ fn a_name_stands_for_all_replicas_and_a_run_goes_to_one() {
     fleet.run(&["start", "work"]).ok();
     all_ready(&fleet, 2);
     fleet.run(&["trigger", "work"]).ok();
+    let why = fleet.run(&["why", "work"]).ok();
+    assert!(
+        why.contains("work-0 is ") && why.contains("work-1 is "),
+        "{why}"
+    );
     let runs = fleet.runs("work-0").len() + fleet.runs("work-1").len();
     assert_eq!(runs, 1);
     fleet.down();

@@ -52,6 +52,24 @@ class Listener(Agent):
             file.write(f"{event.data['n']} {event.source} {heard}\n")
 "#;
 
+/// What is published while its receiver has not yet said what it takes is kept for it.
+#[test]
+fn an_event_waits_for_an_agent_that_starts_more_slowly() {
+    let late = format!(
+        "import pathlib, time\nwhile not pathlib.Path('runs').exists():\n    time.sleep(0.02)\n{LISTENER}"
+    );
+    let mut fleet = fleet(&[
+        ("listener", &late, ""),
+        (
+            "counter",
+            COUNTER,
+            "schedule: {every: 1h, run_on_start: true}",
+        ),
+    ]);
+    assert_eq!(fleet.await_lines("heard", 1), ["1 counter 1"]);
+    fleet.down();
+}
+
 pub(crate) const BACK_AT_ONCE: &str = "restart_policy: {initial_delay: 50ms}";
 
 /// One that works until a file is there, in a run and in a handler.

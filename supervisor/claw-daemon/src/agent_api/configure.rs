@@ -110,7 +110,9 @@ impl AgentApi {
             .await
             .map_err(|_ending| ConfigureError::Ending)??;
         let endpoint = self.endpoint(name).unwrap_or_else(|| {
-            let endpoint = Endpoint::new(name.clone(), Arc::clone(spec), Arc::clone(&worker));
+            let joined = *self.shared.store.head().borrow() + 1;
+            let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
+            let endpoint = Endpoint::new(name.clone(), spec, worker, joined);
             let endpoint = Arc::new(endpoint);
             self.add(Arc::clone(&endpoint));
             endpoint
@@ -179,7 +181,7 @@ impl AgentApi {
 
     /// What the programs of all replicas ask for: one that has not said hello yet says nothing of
     /// what its group takes.
-    fn asked(&self, identity: &AgentName) -> Vec<Subscription> {
+    pub(super) fn asked(&self, identity: &AgentName) -> Vec<Subscription> {
         let replicas = self.replicas();
         let own = [identity.clone()];
         let members = replicas.members(identity).unwrap_or(&own).iter();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::run::Run;
 use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
-use claw_store::bus::{LeaseId, Member, Subscription};
+use claw_store::bus::{LeaseId, Member, Seq, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ pub(super) enum Hold {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(super) agent: AgentName,
+    /// The first event that came when it belonged to the fleet.
+    pub(super) joined: Seq,
     inside: Mutex<Inside>,
     /// Changes whenever a poll may have an answer.
     changed: watch::Sender<u64>,
@@ -80,10 +82,16 @@ pub(super) enum Offer {
 }
 
 impl Endpoint {
-    pub(super) fn new(agent: AgentName, spec: Arc<AgentSpec>, worker: Arc<WorkerConfig>) -> Self {
+    pub(super) fn new(
+        agent: AgentName,
+        spec: Arc<AgentSpec>,
+        worker: Arc<WorkerConfig>,
+        joined: Seq,
+    ) -> Self {
         let replica = Replica::only(&agent);
         Self {
             agent,
+            joined,
             inside: Mutex::new(Inside {
                 spec,
                 worker,
@@ -378,7 +386,7 @@ mod tests {
         let text = "project: t\nversion: \"1.0\"\nagents:\n  a: {command: [x], mode: worker}\n";
         let loaded = load_str(text, Path::new("openclaw.yaml"), &Environment::with([]));
         let spec = Arc::clone(&loaded.unwrap().fleet.agents[&run.agent]);
-        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default());
+        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default(), 1);
         endpoint.begin(LIFE, spec);
         let context = RunContext {
             run: run.id,

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, RunId};
-use claw_store::bus::{LeaseId, Readiness};
+use claw_store::bus::{LeaseId, Readiness, Start};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -160,6 +160,7 @@ async fn declare(
     let reading = tokio::task::spawn_blocking(move || agent_dir.declared());
     let before = reading.await.unwrap_or_default();
     let rescheduled = before.schedule != declared.schedule;
+    let fresh = before.greeted.is_none() && takes_nothing(context);
     let scheduled = {
         let mut inside = context.endpoint.lock();
         inside.asked = filters;
@@ -167,6 +168,12 @@ async fn declare(
     };
     if before.subscriptions != declared.subscriptions {
         context.api.subscribe(&context.endpoint).await?;
+        if fresh {
+            // Others may have published what it takes before it could say so.
+            let (group, start) = (context.endpoint.identity(), context.endpoint.joined);
+            let store = &context.api.shared.store;
+            store.seek(group.as_str(), Start::At(start)).await?;
+        }
     }
     if before != declared {
         // Last, so that a hello that fails half-way is not taken for known the next time.
@@ -182,6 +189,12 @@ async fn declare(
         reloader.redeclare().await;
     }
     Ok(())
+}
+
+/// Whether neither the file nor a replica has said what its group takes.
+fn takes_nothing(context: &Context) -> bool {
+    let written = context.endpoint.lock().worker.subscribe.is_empty();
+    written && context.api.asked(&context.endpoint.identity()).is_empty()
 }
 
 /// Settles what becomes of work that was under way: what is listed goes on, the rest comes again.

@@ -1,7 +1,7 @@
 //! `clawctl why`
 
 use claw_daemon::api::{
-    Agent, Exit as ExitEvidence, Transition, TransitionKind, TransitionList, routes,
+    Agent, Exit as ExitEvidence, Named, Transition, TransitionKind, TransitionList, routes,
 };
 use owo_colors::OwoColorize;
 
@@ -23,26 +23,46 @@ pub(crate) async fn run(
     limit: u32,
     output: Output,
 ) -> Result<(), Failure> {
-    let agent: Agent = client
+    let named: Named = client
         .get(&super::goals::path(routes::AGENT, name)?)
         .await?;
-    let path = format!(
-        "{}?limit={limit}",
-        super::goals::path(routes::TRANSITIONS, name)?
-    );
-    let list: TransitionList = client.get(&path).await?;
+    let agents = match named {
+        Named::Agent(agent) => vec![*agent],
+        Named::Replicas(list) => list.agents,
+    };
+    let list = history(client, (name, &agents), limit).await?;
     if output != Output::Table {
         return print::document(&list, output);
     }
     for transition in list.transitions.iter().rev() {
         print::line(&line(transition))?;
     }
-    let state = paint(agent.state.as_str(), of_state(agent.state));
-    print::line(&format!(
-        "{} {name} is {state}: {}",
-        "now".bold(),
-        agent.reason.text
-    ))
+    for agent in &agents {
+        let state = paint(agent.state.as_str(), of_state(agent.state));
+        let (now, name, reason) = ("now".bold(), &agent.name, &agent.reason.text);
+        print::line(&format!("{now} {name} is {state}: {reason}"))?;
+    }
+    Ok(())
+}
+
+/// The newest transitions of all of them, newest first.
+async fn history(
+    client: &Client,
+    (name, agents): (&str, &[Agent]),
+    limit: u32,
+) -> Result<TransitionList, Failure> {
+    let mut all = Vec::new();
+    for agent in agents {
+        let path = super::goals::path(routes::TRANSITIONS, &agent.name)?;
+        let list: TransitionList = client.get(&format!("{path}?limit={limit}")).await?;
+        all.extend(list.transitions);
+    }
+    all.sort_by_key(|transition| std::cmp::Reverse(transition.at));
+    all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(TransitionList {
+        agent: name.to_owned(),
+        transitions: all,
+    })
 }
 
 fn line(transition: &Transition) -> String {
