@@ -109,18 +109,14 @@ impl AgentApi {
         let declared = preparing
             .await
             .map_err(|_ending| ConfigureError::Ending)??;
-        let endpoint = self.endpoint(name).unwrap_or_else(|| {
-            let joined = *self.shared.store.head().borrow() + 1;
-            let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
-            let endpoint = Endpoint::new(name.clone(), spec, worker, joined);
-            let endpoint = Arc::new(endpoint);
-            self.add(Arc::clone(&endpoint));
-            endpoint
-        });
+        let place = self.replicas().place(name).cloned();
+        let place = place.unwrap_or_else(|| Replica::only(name));
+        let endpoint = match self.endpoint(name) {
+            Some(endpoint) => endpoint,
+            None => self.join(name, (spec, &worker), &place.group).await?,
+        };
         let size = worker.max_state_size;
         let replicas = self.replicas();
-        let place = replicas.place(name).cloned();
-        let place = place.unwrap_or_else(|| Replica::only(name));
         let first = replicas.members(&place.group).and_then(<[_]>::first);
         let first = first.filter(|first| *first != name);
         let shared = first.and_then(|first| self.endpoint(first));
@@ -143,6 +139,22 @@ impl AgentApi {
             .set_quota(&endpoint.namespace(), size)
             .await?;
         Ok(())
+    }
+
+    /// A new agent; one whose group is new too is owed all events from now on.
+    async fn join(
+        &self,
+        name: &AgentName,
+        (spec, worker): (&Arc<AgentSpec>, &Arc<WorkerConfig>),
+        group: &AgentName,
+    ) -> Result<Arc<Endpoint>, ConfigureError> {
+        let groups = self.shared.store.groups().await?;
+        let known = groups.iter().any(|known| known == group.as_str());
+        let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
+        let (spec, worker) = (Arc::clone(spec), Arc::clone(worker));
+        let endpoint = Arc::new(Endpoint::new(name.clone(), spec, worker, joined));
+        self.add(Arc::clone(&endpoint));
+        Ok(endpoint)
     }
 
     /// Gives the agent's group what the file and the program ask for.

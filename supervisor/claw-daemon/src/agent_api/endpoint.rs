@@ -33,8 +33,8 @@ pub(super) enum Hold {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(super) agent: AgentName,
-    /// The first event that came when it belonged to the fleet.
-    pub(super) joined: Seq,
+    /// The first event after it joined the fleet, if its group is as new as that.
+    pub(super) joined: Option<Seq>,
     inside: Mutex<Inside>,
     /// Changes whenever a poll may have an answer.
     changed: watch::Sender<u64>,
@@ -86,7 +86,7 @@ impl Endpoint {
         agent: AgentName,
         spec: Arc<AgentSpec>,
         worker: Arc<WorkerConfig>,
-        joined: Seq,
+        joined: Option<Seq>,
     ) -> Self {
         let replica = Replica::only(&agent);
         Self {
@@ -386,7 +386,7 @@ mod tests {
         let text = "project: t\nversion: \"1.0\"\nagents:\n  a: {command: [x], mode: worker}\n";
         let loaded = load_str(text, Path::new("openclaw.yaml"), &Environment::with([]));
         let spec = Arc::clone(&loaded.unwrap().fleet.agents[&run.agent]);
-        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default(), 1);
+        let endpoint = Endpoint::new(run.agent.clone(), Arc::clone(&spec), Arc::default(), None);
         endpoint.begin(LIFE, spec);
         let context = RunContext {
             run: run.id,

@@ -160,7 +160,8 @@ async fn declare(
     let reading = tokio::task::spawn_blocking(move || agent_dir.declared());
     let before = reading.await.unwrap_or_default();
     let rescheduled = before.schedule != declared.schedule;
-    let fresh = before.greeted.is_none() && takes_nothing(context);
+    let owed = context.endpoint.joined;
+    let owed = owed.filter(|_| before.greeted.is_none() && takes_nothing(context));
     let scheduled = {
         let mut inside = context.endpoint.lock();
         inside.asked = filters;
@@ -168,11 +169,11 @@ async fn declare(
     };
     if before.subscriptions != declared.subscriptions {
         context.api.subscribe(&context.endpoint).await?;
-        if fresh {
+        if let Some(first) = owed {
             // Others may have published what it takes before it could say so.
-            let (group, start) = (context.endpoint.identity(), context.endpoint.joined);
+            let group = context.endpoint.identity();
             let store = &context.api.shared.store;
-            store.seek(group.as_str(), Start::At(start)).await?;
+            store.seek(group.as_str(), Start::At(first)).await?;
         }
     }
     if before != declared {

@@ -1,14 +1,23 @@
 //! What happens in the fleet, on the bus: agents may subscribe to `agent.started` and the like.
 
+use std::time::Duration;
+
 use claw_core::action::Happened;
 use claw_core::{Announcement, PublicState, RunOutcome, RunPhase};
 use claw_store::Store;
 use claw_store::bus::{Level, NewEvent, Publisher};
 use serde_json::{Value as Json, json};
+use tokio::time::timeout;
 
 use super::api::AgentApi;
 use super::topics;
 use crate::feed::{Feed, Item};
+
+/// A crash is followed by a restart, which needs the processors; what is told of it can wait.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// So many are published at once.
+const BATCH: usize = 100;
 
 /// The source of what the supervisor itself says.
 const SOURCE: &str = "openclaw";
@@ -25,37 +34,47 @@ impl AgentApi {
                     () = closing.cancelled() => return,
                     item = subscription.next() => item,
                 };
-                match item {
-                    Some(Item::Event(numbered)) => {
-                        publish(&store, numbered.id, &numbered.announcement).await;
-                    }
-                    Some(Item::Lagged(lost)) => {
-                        tracing::warn!(lost, "lifecycle events did not reach the bus");
-                    }
-                    None => return,
+                let Some(item) = item else { return };
+                tokio::time::sleep(LINGER).await;
+                let mut events = Vec::from_iter(event_of(item));
+                while events.len() < BATCH
+                    && let Ok(Some(item)) = timeout(Duration::ZERO, subscription.next()).await
+                {
+                    events.extend(event_of(item));
                 }
+                publish(&store, events).await;
             }
         });
     }
 }
 
-async fn publish(store: &Store, number: u64, announcement: &Announcement) {
-    let Some((topic, data)) = told(announcement) else {
-        return;
+fn event_of(item: Item) -> Option<NewEvent> {
+    let numbered = match item {
+        Item::Event(numbered) => numbered,
+        Item::Lagged(lost) => {
+            tracing::warn!(lost, "lifecycle events did not reach the bus");
+            return None;
+        }
     };
-    let event = NewEvent {
-        id: format!("l_{number}"),
+    let announcement = &numbered.announcement;
+    let (topic, data) = told(announcement)?;
+    Some(NewEvent {
+        id: format!("l_{}", numbered.id),
         source: SOURCE.to_owned(),
         topic: topics::inside(topic),
         key: Some(announcement.agent.to_string()),
         data: data.to_string().into_bytes(),
         ..NewEvent::default()
-    };
-    let published = store
-        .publish(vec![event], Level::Os, Publisher::Supervisor)
-        .await;
-    if let Err(error) = published {
-        tracing::warn!(topic, %error, "a lifecycle event did not reach the bus");
+    })
+}
+
+async fn publish(store: &Store, events: Vec<NewEvent>) {
+    if events.is_empty() {
+        return;
+    }
+    let published = store.publish(events, Level::Os, Publisher::Supervisor);
+    if let Err(error) = published.await {
+        tracing::warn!(%error, "lifecycle events did not reach the bus");
     }
 }
 

@@ -216,7 +216,7 @@ impl Store {
     /// See [`StoreError`].
     pub async fn set_quota(&self, namespace: &Namespace, max_bytes: u64) -> Result<(), StoreError> {
         let namespace = namespace.clone();
-        self.write(Level::Disk, Kind::Guarded, 0, move |core| {
+        self.write(Level::Os, Kind::Guarded, 0, move |core| {
             commit::set_quota(core, &namespace, max_bytes)
         })
         .await
