@@ -71,7 +71,7 @@ pub(super) struct Shared {
 }
 
 impl AgentApi {
-    /// Opens the api; nobody is served before [`AgentApi::arrange`].
+    /// Opens the api; nobody is served before [`AgentApi::configure`].
     ///
     /// # Errors
     ///
