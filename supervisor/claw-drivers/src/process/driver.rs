@@ -1,6 +1,7 @@
 //! The process driver itself: orders in, tasks started, nothing decided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,9 @@ use crate::probe;
 /// Ends of instances that are remembered for their `post_stop` hooks. The core releases an
 /// instance after its hook; one that it never releases must not stay for ever.
 const ENDS_LIMIT: usize = 4096;
+
+/// So many instances are measured sooner than a thread is made for them.
+const USAGE_SHARE: usize = 64;
 
 /// Runs instances as child processes, each below a shim of its own.
 ///
@@ -351,7 +355,18 @@ impl Inner {
             };
             (instance, usage::of(&group, shim))
         };
-        live.into_iter().map(measure).collect()
+        // Each takes some files of the kernel's, which one processor after the other would read.
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let share = live.len().div_ceil(processors).max(USAGE_SHARE);
+        std::thread::scope(|scope| {
+            let shares = live.chunks(share).map(|share| {
+                let measured = move || share.iter().cloned().map(measure).collect::<Vec<_>>();
+                scope.spawn(measured)
+            });
+            let threads: Vec<_> = shares.collect();
+            let measured = threads.into_iter().filter_map(|thread| thread.join().ok());
+            measured.flatten().collect()
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// SIGKILL.
 pub(crate) const KILL: i32 = libc::SIGKILL;
@@ -36,6 +37,27 @@ pub(crate) fn send_by_fd(pidfd: BorrowedFd<'_>, number: i32) {
             0,
         )
     };
+}
+
+/// Ignores a signal.
+pub(crate) fn ignore(which: Signal) -> nix::Result<()> {
+    let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_IGN installs no code, so none runs in signal context.
+    unsafe { sigaction(which, &action) }.map(|_| ())
+}
+
+/// Gives a signal its default disposition. One that cannot be changed (SIGKILL, SIGSTOP, those of
+/// the C library) needs no change.
+pub(crate) fn restore(number: i32) {
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
+/// Gives all signals their default disposition: a `nohup` far above us is no wish of an agent.
+pub(crate) fn restore_all() {
+    for number in 1..=libc::SIGRTMAX() {
+        restore(number);
+    }
 }
 
 /// Waits for `span`, where the kernel offers nothing to wait on.

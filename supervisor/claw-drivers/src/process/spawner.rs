@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use claw_core::{SpawnError, SpawnStage, Wall};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
 use rustix::event::{PollFd, PollFlags};
@@ -39,8 +39,9 @@ const FORK_RETRIES: [Duration; 3] = [
     Duration::from_millis(20),
 ];
 
-/// The signals a process in between must not die of: agents depend on it.
-const IGNORED: [Signal; 9] = [
+/// The signals a process in between must not die of: agents depend on it. All others are at their
+/// default in the spawner and in what it forks.
+pub(super) const IGNORED: [Signal; 9] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -109,10 +110,10 @@ fn prepare() -> io::Result<Own> {
     std::env::set_current_dir("/")?;
     nix::sys::prctl::set_name(c"claw-spawner")?;
     nix::sys::prctl::set_child_subreaper(true)?;
+    signal::restore_all();
     for ignored in IGNORED {
-        set_disposition(ignored, SigHandler::SigIgn)?;
+        signal::ignore(ignored)?;
     }
-    set_disposition(Signal::SIGCHLD, SigHandler::SigDfl)?;
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGCHLD);
     mask.thread_set_mask()?;
@@ -123,12 +124,6 @@ fn prepare() -> io::Result<Own> {
         signals,
         turn,
     })
-}
-
-fn set_disposition(which: Signal, handler: SigHandler) -> nix::Result<()> {
-    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler is SIG_DFL or SIG_IGN at every call, so no code runs in signal context.
-    unsafe { sigaction(which, &action) }.map(|_| ())
 }
 
 fn serve(own: &Own) -> io::Result<()> {

@@ -9,7 +9,7 @@ use crate::driver::Usage;
 /// Reads the group's counters, and what it does not count from `/proc`. Blocks.
 pub(super) fn of(group: &Group, shim: Option<i32>) -> Usage {
     let (cpu, memory) = (group.cpu_us(), group.memory_now());
-    let pids = group.pids_now();
+    let pids = group.pids_now().or_else(|| group.threads_now());
     if let (Some(cpu_us), Some(memory), Some(pids)) = (cpu, memory, pids) {
         return Usage {
             cpu_us,

@@ -254,3 +254,18 @@ async fn orders_given_before_the_agent_runs_are_not_lost() {
     });
     assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(9));
 }
+
+/// Until it has executed the agent's program, the new process ignores what its shim ignores.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_signal_at_any_moment_of_the_start_is_heard() {
+    let mut world = World::new().await;
+    for step in 0..40 {
+        let instance = world.spawn(agent(vec!["sleep".into(), "1000".into()]));
+        tokio::time::sleep(Duration::from_micros(100 * step)).await;
+        world.order(Order::Signal {
+            instance: instance.clone(),
+            signal: 15,
+        });
+        assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(15));
+    }
+}

@@ -1,7 +1,8 @@
 //! Reading and writing the files of a cgroup.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Why a cgroup could not be made, limited, entered or removed.
@@ -94,18 +95,23 @@ pub(crate) fn open(group: &Path, file: &str) -> Result<File, CgroupError> {
         .map_err(|source| CgroupError::Open { path, source })
 }
 
+/// The text of a short control file, in as few system calls as there can be: each restart reads
+/// some. What does not fit into a page is cut off.
+fn short_text(group: &Path, file: &str) -> Option<String> {
+    let mut text = vec![0; 4096];
+    let count = File::open(group.join(file)).ok()?.read(&mut text).ok()?;
+    text.truncate(count);
+    String::from_utf8(text).ok()
+}
+
 /// The number a control file holds; `None` when it is missing or says `max`.
 pub(crate) fn number(group: &Path, file: &str) -> Option<u64> {
-    fs::read_to_string(group.join(file))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    short_text(group, file)?.trim().parse().ok()
 }
 
 /// The number behind `key` in a control file of `key value` lines.
 pub(crate) fn keyed(group: &Path, file: &str, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(group.join(file)).ok()?;
+    let text = short_text(group, file)?;
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .find(|(name, _)| *name == key)
@@ -126,6 +132,11 @@ pub(crate) fn subtree(group: &Path) -> Vec<PathBuf> {
 }
 
 fn collect(group: &Path, found: &mut Vec<PathBuf>) {
+    // A directory has a link from its parent, from itself, and from each directory in it.
+    if fs::metadata(group).is_ok_and(|directory| directory.nlink() == 2) {
+        found.push(group.to_owned());
+        return;
+    }
     let Ok(entries) = fs::read_dir(group) else {
         return;
     };

@@ -243,4 +243,15 @@ impl Group {
     pub(crate) fn pids_now(&self) -> Option<u64> {
         file::number(self.pids.as_deref()?, "pids.current")
     }
+
+    /// Processes and threads now, counted one by one, where the tree lists them.
+    pub(crate) fn threads_now(&self) -> Option<u64> {
+        let tree = self.tree.as_deref().filter(|_| self.backend.tree_is_v2())?;
+        Some(
+            file::subtree(tree)
+                .iter()
+                .map(|group| v2::threads(group))
+                .sum(),
+        )
+    }
 }

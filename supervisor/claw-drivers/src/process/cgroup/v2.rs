@@ -43,6 +43,12 @@ pub(super) fn cpu_us(group: &Path) -> Option<u64> {
     file::keyed(group, "cpu.stat", "usage_usec")
 }
 
+/// Processes and threads in the group itself, without the groups below it.
+pub(super) fn threads(group: &Path) -> u64 {
+    let text = std::fs::read(group.join("cgroup.threads")).unwrap_or_default();
+    text.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
 /// Whether any process lives in the group or below it.
 pub(super) fn is_populated(group: &Path) -> bool {
     file::keyed(group, "cgroup.events", "populated").is_some_and(|populated| populated != 0)

@@ -21,6 +21,7 @@ use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::record::{InstanceDir, RUN, RunRecord};
 use crate::process::signal;
+use crate::process::spawner::IGNORED;
 use crate::process::wire::{Program, Watchdog};
 
 /// Waits between attempts to fork.
@@ -175,18 +176,12 @@ fn detach(birth: &Birth<'_>) -> io::Result<()> {
     }
     nix::unistd::dup2_stdout(birth.stdout)?;
     nix::unistd::dup2_stderr(birth.stderr)?;
-    reset_signals();
+    // Ignored signals stay ignored across exec. The spawner has restored all others.
+    for ignored in IGNORED {
+        signal::restore(ignored as i32);
+    }
     SigSet::empty().thread_set_mask()?;
     Ok(())
-}
-
-/// Ignored signals stay ignored across exec, and a `nohup` far above us is not the agent's wish.
-fn reset_signals() {
-    for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no code. Numbers that cannot be changed (SIGKILL, SIGSTOP,
-        // those of the C library) are refused, and they need no change.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
 }
 
 fn set_limits() -> Result<(), SpawnError> {

@@ -24,6 +24,16 @@ const REMOVAL: Duration = Duration::from_secs(5);
 /// The first of those steps.
 const REMOVAL_STEP: Duration = Duration::from_millis(1);
 
+/// How much earlier than its predecessor's shim is taken down a successor may begin.
+const HEAD_START: Duration = Duration::from_millis(5);
+
+/// Whether the supervisor wanted the instance to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    Asked,
+    Unasked,
+}
+
 /// Nothing of the instance is left: leaves the exit record and says so.
 ///
 /// The log is closed first: what is told may be answered by a successor, which then goes on where
@@ -32,20 +42,27 @@ pub(super) fn finish(
     task: &ShimTask,
     holdings: Holdings,
     mut peer: Peer,
-    report: &ExitReport,
+    (report, departure): (&ExitReport, Departure),
 ) -> i32 {
     let Holdings { dir, output, .. } = holdings;
     drop(output);
     // A record that cannot be written is told to a living supervisor all the same; to a later
     // one the instance is lost, which is true.
     dir.write(EXIT, report).ok();
-    // Before it is said that nothing is left: a supervisor that ends on that word removes the
-    // directory above. A group that is still busy is removed after it, so that nobody waits.
-    task.group.remove().ok();
-    peer.tell(&Report::Gone(report.clone()));
-    // The kernel puts whom a socket wakes behind the one that wrote to it, on the same processor,
-    // and expects the writer to sleep soon. A successor may be waiting for this word.
-    std::thread::yield_now();
+    match departure {
+        // A supervisor that ends on this word removes the directory above the groups. One that is
+        // still busy is removed after it, so that nobody waits.
+        Departure::Asked => {
+            task.group.remove().ok();
+            peer.tell(&Report::Gone(report.clone()));
+        }
+        // A successor may be waiting for this word. To take down a process is work for the kernel,
+        // which would do it on the processor where that one is started.
+        Departure::Unasked => {
+            peer.tell(&Report::Gone(report.clone()));
+            signal::pause(HEAD_START);
+        }
+    }
     leave(task, &dir, peer)
 }
 

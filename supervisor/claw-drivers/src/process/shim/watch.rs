@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::child::{self, Birth, RecordSlot};
 use super::deadline::{Due, KillTimer, until};
-use super::farewell;
+use super::farewell::{self, Departure};
 use super::main_process::MainProcess;
 use super::notify::{self, Received};
 use super::output::Activity;
@@ -22,8 +22,9 @@ use crate::process::wire::{Report, Request, ShimTask, Standing};
 /// Where the instance stands.
 #[derive(Debug)]
 enum Phase {
-    /// The child exists; whether it could execute the program is not known yet.
-    Starting { verdict: OwnedFd },
+    /// The child exists; whether it could execute the program is not known yet. Until it has, it
+    /// ignores what would end it, so signals are held back.
+    Starting { verdict: OwnedFd, held: Vec<i32> },
     /// The program runs.
     Running,
     /// The main process ended so; what is left of the tree is being ended.
@@ -56,6 +57,7 @@ struct Shim {
     /// Told to every supervisor that connects; `None` until the program runs.
     standing: Option<Standing>,
     kill_timer: KillTimer,
+    departure: Departure,
     last_progress: Instant,
     unreported_progress: bool,
 }
@@ -105,10 +107,12 @@ pub(in crate::process) fn run(
         main: MainProcess::child(newborn.pid),
         phase: Phase::Starting {
             verdict: newborn.verdict,
+            held: Vec::new(),
         },
         children: Children::Left,
         standing: None,
         kill_timer: KillTimer::new(),
+        departure: Departure::Unasked,
         last_progress: Instant::now(),
         unreported_progress: false,
         holdings: prepared.complete(&task),
@@ -146,7 +150,8 @@ impl Shim {
             }
             self.on_deadlines();
             if let Some(report) = self.ended() {
-                return farewell::finish(&self.task, self.holdings, self.peer, &report);
+                let last_words = (&report, self.departure);
+                return farewell::finish(&self.task, self.holdings, self.peer, last_words);
             }
         }
     }
@@ -180,7 +185,7 @@ impl Shim {
         for fd in self.holdings.output.interest().into_iter().flatten() {
             add(fd, PollFlags::IN, Source::Output);
         }
-        if let Phase::Starting { verdict } = &self.phase {
+        if let Phase::Starting { verdict, .. } = &self.phase {
             add(verdict.as_fd(), PollFlags::IN, Source::Verdict);
         }
         if let Some(fd) = self.main.interest() {
@@ -286,11 +291,14 @@ impl Shim {
 
     /// Learns whether the program was executed; the error if it was not.
     fn take_verdict(&mut self) -> Option<SpawnError> {
-        let Phase::Starting { verdict } = &self.phase else {
+        let Phase::Starting { verdict, held } = &mut self.phase else {
             return None;
         };
         if let Some(error) = child::verdict(verdict) {
             return Some(error);
+        }
+        for number in std::mem::take(held) {
+            self.main.signal(number);
         }
         self.phase = Phase::Running;
         let identity = ProcessIdentity::of(self.main.pid).unwrap_or(ProcessIdentity {
@@ -339,7 +347,10 @@ impl Shim {
         for request in self.peer.requests() {
             match request {
                 Request::Signal(number) => self.signal_main(number),
-                Request::Kill => self.kill_timer.kill(Instant::now()),
+                Request::Kill => {
+                    self.departure = Departure::Asked;
+                    self.kill_timer.kill(Instant::now());
+                }
                 Request::Freeze => tree::freeze(&self.task.group),
                 Request::Thaw => tree::thaw(&self.task.group),
             }
@@ -347,10 +358,19 @@ impl Shim {
     }
 
     fn signal_main(&mut self, number: i32) {
-        self.main.signal(number);
-        if number == self.task.stop_signal {
-            // A stopped process would sleep through it.
-            self.main.signal(signal::CONT);
+        let stops = number == self.task.stop_signal;
+        // A stopped process would sleep through what is to end it.
+        for number in [Some(number), stops.then_some(signal::CONT)]
+            .into_iter()
+            .flatten()
+        {
+            match &mut self.phase {
+                Phase::Starting { held, .. } => held.push(number),
+                Phase::Running | Phase::Ending { .. } => self.main.signal(number),
+            }
+        }
+        if stops {
+            self.departure = Departure::Asked;
             self.kill_timer
                 .stop_began(Instant::now(), self.task.stop_grace);
         }
