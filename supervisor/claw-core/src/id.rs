@@ -1,6 +1,7 @@
 //! Identities that the core hands out.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,18 @@ pub struct InstanceId {
     pub agent: AgentName,
     /// Which of its lives.
     pub generation: Generation,
+}
+
+impl InstanceId {
+    /// All that an agent may ever have, in the order of their generations.
+    #[must_use]
+    pub fn all_of(agent: &AgentName) -> RangeInclusive<Self> {
+        let of = |generation| Self {
+            agent: agent.clone(),
+            generation: Generation(generation),
+        };
+        of(0)..=of(u64::MAX)
+    }
 }
 
 impl fmt::Display for Generation {

@@ -81,7 +81,7 @@ impl Daemon {
         let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
         let (thread, driver) = start_driver(config).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
-        let feed = serve_agents(&agent_api, &mut inheritance, clock).await?;
+        let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
         let performer = Performer::new(
             Arc::clone(&driver),
@@ -291,12 +291,12 @@ async fn open_agent_api(
 async fn serve_agents(
     agent_api: &AgentApi,
     inheritance: &mut Inheritance,
-    clock: Clock,
+    (clock, thread): (Clock, &SupervisionThread),
 ) -> Result<Feed, StartError> {
     agent_api.adopt(inheritance).await;
     agent_api.serve_all().await?;
     let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
-    agent_api.publish_lifecycle(&feed);
+    agent_api.publish_lifecycle(&feed, thread.tasks());
     agent_api.maintain();
     Ok(feed)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -150,5 +151,45 @@ fn strangers_neither_end_an_agent_nor_keep_it_from_its_socket() {
         (agent.ready && fleet.await_main("idle").pid != main.pid).then_some(())
     });
     drop(held);
+    fleet.down();
+}
+
+#[test]
+fn a_socket_is_served_as_long_as_its_agent_is_in_the_fleet() {
+    let mut fleet = fleet();
+    let socket = fleet.data().join("agents/idle/api/agent.sock");
+    fleet.write("", "  other: {command: [sleep, inf]}\n");
+    until("nobody answers any more", || {
+        UnixStream::connect(&socket).err().map(drop)
+    });
+    fleet.write("", "  idle: {source: idle.py}\n");
+    until("the agent is back", || {
+        fleet.find("idle").filter(|agent| agent.ready)
+    });
+    let answer = get(&fleet, "nonsense");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    fleet.down();
+}
+
+#[test]
+fn a_socket_belongs_to_the_user_of_its_agent_also_when_that_changes() {
+    if !rustix::process::geteuid().is_root() {
+        let test = "a_socket_belongs_to_the_user_of_its_agent_also_when_that_changes";
+        eprintln!("SKIP {test}: only root can run an agent as somebody else");
+        return;
+    }
+    let with = |user: &str| format!("  idle: {{command: [sleep, inf], working_dir: /{user}}}\n");
+    let mut fleet = Fleet::new(&with(""));
+    fleet.up();
+    fleet.await_main("idle");
+    let socket = fleet.data().join("agents/idle/api/agent.sock");
+    assert_eq!(fs::metadata(&socket).unwrap().uid(), 0);
+    fleet.write("", &with(", user: nobody"));
+    until("the socket is nobody's", || {
+        let owner = fs::metadata(&socket).ok()?.uid();
+        (owner == 65534).then_some(())
+    });
+    let answer = get(&fleet, "nonsense");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     fleet.down();
 }

@@ -324,8 +324,13 @@ impl AgentApi {
     }
 
     fn over(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) {
-        let leases = endpoint.with(instance.generation, |session| session.leases.clone());
-        if !endpoint.end(instance.generation) {
+        let Some(session) = endpoint.end(instance.generation) else {
+            return;
+        };
+        self.let_go(endpoint);
+        let leases = session.leases;
+        // Only workers are members of a group.
+        if session.spec.mode != Mode::Worker && leases.is_empty() {
             return;
         }
         let mut twins = self.twins(endpoint);
@@ -334,12 +339,23 @@ impl AgentApi {
         let (store, endpoint) = (self.shared.store.clone(), Arc::clone(endpoint));
         let releasing = async move {
             if shared {
-                hand_back(&store, &endpoint, leases.unwrap_or_default()).await;
+                hand_back(&store, &endpoint, leases).await;
             } else {
                 release(&store, &endpoint).await;
             }
         };
         self.shared.tasks.spawn_on(releasing, &self.shared.runtime);
+    }
+
+    /// Forgets an endpoint whose agent is gone, together with its last process.
+    pub(super) fn let_go(&self, endpoint: &Arc<Endpoint>) {
+        if endpoint.is_let_go() {
+            endpoint.shut();
+            endpoint.wake();
+            let endpoints = self.shared.endpoints.write();
+            let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
+            endpoints.remove(&endpoint.agent);
+        }
     }
 
     /// Other agents that are the same replica for a while: one that had no replicas ends beside

@@ -1,6 +1,6 @@
 //! Brings endpoints, sockets, groups and limits into the state that a configuration wants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use claw_core::spec::Mode;
@@ -10,6 +10,7 @@ use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
 
 use super::agent_dir::AgentDirError;
 use super::api::AgentApi;
+use super::declared::Declared;
 use super::endpoint::Endpoint;
 use super::sdk::{Sdk, SdkError};
 use super::{monitor, serve, topics};
@@ -54,11 +55,19 @@ impl AgentApi {
     /// Says what stands in the way.
     pub(crate) async fn configure(&self, loaded: &Loaded) -> Result<(), ConfigureError> {
         self.provide_sdk(&loaded.fleet).await?;
+        let declared = self.prepare_dirs(&loaded.fleet).await?;
+        let known = self.shared.store.groups().await?;
         self.set_replicas(&loaded.replicas);
-        for (name, spec) in &loaded.fleet.agents {
+        let mut quotas = BTreeMap::new();
+        for ((name, spec), declared) in loaded.fleet.agents.iter().zip(&declared) {
             let worker = loaded.workers.get(name).cloned().unwrap_or_default();
-            self.prepare(name, spec, worker).await?;
+            let size = worker.max_state_size;
+            let endpoint = self.arrange(name, (spec, worker), declared, &known);
+            quotas.insert(endpoint.namespace(), size);
         }
+        let quotas = quotas.into_iter().collect();
+        self.shared.store.set_quotas(quotas).await?;
+        self.retire(&loaded.fleet);
         let mut groups = BTreeSet::new();
         for (name, spec) in &loaded.fleet.agents {
             let Some(endpoint) = self.endpoint(name).filter(|_| spec.mode == Mode::Worker) else {
@@ -68,54 +77,78 @@ impl AgentApi {
                 self.subscribe(&endpoint).await?;
             }
         }
-        self.orphan_groups(&groups).await
+        let gone = known.iter().filter(|group| !groups.contains(*group));
+        for group in gone {
+            // Kept for a while, in case that its agents come back.
+            self.shared.store.orphan_group(group).await?;
+        }
+        Ok(())
     }
 
-    /// Begins to answer on all sockets that are not answered yet.
+    /// Begins to answer on all sockets that are not answered yet, or whose owner is another one.
     ///
     /// # Errors
     ///
     /// A socket cannot be made.
     pub(crate) async fn serve_all(&self) -> Result<(), ConfigureError> {
+        let mut wanted = Vec::new();
         for endpoint in self.endpoints() {
-            if !endpoint.opens() {
-                continue;
+            let spec = Arc::clone(&endpoint.lock().spec);
+            if spec.mode == Mode::Worker && endpoint.needs_monitor() {
+                monitor::start(self, Arc::clone(&endpoint));
             }
-            let (agent_dir, spec) = (
-                self.agent_dir(&endpoint.agent),
-                Arc::clone(&endpoint.lock().spec),
-            );
-            let listening = tokio::task::spawn_blocking(move || agent_dir.listen(&spec));
-            let listener = listening
-                .await
-                .map_err(|_ending| ConfigureError::Ending)??;
-            serve::start(self, Arc::clone(&endpoint), listener);
-            monitor::start(self, endpoint);
+            if !endpoint.is_served_as(spec.launch.user.as_deref()) {
+                wanted.push((self.agent_dir(&endpoint.agent), endpoint, spec));
+            }
+        }
+        let listening = tokio::task::spawn_blocking(move || {
+            let made = wanted.into_iter().map(|(agent_dir, endpoint, spec)| {
+                let listener = agent_dir.listen(&spec)?;
+                Ok((endpoint, spec, listener))
+            });
+            made.collect::<Result<Vec<_>, AgentDirError>>()
+        });
+        let listeners = listening
+            .await
+            .map_err(|_ending| ConfigureError::Ending)??;
+        for (endpoint, spec, listener) in listeners {
+            let until = endpoint.serve_as(spec.launch.user.clone(), &self.shared.closing);
+            serve::start(self, endpoint, (listener, until));
         }
         Ok(())
     }
 
-    async fn prepare(
-        &self,
-        name: &AgentName,
-        spec: &Arc<AgentSpec>,
-        worker: Arc<WorkerConfig>,
-    ) -> Result<(), ConfigureError> {
-        let (agent_dir, wanted) = (self.agent_dir(name), Arc::clone(spec));
+    /// Makes all directories. Answers with what each program declared, in the order of the agents.
+    async fn prepare_dirs(&self, fleet: &FleetSpec) -> Result<Vec<Declared>, ConfigureError> {
+        let agents = fleet.agents.iter();
+        let agents = agents.map(|(name, spec)| (self.agent_dir(name), Arc::clone(spec)));
+        let agents: Vec<_> = agents.collect();
         let preparing = tokio::task::spawn_blocking(move || {
-            agent_dir.prepare(&wanted)?;
-            Ok::<_, AgentDirError>(agent_dir.declared())
+            let prepared = agents.iter().map(|(agent_dir, spec)| {
+                agent_dir.prepare(spec)?;
+                Ok(agent_dir.declared())
+            });
+            prepared.collect::<Result<Vec<_>, AgentDirError>>()
         });
         let declared = preparing
             .await
             .map_err(|_ending| ConfigureError::Ending)??;
+        Ok(declared)
+    }
+
+    /// Gives an agent's endpoint what the configuration says of it.
+    fn arrange(
+        &self,
+        name: &AgentName,
+        (spec, worker): (&Arc<AgentSpec>, Arc<WorkerConfig>),
+        declared: &Declared,
+        groups: &[String],
+    ) -> Arc<Endpoint> {
         let place = self.replicas().place(name).cloned();
         let place = place.unwrap_or_else(|| Replica::only(name));
-        let endpoint = match self.endpoint(name) {
-            Some(endpoint) => endpoint,
-            None => self.join(name, (spec, &worker), &place.group).await?,
-        };
-        let size = worker.max_state_size;
+        let endpoint = self
+            .endpoint(name)
+            .unwrap_or_else(|| self.join(name, (spec, &worker), &place.group, groups));
         let replicas = self.replicas();
         let first = replicas.members(&place.group).and_then(<[_]>::first);
         let first = first.filter(|first| *first != name);
@@ -126,6 +159,7 @@ impl AgentApi {
             inside.spec = Arc::clone(spec);
             inside.worker = worker;
             inside.replica = place;
+            inside.retired = false;
             if let Some(writing) = writing {
                 inside.writing = writing;
             }
@@ -134,27 +168,23 @@ impl AgentApi {
                 inside.asked = declared.filters().unwrap_or_default();
             }
         }
-        self.shared
-            .store
-            .set_quota(&endpoint.namespace(), size)
-            .await?;
-        Ok(())
+        // It may have been let go until just now.
+        self.add(Arc::clone(&endpoint));
+        endpoint
     }
 
     /// A new agent; one whose group is new too is owed all events from now on.
-    async fn join(
+    fn join(
         &self,
         name: &AgentName,
         (spec, worker): (&Arc<AgentSpec>, &Arc<WorkerConfig>),
         group: &AgentName,
-    ) -> Result<Arc<Endpoint>, ConfigureError> {
-        let groups = self.shared.store.groups().await?;
+        groups: &[String],
+    ) -> Arc<Endpoint> {
         let known = groups.iter().any(|known| known == group.as_str());
         let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
         let (spec, worker) = (Arc::clone(spec), Arc::clone(worker));
-        let endpoint = Arc::new(Endpoint::new(name.clone(), spec, worker, joined));
-        self.add(Arc::clone(&endpoint));
-        Ok(endpoint)
+        Arc::new(Endpoint::new(name.clone(), spec, worker, joined))
     }
 
     /// Gives the agent's group what the file and the program ask for.
@@ -203,15 +233,14 @@ impl AgentApi {
             .collect()
     }
 
-    /// Groups whose agents are gone from the configuration are kept for a while, in case that they
-    /// come back.
-    async fn orphan_groups(&self, wanted: &BTreeSet<String>) -> Result<(), ConfigureError> {
-        for group in self.shared.store.groups().await? {
-            if !wanted.contains(&group) {
-                self.shared.store.orphan_group(&group).await?;
-            }
+    /// Lets endpoints go whose agents are gone from the configuration, as soon as nobody lives who
+    /// uses them.
+    fn retire(&self, fleet: &FleetSpec) {
+        for endpoint in self.endpoints() {
+            let gone = !fleet.agents.contains_key(&endpoint.agent);
+            endpoint.lock().retired = gone;
+            self.let_go(&endpoint);
         }
-        Ok(())
     }
 
     async fn provide_sdk(&self, fleet: &FleetSpec) -> Result<(), ConfigureError> {

@@ -4,8 +4,7 @@
 //! Nothing that is done under the lock can wait or panic half-way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{self, AtomicBool};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use claw_core::order::RunContext;
@@ -15,6 +14,7 @@ use claw_store::bus::{LeaseId, Member, Seq, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
 use super::refusals::{BodyRoom, Pace, Refusals};
@@ -45,8 +45,16 @@ pub(crate) struct Endpoint {
     pub(super) refusals: Refusals,
     pub(super) bodies: BodyRoom,
     pub(super) series: Series,
-    /// Whether its socket is being served.
-    open: AtomicBool,
+    /// Set once somebody looks after it as a worker.
+    monitored: OnceLock<()>,
+}
+
+/// Whose socket is being served, and until when.
+#[derive(Debug)]
+struct Serving {
+    /// As the fleet file says it.
+    user: Option<String>,
+    until: CancellationToken,
 }
 
 /// What the lock guards.
@@ -64,6 +72,9 @@ pub(super) struct Inside {
     pub(super) asked: Vec<Subscription>,
     /// The last life that has said hello.
     pub(super) greeted: Option<Generation>,
+    serving: Option<Serving>,
+    /// Whether its agent is gone from the configuration.
+    pub(super) retired: bool,
     /// Alerts that were told lately, by their key.
     pub(super) alerts: BTreeMap<String, (Instant, String)>,
 }
@@ -101,6 +112,8 @@ impl Endpoint {
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
                 greeted: None,
+                serving: None,
+                retired: false,
                 alerts: BTreeMap::new(),
             }),
             changed: watch::Sender::new(0),
@@ -109,13 +122,44 @@ impl Endpoint {
             refusals: Refusals::default(),
             bodies: BodyRoom::default(),
             series: Series::default(),
-            open: AtomicBool::new(false),
+            monitored: OnceLock::new(),
         }
     }
 
-    /// Whether its socket has yet to be served; true once.
-    pub(super) fn opens(&self) -> bool {
-        !self.open.swap(true, atomic::Ordering::Relaxed)
+    /// Whether nobody looks after it yet; true once.
+    pub(super) fn needs_monitor(&self) -> bool {
+        self.monitored.set(()).is_ok()
+    }
+
+    /// Whether its socket is being served as that of this user.
+    pub(super) fn is_served_as(&self, user: Option<&str>) -> bool {
+        let inside = self.lock();
+        let serving = inside.serving.as_ref();
+        serving.is_some_and(|serving| serving.user.as_deref() == user)
+    }
+
+    /// Its socket is served as that of this user from now on, until the answer says otherwise; an
+    /// earlier one takes no new connections.
+    pub(super) fn serve_as(
+        &self,
+        user: Option<String>,
+        closing: &CancellationToken,
+    ) -> CancellationToken {
+        self.shut();
+        let until = closing.child_token();
+        let serving = Serving {
+            user,
+            until: until.clone(),
+        };
+        self.lock().serving = Some(serving);
+        until
+    }
+
+    /// Takes no new connections any more.
+    pub(super) fn shut(&self) {
+        if let Some(serving) = self.lock().serving.take() {
+            serving.until.cancel();
+        }
     }
 
     pub(super) fn member(&self) -> Member {
@@ -149,6 +193,12 @@ impl Endpoint {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether its agent is gone, from the configuration and from the machine.
+    pub(super) fn is_let_go(&self) -> bool {
+        let inside = self.lock();
+        inside.retired && inside.sessions.is_empty()
+    }
+
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -178,9 +228,9 @@ impl Endpoint {
         self.wake();
     }
 
-    /// A life is over. Says whether it was there.
-    pub(super) fn end(&self, generation: Generation) -> bool {
-        let ended = self.lock().sessions.remove(&generation).is_some();
+    /// A life is over. Answers with what is left of it, if it was there.
+    pub(super) fn end(&self, generation: Generation) -> Option<Session> {
+        let ended = self.lock().sessions.remove(&generation);
         self.wake();
         ended
     }

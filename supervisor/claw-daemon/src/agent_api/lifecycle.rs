@@ -7,6 +7,7 @@ use claw_core::{Announcement, PublicState, RunOutcome, RunPhase};
 use claw_store::Store;
 use claw_store::bus::{Level, NewEvent, Publisher};
 use serde_json::{Value as Json, json};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::api::AgentApi;
@@ -23,11 +24,12 @@ const BATCH: usize = 100;
 const SOURCE: &str = "openclaw";
 
 impl AgentApi {
-    /// Publishes what the feed says, until the api closes.
-    pub(crate) fn publish_lifecycle(&self, feed: &Feed) {
+    /// Publishes what the feed says, until the api closes. On the thread of supervision, where a
+    /// crash wakes no other processor for it.
+    pub(crate) fn publish_lifecycle(&self, feed: &Feed, thread: &Handle) {
         let mut subscription = feed.subscribe(None);
         let (store, closing) = (self.shared.store.clone(), self.shared.closing.clone());
-        self.shared.tasks.spawn(async move {
+        let publishing = async move {
             loop {
                 let item = tokio::select! {
                     biased;
@@ -44,7 +46,8 @@ impl AgentApi {
                 }
                 publish(&store, events).await;
             }
-        });
+        };
+        self.shared.tasks.spawn_on(publishing, thread);
     }
 }
 

@@ -47,6 +47,9 @@ impl Monitor {
         let mut changed = self.endpoint.watch();
         loop {
             changed.mark_unchanged();
+            if self.endpoint.is_let_go() {
+                return;
+            }
             if self.worker().is_some() {
                 self.look_after().await;
             }

@@ -1,5 +1,6 @@
 //! Answers on one agent's socket.
 
+use std::cell::LazyCell;
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::pin;
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::api::AgentApi;
@@ -68,8 +70,12 @@ impl Peer {
     }
 }
 
-/// Serves an endpoint's socket until the api closes.
-pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListener) {
+/// Serves an endpoint's socket as long as it is to be served.
+pub(super) fn start(
+    api: &AgentApi,
+    endpoint: Arc<Endpoint>,
+    (listener, until): (StdListener, CancellationToken),
+) {
     let listener = match UnixListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -77,19 +83,24 @@ pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>, listener: StdListen
             return;
         }
     };
-    let app = router::app(api.clone(), Arc::clone(&endpoint));
-    let tasks = api.shared.tasks.clone();
-    tasks.spawn(accept(api.clone(), endpoint, app, listener));
+    let accepting = accept(api.clone(), endpoint, listener, until);
+    api.shared.tasks.spawn(accepting);
 }
 
-async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: UnixListener) {
+async fn accept(
+    api: AgentApi,
+    endpoint: Arc<Endpoint>,
+    listener: UnixListener,
+    until: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let strangers = Arc::new(Semaphore::new(limits::STRANGERS));
-    let closing = api.shared.closing.clone();
+    // Most programs never connect, and the table of routes is the largest thing that one needs.
+    let app = LazyCell::new(|| router::app(api.clone(), Arc::clone(&endpoint)));
     loop {
         let accepted = tokio::select! {
             biased;
-            () = closing.cancelled() => return,
+            () = until.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -113,7 +124,7 @@ async fn accept(api: AgentApi, endpoint: Arc<Endpoint>, app: Router, listener: U
             tracing::warn!(target: "audit", %agent, pid = peer.pid, "refused: {whose} too many connections");
             continue;
         };
-        let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), app.clone());
+        let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), Router::clone(&app));
         let tasks = api.shared.tasks.clone();
         tasks.spawn(async move {
             serve(&api, &endpoint, app, (stream, peer)).await;

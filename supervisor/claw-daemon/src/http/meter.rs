@@ -66,11 +66,7 @@ impl Measured {
 
     /// The use of all live instances of an agent; `None` when none was measured.
     pub(super) fn of(&self, agent: &claw_core::AgentName) -> Option<ResourceUse> {
-        let own = || {
-            self.by_instance
-                .iter()
-                .filter(move |(instance, _)| instance.agent == *agent)
-        };
+        let own = || self.by_instance.range(InstanceId::all_of(agent));
         own().next()?;
         let cpu_us: u64 = own().map(|(_, usage)| usage.cpu_us).sum();
         Some(ResourceUse {

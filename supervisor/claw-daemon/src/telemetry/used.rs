@@ -58,11 +58,7 @@ impl Used {
     /// All that an agent has used.
     pub(super) fn of(&self, agent: &AgentName) -> Sum {
         let mut sum = self.ended.get(agent).copied().unwrap_or_default();
-        let own = self
-            .live
-            .iter()
-            .filter(|(instance, _)| instance.agent == *agent);
-        for (_, live) in own {
+        for (_, live) in self.live.range(InstanceId::all_of(agent)) {
             sum.cpu += live.cpu;
             sum.oom_kills += live.oom_kills;
             sum.memory += live.memory;

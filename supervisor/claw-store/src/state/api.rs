@@ -215,9 +215,18 @@ impl Store {
     ///
     /// See [`StoreError`].
     pub async fn set_quota(&self, namespace: &Namespace, max_bytes: u64) -> Result<(), StoreError> {
-        let namespace = namespace.clone();
+        self.set_quotas(vec![(namespace.clone(), max_bytes)]).await
+    }
+
+    /// Sets what each of these namespaces may hold, all at once; see [`Store::set_quota`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; none is changed then.
+    pub async fn set_quotas(&self, quotas: Vec<(Namespace, u64)>) -> Result<(), StoreError> {
         self.write(Level::Os, Kind::Guarded, 0, move |core| {
-            commit::set_quota(core, &namespace, max_bytes)
+            let mut quotas = quotas.iter();
+            quotas.try_for_each(|(namespace, bytes)| commit::set_quota(core, namespace, *bytes))
         })
         .await
     }

@@ -359,6 +359,10 @@ pub(super) fn set_quota(
     namespace: &Namespace,
     max_bytes: u64,
 ) -> Result<(), StoreError> {
+    // A namespace that nobody has used yet begins with the default.
+    if core.spaces.quota(namespace) == max_bytes {
+        return Ok(());
+    }
     let (id, state) = core.space(namespace)?;
     let after = SpaceState { max_bytes, ..state };
     core.spaces.set(id, after, &mut core.undo);

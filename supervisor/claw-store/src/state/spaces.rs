@@ -72,6 +72,12 @@ impl Spaces {
         self.states.get(&id).map(|(_, state)| *state)
     }
 
+    /// What a namespace may hold, used or not, in bytes.
+    pub(super) fn quota(&self, namespace: &Namespace) -> u64 {
+        let known = self.id(namespace).and_then(|id| self.state(id));
+        known.map_or(DEFAULT_MAX_BYTES, |state| state.max_bytes)
+    }
+
     pub(super) fn name(&self, id: i64) -> Option<Namespace> {
         self.states.get(&id).map(|(name, _)| name.clone())
     }
