@@ -161,7 +161,8 @@ fn a_frozen_agent_stands_still_and_goes_on_where_it_was() {
         agent.reason.code == "frozen"
     });
     let mut last = String::new();
-    until("it stands still", || {
+    until("what it said before is in its log", || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
         let now = fleet.output("counter");
         let same = now == last;
         last = now;

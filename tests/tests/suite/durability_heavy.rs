@@ -228,6 +228,7 @@ fn an_empty_run_record_means_a_lost_life_and_no_second_copy() {
         ),
     );
     fleet.up();
+    fleet.await_lines("starts", 1);
     let main = fleet.await_main("a");
     let shims: Vec<Process> = fleet
         .processes()

@@ -32,9 +32,17 @@ impl Oneshot {
             let of_run = |(_, found, _): &Found| *found == Some(run.id);
             let mut own: Vec<Found> = instances.extract_if(.., |found| of_run(found)).collect();
             own.sort_by_key(|(generation, ..)| *generation);
-            let last = own.pop();
+            // Attempts that were begun, and their numbers not yet written down.
+            let unwritten = |(generation, _, found): &Found| {
+                Some(*generation) > run.generation && *found != Recovered::NeverStarted
+            };
+            let newest = own.iter().rposition(unwritten);
+            let newest = newest.or_else(|| own.len().checked_sub(1));
+            let last = newest.map(|newest| own.remove(newest));
+            let earlier = own.iter().filter(|found| unwritten(found)).count();
             instances.extend(own);
-            self.take_over_run(common, cx, &run, last);
+            let earlier = u32::try_from(earlier).unwrap_or(u32::MAX);
+            self.take_over_run(common, cx, (&run, earlier), last);
         }
         self.runs.replan(common, cx);
     }
@@ -43,12 +51,15 @@ impl Oneshot {
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,
-        run: &Run,
+        (run, earlier): (&Run, u32),
         last: Option<Found>,
     ) {
         let Some(index) = self.runs.take_over(common, cx, run) else {
             return;
         };
+        let work = &mut self.runs.works[index];
+        work.run.attempts = work.run.attempts.saturating_add(earlier);
+        work.failures = work.failures.saturating_add(earlier);
         let retrying = matches!(run.phase, RunPhase::Retrying { .. });
         match last {
             Some((generation, _, found)) if retrying && run.generation == Some(generation) => {

@@ -30,10 +30,14 @@ impl<W> Runs<W> {
             self.settle(common, cx, slot, downtime);
         }
         common.memory.last_slot = Some(settled);
-        // Armed later than that was another clock's opinion.
-        let armed = common.memory.armed_since;
-        common.memory.armed_since = armed.map(|armed| armed.min(settled));
-        common.save(cx);
+        if common.memory.armed_since > Some(settled) {
+            // Armed later than that was another clock's opinion. Whoever takes over must not share
+            // it: to them it would say that the slots in between were never planned.
+            common.memory.armed_since = Some(settled);
+            common.save_synced(cx);
+        } else {
+            common.save(cx);
+        }
     }
 
     fn settle(

@@ -10,7 +10,7 @@ use crate::spec::{AgentSpec, Overlap, RestartPolicy};
 use crate::status::PublicState::{Error, Running, Stopped};
 
 use super::world::{
-    World, begin, daemon, every, exit, name, orders, outcomes, report, run_phases, secs,
+    World, begin, daemon, every, exit, name, orders, outcomes, report, run_phases, secs, spawns,
 };
 
 fn instance(generation: u64) -> InstanceId {
@@ -283,4 +283,36 @@ fn a_retry_goes_on_waiting() {
     let mut world = World::restored(vec![("a", spec)], with_run(phase, None));
     assert_eq!(world.face("a"), (Error, "backing_off"));
     assert_eq!(orders(&world.pass(secs(8))), ["spawn a#8"]);
+}
+
+#[test]
+fn attempts_that_were_begun_count_also_when_their_numbers_were_not_written_down() {
+    let spec = every(secs(1_000_000), Overlap::Skip);
+    let phase = RunPhase::Retrying {
+        next: begin().wall,
+        cause: Cause::Lost,
+    };
+    let mut inheritance = with_run(phase, None);
+    let id = inheritance.runs[0].id;
+    let failed = Recovered::Ended(report(begin().wall, ExitStatus::Code(1)));
+    // Begun, begun again, and never begun: the journal had no room for what became of them.
+    for (generation, found) in [
+        (10, Recovered::NeverStarted),
+        (9, failed),
+        (8, Recovered::Lost),
+    ] {
+        let instance = instance(generation);
+        inheritance.instances.push((instance, Some(id), found));
+    }
+    let mut world = World::restored(vec![("a", spec)], inheritance);
+    let mut ends = outcomes(&world.done);
+    ends.sort_unstable();
+    assert_eq!(
+        ends,
+        [(8, "lost", true), (9, "exit", true), (10, "spawn", false)]
+    );
+    assert_eq!(world.face("a"), (Error, "backing_off"));
+    let actions = world.pass(secs(300));
+    let attempts = spawns(&actions).filter_map(|(_, run)| Some(run?.attempt));
+    assert_eq!(attempts.collect::<Vec<_>>(), [3]);
 }
