@@ -30,7 +30,7 @@ use crate::feed::Feed;
 use crate::http::{self, Listeners};
 use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
-use crate::supervise::{self, Handle};
+use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
 use crate::{retention, signals, watch, wiring};
@@ -73,8 +73,8 @@ impl Daemon {
         let data_dir = DataDir::own(&loaded.supervisor.data_dir)?;
         let listeners = Listeners::bind(&data_dir.control_socket(), loaded.supervisor.listen)?;
 
-        let (handle, facts, inbox) = supervise::inbox();
-        let (journal, opened) = open_journal(&data_dir, facts.clone())?;
+        let (handle, Senders { facts, acks }, inbox) = supervise::inbox();
+        let (journal, opened) = open_journal(&data_dir, acks)?;
         notes.extend(opened.notes.iter().cloned());
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
@@ -249,18 +249,10 @@ fn tell_manager(state: &[NotifyState<'_>]) {
 
 fn open_journal(
     data_dir: &DataDir,
-    facts: mpsc::Sender<Fact>,
+    acks: mpsc::UnboundedSender<Vec<Ack>>,
 ) -> Result<(Journal, Opened), StartError> {
-    let answer = move |acks: Vec<Ack>| {
-        for Ack { id, result } in acks {
-            let fact = match result {
-                Ok(()) => claw_core::Fact::Recorded(id),
-                Err(reason) => claw_core::Fact::RecordFailed { record: id, reason },
-            };
-            // The loop is gone only when the supervisor ends; nobody waits for the fact then.
-            drop(facts.blocking_send(fact));
-        }
-    };
+    // The loop is gone only when the supervisor ends; nobody waits for an answer then.
+    let answer = move |written: Vec<Ack>| drop(acks.send(written));
     Ok(Journal::open(
         &data_dir.journal(),
         journal::Options::new(boot_id()),

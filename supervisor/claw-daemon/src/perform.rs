@@ -1,4 +1,5 @@
-//! Hands each of the core's actions to its owner, in order, waiting for none.
+//! Hands each of the core's actions to its owner, in order, waiting for none; listeners hear of
+//! them last.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ impl<D: Driver> Performer<D> {
     /// Carries the actions out.
     pub(crate) fn perform(&mut self, actions: Vec<Action>) -> Performed {
         let mut performed = Performed::GoOn;
+        let mut announcements = Vec::new();
         for action in actions {
             match action {
                 Action::Record { id, record } => self.journal.append(Entry { id, record }),
@@ -85,9 +87,16 @@ impl<D: Driver> Performer<D> {
                         drop(reply.send(result));
                     }
                 }
-                Action::Announce(announcement) => self.announce(announcement),
+                Action::Announce(announcement) => {
+                    self.agent_api.observe(&announcement);
+                    announcements.push(announcement);
+                }
                 Action::AllStopped => performed = Performed::AllStopped,
             }
+        }
+        // A start that waits for the journal need not wait for those who are only told of it.
+        for announcement in announcements {
+            self.announce(announcement);
         }
         performed
     }
@@ -122,7 +131,6 @@ impl<D: Driver> Performer<D> {
 
     fn announce(&self, announcement: Announcement) {
         log(&announcement);
-        self.agent_api.observe(&announcement);
         self.metrics.observe(&announcement);
         self.feed.publish(announcement);
     }

@@ -5,11 +5,13 @@
 //! waits either, so no slow disk, driver or client can hold up a restart.
 
 use std::sync::Arc;
+use std::vec;
 
 use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::{Action, Answer, Command, Event, Fact, FleetSpec, Now, Refusal};
 use claw_drivers::Driver;
+use claw_store::journal::Ack;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -99,20 +101,40 @@ impl Handle {
 pub struct Inbox {
     requests: mpsc::Receiver<Request>,
     facts: mpsc::Receiver<Fact>,
+    acks: mpsc::UnboundedReceiver<Vec<Ack>>,
+    /// Of the acknowledgements that came together, those not yet taken.
+    acked: vec::IntoIter<Ack>,
 }
 
-/// Makes the inbox: the handle for people, the sender for drivers and the journal.
+/// The sending ends for those who have something to tell.
+pub struct Senders {
+    /// What drivers and agents' sockets see.
+    pub facts: mpsc::Sender<Fact>,
+    /// What the journal has written, one commit at a time: each wakes the loop once. No more than
+    /// what was handed to it comes back.
+    pub acks: mpsc::UnboundedSender<Vec<Ack>>,
+}
+
+/// Makes the inbox: the handle for people, the senders for drivers and the journal.
 #[must_use]
-pub fn inbox() -> (Handle, mpsc::Sender<Fact>, Inbox) {
+pub fn inbox() -> (Handle, Senders, Inbox) {
     let (requests_in, requests) = mpsc::channel(INBOX);
     let (facts_in, facts) = mpsc::channel(FACTS);
-    (
-        Handle {
-            requests: requests_in,
-        },
-        facts_in,
-        Inbox { requests, facts },
-    )
+    let (acks_in, acks) = mpsc::unbounded_channel();
+    let handle = Handle {
+        requests: requests_in,
+    };
+    let senders = Senders {
+        facts: facts_in,
+        acks: acks_in,
+    };
+    let inbox = Inbox {
+        requests,
+        facts,
+        acks,
+        acked: Vec::new().into_iter(),
+    };
+    (handle, senders, inbox)
 }
 
 /// Runs the fleet until every agent is down, or left alone, after a shutdown was asked for.
@@ -159,16 +181,29 @@ enum Arrived {
 impl Inbox {
     /// Requests and facts that wait.
     fn depth(&self) -> usize {
-        self.requests.len() + self.facts.len()
+        self.requests.len() + self.facts.len() + self.acked.len()
     }
 
     async fn next(&mut self, fleet: &Fleet, clock: Clock) -> Arrived {
         let deadline = fleet.deadline().map(|(at, _why)| clock.instant(at));
-        tokio::select! {
-            () = sleep_until(deadline) => Arrived::Tick,
-            Some(fact) = self.facts.recv() => Arrived::Fact(fact),
-            Some(request) = self.requests.recv() => Arrived::Request(request),
+        loop {
+            if let Some(ack) = self.acked.next() {
+                return Arrived::Fact(fact_of(ack));
+            }
+            tokio::select! {
+                () = sleep_until(deadline) => return Arrived::Tick,
+                Some(acks) = self.acks.recv() => self.acked = acks.into_iter(),
+                Some(fact) = self.facts.recv() => return Arrived::Fact(fact),
+                Some(request) = self.requests.recv() => return Arrived::Request(request),
+            }
         }
+    }
+}
+
+fn fact_of(Ack { id, result }: Ack) -> Fact {
+    match result {
+        Ok(()) => Fact::Recorded(id),
+        Err(reason) => Fact::RecordFailed { record: id, reason },
     }
 }
 

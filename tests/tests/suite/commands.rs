@@ -1,5 +1,7 @@
 //! The command line as a user meets it: main flows and exit codes.
 
+use std::time::{Duration, Instant};
+
 use std::fs;
 
 use claw_daemon::api::{Agent, Run, RunState, State};
@@ -160,19 +162,17 @@ fn a_frozen_agent_stands_still_and_goes_on_where_it_was() {
     fleet.await_agent("counter", "is frozen", |agent| {
         agent.reason.code == "frozen"
     });
-    let mut last = String::new();
+    let (mut last, mut since) = (String::new(), Instant::now());
     until("what it said before is in its log", || {
-        std::thread::sleep(std::time::Duration::from_millis(200));
         let now = fleet.output("counter");
-        let same = now == last;
-        last = now;
-        same.then_some(())
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_millis(200)).then_some(())
     });
-    crate::fleet::holds_for(
-        std::time::Duration::from_millis(500),
-        "no more output",
-        || fleet.output("counter") == last,
-    );
+    crate::fleet::holds_for(Duration::from_millis(500), "no more output", || {
+        fleet.output("counter") == last
+    });
     fleet.run(&["resume", "counter"]).ok();
     until("it goes on", || {
         (fleet.output("counter").len() > last.len()).then_some(())

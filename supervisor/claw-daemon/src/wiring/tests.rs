@@ -29,7 +29,7 @@ use crate::feed::Feed;
 use crate::http::ApiState;
 use crate::perform::Performer;
 use crate::reload::Reloader;
-use crate::supervise::{self, Handle};
+use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 
 const FLEET: &str = "
@@ -126,8 +126,8 @@ fn supervised() -> Supervised {
     let file = dir.path().join("openclaw.yaml");
     let environment = Environment::with([]);
     let loaded = config::load_str(FLEET, &file, &environment).unwrap();
-    let (handle, facts, inbox) = supervise::inbox();
-    let journal = journal(dir.path(), facts.clone());
+    let (handle, Senders { facts, acks }, inbox) = supervise::inbox();
+    let journal = journal(dir.path(), acks);
     let clock = Clock::start();
     let (feed, metrics) = (Feed::new(0), Metrics::new());
     let store = Store::open(&dir.path().join("store.db"), StoreOptions::default()).unwrap();
@@ -171,16 +171,8 @@ fn supervised() -> Supervised {
     }
 }
 
-fn journal(dir: &Path, facts: FactSender) -> Journal {
-    let answer = move |acks: Vec<Ack>| {
-        for Ack { id, result } in acks {
-            let fact = match result {
-                Ok(()) => Fact::Recorded(id),
-                Err(reason) => Fact::RecordFailed { record: id, reason },
-            };
-            drop(facts.blocking_send(fact));
-        }
-    };
+fn journal(dir: &Path, acks: tokio::sync::mpsc::UnboundedSender<Vec<Ack>>) -> Journal {
+    let answer = move |written: Vec<Ack>| drop(acks.send(written));
     let options = Options::new("boot");
     Journal::open(&dir.join("journal.db"), options, answer)
         .unwrap()

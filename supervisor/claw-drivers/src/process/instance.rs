@@ -134,8 +134,6 @@ impl Follower {
             Report::Notified(text) => self.tell_notification(&text).await,
             Report::Progressed => self.inner.tell(Fact::Progressed { instance }).await,
             Report::Gone(report) => {
-                // A connection that was dropped and renewed may have missed it.
-                self.tell_exit(report.status).await;
                 self.inner.remember_end(&instance, &report);
                 self.end(Fact::Gone { instance, report }).await;
             }

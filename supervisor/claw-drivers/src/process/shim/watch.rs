@@ -32,7 +32,16 @@ enum Phase {
         status: ExitStatus,
         at: Wall,
         leftovers: u32,
+        told: Told,
     },
+}
+
+/// Whether the supervisor has been told that the main process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Yes,
+    /// It is, unless the end of the whole tree, which says the same, follows at once.
+    NotYet,
 }
 
 /// What the loop found ready.
@@ -153,6 +162,7 @@ impl Shim {
                 let last_words = (&report, self.departure);
                 return farewell::finish(&self.task, self.holdings, self.peer, last_words);
             }
+            self.tell_of_main();
         }
     }
 
@@ -320,7 +330,6 @@ impl Shim {
         if !matches!(self.phase, Phase::Running) {
             return;
         }
-        self.peer.tell(&Report::MainExited(status));
         if let Some(standing) = &mut self.standing {
             standing.exited = Some(status);
         }
@@ -339,7 +348,17 @@ impl Shim {
             status,
             at: Wall::now(),
             leftovers,
+            told: Told::NotYet,
         };
+    }
+
+    fn tell_of_main(&mut self) {
+        if let Phase::Ending { status, told, .. } = &mut self.phase
+            && *told == Told::NotYet
+        {
+            *told = Told::Yes;
+            self.peer.tell(&Report::MainExited(*status));
+        }
     }
 
     fn take_requests(&mut self) {
@@ -402,6 +421,7 @@ impl Shim {
             status,
             at,
             leftovers,
+            told: _,
         } = self.phase
         else {
             return None;
