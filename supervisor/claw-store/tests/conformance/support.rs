@@ -14,6 +14,8 @@ use claw_store::store::{EventLimits, ManualClock, UnixMs};
 use claw_store::{Store, StoreError, StoreOptions};
 use tempfile::TempDir;
 
+use crate::hosted::Hosted;
+
 /// The test values of the design.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 pub(crate) const BASE: Duration = Duration::from_millis(100);
@@ -33,9 +35,9 @@ pub(crate) fn scaled(full: u64, ordinary: u64) -> u64 {
 }
 
 pub(crate) struct Bench {
-    pub(crate) directory: TempDir,
+    _directory: TempDir,
     pub(crate) clock: ManualClock,
-    pub(crate) store: Store,
+    pub(crate) store: Hosted,
     pub(crate) limits: EventLimits,
 }
 
@@ -54,9 +56,9 @@ impl Bench {
     pub(crate) fn with(limits: EventLimits) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::new(BEGAN);
-        let store = open(&directory.path().join("store.db"), &clock, &limits).unwrap();
+        let store = Hosted::open(&directory.path().join("store.db"), &clock, &limits);
         Self {
-            directory,
+            _directory: directory,
             clock,
             store,
             limits,
@@ -64,14 +66,12 @@ impl Bench {
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("store.db")
+        self.store.path()
     }
 
     /// A clean stop and a start.
     pub(crate) fn restart(self) -> Self {
-        let path = self.path();
-        self.store.close().unwrap();
-        let store = open(&path, &self.clock, &self.limits).unwrap();
+        let store = self.store.restart(&self.limits);
         Self { store, ..self }
     }
 

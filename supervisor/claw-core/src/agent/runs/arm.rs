@@ -48,12 +48,33 @@ impl<W> Runs<W> {
             (None, AtStart::Runs) => true,
             (None, AtStart::Waits) => false,
         };
-        let mut works = self.works.iter();
-        if at_start && !works.any(|work| work.run.trigger == Trigger::Start) {
-            self.accept(common, cx, Request::start());
+        if at_start {
+            self.accept_start(common, cx);
         }
         common.save(cx);
         self.plan_from(common, cx, now);
+    }
+
+    /// Whether no slots are planned.
+    pub(crate) const fn is_unscheduled(&self) -> bool {
+        self.plan.is_none()
+    }
+
+    /// The schedule became known after the agent was armed: asks for the run at the start, if it
+    /// has one.
+    pub(crate) fn run_at_start(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        let schedule = common.spec.schedule.as_ref();
+        let at_start = schedule.is_some_and(|schedule| schedule.run_on_start == RunOnStart::Yes);
+        if at_start && common.memory.armed_since.is_some() {
+            self.accept_start(common, cx);
+        }
+    }
+
+    fn accept_start(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        let mut works = self.works.iter();
+        if !works.any(|work| work.run.trigger == Trigger::Start) {
+            self.accept(common, cx, Request::start());
+        }
     }
 
     /// Begins anew when it is armed next.

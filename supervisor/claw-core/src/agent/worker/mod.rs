@@ -111,7 +111,13 @@ impl Worker {
         spec: &Arc<AgentSpec>,
     ) {
         self.life.retune(common, cx, spec);
+        let unscheduled = self.runs.is_unscheduled();
         self.runs.retune(common, cx);
+        // Its program has just said that it has a schedule; this is still its start.
+        let starts = |instance: &Instance| instance.standing() == Standing::StartingUp;
+        if unscheduled && self.life.instance().is_some_and(starts) {
+            self.runs.run_at_start(common, cx);
+        }
     }
 
     pub(crate) fn recorded(

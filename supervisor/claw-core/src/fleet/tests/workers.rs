@@ -8,6 +8,7 @@ use crate::memory::{Inheritance, Recovered};
 use crate::notification::{Notification, WatchdogSignal};
 use crate::record::Record;
 use crate::run::{RunPhase, WorkOutcome};
+use crate::spec::schedule::RunOnStart;
 use crate::spec::{Mode, Overlap, Progress, RestartPolicy};
 use crate::status::PublicState::{Initializing, Paused, Running, Stopped};
 
@@ -458,6 +459,30 @@ fn the_time_of_a_frozen_run_stands_still_but_not_for_whoever_calls_it_off() {
     assert_eq!(orders(&world.done[before..]), ["cancel a#1"]);
     let actions = world.pass(secs(30));
     assert_eq!(orders(&actions), ["thaw a#1", "drain a#1", "signal 15 a#1"]);
+}
+
+/// A program says in its hello, before it is ready, that it runs every so often.
+#[test]
+fn a_schedule_declared_while_the_agent_starts_fires_at_that_start_and_at_no_other() {
+    let mut declared = worker(Overlap::Queue);
+    declared.probes.startup = Some(super::world::probe(crate::spec::Check::Heartbeat, 10, 3));
+    if let Some(schedule) = &mut declared.schedule {
+        schedule.run_on_start = RunOnStart::Yes;
+    }
+    let mut silent = declared.clone();
+    silent.schedule = None;
+    let mut world = World::new(vec![("a", silent.clone())]);
+    world.started("a");
+    let actions = world.configure(vec![("a", declared.clone())]);
+    assert_eq!(run_phases(&actions), ["queued"]);
+    let actions = world.configure(vec![("a", declared.clone())]);
+    assert_eq!(run_phases(&actions), Vec::<String>::new());
+
+    let mut world = World::new(vec![("a", silent)]);
+    world.started("a");
+    world.ready("a");
+    let actions = world.configure(vec![("a", declared)]);
+    assert_eq!(run_phases(&actions), Vec::<String>::new());
 }
 
 #[test]
