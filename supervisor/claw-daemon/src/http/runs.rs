@@ -52,7 +52,12 @@ pub(super) async fn trigger(
     let events = wait.map(|_| (state.ports.events)(None));
     let deadline = wait.map(|wait| tokio::time::Instant::now() + wait);
     let agent = state.for_run(agent).await?;
-    let answer = state.ask(Command::Trigger { agent, payload }).await?;
+    let command = Command::Trigger {
+        agent,
+        payload,
+        run: None,
+    };
+    let answer = state.ask(command).await?;
     let run = accepted(answer)?;
     let location = [(LOCATION, routes::for_run(routes::RUN, run.id))];
     match events.zip(deadline) {
