@@ -20,6 +20,7 @@ mod limits_heavy;
 mod output;
 mod pipeline_heavy;
 mod reload;
+mod repeats;
 mod replicas;
 mod restarts;
 mod schedules;

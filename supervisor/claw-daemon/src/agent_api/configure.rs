@@ -116,19 +116,11 @@ impl AgentApi {
             None => self.join(name, (spec, &worker), &place.group).await?,
         };
         let size = worker.max_state_size;
-        let replicas = self.replicas();
-        let first = replicas.members(&place.group).and_then(<[_]>::first);
-        let first = first.filter(|first| *first != name);
-        let shared = first.and_then(|first| self.endpoint(first));
-        let writing = shared.map(|first| Arc::clone(&first.lock().writing));
         {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
             inside.worker = worker;
             inside.replica = place;
-            if let Some(writing) = writing {
-                inside.writing = writing;
-            }
             inside.greeted = inside.greeted.max(declared.greeted);
             if inside.asked.is_empty() {
                 inside.asked = declared.filters().unwrap_or_default();

@@ -9,7 +9,7 @@ use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, InstanceId, RunId};
 use claw_store::StoreError;
 use claw_store::bus::{Done, LeaseId, Repeated, Settle};
-use claw_store::state::{Commit, Mark};
+use claw_store::state::{Commit, Look, Mark};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -97,7 +97,6 @@ pub(super) async fn done(
         work,
         attempt: report.attempt,
         outcome: report.outcome(),
-        changes_state: report.state.as_ref().is_some_and(|ops| !ops.is_empty()),
         metrics: report.metrics.unwrap_or_default(),
         id,
     };
@@ -112,7 +111,6 @@ struct Ending {
     work: Work,
     attempt: u32,
     outcome: WorkOutcome,
-    changes_state: bool,
     metrics: Vec<Sample>,
     id: String,
 }
@@ -129,7 +127,6 @@ impl Ending {
             Work::Run(run) => self.with_fence(endpoint, run, done),
             Work::Event(_) => done,
         };
-        let ids: Vec<String> = done.events.iter().map(|event| event.id.clone()).collect();
         let completed = match context.api.shared.store.transact(done).await {
             Ok(completed) => completed,
             Err(StoreError::StaleLease(_)) => {
@@ -144,13 +141,9 @@ impl Ending {
             endpoint.series.take(&self.metrics);
         }
         self.finish(context).await;
-        let version = match completed.versions.first().filter(|_| self.changes_state) {
-            Some(version) => *version,
-            None => super::state::head(&context.api, &endpoint.namespace()).await,
-        };
         Ok(answer(&json!({
-            "version": version,
-            "events": ids,
+            "version": completed.seen.map_or(0, |seen| seen.version),
+            "events": completed.events,
             "duplicate": completed.repeated == Repeated::Again,
         })))
     }
@@ -255,12 +248,16 @@ impl Report<'_> {
         Ok(Done {
             member: endpoint.member(),
             // One agent's work is never taken for another's.
-            work: format!("{}/{id}", endpoint.agent),
+            work: Some(format!("{}/{id}", endpoint.agent)),
             attempt: self.attempt,
             settle: match work {
                 Work::Event(lease) => Some((lease, self.settle())),
                 Work::Run(_) => None,
             },
+            look: Some(Look {
+                namespace: endpoint.namespace(),
+                keys: Vec::new(),
+            }),
             commits,
             events: outgoing::events(events, endpoint.identity().as_str(), None)?,
         })

@@ -56,8 +56,6 @@ pub(super) struct Inside {
     pub(super) worker: Arc<WorkerConfig>,
     /// Its place among its kind.
     pub(super) replica: Replica,
-    /// Held by writes that depend on what they have read; shared by all replicas.
-    pub(super) writing: Arc<tokio::sync::Mutex<()>>,
     pub(super) hold: Hold,
     pub(super) sessions: BTreeMap<Generation, Session>,
     /// Events that the program itself asks for.
@@ -96,7 +94,6 @@ impl Endpoint {
                 spec,
                 worker,
                 replica,
-                writing: Arc::default(),
                 hold: Hold::Released,
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
@@ -126,12 +123,6 @@ impl Endpoint {
     /// Its name towards others: the one in the fleet file, which all replicas share.
     pub(super) fn identity(&self) -> AgentName {
         self.lock().replica.group.clone()
-    }
-
-    /// Locks out other writers of its state.
-    pub(super) async fn alone(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        let writing = Arc::clone(&self.lock().writing);
-        writing.lock_owned().await
     }
 
     pub(super) fn namespace(&self) -> Namespace {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use claw_store::bus::{Level, NewEvent, Publisher, Receipt, Stored};
+use claw_store::bus::{Done, Level, NewEvent, Publisher, Receipt, Stored};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
@@ -46,20 +46,50 @@ pub(super) async fn publish_many(
         context.endpoint.identity().as_str(),
         trace.as_deref(),
     )?;
-    let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
-    if !events.is_empty() {
-        store(&context, events).await?;
-    }
+    let ids = match outgoing::idempotency(&headers, &context.endpoint)? {
+        None => {
+            let ids = events.iter().map(|event| event.id.clone()).collect();
+            store(&context, events).await?;
+            ids
+        }
+        Some(work) => store_once(&context, work, events).await?,
+    };
     Ok(answer(&json!({ "ids": ids })))
 }
 
+/// Publishes under a key: a repeat is answered with the ids of the first time.
+async fn store_once(
+    context: &Context,
+    work: String,
+    events: Vec<NewEvent>,
+) -> Result<Vec<String>, Fault> {
+    note(context, &events);
+    let done = Done {
+        member: context.endpoint.member(),
+        work: Some(work),
+        attempt: 1,
+        settle: None,
+        look: None,
+        commits: Vec::new(),
+        events,
+    };
+    Ok(context.api.shared.store.transact(done).await?.events)
+}
+
 async fn store(context: &Context, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Fault> {
-    let agent = &context.endpoint.agent;
-    for event in &events {
-        tracing::debug!(target: "audit", %agent, id = event.id, topic = event.topic, "event published");
+    if events.is_empty() {
+        return Ok(Vec::new());
     }
+    note(context, &events);
     let store = &context.api.shared.store;
     Ok(store
         .publish(events, Level::Disk, Publisher::Outside)
         .await?)
+}
+
+fn note(context: &Context, events: &[NewEvent]) {
+    let agent = &context.endpoint.agent;
+    for event in events {
+        tracing::debug!(target: "audit", %agent, id = event.id, topic = event.topic, "event published");
+    }
 }

@@ -268,12 +268,13 @@ impl Store {
     /// See [`StoreError`]; nothing was done then.
     pub async fn transact(&self, done: Done) -> Result<Completed, StoreError> {
         let mut done = done;
+        let level = done.level();
         let mut commits = Vec::with_capacity(done.commits.len());
         for commit in std::mem::take(&mut done.commits) {
             commits.push(self.prepare(commit).await?);
         }
         let weight = publish::weight(&done.events);
-        self.write(Level::Disk, Kind::Guarded, weight, move |core| {
+        self.write(level, Kind::Guarded, weight, move |core| {
             transact::transact(core, done, commits)
         })
         .await
