@@ -7,6 +7,8 @@
 )]
 
 mod agent_protocol;
+mod caller;
+mod chains;
 mod commands;
 mod crashes_heavy;
 mod dice;
@@ -19,6 +21,7 @@ mod health;
 mod limits_heavy;
 mod output;
 mod pipeline_heavy;
+mod rates;
 mod reload;
 mod repeats;
 mod replicas;

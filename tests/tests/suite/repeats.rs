@@ -1,59 +1,13 @@
 //! Requests of the agent protocol that are sent again, as by a client that did not get the answer.
 
-use std::fs;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::fleet::Fleet;
-
-/// Makes the calls of its `calls.json`, one after the other, and writes down the answers. It says
-/// no hello: the token is all that it needs.
-const CALLER: &str = r#"
-import http.client, json, os, socket, time
-
-class Socket(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(os.environ["OPENCLAW_SOCK"])
-
-def call(method, path, body=None, **headers):
-    line = Socket("openclaw")
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    headers["Authorization"] = "Bearer " + os.environ["OPENCLAW_TOKEN"]
-    text = None if body is None else json.dumps(body)
-    line.request(method, path, text, headers)
-    answer = line.getresponse()
-    text = answer.read()
-    return {"status": answer.status, "body": json.loads(text) if text else None}
-
-def told(name, answer):
-    with open("answers", "a") as file:
-        file.write(json.dumps({"name": name, **answer}) + "\n")
-
-"#;
-
-/// A fleet with an agent that makes these calls.
-fn caller(calls: &str) -> Fleet {
-    let mut fleet = Fleet::new(WORKER);
-    let script = format!("{CALLER}{calls}\ntime.sleep(600)\n");
-    fs::write(fleet.path("caller.py"), script).unwrap();
-    fleet.up();
-    fleet
-}
-
-/// What the agent was answered, once there are so many answers.
-fn answers(fleet: &Fleet, count: usize) -> Vec<Value> {
-    let lines = fleet.await_lines("answers", count);
-    let read = |line: &String| serde_json::from_str(line).unwrap();
-    lines.iter().map(read).collect()
-}
-
-const WORKER: &str = "  caller: {command: [python3, caller.py], mode: worker, \
-    shared_state: {write: [\"*\"]}}\n";
+use crate::caller::{answers, caller};
 
 #[test]
 fn a_request_that_is_sent_again_gets_the_first_answer() {
     let mut fleet = caller(
+        "shared_state: {write: [\"*\"]}",
         r#"
 call("PUT", "/v1/state/a", 1)
 call("PUT", "/v1/state/gone", 1)

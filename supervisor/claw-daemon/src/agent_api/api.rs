@@ -36,6 +36,7 @@ use super::sdk::Sdk;
 use super::series::Page;
 use super::session::{Handshake, Resumption, Taken};
 use super::token::TokenKey;
+use super::write_rate::WriteRates;
 use crate::config::Replicas;
 use crate::reload::Reloader;
 use crate::supervise::Handle;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
+    pub(super) write_rates: WriteRates,
     /// Where tasks for agents run: not on the thread of supervision.
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) closing: CancellationToken,
@@ -89,6 +91,7 @@ impl AgentApi {
                 replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
+                write_rates: WriteRates::default(),
                 runtime: tokio::runtime::Handle::current(),
                 closing: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -324,7 +327,9 @@ impl AgentApi {
     }
 
     fn over(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) {
-        let leases = endpoint.with(instance.generation, |session| session.leases.clone());
+        let leases = endpoint.with(instance.generation, |session| {
+            session.leases.keys().copied().collect::<BTreeSet<_>>()
+        });
         if !endpoint.end(instance.generation) {
             return;
         }
@@ -355,7 +360,7 @@ impl AgentApi {
         let leases = self.twins(endpoint).flat_map(|other| {
             let inside = other.lock();
             let sessions = inside.sessions.values();
-            let held = sessions.flat_map(|session| session.leases.iter().copied());
+            let held = sessions.flat_map(|session| session.leases.keys().copied());
             held.collect::<Vec<_>>()
         });
         leases.collect()

@@ -3,17 +3,19 @@
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use claw_core::Generation;
 use claw_store::bus::Done;
 use claw_store::state::{Found, Look, What};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admission::{Context, WholeBody, bytes};
+use super::admission::{Caller, Context, WholeBody, bytes};
 use super::fault::Fault;
+use super::origin::Origin;
 use super::outgoing::{self, Space, Verb};
 use super::state::text;
-use super::wire;
+use super::{wire, write_rate};
 
 #[derive(Deserialize)]
 struct Batch<'a> {
@@ -25,37 +27,36 @@ struct Batch<'a> {
 
 pub(super) async fn batch_own(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
-    batch(&context, Space::Own, &headers, &body).await
+    batch(&context, (generation, Space::Own), &headers, &body).await
 }
 
 pub(super) async fn batch_shared(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
-    batch(&context, Space::Shared, &headers, &body).await
+    batch(&context, (generation, Space::Shared), &headers, &body).await
 }
 
 async fn batch(
     context: &Context,
-    space: Space,
+    (generation, space): (Generation, Space),
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Fault> {
     let asked: Batch<'_> = wire::read(body)?;
     let endpoint = &context.endpoint;
     let changes = outgoing::changes(&asked.state, space, &endpoint.worker())?;
-    let trace = outgoing::trace(headers);
-    let events = outgoing::events(
-        &asked.events,
-        endpoint.identity().as_str(),
-        trace.as_deref(),
-    )?;
+    let origin = Origin::of(endpoint, generation, headers);
+    let events = outgoing::events(&asked.events, &origin)?;
     let mut commits = Vec::new();
     if !changes.is_empty() {
+        write_rate::turn(context).await?;
         commits.push(outgoing::commit(endpoint, space, changes, None));
     }
     let done = Done {

@@ -1,6 +1,7 @@
 //! Brings endpoints, sockets, groups and limits into the state that a configuration wants.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError};
 
 use claw_core::spec::Mode;
@@ -116,6 +117,7 @@ impl AgentApi {
             None => self.join(name, (spec, &worker), &place.group).await?,
         };
         let size = worker.max_state_size;
+        let rate = worker.events_per_minute.map(NonZeroU32::get);
         {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
@@ -130,6 +132,8 @@ impl AgentApi {
             .store
             .set_quota(&endpoint.namespace(), size)
             .await?;
+        let source = endpoint.identity().to_string();
+        self.shared.store.set_rate(source, rate).await?;
         Ok(())
     }
 

@@ -18,9 +18,10 @@ use super::admission::{Caller, Context, WholeBody, json as answer};
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
+use super::origin::Origin;
 use super::outgoing::{self, Emitted, Op, Space};
 use super::series::Sample;
-use super::{limits, wire};
+use super::{limits, wire, write_rate};
 
 /// The longest message that is kept of a failure.
 const MESSAGE: usize = 2000;
@@ -92,6 +93,9 @@ pub(super) async fn done(
         (Err(_), Err(_)) => return Err(lease_lost(&id)),
     };
     let done = report.done(&context.endpoint, work, &id)?;
+    if !done.commits.is_empty() {
+        write_rate::turn(&context).await?;
+    }
     let ending = Ending {
         generation,
         work,
@@ -259,7 +263,7 @@ impl Report<'_> {
                 keys: Vec::new(),
             }),
             commits,
-            events: outgoing::events(events, endpoint.identity().as_str(), None)?,
+            events: outgoing::events(events, &Origin::of_outcome(endpoint))?,
         })
     }
 

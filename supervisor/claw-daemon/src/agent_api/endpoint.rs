@@ -11,12 +11,13 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::run::Run;
 use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
-use claw_store::bus::{LeaseId, Member, Seq, Subscription};
+use claw_store::bus::{Delivery, LeaseId, Member, Seq, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::message::Message;
+use super::origin::follows;
 use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
@@ -339,12 +340,12 @@ impl Endpoint {
     pub(super) fn take_events(
         &self,
         (generation, poll): (Generation, u64),
-        leases: &[LeaseId],
+        events: &[Delivery],
     ) -> bool {
         let taken = self.with(generation, |session| {
             let waits = session.poll == poll;
             if waits {
-                session.leases.extend(leases);
+                session.leases.extend(events.iter().map(follows));
             }
             waits
         });
@@ -366,6 +367,8 @@ mod tests {
     use std::path::Path;
 
     use claw_core::run::{Run, RunOutcome, Trigger};
+    use claw_store::bus::{Attributes, Event};
+    use claw_store::store::UnixMs;
 
     use super::*;
     use crate::config::{Environment, load_str};
@@ -401,6 +404,26 @@ mod tests {
             attempts: 1,
             generation: Some(LIFE),
             log: None,
+        }
+    }
+
+    fn delivery(lease: u64) -> Delivery {
+        let event = Event {
+            seq: lease,
+            id: format!("e-{lease}"),
+            source: "test".to_owned(),
+            topic: "t".to_owned(),
+            key: None,
+            at: UnixMs(0),
+            expires: None,
+            data: b"null".to_vec(),
+            attributes: Attributes::default(),
+        };
+        Delivery {
+            lease: LeaseId(lease),
+            attempt: 1,
+            until: UnixMs(0),
+            event: Arc::new(event),
         }
     }
 
@@ -445,9 +468,9 @@ mod tests {
         let endpoint = busy(&run());
         let first = endpoint.open_poll(LIFE).unwrap();
         let second = endpoint.open_poll(LIFE).unwrap();
-        assert!(!endpoint.take_events((LIFE, first), &[LeaseId(1)]));
-        assert!(endpoint.take_events((LIFE, second), &[LeaseId(2)]));
-        let held = endpoint.with(LIFE, |session| session.leases.clone());
-        assert_eq!(held, Some([LeaseId(2)].into()));
+        assert!(!endpoint.take_events((LIFE, first), &[delivery(1)]));
+        assert!(endpoint.take_events((LIFE, second), &[delivery(2)]));
+        let held = endpoint.with(LIFE, |session| session.leases.keys().copied().collect());
+        assert_eq!(held, Some(vec![LeaseId(2)]));
     }
 }

@@ -7,19 +7,21 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admission::{Context, WholeBody, json as answer};
+use super::admission::{Caller, Context, WholeBody, json as answer};
 use super::fault::Fault;
+use super::origin::Origin;
 use super::outgoing::{self, Emitted};
 use super::wire;
 
 pub(super) async fn publish(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let emitted: Emitted<'_> = wire::read(&body)?;
-    let trace = outgoing::trace(&headers);
-    let event = emitted.event(context.endpoint.identity().as_str(), trace.as_deref())?;
+    let origin = Origin::of(&context.endpoint, generation, &headers);
+    let event = emitted.event(&origin)?;
     let id = event.id.clone();
     let receipts = store(&context, vec![event]).await?;
     let duplicate = receipts
@@ -36,16 +38,13 @@ struct Many<'a> {
 
 pub(super) async fn publish_many(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let many: Many<'_> = wire::read(&body)?;
-    let trace = outgoing::trace(&headers);
-    let events = outgoing::events(
-        &many.events,
-        context.endpoint.identity().as_str(),
-        trace.as_deref(),
-    )?;
+    let origin = Origin::of(&context.endpoint, generation, &headers);
+    let events = outgoing::events(&many.events, &origin)?;
     let ids = match outgoing::idempotency(&headers, &context.endpoint)? {
         None => {
             let ids = events.iter().map(|event| event.id.clone()).collect();

@@ -17,7 +17,7 @@ use super::admission::{Context, WholeBody, bytes, json as answer};
 use super::api::AgentApi;
 use super::fault::{Code, Fault};
 use super::outgoing::{self, Space};
-use super::{limits, plain, wire};
+use super::{limits, plain, wire, write_rate};
 
 /// Says how long a value stays.
 const TTL: HeaderName = HeaderName::from_static("openclaw-ttl-ms");
@@ -199,6 +199,7 @@ async fn write(
     look: Option<Look>,
     headers: &HeaderMap,
 ) -> Result<Completed, Fault> {
+    write_rate::turn(context).await?;
     let done = Done {
         member: context.endpoint.member(),
         work: outgoing::idempotency(headers, &context.endpoint)?,

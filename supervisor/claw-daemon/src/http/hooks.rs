@@ -203,7 +203,8 @@ pub(super) async fn call(
     // Only calls of who knows the secret, and each once, so that nobody else shuts them out.
     if !(state.calls).may_call(Kind::Signed, &name, webhook.per_minute) {
         let detail = format!("`{name}` takes {} calls a minute", webhook.per_minute);
-        return Err(ApiError::new(Code::RateLimited, detail));
+        let wait = MINUTE / webhook.per_minute.max(1);
+        return Err(ApiError::new(Code::RateLimited, detail).retry_after(wait));
     }
     // Once begun it is carried out also when the caller hangs up: a repeat is told what came of it.
     let work = tokio::spawn(async move {
@@ -226,7 +227,7 @@ fn refused(calls: &Calls, name: &str, error: ApiError) -> ApiError {
         return error;
     }
     let detail = format!("`{name}` was called with too many bad signatures; wait a minute");
-    ApiError::new(Code::RateLimited, detail)
+    ApiError::new(Code::RateLimited, detail).retry_after(MINUTE)
 }
 
 /// The signature of the call, if it is right and new enough.
