@@ -168,3 +168,60 @@ fn a_program_in_shell_works_through_clawctl() {
     fleet.run(&["agent", "emit", "counted"]).exits(2);
     fleet.down();
 }
+
+/// Writes down the number of each job.
+const DOER: &str = r#"
+from openclaw import Agent, on
+
+class Doer(Agent):
+    @on("job")
+    async def on_job(self, event):
+        with open("done", "a") as file:
+            file.write(f"{event.data} {event.attempt}\n")
+"#;
+
+#[test]
+fn an_agent_gets_events_again_from_a_point_that_is_found_on_the_bus() {
+    let mut fleet = fleet(&[("doer", DOER, "")]);
+    await_ready(&fleet, "doer");
+    for number in ["1", "2", "3"] {
+        fleet
+            .run(&["events", "publish", "job", "--data", number])
+            .ok();
+    }
+    fleet.await_lines("done", 3);
+    let listed = fleet
+        .run(&["events", "--topic", "jo*", "-o", "json"])
+        .exits(2);
+    assert_eq!(listed, "");
+    let listed = fleet.run(&["events", "--topic", "job", "-o", "json"]).ok();
+    let listed: Vec<Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let datas: Vec<&Value> = listed.iter().map(|event| &event["data"]).collect();
+    assert_eq!(datas, [1, 2, 3]);
+    assert_eq!(listed[0]["source"], "api");
+    let second = listed[1]["sequence"].to_string();
+    let replayed = fleet
+        .run(&["events", "replay", "doer", "--from", &second])
+        .ok();
+    assert_eq!(replayed, "doer gets 2 events\n");
+    let done = fleet.await_lines("done", 5);
+    assert_eq!(done[3..], ["2 1", "3 1"], "each from attempt 1");
+    fleet
+        .run(&["events", "replay", "doer", "--from", "1h"])
+        .ok();
+    fleet.await_lines("done", 8);
+    fleet
+        .run(&["events", "replay", "doer", "--from", "beginning"])
+        .ok();
+    fleet.await_lines("done", 11);
+    fleet
+        .run(&["events", "replay", "nobody", "--from", "1"])
+        .exits(4);
+    fleet
+        .run(&["events", "replay", "doer", "--from", "yesterday"])
+        .exits(2);
+    fleet.down();
+}

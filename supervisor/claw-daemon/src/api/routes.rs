@@ -46,6 +46,8 @@ pub const STATE_EXPORT: &str = "/api/agents/{name}/state/export";
 pub const STATE_IMPORT: &str = "/api/agents/{name}/state/import";
 /// A call from outside.
 pub const HOOK: &str = "/api/hooks/{name}";
+/// Events again, from a point on.
+pub const EVENTS_REPLAY: &str = "/api/events/replay";
 /// Events that agents have given up.
 pub const DEAD_LETTERS: &str = "/api/events/dead";
 /// Deliver them again.

@@ -228,7 +228,7 @@ fn counted(count: u64, which: Which) -> Result<Json<DeadLetterCount>, ApiError> 
 }
 
 /// An agent that gets events, or got them once.
-async fn subscriber(state: &ApiState, agent: &str) -> Result<String, ApiError> {
+pub(super) async fn subscriber(state: &ApiState, agent: &str) -> Result<String, ApiError> {
     let groups = state.ports.store.groups().await?;
     if groups.iter().any(|group| group == agent) {
         return Ok(agent.to_owned());

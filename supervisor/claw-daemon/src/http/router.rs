@@ -20,7 +20,7 @@ use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
     agent_state, agents, bus, config, envelope, events, goals, guard, health, hooks, idempotency,
-    logs, metrics, runs, transitions,
+    logs, metrics, runs, seek, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{Code, Problem};
@@ -91,6 +91,7 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(bus::dead))
         .routes(routes!(bus::replay))
         .routes(routes!(bus::drop_letters))
+        .routes(routes!(seek::replay))
         .routes(routes!(config::show))
         .routes(routes!(config::plan))
         .routes(routes!(config::apply))

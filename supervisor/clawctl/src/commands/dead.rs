@@ -1,12 +1,12 @@
-//! `clawctl events dead` and `clawctl events publish`
+//! `clawctl events publish`, `clawctl events replay` and `clawctl events dead`
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
 use claw_daemon::api::{
-    DeadLetterChoice, DeadLetterCount, DeadLetterList, Publish, Published, routes,
+    DeadLetterChoice, DeadLetterCount, DeadLetterList, Publish, Published, Replay, Replayed, routes,
 };
 
-use super::payload;
+use super::{logs, payload};
 use crate::args::Output;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
@@ -30,6 +30,15 @@ pub(crate) enum EventsCommand {
         /// Its id; a second event of the same id within ten minutes is not stored
         #[arg(long)]
         id: Option<String>,
+    },
+    /// Deliver events to an agent again, whether it has handled them or not
+    Replay {
+        /// To which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+        /// From where on: the number of an event, a time, `1h` ago, or `beginning`
+        #[arg(long, value_name = "POINT")]
+        from: String,
     },
     /// Events that agents have given up
     Dead {
@@ -106,6 +115,16 @@ pub(crate) async fn run(
                 Output::Json | Output::Yaml => print::document(&published, output),
             }
         }
+        EventsCommand::Replay { agent, from } => {
+            let replay = point(agent, from)?;
+            let replayed: Replayed = client
+                .post(routes::EVENTS_REPLAY, Some(text(&replay)?))
+                .await?;
+            match output {
+                Output::Table => print::line(&format!("{agent} gets {} events", replayed.pending)),
+                Output::Json | Output::Yaml => print::document(&replayed, output),
+            }
+        }
         EventsCommand::Dead {
             command: DeadCommand::List { agent },
         } => list(client, agent.as_deref(), output).await,
@@ -124,6 +143,20 @@ pub(crate) async fn run(
             command: DeadCommand::Drop { agent, id, .. },
         } => choose(client, routes::DEAD_LETTERS_DROP, (agent, *id), "deleted").await,
     }
+}
+
+/// A number, `beginning`, or a time.
+fn point(agent: &str, from: &str) -> Result<Replay, Failure> {
+    let sequence = from.parse().ok();
+    let since = match (sequence, from) {
+        (Some(_), _) | (None, "beginning") => None,
+        (None, time) => Some(logs::time(time, jiff::Timestamp::now())?),
+    };
+    Ok(Replay {
+        agent: agent.to_owned(),
+        sequence,
+        since,
+    })
 }
 
 async fn list(client: &Client, agent: Option<&str>, output: Output) -> Result<(), Failure> {

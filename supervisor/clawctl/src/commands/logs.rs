@@ -127,7 +127,7 @@ fn query(logs: &Logs) -> Result<String, Failure> {
 }
 
 /// `1h` is an hour ago; all else is a point in time, without an offset in this machine's zone.
-fn time(text: &str, now: Timestamp) -> Result<Time, Failure> {
+pub(super) fn time(text: &str, now: Timestamp) -> Result<Time, Failure> {
     if let Ok(ago) = complete::duration(text) {
         return now
             .checked_sub(ago)

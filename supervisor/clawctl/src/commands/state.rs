@@ -11,7 +11,6 @@ use claw_daemon::api::{
 };
 use http::Method;
 use owo_colors::OwoColorize;
-use serde_json::value::RawValue;
 
 use super::payload;
 use crate::args::Output;
@@ -20,9 +19,6 @@ use crate::exit::{Exit, Failure};
 use crate::render::table;
 use crate::render::time::stamp;
 use crate::{complete, print};
-
-/// The longest value that a difference shows of each side.
-const SHOWN: usize = 200;
 
 /// What to do with an agent's state.
 #[derive(Debug, Subcommand)]
@@ -242,19 +238,12 @@ fn versions(versions: &[StateVersion]) -> String {
 }
 
 fn change(change: &StateChange) -> Result<(), Failure> {
-    let side = |value: &RawValue| {
-        let text = value.get();
-        match text.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{} … ({} bytes)", &text[..end], text.len()),
-            None => text.to_owned(),
-        }
-    };
     if let Some(before) = &change.before {
-        let line = format!("- {} {}", change.key, side(before));
+        let line = format!("- {} {}", change.key, payload::shown(before));
         print::line(&line.red().to_string())?;
     }
     if let Some(after) = &change.after {
-        let line = format!("+ {} {}", change.key, side(after));
+        let line = format!("+ {} {}", change.key, payload::shown(after));
         print::line(&line.green().to_string())?;
     }
     Ok(())

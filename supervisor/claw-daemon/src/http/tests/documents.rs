@@ -30,6 +30,7 @@ const DESCRIBED: &[&str] = &[
     routes::STATE_EXPORT,
     routes::STATE_IMPORT,
     routes::HOOK,
+    routes::EVENTS_REPLAY,
     routes::DEAD_LETTERS,
     routes::DEAD_LETTERS_REPLAY,
     routes::DEAD_LETTERS_DROP,
