@@ -9,12 +9,16 @@ use super::Time;
 /// The keys of an agent's state, at one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StateKeyList {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The newest version; 0 when nothing was ever written.
     pub version: u64,
     /// The keys, in the order of their bytes.
     pub keys: Vec<StateKey>,
+    /// The next `after`, if there are more.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A key of an agent's state.
@@ -34,10 +38,14 @@ pub struct StateKey {
 /// The kept versions of an agent's state, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StateVersionList {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The versions.
     pub versions: Vec<StateVersion>,
+    /// The next `before`, if there are more.
+    #[serde(default)]
+    pub next: Option<u64>,
 }
 
 /// A version of an agent's state.
@@ -65,10 +73,14 @@ pub struct StateVersion {
 /// What differs between two versions of an agent's state.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct StateDiff {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The keys that differ.
     pub changes: Vec<StateChange>,
+    /// The next `after`, if there are more.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A key that differs.
@@ -193,6 +205,9 @@ pub struct HookTaken {
 pub struct DeadLetterList {
     /// The letters.
     pub letters: Vec<DeadLetter>,
+    /// The next `before`, if there are more.
+    #[serde(default)]
+    pub next: Option<i64>,
 }
 
 /// An event that an agent has given up.

@@ -9,10 +9,10 @@ use futures_util::stream::{self, BoxStream};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::agent_state::time;
 use super::events::Frame;
 use super::params::{self, Params};
 use super::problem::ApiError;
+use super::stored_state::time;
 use crate::agent_api::{inside, outside};
 use crate::api::BusEvent;
 

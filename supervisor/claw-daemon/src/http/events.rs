@@ -18,7 +18,7 @@ use crate::api::{Code, Event, Problem, routes};
 
 /// Events
 ///
-/// What happens to agents; with `topic`, what is published on the bus ([`BusEvent`]). Each has
+/// What happens to agents; with `topic`, what is published on the bus (`BusEvent`). Each has
 /// numbers of its own. Server-sent events, or JSON messages over a WebSocket. `Last-Event-ID`, or `after` in the
 /// query, goes on after an event seen before; without it the stream begins with the next one.
 /// When events are lost to a reader, an event `lagged` says how many. With `follow=false` the

@@ -40,7 +40,9 @@ mod router;
 mod runs;
 mod seek;
 mod server;
+mod shared_state;
 mod state;
+mod stored_state;
 mod stream_request;
 mod transitions;
 

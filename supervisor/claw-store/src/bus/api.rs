@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::dead::{DeadLetter, Figures, Which};
+use super::dead::{DeadId, DeadLetter, Figures, Which};
 use super::delivery::{Completed, Delivery, Done, LeaseId, Member, Pulled, Readiness, Resumed};
 use super::delivery::{Settle, Settled};
 use super::event::{Level, NewEvent, Publisher, Receipt, Seq};
@@ -376,8 +376,22 @@ impl Store {
         group: &str,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.dead_letters_before(group, None, limit).await
+    }
+
+    /// Dead letters of a group that are older than one, newest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn dead_letters_before(
+        &self,
+        group: &str,
+        before: Option<DeadId>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
         let group = group.to_owned();
-        self.read(move |conn| letters::list(conn, &group, limit))
+        self.read(move |conn| letters::list(conn, &group, before, limit))
             .await
     }
 

@@ -14,6 +14,9 @@ use crate::render::table;
 use crate::render::time::stamp;
 use crate::{complete, print};
 
+/// Dead letters that are asked for at a time.
+const PAGE: usize = 1000;
+
 /// What to do with events, beside looking at them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsCommand {
@@ -56,6 +59,9 @@ pub(crate) enum DeadCommand {
         /// Only those of this agent
         #[arg(add = ArgValueCompleter::new(complete::agents))]
         agent: Option<String>,
+        /// At most so many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+        limit: usize,
     },
     /// Deliver them again
     Replay {
@@ -126,8 +132,8 @@ pub(crate) async fn run(
             }
         }
         EventsCommand::Dead {
-            command: DeadCommand::List { agent },
-        } => list(client, agent.as_deref(), output).await,
+            command: DeadCommand::List { agent, limit },
+        } => list(client, agent.as_deref(), *limit, output).await,
         EventsCommand::Dead {
             command: DeadCommand::Replay { agent, id, .. },
         } => {
@@ -159,16 +165,25 @@ fn point(agent: &str, from: &str) -> Result<Replay, Failure> {
     })
 }
 
-async fn list(client: &Client, agent: Option<&str>, output: Output) -> Result<(), Failure> {
-    let path = match agent {
-        Some(agent) => format!(
-            "{}?agent={}",
-            routes::DEAD_LETTERS,
-            super::state::encoded(agent)
-        ),
-        None => routes::DEAD_LETTERS.to_owned(),
-    };
-    let list: DeadLetterList = client.get(&path).await?;
+async fn list(
+    client: &Client,
+    agent: Option<&str>,
+    limit: usize,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut path = format!("{}?limit={}", routes::DEAD_LETTERS, limit.clamp(1, PAGE));
+    if let Some(agent) = agent {
+        path = format!("{path}&agent={}", super::state::encoded(agent));
+    }
+    let mut list: DeadLetterList = client.get(&path).await?;
+    while let Some(before) = list.next.take()
+        && list.letters.len() < limit
+    {
+        let page: DeadLetterList = client.get(&format!("{path}&before={before}")).await?;
+        list.letters.extend(page.letters);
+        list.next = page.next;
+    }
+    list.letters.truncate(limit);
     if output != Output::Table {
         return print::document(&list.letters, output);
     }

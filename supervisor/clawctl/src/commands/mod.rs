@@ -21,7 +21,7 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
-pub(crate) use state::StateCommand;
+pub(crate) use state::{SHARED, StateCommand};
 
 use crate::args::{Cli, Command, Global};
 use crate::client::Client;
