@@ -214,6 +214,11 @@ pub enum Fact {
         /// Who.
         instance: InstanceId,
     },
+    /// The agent broke the rules of its protocol so often that nothing can be expected of it.
+    BrokeProtocol {
+        /// Who.
+        instance: InstanceId,
+    },
     /// A worker has taken a run that was delivered to it. Evidence of work, and nothing more.
     RunTaken {
         /// Who.

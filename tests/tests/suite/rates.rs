@@ -38,6 +38,26 @@ told("n", call("GET", "/v1/state/n"))
     fleet.down();
 }
 
+/// It has no check that it could fail, and is ended all the same.
+#[test]
+fn an_agent_that_talks_nonsense_is_ended_for_that() {
+    let mut fleet = caller(
+        "restart_policy: {policy: never}",
+        r#"
+while True:
+    call("GET", "/v1/work?max=0")
+"#,
+    );
+    let ends = fleet.await_ends("caller", 1);
+    assert_eq!(ends[0].1, "protocol", "{ends:?}");
+    let why = fleet.run(&["why", "caller"]).ok();
+    assert!(
+        why.contains("broke the agent protocol again and again"),
+        "{why}"
+    );
+    fleet.down();
+}
+
 const KEEN: &str = r#"
 from openclaw import Agent
 

@@ -423,7 +423,6 @@ impl AgentApi {
         match said {
             SelfReport::Ready => notification.lifecycle = Some(Lifecycle::Ready),
             SelfReport::Alive => notification.watchdog = Some(WatchdogSignal::Alive),
-            SelfReport::Broken => notification.watchdog = Some(WatchdogSignal::Trigger),
             SelfReport::Status(status) => notification.status = Some(status),
         }
         let fact = Fact::Notified {
@@ -463,6 +462,5 @@ enum Adopted {
 pub(super) enum SelfReport {
     Ready,
     Alive,
-    Broken,
     Status(String),
 }
