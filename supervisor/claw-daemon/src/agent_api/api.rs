@@ -290,9 +290,9 @@ impl AgentApi {
                     self.not_begun(instance, run, attempt);
                 }
             }
+            Order::Signal { .. } => endpoint.stop(instance.generation),
             Order::Release { .. } => self.over(&endpoint, instance),
             Order::Spawn { .. }
-            | Order::Signal { .. }
             | Order::Kill { .. }
             | Order::Freeze { .. }
             | Order::Thaw { .. }

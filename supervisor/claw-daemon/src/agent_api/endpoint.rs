@@ -276,6 +276,18 @@ impl Endpoint {
         dropped.unwrap_or_default()
     }
 
+    /// The agent is to end, as its main process is told by a signal; behind a shell or another
+    /// program that does not pass signals on it hears of it only here.
+    pub(super) fn stop(&self, generation: Generation) {
+        self.with(generation, |session| {
+            let until = Instant::now() + session.spec.shutdown.timeout;
+            session.flow = Flow::Draining(until);
+            session.poll += 1;
+            session.tell(Message::Stop { until });
+        });
+        self.wake();
+    }
+
     /// The fleet pauses the agent, or lets it go on.
     pub(super) fn hold(&self, hold: Hold) {
         let mut inside = self.lock();
