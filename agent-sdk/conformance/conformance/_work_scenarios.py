@@ -338,13 +338,6 @@ async def unknown_work_is_reported_unsupported(world: World) -> None:
 
 
 @scenario
-async def a_checkpoint_is_answered_after_writes(world: World) -> None:
-    supervisor = await world.ready()
-    answer = await supervisor.answer(await supervisor.say("checkpoint"))
-    expect(answer["status"] == "done", f"done, not {answer}")
-
-
-@scenario
 async def concurrency_is_what_hello_says(world: World) -> None:
     world.supervisor.max_concurrency = 3
     supervisor = await world.ready()

@@ -128,13 +128,9 @@ class Control:
             await session.worker.idle()
         elif kind == "stop":
             session.stop(message.get("timeout_ms"))
-        elif kind == "config":
-            session.reconfigure(message)
         elif kind == "cancel":
             reason = str(message.get("reason") or "cancelled")
             session.worker.cancel(message.get("work"), message.get("attempt"), reason)
-        elif kind == "checkpoint":
-            await session.flush()
         else:
             answer = {"status": "unsupported"}
         self._answers[message["id"]] = answer

@@ -57,7 +57,7 @@ def hello_body(agent: Agent, instance: str, resume: dict[str, Any] | None) -> di
             if getattr(cls, f"{name}_check") is not getattr(Agent, f"{name}_check")
         ],
         "routers": _routers(agent),
-        "capabilities": ["control", "cancel", "checkpoint", "config"],
+        "capabilities": ["control", "cancel"],
         "resume": resume,
     }
 

@@ -34,8 +34,6 @@ class Execution:
         self._reason: str | None = None
         self.abandoned = False
         self.on_failure: Callable[[Exception], None] | None = None
-        self.reporting = False
-        self.reported: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def cancel(self, reason: str) -> None:
         """Interrupt the author's code; it is reported as an error of type Cancelled."""

@@ -108,16 +108,6 @@ class Session:
         self._worker.drain()
         self._stop.set()
 
-    def reconfigure(self, fields: dict[str, Any]) -> None:
-        """Take a new config for work that starts later."""
-        self._agent._configure({**self._hello_answer, **fields})
-        self._on_hello({**self._hello_answer, **fields})
-
-    async def flush(self) -> None:
-        """Send metrics that wait, and wait for writes that have begun."""
-        await self._send_metrics()
-        await self._worker.writes_settled()
-
     async def _hello(self) -> None:
         resume = None
         if self._link.session is not None:
@@ -127,7 +117,6 @@ class Session:
         if reply.status >= 400:
             raise _refusal(reply.status, reply.body)
         answer = json.loads(reply.body)
-        self._hello_answer = answer
         self._link.session = answer["session"]
         self._limits = answer.get("limits") or {}
         self._agent._configure(answer)

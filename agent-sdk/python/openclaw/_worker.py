@@ -93,12 +93,6 @@ class Worker:
             self._changed.clear()
             await self._changed.wait()
 
-    async def writes_settled(self) -> None:
-        """Wait for reports that are being sent."""
-        reporting = [e.reported for e in self._running.values() if e.reporting]
-        if reporting:
-            await asyncio.wait(reporting)
-
     async def finish(self, seconds: float) -> None:
         """Let work finish for so long, then interrupt it, and report everything."""
         await self._poll_ended(min(POLL_END_SECONDS, seconds / 4))
@@ -174,11 +168,9 @@ class Worker:
         finally:
             if self._running.get(execution.work.id) is execution:
                 del self._running[execution.work.id]
-            execution.reported.set_result(None)
             self._notify()
 
     async def _report(self, execution: Execution, body: bytes) -> None:
-        execution.reporting = True
         path = f"/v1/work/{execution.work.id}/done"
         try:
             await self._link.call("POST", path, body)

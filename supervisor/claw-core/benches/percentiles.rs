@@ -185,6 +185,7 @@ impl World {
             command: Command::Trigger {
                 agent,
                 payload: None,
+                run: None,
             },
         }
     }

@@ -109,6 +109,8 @@ pub enum Cause {
     },
     /// Its heartbeat stopped.
     Watchdog,
+    /// It broke the rules of the agent protocol again and again.
+    Protocol,
     /// It was not ready in time.
     StartTimeout,
     /// A run took longer than its schedule allows.
@@ -157,6 +159,7 @@ impl Cause {
             Self::Oom { .. } => "oom",
             Self::Probe { .. } => "probe",
             Self::Watchdog => "watchdog",
+            Self::Protocol => "protocol",
             Self::StartTimeout => "start_timeout",
             Self::RunTimeout => "run_timeout",
             Self::RunFailed { .. } => "run_failed",
@@ -180,6 +183,7 @@ impl fmt::Display for Cause {
             Self::Oom { kills } => write!(f, "was killed for memory ({kills} kills)"),
             Self::Probe { probe, detail } => write!(f, "failed its {probe} probe: {detail}"),
             Self::Watchdog => f.write_str("stopped sending its heartbeat"),
+            Self::Protocol => f.write_str("broke the agent protocol again and again"),
             Self::StartTimeout => f.write_str("was not ready in time"),
             Self::RunTimeout => f.write_str("ran longer than its timeout"),
             Self::RunFailed { message, .. } => write!(f, "failed: {message}"),

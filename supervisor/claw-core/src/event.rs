@@ -84,6 +84,9 @@ pub enum Command {
         agent: AgentName,
         /// JSON for the run.
         payload: Option<String>,
+        /// The id of the run, which nobody has used before; a new one without. Who derives it from
+        /// the call finds a run that it has asked for already.
+        run: Option<RunId>,
     },
     /// Cancel a queued or running run.
     Cancel {
@@ -121,9 +124,10 @@ impl Command {
                 freeze: *freeze,
             },
             Self::Resume { .. } => Self::Resume { agent },
-            Self::Trigger { payload, .. } => Self::Trigger {
+            Self::Trigger { payload, run, .. } => Self::Trigger {
                 agent,
                 payload: payload.clone(),
+                run: *run,
             },
             Self::Cancel { run, .. } => Self::Cancel { agent, run: *run },
         }
@@ -207,6 +211,11 @@ pub enum Fact {
     },
     /// The agent gave evidence of work since the last such fact (a log line, for now).
     Progressed {
+        /// Who.
+        instance: InstanceId,
+    },
+    /// The agent broke the rules of its protocol so often that nothing can be expected of it.
+    BrokeProtocol {
         /// Who.
         instance: InstanceId,
     },

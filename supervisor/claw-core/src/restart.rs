@@ -102,6 +102,7 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
         | Cause::Oom { .. }
         | Cause::Probe { .. }
         | Cause::Watchdog
+        | Cause::Protocol
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunLost

@@ -44,9 +44,10 @@
 //!     // POST /v1/work/{lease}/done: all of it, once, or nothing.
 //!     let done = Done {
 //!         member: replica.clone(),
-//!         work: delivery.lease.to_string(),
+//!         work: Some(delivery.lease.to_string()),
 //!         attempt: delivery.attempt,
 //!         settle: Some((delivery.lease, Settle::Ack)),
+//!         look: None,
 //!         commits: vec![Commit {
 //!             namespace,
 //!             writer: WriterId { name: "analyst/0".into(), epoch: 1 },

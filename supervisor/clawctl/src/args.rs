@@ -191,6 +191,12 @@ pub(crate) enum Command {
         /// Of one agent only
         #[arg(long, add = ArgValueCompleter::new(complete::agents))]
         agent: Option<String>,
+        /// What is published on the bus, by name or a filter such as `orders.>`; `>` is all
+        #[arg(long, value_name = "FILTER")]
+        topic: Option<String>,
+        /// Look so many published events back [default: 100, with --follow 0]
+        #[arg(long, value_name = "N", requires = "topic")]
+        tail: Option<u64>,
     },
     /// Check the fleet file, and say all that is wrong with it
     Validate(FileInShort),

@@ -8,6 +8,7 @@ use claw_daemon::api::{AgentList, routes};
 use claw_daemon::config;
 
 use crate::client::Client;
+use crate::commands::SHARED;
 use crate::locate;
 
 /// The names of the running agents that begin as typed. A shell that completes is told nothing
@@ -22,6 +23,15 @@ pub(crate) fn agents(typed: &OsStr) -> Vec<CompletionCandidate> {
         .filter(|name| name.starts_with(typed))
         .map(CompletionCandidate::new)
         .collect()
+}
+
+/// As [`agents`], with what stands for the state that all of them share.
+pub(crate) fn states(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let shared = typed
+        .to_str()
+        .is_some_and(|typed| SHARED.starts_with(typed));
+    let shared = shared.then(|| CompletionCandidate::new(SHARED));
+    agents(typed).into_iter().chain(shared).collect()
 }
 
 fn names() -> Option<Vec<String>> {

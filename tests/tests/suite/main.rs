@@ -7,6 +7,8 @@
 )]
 
 mod agent_protocol;
+mod caller;
+mod chains;
 mod commands;
 mod conformance_table;
 mod crashes_heavy;
@@ -21,7 +23,9 @@ mod health;
 mod limits_heavy;
 mod output;
 mod pipeline_heavy;
+mod rates;
 mod reload;
+mod repeats;
 mod replicas;
 mod restarts;
 mod schedules;

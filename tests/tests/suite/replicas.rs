@@ -375,3 +375,34 @@ fn the_sharded_worker_example_keeps_a_source_with_its_replica() {
     assert_eq!(strays(&fleet), before);
     fleet.down();
 }
+
+#[test]
+fn runs_and_logs_of_a_name_are_those_of_all_its_replicas() {
+    let program = "from openclaw import Agent\n\nclass Twin(Agent):\n    async def run(self):\n        \
+        self.logger.info(\"it is the turn of %s\", self.replica)\n";
+    let mut fleet = Fleet::new("  twin: {source: twin.py, replicas: 2}\n");
+    fs::write(fleet.path("twin.py"), program).unwrap();
+    fleet.up();
+    for twin in ["twin-0", "twin-1"] {
+        await_ready(&fleet, twin);
+        fleet.run(&["trigger", twin, "--wait"]).ok();
+    }
+    let runs = fleet.run(&["runs", "twin"]).ok();
+    let newest = runs.find("twin-1").expect("a run of the second");
+    assert!(
+        runs.find("twin-0").is_some_and(|older| newest < older),
+        "{runs}"
+    );
+    let one = fleet.run(&["runs", "twin", "-n", "1"]).ok();
+    assert!(one.lines().count() == 2 && !one.contains("twin-0"), "{one}");
+    let logs = until("both are in the log", || {
+        let logs = fleet.run(&["logs", "twin"]).ok();
+        let both = logs.contains("turn of 0") && logs.contains("turn of 1");
+        both.then_some(logs)
+    });
+    assert!(
+        logs.lines().any(|line| line.starts_with("twin-1 | ")),
+        "{logs}"
+    );
+    fleet.down();
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claw_daemon::api::State;
 
-use crate::fleet::{Fleet, agent, holds_for, until, within};
+use crate::fleet::{Fleet, agent, holds_for, root, until, within};
 
 /// A grace that a stop has to be shorter than, or just as long as.
 const GRACE: Duration = Duration::from_secs(2);
@@ -185,5 +185,25 @@ fn a_stopped_agent_stays_stopped_over_a_crash_and_a_restart_of_the_supervisor() 
     assert_eq!(fleet.lines("starts").len(), 1);
     fleet.run(&["start", "idle"]).ok();
     fleet.await_lines("starts", 2);
+    fleet.down();
+}
+
+/// Behind a shell that does not pass the signal on.
+#[test]
+fn an_agent_behind_a_wrapper_hears_of_its_stop_over_its_socket() {
+    let program = "from openclaw import Agent\n\nclass Wrapped(Agent):\n    \
+        async def teardown(self):\n        open('torn-down', 'w').close()\n";
+    let sdk = root().join("agent-sdk/python");
+    let mut fleet = Fleet::new(&format!(
+        "  wrapped:\n    command: [sh, -c, 'trap : TERM; python3 -m openclaw run wrapped.py & \
+         wait; wait']\n    mode: worker\n    env: {{PYTHONPATH: {}}}\n",
+        sdk.display()
+    ));
+    std::fs::write(fleet.path("wrapped.py"), program).unwrap();
+    fleet.up();
+    fleet.await_agent("wrapped", "is ready", |agent| agent.ready);
+    fleet.run(&["stop", "wrapped"]).ok();
+    assert!(fleet.path("torn-down").exists(), "{}", fleet.said());
+    assert_eq!(fleet.ends("wrapped")[0].1, "asked");
     fleet.down();
 }

@@ -168,3 +168,134 @@ fn a_program_in_shell_works_through_clawctl() {
     fleet.run(&["agent", "emit", "counted"]).exits(2);
     fleet.down();
 }
+
+/// Writes down the number of each job.
+const DOER: &str = r#"
+from openclaw import Agent, on
+
+class Doer(Agent):
+    @on("job")
+    async def on_job(self, event):
+        with open("done", "a") as file:
+            file.write(f"{event.data} {event.attempt}\n")
+"#;
+
+#[test]
+fn an_agent_gets_events_again_from_a_point_that_is_found_on_the_bus() {
+    let mut fleet = fleet(&[("doer", DOER, "")]);
+    await_ready(&fleet, "doer");
+    for number in ["1", "2", "3"] {
+        fleet
+            .run(&["events", "publish", "job", "--data", number])
+            .ok();
+    }
+    fleet.await_lines("done", 3);
+    let listed = fleet
+        .run(&["events", "--topic", "jo*", "-o", "json"])
+        .exits(2);
+    assert_eq!(listed, "");
+    let listed = fleet.run(&["events", "--topic", "job", "-o", "json"]).ok();
+    let listed: Vec<Value> = listed
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let datas: Vec<&Value> = listed.iter().map(|event| &event["data"]).collect();
+    assert_eq!(datas, [1, 2, 3]);
+    assert_eq!(listed[0]["source"], "api");
+    let second = listed[1]["sequence"].to_string();
+    let replayed = fleet
+        .run(&["events", "replay", "doer", "--from", &second])
+        .ok();
+    assert_eq!(replayed, "doer gets 2 events\n");
+    let done = fleet.await_lines("done", 5);
+    assert_eq!(done[3..], ["2 1", "3 1"], "each from attempt 1");
+    fleet
+        .run(&["events", "replay", "doer", "--from", "1h"])
+        .ok();
+    fleet.await_lines("done", 8);
+    fleet
+        .run(&["events", "replay", "doer", "--from", "beginning"])
+        .ok();
+    fleet.await_lines("done", 11);
+    fleet
+        .run(&["events", "replay", "nobody", "--from", "1"])
+        .exits(4);
+    fleet
+        .run(&["events", "replay", "doer", "--from", "yesterday"])
+        .exits(2);
+    fleet.down();
+}
+
+#[test]
+fn the_shared_state_is_looked_at_and_changed_like_an_agents() {
+    let mut fleet = fleet(&[("doer", DOER, "")]);
+    await_ready(&fleet, "doer");
+    for value in ["1", "2"] {
+        fleet.run(&["state", "set", "@shared", "limit", value]).ok();
+    }
+    assert_eq!(fleet.run(&["state", "get", "@shared", "limit"]).ok(), "2\n");
+    let old = ["state", "get", "@shared", "limit", "--at", "1"];
+    assert_eq!(fleet.run(&old).ok(), "1\n");
+    let versions = fleet.run(&["state", "versions", "@shared", "--all"]).ok();
+    assert!(versions.contains("commit"), "{versions}");
+    let stale = ["state", "set", "@shared", "limit", "3", "--if-version", "1"];
+    assert_ne!(fleet.run(&stale).code, Some(0));
+    let diff = fleet.run(&["state", "diff", "@shared", "1"]).ok();
+    assert!(
+        diff.contains("limit 1") && diff.contains("limit 2"),
+        "{diff}"
+    );
+    fleet.run(&["state", "rollback", "@shared", "1"]).ok();
+    assert_eq!(fleet.run(&["state", "get", "@shared", "limit"]).ok(), "1\n");
+    let export = fleet.run(&["state", "export", "@shared"]).ok();
+    assert!(export.contains("limit"), "{export}");
+    fleet.run(&["state", "delete", "@shared", "limit"]).ok();
+    fleet.run(&["state", "get", "@shared", "limit"]).exits(1);
+    fleet.run(&["state", "get", "@other", "limit"]).exits(4);
+    fleet.down();
+}
+
+#[test]
+fn long_lists_come_a_page_at_a_time_and_lose_nothing() {
+    let mut fleet = fleet(&[("failing", FAILING, "")]);
+    await_ready(&fleet, "failing");
+    for key in ["a", "b", "c", "d", "e"] {
+        fleet.run(&["state", "set", "failing", key, "1"]).ok();
+    }
+    for id in ["1", "2", "3"] {
+        fleet.run(&["events", "publish", "job", "--id", id]).ok();
+    }
+    until("all are given up", || {
+        (letters(&fleet).len() == 3).then_some(())
+    });
+    let walk = |path: &str, list: &str, field: &str, cursor: &str| {
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let page: Value = fleet.api().get(&format!("{path}limit=2{next}"));
+            let items = page[list].as_array().unwrap();
+            assert!(items.len() <= 2, "{page}");
+            found.extend(items.iter().map(|item| item[field].to_string()));
+            if page["next"].is_null() {
+                return found;
+            }
+            let last = page["next"].to_string();
+            next = format!("&{cursor}={}", last.trim_matches('"'));
+        }
+    };
+    let state = "/api/agents/failing/state";
+    let keys = walk(&format!("{state}?"), "keys", "key", "after");
+    assert_eq!(keys, ["\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\""]);
+    let versions = walk(
+        &format!("{state}/versions?all=true&"),
+        "versions",
+        "version",
+        "before",
+    );
+    assert_eq!(versions, ["5", "4", "3", "2", "1"]);
+    let changes = walk(&format!("{state}/diff?from=1&"), "changes", "key", "after");
+    assert_eq!(changes, keys[1..]);
+    let dead = walk("/api/events/dead?", "letters", "id", "before");
+    assert_eq!(dead.len(), 3);
+    assert!(dead.is_sorted_by(|one, other| one > other), "{dead:?}");
+    fleet.down();
+}

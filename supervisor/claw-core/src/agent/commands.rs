@@ -16,6 +16,7 @@ use super::Agent;
 use super::context::Context;
 use super::dossier::Place;
 use super::machine::Machine;
+use super::runs::Request;
 use super::waiters::Wish;
 
 impl Agent {
@@ -27,13 +28,16 @@ impl Agent {
             Command::Restart { .. } => self.restart(cx, ticket),
             Command::Pause { freeze, .. } => self.pause(cx, ticket, freeze),
             Command::Resume { .. } => self.resume(cx, ticket),
-            Command::Trigger { payload, .. } => match &mut self.machine {
-                Machine::Daemon(_) => Err(Refusal::TakesNoRuns {
-                    agent: self.common.name.clone(),
-                }),
-                Machine::Oneshot(oneshot) => oneshot.trigger(&self.common, cx, ticket, payload),
-                Machine::Worker(worker) => worker.trigger(&self.common, cx, ticket, payload),
-            },
+            Command::Trigger { payload, run, .. } => {
+                let request = Request::manual(ticket, payload, run);
+                match &mut self.machine {
+                    Machine::Daemon(_) => Err(Refusal::TakesNoRuns {
+                        agent: self.common.name.clone(),
+                    }),
+                    Machine::Oneshot(oneshot) => oneshot.trigger(&self.common, cx, request),
+                    Machine::Worker(worker) => worker.trigger(&self.common, cx, request),
+                }
+            }
             Command::Cancel { run, .. } => match &mut self.machine {
                 Machine::Daemon(_) => Err(Refusal::NoSuchRun { run }),
                 Machine::Oneshot(oneshot) => oneshot.cancel(&mut self.common, cx, ticket, run),

@@ -134,6 +134,7 @@ pub(crate) const fn is_wish(cause: &Cause) -> bool {
         | Cause::Oom { .. }
         | Cause::Probe { .. }
         | Cause::Watchdog
+        | Cause::Protocol
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunFailed { .. }

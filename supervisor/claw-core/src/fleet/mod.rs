@@ -183,6 +183,7 @@ impl Fleet {
                 notification,
             } => (instance, Report::Notified(notification)),
             Fact::Progressed { instance } => (instance, Report::Progressed),
+            Fact::BrokeProtocol { instance } => (instance, Report::BrokeProtocol),
             Fact::RunTaken { instance, run } => (instance, Report::RunTaken(run)),
             Fact::RunProgressed { instance, run } => (instance, Report::RunProgressed(run)),
             Fact::RunFinished {

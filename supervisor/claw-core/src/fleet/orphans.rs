@@ -124,6 +124,7 @@ impl Orphans {
             | Report::Probed(..)
             | Report::Notified(_)
             | Report::Progressed
+            | Report::BrokeProtocol
             | Report::RunTaken(_)
             | Report::RunProgressed(_)
             | Report::RunFinished(..)

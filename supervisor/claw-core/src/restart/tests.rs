@@ -116,6 +116,7 @@ fn causes_count_as_what_they_are() {
             Class::Failure,
         ),
         (Cause::Watchdog, Class::Failure),
+        (Cause::Protocol, Class::Failure),
         (Cause::StartTimeout, Class::Failure),
         (Cause::RunTimeout, Class::Failure),
         (Cause::Spawn { error }, Class::Failure),

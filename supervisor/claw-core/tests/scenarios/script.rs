@@ -43,6 +43,7 @@ pub(crate) fn command(verb: &str, agent: AgentName) -> Command {
         "trigger" => Command::Trigger {
             agent,
             payload: None,
+            run: None,
         },
         _ => panic!("`{verb}` is no command"),
     }

@@ -74,6 +74,7 @@ fn any_command(world: &mut World, agent: AgentName) -> Command {
         12..15 => Command::Trigger {
             agent,
             payload: None,
+            run: None,
         },
         _ => Command::Cancel {
             run: some_run(world),

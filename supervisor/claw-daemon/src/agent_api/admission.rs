@@ -11,11 +11,11 @@ use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use claw_core::Generation;
+use claw_core::{Fact, Generation};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 
-use super::api::{AgentApi, SelfReport};
+use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::limits;
@@ -90,11 +90,11 @@ fn content_length(head: &HeaderMap) -> Option<usize> {
     length.to_str().ok()?.parse().ok()
 }
 
-/// An agent that is refused again and again is broken, and is restarted like one that hangs.
+/// An agent that is refused again and again is broken, and is restarted under its policy.
 async fn end_broken(context: &Context, generation: Generation) {
     let instance = context.endpoint.instance(generation);
     tracing::error!(target: "audit", %instance, "the agent breaks the protocol all the time; it is taken for broken");
-    context.api.notify(instance, SelfReport::Broken).await;
+    context.api.tell(Fact::BrokeProtocol { instance }).await;
 }
 
 fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Response>> {

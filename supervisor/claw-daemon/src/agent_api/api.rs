@@ -36,6 +36,7 @@ use super::sdk::Sdk;
 use super::series::Page;
 use super::session::{Handshake, Resumption, Taken};
 use super::token::TokenKey;
+use super::write_rate::WriteRates;
 use crate::config::Replicas;
 use crate::reload::Reloader;
 use crate::supervise::Handle;
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
+    pub(super) write_rates: WriteRates,
     /// Where tasks for agents run: not on the thread of supervision.
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) closing: CancellationToken,
@@ -89,6 +91,7 @@ impl AgentApi {
                 replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
+                write_rates: WriteRates::default(),
                 runtime: tokio::runtime::Handle::current(),
                 closing: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -287,9 +290,9 @@ impl AgentApi {
                     self.not_begun(instance, run, attempt);
                 }
             }
+            Order::Signal { .. } => endpoint.stop(instance.generation),
             Order::Release { .. } => self.over(&endpoint, instance),
             Order::Spawn { .. }
-            | Order::Signal { .. }
             | Order::Kill { .. }
             | Order::Freeze { .. }
             | Order::Thaw { .. }
@@ -328,7 +331,7 @@ impl AgentApi {
             return;
         };
         self.let_go(endpoint);
-        let leases = session.leases;
+        let leases: BTreeSet<_> = session.leases.into_keys().collect();
         // Only workers are members of a group.
         if session.spec.mode != Mode::Worker && leases.is_empty() {
             return;
@@ -371,7 +374,7 @@ impl AgentApi {
         let leases = self.twins(endpoint).flat_map(|other| {
             let inside = other.lock();
             let sessions = inside.sessions.values();
-            let held = sessions.flat_map(|session| session.leases.iter().copied());
+            let held = sessions.flat_map(|session| session.leases.keys().copied());
             held.collect::<Vec<_>>()
         });
         leases.collect()
@@ -434,7 +437,6 @@ impl AgentApi {
         match said {
             SelfReport::Ready => notification.lifecycle = Some(Lifecycle::Ready),
             SelfReport::Alive => notification.watchdog = Some(WatchdogSignal::Alive),
-            SelfReport::Broken => notification.watchdog = Some(WatchdogSignal::Trigger),
             SelfReport::Status(status) => notification.status = Some(status),
         }
         let fact = Fact::Notified {
@@ -474,6 +476,5 @@ enum Adopted {
 pub(super) enum SelfReport {
     Ready,
     Alive,
-    Broken,
     Status(String),
 }

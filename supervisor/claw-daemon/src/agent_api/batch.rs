@@ -3,17 +3,19 @@
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use claw_core::Generation;
 use claw_store::bus::Done;
-use claw_store::state::{At, Namespace, Value};
+use claw_store::state::{Found, Look, What};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admission::{Context, WholeBody, bytes};
+use super::admission::{Caller, Context, WholeBody, bytes};
 use super::fault::Fault;
-use super::outgoing::{self, Space};
-use super::state::{head, text};
-use super::{token, wire};
+use super::origin::Origin;
+use super::outgoing::{self, Space, Verb};
+use super::state::text;
+use super::{wire, write_rate};
 
 #[derive(Deserialize)]
 struct Batch<'a> {
@@ -25,115 +27,83 @@ struct Batch<'a> {
 
 pub(super) async fn batch_own(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
-    batch(&context, Space::Own, &headers, &body).await
+    batch(&context, (generation, Space::Own), &headers, &body).await
 }
 
 pub(super) async fn batch_shared(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
-    batch(&context, Space::Shared, &headers, &body).await
+    batch(&context, (generation, Space::Shared), &headers, &body).await
 }
 
 async fn batch(
     context: &Context,
-    space: Space,
+    (generation, space): (Generation, Space),
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Fault> {
     let asked: Batch<'_> = wire::read(body)?;
     let endpoint = &context.endpoint;
     let changes = outgoing::changes(&asked.state, space, &endpoint.worker())?;
-    let trace = outgoing::trace(headers);
-    let events = outgoing::events(
-        &asked.events,
-        endpoint.identity().as_str(),
-        trace.as_deref(),
-    )?;
-    let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
-    let namespace = space.namespace(endpoint);
-    let _alone = endpoint.alone().await;
-    let seen = see(context, &namespace, &asked.state).await?;
+    let origin = Origin::of(endpoint, generation, headers);
+    let events = outgoing::events(&asked.events, &origin)?;
     let mut commits = Vec::new();
     if !changes.is_empty() {
+        write_rate::turn(context).await?;
         commits.push(outgoing::commit(endpoint, space, changes, None));
     }
-    let version = if commits.is_empty() && events.is_empty() {
-        head(&context.api, &namespace).await
-    } else {
-        let done = Done {
-            member: endpoint.member(),
-            work: match outgoing::idempotency(headers, endpoint)? {
-                Some(key) => key,
-                None => token::random("batch_", 16)?,
-            },
-            attempt: 1,
-            settle: None,
-            commits,
-            events,
-        };
-        let completed = context.api.shared.store.transact(done).await?;
-        match completed.versions.first() {
-            Some(version) => *version,
-            None => head(&context.api, &namespace).await,
-        }
+    let done = Done {
+        member: endpoint.member(),
+        work: outgoing::idempotency(headers, endpoint)?,
+        attempt: 1,
+        settle: None,
+        look: Some(Look {
+            namespace: space.namespace(endpoint),
+            keys: asked.state.iter().filter_map(looked_at).collect(),
+        }),
+        commits,
+        events,
     };
-    let results: Vec<String> = seen.into_iter().map(|one| one.answer(version)).collect();
-    let (results, ids) = (results.join(","), json!(ids));
+    let completed = context.api.shared.store.transact(done).await?;
+    let (version, found) = match completed.seen {
+        Some(seen) => (seen.version, seen.keys),
+        None => (0, Vec::new()),
+    };
+    let written = completed.versions.first().copied().unwrap_or(version);
+    let mut found = found.into_iter();
+    let results = asked.state.iter().map(|op| match op.op {
+        Verb::Set => format!("{{\"version\":{written}}}"),
+        Verb::Delete => format!("{{\"deleted\":{}}}", found.next().flatten().is_some()),
+        Verb::Get => got(found.next().flatten()),
+    });
+    let results: Vec<String> = results.collect();
+    let (results, ids) = (results.join(","), json!(completed.events));
     let text = format!("{{\"version\":{version},\"results\":[{results}],\"events\":{ids}}}");
     Ok(bytes(text.into()))
 }
 
-/// What a step of a batch found before the batch was done.
-enum Seen {
-    Value(Option<Value>),
-    Set,
-    Deleted(bool),
+/// What a step has to know of its key as it was before.
+fn looked_at(op: &outgoing::Op<'_>) -> Option<(String, What)> {
+    let what = match op.op {
+        Verb::Set => return None,
+        Verb::Delete => What::Version,
+        Verb::Get => What::Value,
+    };
+    Some((op.key.clone(), what))
 }
 
-async fn see(
-    context: &Context,
-    namespace: &Namespace,
-    ops: &[outgoing::Op<'_>],
-) -> Result<Vec<Seen>, Fault> {
-    let mut seen = Vec::with_capacity(ops.len());
-    for op in ops {
-        let found = match op.op {
-            outgoing::Verb::Set => {
-                seen.push(Seen::Set);
-                continue;
-            }
-            outgoing::Verb::Get | outgoing::Verb::Delete => {
-                context
-                    .api
-                    .shared
-                    .store
-                    .get(namespace, &op.key, At::Head)
-                    .await?
-            }
-        };
-        seen.push(match op.op {
-            outgoing::Verb::Delete => Seen::Deleted(found.is_some()),
-            outgoing::Verb::Get | outgoing::Verb::Set => Seen::Value(found),
-        });
-    }
-    Ok(seen)
-}
-
-impl Seen {
-    fn answer(self, version: u64) -> String {
-        match self {
-            Self::Value(Some(value)) => {
-                let bytes = text(&value.bytes);
-                format!("{{\"version\":{},\"value\":{bytes}}}", value.version)
-            }
-            Self::Value(None) => "{\"version\":0}".to_owned(),
-            Self::Set => format!("{{\"version\":{version}}}"),
-            Self::Deleted(deleted) => format!("{{\"deleted\":{deleted}}}"),
-        }
-    }
+fn got(found: Option<Found>) -> String {
+    let Some(found) = found else {
+        return "{\"version\":0}".to_owned();
+    };
+    let value = found.value.unwrap_or_default();
+    let value = text(&value);
+    format!("{{\"version\":{},\"value\":{value}}}", found.version)
 }

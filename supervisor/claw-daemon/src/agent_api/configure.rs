@@ -1,6 +1,7 @@
 //! Brings endpoints, sockets, groups and limits into the state that a configuration wants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError};
 
 use claw_core::spec::Mode;
@@ -58,15 +59,18 @@ impl AgentApi {
         let declared = self.prepare_dirs(&loaded.fleet).await?;
         let known = self.shared.store.groups().await?;
         self.set_replicas(&loaded.replicas);
-        let mut quotas = BTreeMap::new();
+        let (mut quotas, mut rates) = (BTreeMap::new(), BTreeMap::new());
         for ((name, spec), declared) in loaded.fleet.agents.iter().zip(&declared) {
             let worker = loaded.workers.get(name).cloned().unwrap_or_default();
             let size = worker.max_state_size;
+            let rate = worker.events_per_minute.map(NonZeroU32::get);
             let endpoint = self.arrange(name, (spec, worker), declared, &known);
             quotas.insert(endpoint.namespace(), size);
+            rates.insert(endpoint.identity().to_string(), rate);
         }
-        let quotas = quotas.into_iter().collect();
-        self.shared.store.set_quotas(quotas).await?;
+        let store = &self.shared.store;
+        store.set_quotas(quotas.into_iter().collect()).await?;
+        store.set_rates(rates.into_iter().collect()).await?;
         self.retire(&loaded.fleet);
         let mut groups = BTreeSet::new();
         for (name, spec) in &loaded.fleet.agents {
@@ -149,20 +153,12 @@ impl AgentApi {
         let endpoint = self
             .endpoint(name)
             .unwrap_or_else(|| self.join(name, (spec, &worker), &place.group, groups));
-        let replicas = self.replicas();
-        let first = replicas.members(&place.group).and_then(<[_]>::first);
-        let first = first.filter(|first| *first != name);
-        let shared = first.and_then(|first| self.endpoint(first));
-        let writing = shared.map(|first| Arc::clone(&first.lock().writing));
         {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
             inside.worker = worker;
             inside.replica = place;
             inside.retired = false;
-            if let Some(writing) = writing {
-                inside.writing = writing;
-            }
             inside.greeted = inside.greeted.max(declared.greeted);
             if inside.asked.is_empty() {
                 inside.asked = declared.filters().unwrap_or_default();

@@ -9,7 +9,7 @@ use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, InstanceId, RunId};
 use claw_store::StoreError;
 use claw_store::bus::{Done, LeaseId, Repeated, Settle};
-use claw_store::state::{Commit, Mark};
+use claw_store::state::{Commit, Look, Mark};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -18,9 +18,10 @@ use super::admission::{Caller, Context, WholeBody, json as answer};
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
+use super::origin::Origin;
 use super::outgoing::{self, Emitted, Op, Space};
 use super::series::Sample;
-use super::{limits, wire};
+use super::{limits, wire, write_rate};
 
 /// The longest message that is kept of a failure.
 const MESSAGE: usize = 2000;
@@ -92,12 +93,14 @@ pub(super) async fn done(
         (Err(_), Err(_)) => return Err(lease_lost(&id)),
     };
     let done = report.done(&context.endpoint, work, &id)?;
+    if !done.commits.is_empty() {
+        write_rate::turn(&context).await?;
+    }
     let ending = Ending {
         generation,
         work,
         attempt: report.attempt,
         outcome: report.outcome(),
-        changes_state: report.state.as_ref().is_some_and(|ops| !ops.is_empty()),
         metrics: report.metrics.unwrap_or_default(),
         id,
     };
@@ -112,7 +115,6 @@ struct Ending {
     work: Work,
     attempt: u32,
     outcome: WorkOutcome,
-    changes_state: bool,
     metrics: Vec<Sample>,
     id: String,
 }
@@ -129,7 +131,6 @@ impl Ending {
             Work::Run(run) => self.with_fence(endpoint, run, done),
             Work::Event(_) => done,
         };
-        let ids: Vec<String> = done.events.iter().map(|event| event.id.clone()).collect();
         let completed = match context.api.shared.store.transact(done).await {
             Ok(completed) => completed,
             Err(StoreError::StaleLease(_)) => {
@@ -144,13 +145,9 @@ impl Ending {
             endpoint.series.take(&self.metrics);
         }
         self.finish(context).await;
-        let version = match completed.versions.first().filter(|_| self.changes_state) {
-            Some(version) => *version,
-            None => super::state::head(&context.api, &endpoint.namespace()).await,
-        };
         Ok(answer(&json!({
-            "version": version,
-            "events": ids,
+            "version": completed.seen.map_or(0, |seen| seen.version),
+            "events": completed.events,
             "duplicate": completed.repeated == Repeated::Again,
         })))
     }
@@ -255,14 +252,18 @@ impl Report<'_> {
         Ok(Done {
             member: endpoint.member(),
             // One agent's work is never taken for another's.
-            work: format!("{}/{id}", endpoint.agent),
+            work: Some(format!("{}/{id}", endpoint.agent)),
             attempt: self.attempt,
             settle: match work {
                 Work::Event(lease) => Some((lease, self.settle())),
                 Work::Run(_) => None,
             },
+            look: Some(Look {
+                namespace: endpoint.namespace(),
+                keys: Vec::new(),
+            }),
             commits,
-            events: outgoing::events(events, endpoint.identity().as_str(), None)?,
+            events: outgoing::events(events, &Origin::of_outcome(endpoint))?,
         })
     }
 

@@ -10,13 +10,14 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::run::Run;
 use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
-use claw_store::bus::{LeaseId, Member, Seq, Subscription};
+use claw_store::bus::{Delivery, LeaseId, Member, Seq, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
+use super::origin::follows;
 use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
@@ -64,8 +65,6 @@ pub(super) struct Inside {
     pub(super) worker: Arc<WorkerConfig>,
     /// Its place among its kind.
     pub(super) replica: Replica,
-    /// Held by writes that depend on what they have read; shared by all replicas.
-    pub(super) writing: Arc<tokio::sync::Mutex<()>>,
     pub(super) hold: Hold,
     pub(super) sessions: BTreeMap<Generation, Session>,
     /// Events that the program itself asks for.
@@ -107,7 +106,6 @@ impl Endpoint {
                 spec,
                 worker,
                 replica,
-                writing: Arc::default(),
                 hold: Hold::Released,
                 sessions: BTreeMap::new(),
                 asked: Vec::new(),
@@ -170,12 +168,6 @@ impl Endpoint {
     /// Its name towards others: the one in the fleet file, which all replicas share.
     pub(super) fn identity(&self) -> AgentName {
         self.lock().replica.group.clone()
-    }
-
-    /// Locks out other writers of its state.
-    pub(super) async fn alone(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        let writing = Arc::clone(&self.lock().writing);
-        writing.lock_owned().await
     }
 
     pub(super) fn namespace(&self) -> Namespace {
@@ -334,6 +326,18 @@ impl Endpoint {
         dropped.unwrap_or_default()
     }
 
+    /// The agent is to end, as its main process is told by a signal; behind a shell or another
+    /// program that does not pass signals on it hears of it only here.
+    pub(super) fn stop(&self, generation: Generation) {
+        self.with(generation, |session| {
+            let until = Instant::now() + session.spec.shutdown.timeout;
+            session.flow = Flow::Draining(until);
+            session.poll += 1;
+            session.tell(Message::Stop { until });
+        });
+        self.wake();
+    }
+
     /// The fleet pauses the agent, or lets it go on.
     pub(super) fn hold(&self, hold: Hold) {
         let mut inside = self.lock();
@@ -398,12 +402,12 @@ impl Endpoint {
     pub(super) fn take_events(
         &self,
         (generation, poll): (Generation, u64),
-        leases: &[LeaseId],
+        events: &[Delivery],
     ) -> bool {
         let taken = self.with(generation, |session| {
             let waits = session.poll == poll;
             if waits {
-                session.leases.extend(leases);
+                session.leases.extend(events.iter().map(follows));
             }
             waits
         });
@@ -425,6 +429,8 @@ mod tests {
     use std::path::Path;
 
     use claw_core::run::{Run, RunOutcome, Trigger};
+    use claw_store::bus::{Attributes, Event};
+    use claw_store::store::UnixMs;
 
     use super::*;
     use crate::config::{Environment, load_str};
@@ -460,6 +466,26 @@ mod tests {
             attempts: 1,
             generation: Some(LIFE),
             log: None,
+        }
+    }
+
+    fn delivery(lease: u64) -> Delivery {
+        let event = Event {
+            seq: lease,
+            id: format!("e-{lease}"),
+            source: "test".to_owned(),
+            topic: "t".to_owned(),
+            key: None,
+            at: UnixMs(0),
+            expires: None,
+            data: b"null".to_vec(),
+            attributes: Attributes::default(),
+        };
+        Delivery {
+            lease: LeaseId(lease),
+            attempt: 1,
+            until: UnixMs(0),
+            event: Arc::new(event),
         }
     }
 
@@ -504,9 +530,9 @@ mod tests {
         let endpoint = busy(&run());
         let first = endpoint.open_poll(LIFE).unwrap();
         let second = endpoint.open_poll(LIFE).unwrap();
-        assert!(!endpoint.take_events((LIFE, first), &[LeaseId(1)]));
-        assert!(endpoint.take_events((LIFE, second), &[LeaseId(2)]));
-        let held = endpoint.with(LIFE, |session| session.leases.clone());
-        assert_eq!(held, Some([LeaseId(2)].into()));
+        assert!(!endpoint.take_events((LIFE, first), &[delivery(1)]));
+        assert!(endpoint.take_events((LIFE, second), &[delivery(2)]));
+        let held = endpoint.with(LIFE, |session| session.leases.keys().copied().collect());
+        assert_eq!(held, Some(vec![LeaseId(2)]));
     }
 }

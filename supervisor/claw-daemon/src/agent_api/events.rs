@@ -2,24 +2,26 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use claw_store::bus::{Level, NewEvent, Publisher, Receipt, Stored};
+use claw_store::bus::{Done, Level, NewEvent, Publisher, Receipt, Stored};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::admission::{Context, WholeBody, json as answer};
+use super::admission::{Caller, Context, WholeBody, json as answer};
 use super::fault::Fault;
+use super::origin::Origin;
 use super::outgoing::{self, Emitted};
 use super::wire;
 
 pub(super) async fn publish(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let emitted: Emitted<'_> = wire::read(&body)?;
-    let trace = outgoing::trace(&headers);
-    let event = emitted.event(context.endpoint.identity().as_str(), trace.as_deref())?;
+    let origin = Origin::of(&context.endpoint, generation, &headers);
+    let event = emitted.event(&origin)?;
     let id = event.id.clone();
     let receipts = store(&context, vec![event]).await?;
     let duplicate = receipts
@@ -36,30 +38,57 @@ struct Many<'a> {
 
 pub(super) async fn publish_many(
     State(context): State<Context>,
+    Caller(generation): Caller,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let many: Many<'_> = wire::read(&body)?;
-    let trace = outgoing::trace(&headers);
-    let events = outgoing::events(
-        &many.events,
-        context.endpoint.identity().as_str(),
-        trace.as_deref(),
-    )?;
-    let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
-    if !events.is_empty() {
-        store(&context, events).await?;
-    }
+    let origin = Origin::of(&context.endpoint, generation, &headers);
+    let events = outgoing::events(&many.events, &origin)?;
+    let ids = match outgoing::idempotency(&headers, &context.endpoint)? {
+        None => {
+            let ids = events.iter().map(|event| event.id.clone()).collect();
+            store(&context, events).await?;
+            ids
+        }
+        Some(work) => store_once(&context, work, events).await?,
+    };
     Ok(answer(&json!({ "ids": ids })))
 }
 
+/// Publishes under a key: a repeat is answered with the ids of the first time.
+async fn store_once(
+    context: &Context,
+    work: String,
+    events: Vec<NewEvent>,
+) -> Result<Vec<String>, Fault> {
+    note(context, &events);
+    let done = Done {
+        member: context.endpoint.member(),
+        work: Some(work),
+        attempt: 1,
+        settle: None,
+        look: None,
+        commits: Vec::new(),
+        events,
+    };
+    Ok(context.api.shared.store.transact(done).await?.events)
+}
+
 async fn store(context: &Context, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Fault> {
-    let agent = &context.endpoint.agent;
-    for event in &events {
-        tracing::debug!(target: "audit", %agent, id = event.id, topic = event.topic, "event published");
+    if events.is_empty() {
+        return Ok(Vec::new());
     }
+    note(context, &events);
     let store = &context.api.shared.store;
     Ok(store
         .publish(events, Level::Disk, Publisher::Outside)
         .await?)
+}
+
+fn note(context: &Context, events: &[NewEvent]) {
+    let agent = &context.endpoint.agent;
+    for event in events {
+        tracing::debug!(target: "audit", %agent, id = event.id, topic = event.topic, "event published");
+    }
 }

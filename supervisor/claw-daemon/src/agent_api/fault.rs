@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use claw_store::StoreError;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value as Json, json};
 
 /// A code of the protocol.
@@ -132,6 +132,12 @@ impl Fault {
         Self::new(Code::TooLarge, message).detail(json!({ "limit_bytes": limit }))
     }
 
+    pub(super) fn rate_limited(message: impl Into<String>, after: Duration) -> Self {
+        let mut fault = Self::new(Code::RateLimited, message);
+        fault.0.retry_after = Some(after);
+        fault
+    }
+
     pub(super) fn detail(mut self, detail: Json) -> Self {
         self.0.detail = detail;
         self
@@ -152,6 +158,11 @@ impl Fault {
     pub(super) fn message(&self) -> &str {
         &self.0.message
     }
+}
+
+/// Whole seconds for `Retry-After`, which knows no others.
+pub(crate) const fn seconds(after: Duration) -> u64 {
+    after.as_secs() + if after.subsec_nanos() > 0 { 1 } else { 0 }
 }
 
 impl From<StoreError> for Fault {
@@ -186,11 +197,7 @@ impl From<StoreError> for Fault {
                 fault.0.retry_after = Some(retry_after);
                 fault
             }
-            StoreError::RateLimited { retry_after, .. } => {
-                let mut fault = Self::new(Code::RateLimited, text);
-                fault.0.retry_after = Some(retry_after);
-                fault
-            }
+            StoreError::RateLimited { retry_after, .. } => Self::rate_limited(text, retry_after),
             StoreError::StaleLease(_) => Self::new(Code::LeaseLost, text),
         }
     }
@@ -204,17 +211,22 @@ impl From<super::token::NoRandomness> for Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let retry_after = (self.0.retry_after).map(|span| span.as_millis().to_string());
+        let retry_after = self.0.retry_after;
+        let millis = retry_after.and_then(|span| u64::try_from(span.as_millis()).ok());
         let body = json!({
             "code": self.0.code.word(),
             "message": self.0.message,
             "retryable": self.0.code.retryable(),
-            "retry_after_ms": retry_after.and_then(|text| text.parse::<u64>().ok()),
+            "retry_after_ms": millis,
             "detail": self.0.detail,
             "request_id": super::token::correlation("rq_", 8),
         });
         let kind = [(header::CONTENT_TYPE, "application/json")];
         let mut response = (self.0.code.status(), kind, body.to_string()).into_response();
+        if let Some(after) = retry_after {
+            let seconds = HeaderValue::from(seconds(after));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -85,6 +85,7 @@ pub(super) async fn command(
         "trigger" => Command::Trigger {
             agent,
             payload: asked.payload.map(|payload| payload.get().to_owned()),
+            run: None,
         },
         _ => return Err(Fault::new(Code::NotFound, "there is no such command")),
     };

@@ -1,7 +1,5 @@
 //! `POST /v1/hello`, `/v1/ready` and `/v1/status`: how an agent introduces itself.
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use claw_core::run::WorkOutcome;
@@ -17,6 +15,7 @@ use super::declared::{Declared, DeclaredSchedule, DeclaredSubscription};
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::limits;
+use super::origin::{Leases, follows};
 use super::session::{Handshake, Resumption, Session, Taken};
 use super::{done, token, wire};
 use crate::config::Scheduled;
@@ -218,15 +217,15 @@ async fn resume(
         .store
         .resume(&endpoint.member(), leases)
         .await?;
-    let kept = events.kept.iter().map(|delivery| delivery.lease);
-    let kept: BTreeSet<LeaseId> = kept.filter(|lease| !others.contains(lease)).collect();
+    let kept = events.kept.iter().map(follows);
+    let kept: Leases = kept.filter(|(lease, _)| !others.contains(lease)).collect();
     let mut resumed = Resumed::default();
     let mut runs: Vec<(RunId, u32)> = Vec::new();
     for one in &listed {
         let run = one.work.parse::<RunId>().ok();
         let known = match (run, one.work.parse::<LeaseId>()) {
             (Some(run), _) => knows(endpoint, generation, run, one.attempt),
-            (None, Ok(lease)) => kept.contains(&lease),
+            (None, Ok(lease)) => kept.contains_key(&lease),
             (None, Err(_)) => false,
         };
         if known {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::session::Given;
-use super::{limits, token, topics, wire};
+use super::{limits, origin, token, topics, wire};
 
 /// A piece of work; the author's own JSON is in it byte by byte.
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ impl Item {
             deadline: given.deadline.map(wire::time),
             timeout_ms: left,
             lease_ms: lease_ms(),
-            traceparent: child_of(None),
+            traceparent: new_trace(),
         }
     }
 
@@ -79,7 +79,6 @@ impl Item {
         let event = &delivery.event;
         let first = event.attributes.correlation_id.as_ref();
         let at = jiff::Timestamp::from_millisecond(event.at.0).unwrap_or_default();
-        let trace = event.attributes.further.get("traceparent");
         let work = delivery.lease.to_string();
         Self {
             run: work.clone(),
@@ -104,7 +103,7 @@ impl Item {
             deadline: None,
             timeout_ms: None,
             lease_ms: lease_ms(),
-            traceparent: child_of(trace.map(String::as_str)),
+            traceparent: origin::traceparent(delivery),
         }
     }
 }
@@ -118,10 +117,8 @@ fn raw(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.to_owned()).ok()
 }
 
-/// A span of the same trace, or of a new one.
-fn child_of(parent: Option<&str>) -> String {
-    let trace = parent.and_then(|parent| parent.split('-').nth(1));
-    let trace = trace.filter(|trace| trace.len() == 32);
-    let trace = trace.map_or_else(|| token::correlation("", 16), str::to_owned);
-    format!("00-{trace}-{}-01", token::correlation("", 8))
+/// A span of a new trace.
+fn new_trace() -> String {
+    let (trace, span) = (token::correlation("", 16), token::correlation("", 8));
+    format!("00-{trace}-{span}-01")
 }

@@ -17,6 +17,9 @@ pub(super) const BUFFER: usize = 64 * 1024;
 /// A body: a handler's whole outcome.
 pub(super) const BODY: usize = 64 << 20;
 
+/// How long a change of state that comes too fast is held back before it is refused.
+pub(super) const WRITE_DELAY: Duration = Duration::from_secs(5);
+
 /// Bodies of one agent that are in memory at a time, in all.
 pub(super) const BODIES: usize = 2 * BODY;
 

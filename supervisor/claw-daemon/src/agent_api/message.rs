@@ -32,6 +32,11 @@ pub(super) enum Message {
         /// Until when.
         until: Instant,
     },
+    /// Finish, tear down, and end.
+    Stop {
+        /// Until when.
+        until: Instant,
+    },
     /// Drop a piece of work.
     Cancel {
         /// Which.
@@ -53,9 +58,9 @@ impl Messages {
                 self.0
                     .retain(|_, other| !matches!(other, Message::Pause | Message::Resume));
             }
-            Message::Drain { .. } => self
+            Message::Drain { .. } | Message::Stop { .. } => self
                 .0
-                .retain(|_, other| !matches!(other, Message::Drain { .. })),
+                .retain(|_, other| !matches!(other, Message::Drain { .. } | Message::Stop { .. })),
             Message::Probe { .. } | Message::Cancel { .. } => {}
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -75,10 +80,14 @@ impl Messages {
         self.0.keys().map(|number| id(*number)).collect()
     }
 
-    /// The agent has answered. A pause or a drain stays in force.
+    /// The agent has answered. A pause, a drain or a stop stays in force.
     pub(super) fn answered(&mut self, of: &str) {
         self.0.retain(|number, line| {
-            id(*number) != of || matches!(line, Message::Pause | Message::Drain { .. })
+            let stays = matches!(
+                line,
+                Message::Pause | Message::Drain { .. } | Message::Stop { .. }
+            );
+            stays || id(*number) != of
         });
     }
 
@@ -99,6 +108,9 @@ impl Message {
             Self::Resume => json!({"kind": "resume", "id": id}),
             Self::Drain { until } => json!({
                 "kind": "drain", "id": id, "timeout_ms": left(*until), "deadline": wall(*until),
+            }),
+            Self::Stop { until } => json!({
+                "kind": "stop", "id": id, "timeout_ms": left(*until), "deadline": wall(*until),
             }),
             Self::Cancel { work, attempt } => json!({
                 "kind": "cancel", "id": id, "work": work, "attempt": attempt,
@@ -143,5 +155,8 @@ mod tests {
         lines.answered(&drain);
         lines.drop_cancel("w");
         assert_eq!(lines.ids(), [drain], "a drain stays in force");
+        let stop = lines.put(Message::Stop { until });
+        lines.answered(&stop);
+        assert_eq!(lines.ids(), [stop], "and a stop takes its place");
     }
 }

@@ -29,6 +29,7 @@ mod limits;
 mod maintenance;
 mod message;
 mod monitor;
+mod origin;
 mod others;
 mod outgoing;
 mod peer;
@@ -45,13 +46,15 @@ mod token;
 mod topics;
 mod wire;
 mod work;
+mod write_rate;
 
 pub use agent_dir::AgentDirError;
 pub use configure::ConfigureError;
 pub use sdk::SdkError;
 
 pub(crate) use api::{AgentApi, Parts};
+pub(crate) use fault::seconds;
 pub(crate) use limits::{ADOPT_GRACE, LEASE};
 pub(crate) use outgoing::event_id;
 pub(crate) use token::{hex, hmac_sha256, same};
-pub(crate) use topics::{outside, refused_name};
+pub(crate) use topics::{inside, outside, refused_name};

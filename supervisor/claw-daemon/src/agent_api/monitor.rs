@@ -94,7 +94,7 @@ impl Monitor {
             let inside = self.endpoint.lock();
             let sessions = inside.sessions.values();
             sessions
-                .flat_map(|session| &session.leases)
+                .flat_map(|session| session.leases.keys())
                 .copied()
                 .collect()
         };

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
+use super::origin::Origin;
 use super::{limits, token, topics, wire};
 use crate::config::WorkerConfig;
 
@@ -179,7 +180,7 @@ pub(super) struct Emitted<'a> {
 
 impl Emitted<'_> {
     /// Checks the event, and puts it into the words of the bus.
-    pub(super) fn event(&self, source: &str, trace: Option<&str>) -> Result<NewEvent, Fault> {
+    pub(super) fn event(&self, origin: &Origin) -> Result<NewEvent, Fault> {
         topics::check(&self.name)?;
         let data = self.data.map_or("null", RawValue::get).as_bytes().to_vec();
         if data.len() > limits::EVENT {
@@ -203,17 +204,18 @@ impl Emitted<'_> {
                 "an event is delayed by 30 days at most",
             ));
         }
-        let trace = trace.map(|trace| ("traceparent".to_owned(), trace.to_owned()));
+        let trace = origin.trace.clone();
+        let trace = trace.map(|trace| ("traceparent".to_owned(), trace));
         Ok(NewEvent {
             id: self.identity()?,
-            source: source.to_owned(),
+            source: origin.source.clone(),
             topic: self.name.clone(),
             key: self.key.clone(),
             data,
             attributes: trace.into_iter().collect(),
             delay,
             expires: self.expires_ms.map(expiry),
-            cause: None,
+            cause: origin.cause.clone(),
         })
     }
 
@@ -254,18 +256,14 @@ fn expiry(after_ms: u64) -> claw_store::store::UnixMs {
 }
 
 /// Many events.
-pub(super) fn events(
-    emitted: &[Emitted<'_>],
-    source: &str,
-    trace: Option<&str>,
-) -> Result<Vec<NewEvent>, Fault> {
+pub(super) fn events(emitted: &[Emitted<'_>], origin: &Origin) -> Result<Vec<NewEvent>, Fault> {
     if emitted.len() > limits::BATCH {
         return Err(Fault::bad(
             "too_many",
             format!("more than {} events", limits::BATCH),
         ));
     }
-    emitted.iter().map(|one| one.event(source, trace)).collect()
+    emitted.iter().map(|one| one.event(origin)).collect()
 }
 
 /// The trace that a request belongs to.

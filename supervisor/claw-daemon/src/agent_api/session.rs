@@ -6,17 +6,17 @@
 //!   Pending ── asks for work without hello ─┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use claw_core::order::RunContext;
 use claw_core::{AgentSpec, RunId, Wall};
-use claw_store::bus::LeaseId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::message::{Message, Messages};
+use super::origin::Leases;
 
 /// Ends of work that are remembered, so that a repeated `done` is known for what it is.
 const ENDED: usize = 1024;
@@ -70,7 +70,7 @@ pub(super) struct Session {
     /// Runs that the core has delivered.
     pub(super) given: BTreeMap<RunId, Given>,
     /// Events in its hands.
-    pub(super) leases: BTreeSet<LeaseId>,
+    pub(super) leases: Leases,
     /// Runs that it has reported, oldest first.
     pub(super) ended: VecDeque<(RunId, u32)>,
     /// Control lines that are in force or not answered.
@@ -119,7 +119,7 @@ impl Session {
             flow: Flow::Open,
             poll: 0,
             given: BTreeMap::new(),
-            leases: BTreeSet::new(),
+            leases: Leases::new(),
             ended: VecDeque::new(),
             messages: Messages::default(),
             control: None,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
-use claw_store::bus::Done;
-use claw_store::state::{At, Commit, Expect, Namespace, StateOp, Value};
+use claw_store::bus::{Completed, Done};
+use claw_store::state::{At, Commit, Expect, Look, Namespace, StateOp, Value, What};
 use claw_store::store::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use super::admission::{Context, WholeBody, bytes, json as answer};
 use super::api::AgentApi;
 use super::fault::{Code, Fault};
 use super::outgoing::{self, Space};
-use super::{limits, plain, wire};
+use super::{limits, plain, wire, write_rate};
 
 /// Says how long a value stays.
 const TTL: HeaderName = HeaderName::from_static("openclaw-ttl-ms");
@@ -164,7 +164,8 @@ async fn put(
         expect: expected(headers)?,
     };
     let commit = outgoing::commit(&context.endpoint, space, vec![set], None);
-    let version = write(context, commit, headers).await?;
+    let completed = write(context, commit, None, headers).await?;
+    let version = completed.versions.first().copied().unwrap_or(0);
     let mut response = answer(&json!({ "version": version }));
     response.headers_mut().insert(header::ETAG, etag(version));
     Ok(response)
@@ -178,43 +179,37 @@ async fn delete(
 ) -> Result<Response, Fault> {
     wire::check_key(&key)?;
     space.may_write(&context.endpoint.worker(), &key)?;
-    let _alone = context.endpoint.alone().await;
-    let namespace = space.namespace(&context.endpoint);
-    let there = context
-        .api
-        .shared
-        .store
-        .get(&namespace, &key, At::Head)
-        .await?;
     let expect = expected(headers)?;
+    let look = Look {
+        namespace: space.namespace(&context.endpoint),
+        keys: vec![(key.clone(), What::Version)],
+    };
     let ops = vec![StateOp::Delete { key, expect }];
     let commit = outgoing::commit(&context.endpoint, space, ops, None);
-    let version = write(context, commit, headers).await?;
-    Ok(answer(
-        &json!({"version": version, "deleted": there.is_some()}),
-    ))
+    let completed = write(context, commit, Some(look), headers).await?;
+    let deleted = (completed.seen).is_some_and(|seen| seen.keys.iter().any(Option::is_some));
+    let version = completed.versions.first();
+    Ok(answer(&json!({"version": version, "deleted": deleted})))
 }
 
 /// Commits; a request that names itself is answered as it was the first time.
-pub(super) async fn write(
+async fn write(
     context: &Context,
     commit: Commit,
+    look: Option<Look>,
     headers: &HeaderMap,
-) -> Result<u64, Fault> {
-    let store = &context.api.shared.store;
-    let Some(work) = outgoing::idempotency(headers, &context.endpoint)? else {
-        return Ok(store.commit(commit).await?);
-    };
+) -> Result<Completed, Fault> {
+    write_rate::turn(context).await?;
     let done = Done {
         member: context.endpoint.member(),
-        work,
+        work: outgoing::idempotency(headers, &context.endpoint)?,
         attempt: 1,
         settle: None,
+        look,
         commits: vec![commit],
         events: Vec::new(),
     };
-    let completed = store.transact(done).await?;
-    Ok(completed.versions.first().copied().unwrap_or(0))
+    Ok(context.api.shared.store.transact(done).await?)
 }
 
 fn expected(headers: &HeaderMap) -> Result<Expect, Fault> {

@@ -178,7 +178,7 @@ async fn pull(
         drop(to.send(Ok(pulled.deliveries)));
         return;
     }
-    let taken = endpoint.take_events((generation, poll), &leases);
+    let taken = endpoint.take_events((generation, poll), &pulled.deliveries);
     if taken && to.send(Ok(pulled.deliveries)).is_ok() {
         api.show_work(&endpoint, generation).await;
         return;

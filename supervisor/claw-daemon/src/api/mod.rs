@@ -30,9 +30,9 @@ pub use problem::{Code, FieldError, Problem};
 pub use reason::{Cause, Reason};
 pub use run::{LogRange, Run, RunList, RunState, Trigger, TriggerKind};
 pub use stored::{
-    DeadLetter, DeadLetterChoice, DeadLetterCount, DeadLetterList, HookTaken, Publish, Published,
-    Rollback, StateChange, StateDiff, StateKey, StateKeyList, StateVersion, StateVersionList,
-    StateWritten,
+    BusEvent, DeadLetter, DeadLetterChoice, DeadLetterCount, DeadLetterList, HookTaken, Publish,
+    Published, Replay, Replayed, Rollback, StateChange, StateDiff, StateKey, StateKeyList,
+    StateVersion, StateVersionList, StateWritten,
 };
 pub use transition::{Exit, SlotFate, Transition, TransitionKind, TransitionList};
 

@@ -37,6 +37,9 @@ pub struct Problem {
     /// The query parameter, header or body field at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
+    /// When the same request may succeed, as `Retry-After` says in whole seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     /// Every single error, for `invalid_config` and `invalid_json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,

@@ -137,7 +137,7 @@ fn in_a_row(failures: u32) -> String {
 /// How an instance or a run ended: the verdict, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
-    /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `start_timeout`,
+    /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `protocol`, `start_timeout`,
     /// `run_timeout`, `run_failed`, `run_lost`, `spawn`, `hook`, `asked`, `reconfigured`, `replaced`, `lost`, `host_reboot`.
     pub code: String,
     /// One sentence fragment for people, such as `exited with code 3`.
@@ -185,6 +185,7 @@ impl From<&core::Cause> for Cause {
             },
             core::Cause::Oom { .. }
             | core::Cause::Watchdog
+            | core::Cause::Protocol
             | core::Cause::StartTimeout
             | core::Cause::RunTimeout
             | core::Cause::RunFailed { .. }

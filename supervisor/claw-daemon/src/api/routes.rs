@@ -44,8 +44,24 @@ pub const STATE_ROLLBACK: &str = "/api/agents/{name}/state/rollback";
 pub const STATE_EXPORT: &str = "/api/agents/{name}/state/export";
 /// The way back.
 pub const STATE_IMPORT: &str = "/api/agents/{name}/state/import";
+/// The keys of the state that agents share.
+pub const SHARED_STATE: &str = "/api/shared/state";
+/// One key of it.
+pub const SHARED_STATE_KEY: &str = "/api/shared/state/{key}";
+/// Its versions.
+pub const SHARED_STATE_VERSIONS: &str = "/api/shared/state/versions";
+/// What differs between two of them.
+pub const SHARED_STATE_DIFF: &str = "/api/shared/state/diff";
+/// Back to one of them.
+pub const SHARED_STATE_ROLLBACK: &str = "/api/shared/state/rollback";
+/// It in a form that outlives the store.
+pub const SHARED_STATE_EXPORT: &str = "/api/shared/state/export";
+/// The way back.
+pub const SHARED_STATE_IMPORT: &str = "/api/shared/state/import";
 /// A call from outside.
 pub const HOOK: &str = "/api/hooks/{name}";
+/// Events again, from a point on.
+pub const EVENTS_REPLAY: &str = "/api/events/replay";
 /// Events that agents have given up.
 pub const DEAD_LETTERS: &str = "/api/events/dead";
 /// Deliver them again.
@@ -78,6 +94,12 @@ pub const SOCKET_NAME: &str = "control.sock";
 #[must_use]
 pub fn for_agent(path: &str, agent: &claw_core::AgentName) -> String {
     path.replace("{name}", agent.as_str())
+}
+
+/// The path of the shared state that is like one of an agent's state.
+#[must_use]
+pub fn for_shared(path: &str) -> String {
+    path.replace(STATE, SHARED_STATE)
 }
 
 /// Fills `{id}` of a path.

@@ -9,12 +9,16 @@ use super::Time;
 /// The keys of an agent's state, at one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StateKeyList {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The newest version; 0 when nothing was ever written.
     pub version: u64,
     /// The keys, in the order of their bytes.
     pub keys: Vec<StateKey>,
+    /// The next `after`, if there are more.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A key of an agent's state.
@@ -34,10 +38,14 @@ pub struct StateKey {
 /// The kept versions of an agent's state, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StateVersionList {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The versions.
     pub versions: Vec<StateVersion>,
+    /// The next `before`, if there are more.
+    #[serde(default)]
+    pub next: Option<u64>,
 }
 
 /// A version of an agent's state.
@@ -65,10 +73,14 @@ pub struct StateVersion {
 /// What differs between two versions of an agent's state.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct StateDiff {
-    /// Whose.
-    pub agent: String,
+    /// Whose; nobody's where it is shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The keys that differ.
     pub changes: Vec<StateChange>,
+    /// The next `after`, if there are more.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// A key that differs.
@@ -129,6 +141,54 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// An event of the bus.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BusEvent {
+    /// Where it stands in the order of the bus.
+    pub sequence: u64,
+    /// Its id, unique together with its source.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Who published it.
+    pub source: String,
+    /// When it was stored.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Time,
+    /// What order and sharding go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The id of the event that its chain began with; its own where it began one.
+    pub chain: String,
+    /// How many events of its chain lie before it.
+    pub hops: u32,
+    /// Its data.
+    #[schema(value_type = Object)]
+    pub data: Box<RawValue>,
+}
+
+/// From where on an agent gets events again; from the oldest that is kept without a point.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// Which agent.
+    pub agent: String,
+    /// From the event of this number on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// From events of this time on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Time>,
+}
+
+/// What an agent has before it after a replay was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replayed {
+    /// Events that it gets.
+    pub pending: u64,
+}
+
 /// What a call of a webhook has done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HookTaken {
@@ -145,6 +205,9 @@ pub struct HookTaken {
 pub struct DeadLetterList {
     /// The letters.
     pub letters: Vec<DeadLetter>,
+    /// The next `before`, if there are more.
+    #[serde(default)]
+    pub next: Option<i64>,
 }
 
 /// An event that an agent has given up.

@@ -1,7 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
-use super::section::{Key, Kind, Section, key, later};
+use super::section::{Key, Kind, Section, key, later, later_use};
 
 /// The top of the file.
 pub(super) static FLEET: Section = Section {
@@ -130,7 +130,10 @@ pub(super) static SECURITY: Section = Section {
         ),
         later("secrets"),
         later("validators"),
-        later("rate_limits"),
+        later_use(
+            "rate_limits",
+            "write `resources: {events_per_minute: 100, state_writes_per_minute: 30}` below `defaults` or an agent",
+        ),
         later("audit"),
         later("rbac"),
     ],

@@ -239,6 +239,16 @@ pub(super) static RESOURCES: Section = Section {
             Kind::Memory,
             "What its state may hold, such as `100Mi`.",
         ),
+        key(
+            "events_per_minute",
+            Kind::Whole(1, 60_000_000),
+            "Events that it may publish in a minute.",
+        ),
+        key(
+            "state_writes_per_minute",
+            Kind::Whole(1, 60_000_000),
+            "Changes of state that it may make in a minute; more wait for their turn.",
+        ),
     ],
     habits: &[
         ("cpus", "did you mean `cpu`?"),

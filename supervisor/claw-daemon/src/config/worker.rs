@@ -3,6 +3,7 @@
 //!
 //! Nothing of it touches a process, so a change of it is in force at once.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use claw_core::AgentName;
@@ -20,6 +21,13 @@ use super::value::{Rejected, quantity};
 
 /// What an agent's state may hold when the file does not say.
 const MAX_STATE_SIZE: u64 = 100 << 20;
+
+/// Events, and changes of state, in a minute when the file does not say: more than an agent has to
+/// say, and few enough that one that has gone wild takes neither disk nor the others' turns.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60_000).unwrap();
+
+/// The highest rate that the file can ask for.
+const MOST_PER_MINUTE: u64 = 60_000_000;
 
 /// As many as a program may ask for itself.
 const MAX_SUBSCRIPTIONS: usize = 64;
@@ -39,6 +47,10 @@ pub struct WorkerConfig {
     pub manages: Vec<Managed>,
     /// What its state may hold, in bytes.
     pub max_state_size: u64,
+    /// Events that it may publish in a minute; it is told to wait above that.
+    pub events_per_minute: Option<NonZeroU32>,
+    /// Changes of state that it may make in a minute; above that they wait for their turn.
+    pub state_writes_per_minute: Option<NonZeroU32>,
     /// Dotted paths in its `config` whose values are not shown.
     pub secret_paths: Vec<String>,
     /// Who says when it runs.
@@ -100,6 +112,8 @@ impl Default for WorkerConfig {
             read_from: Vec::new(),
             manages: Vec::new(),
             max_state_size: MAX_STATE_SIZE,
+            events_per_minute: None,
+            state_writes_per_minute: None,
             secret_paths: Vec::new(),
             scheduled: Scheduled::ByProgram,
             readiness: None,
@@ -174,6 +188,8 @@ impl Reader<'_> {
             read_from: self.agent_names(fields, "read_from"),
             manages: self.agent_names(fields, "manages"),
             max_state_size: self.max_state_size(fields),
+            events_per_minute: self.rate(fields, "events_per_minute"),
+            state_writes_per_minute: self.rate(fields, "state_writes_per_minute"),
             secret_paths: secret_paths(fields),
             scheduled: match fields.get("schedule") {
                 Some(_) => Scheduled::ByFile,
@@ -259,6 +275,17 @@ impl Reader<'_> {
             .iter()
             .filter_map(|item| self.parsed(item, "an agent's name", managed));
         managed.collect()
+    }
+
+    /// A rate of `resources:`.
+    fn rate(&mut self, fields: &Fields<'_>, name: &'static str) -> Option<NonZeroU32> {
+        let resources = fields.get("resources");
+        let resources = resources.and_then(|item| Fields::of(&RESOURCES, item));
+        let Some(item) = resources.and_then(|fields| fields.get(name)) else {
+            return Some(PER_MINUTE);
+        };
+        let rate = self.whole(&item, (1, MOST_PER_MINUTE));
+        rate.and_then(|rate| NonZeroU32::new(u32::try_from(rate).ok()?))
     }
 
     fn max_state_size(&mut self, fields: &Fields<'_>) -> u64 {

@@ -10,11 +10,12 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::agent_state::time;
 use super::extract::{Whole, content_type, invalid_json};
+use super::limits;
 use super::params::{self, Params};
 use super::problem::ApiError;
 use super::state::ApiState;
+use super::stored_state::time;
 use crate::agent_api::{outside, refused_name};
 use crate::api::{
     Code, DeadLetter, DeadLetterChoice, DeadLetterCount, DeadLetterList, Problem, Publish,
@@ -137,7 +138,8 @@ fn data(value: Option<&RawValue>) -> Vec<u8> {
     get, path = routes::DEAD_LETTERS, tag = "events",
     params(
         ("agent" = Option<String>, Query, description = "Only those of this agent"),
-        ("limit" = Option<u32>, Query, description = "At most so many of each, 100 by default"),
+        ("before" = Option<i64>, Query, description = "Only those older than this one"),
+        ("limit" = Option<u32>, Query, description = "At most so many, 100 by default"),
     ),
     responses(
         (status = 200, description = "The letters", body = DeadLetterList),
@@ -149,9 +151,11 @@ pub(super) async fn dead(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<DeadLetterList>, ApiError> {
-    params.only(&["agent", "limit"])?;
+    params.only(&["agent", "before", "limit"])?;
     let agent = params.read("agent", |text| Ok(text.to_owned()))?;
-    let limit = params.read("limit", params::count(10_000))?.unwrap_or(100);
+    let before = params.read("before", params::count(i64::MAX))?.map(DeadId);
+    let limit = params.read("limit", params::count(limits::LETTERS_PAGE_MOST))?;
+    let limit = limit.unwrap_or(limits::LETTERS_PAGE).max(1);
     let store = &state.ports.store;
     let groups = match agent {
         Some(agent) => vec![subscriber(&state, &agent).await?],
@@ -159,11 +163,16 @@ pub(super) async fn dead(
     };
     let mut letters = Vec::new();
     for group in groups {
-        letters.extend(store.dead_letters(&group, limit).await?);
+        // One more says whether there are more.
+        letters.extend(store.dead_letters_before(&group, before, limit + 1).await?);
     }
-    letters.sort_by_key(|letter| std::cmp::Reverse((letter.at, letter.id)));
+    letters.sort_by_key(|letter| std::cmp::Reverse(letter.id));
+    let page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = letters.len() > page;
+    letters.truncate(page);
     Ok(Json(DeadLetterList {
         letters: letters.iter().map(letter_told).collect(),
+        next: letters.last().filter(|_| more).map(|last| last.id.0),
     }))
 }
 
@@ -228,7 +237,7 @@ fn counted(count: u64, which: Which) -> Result<Json<DeadLetterCount>, ApiError> 
 }
 
 /// An agent that gets events, or got them once.
-async fn subscriber(state: &ApiState, agent: &str) -> Result<String, ApiError> {
+pub(super) async fn subscriber(state: &ApiState, agent: &str) -> Result<String, ApiError> {
     let groups = state.ports.store.groups().await?;
     if groups.iter().any(|group| group == agent) {
         return Ok(agent.to_owned());

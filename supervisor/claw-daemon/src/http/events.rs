@@ -8,8 +8,9 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use http::HeaderMap;
 
+use super::bus_stream;
 use super::outlet::{self, Manners, Outlet};
-use super::params;
+use super::params::{self, Params};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::stream_request::StreamRequest;
@@ -17,7 +18,8 @@ use crate::api::{Code, Event, Problem, routes};
 
 /// Events
 ///
-/// Server-sent events, or JSON messages over a WebSocket. `Last-Event-ID`, or `after` in the
+/// What happens to agents; with `topic`, what is published on the bus (`BusEvent`). Each has
+/// numbers of its own. Server-sent events, or JSON messages over a WebSocket. `Last-Event-ID`, or `after` in the
 /// query, goes on after an event seen before; without it the stream begins with the next one.
 /// When events are lost to a reader, an event `lagged` says how many. With `follow=false` the
 /// stream ends with the newest event there is.
@@ -26,6 +28,10 @@ use crate::api::{Code, Event, Problem, routes};
     params(
         ("after" = Option<u64>, Query, description = "Only events after this number"),
         ("agent" = Option<String>, Query, description = "Only events of this agent"),
+        ("topic" = Option<String>, Query,
+            description = "Events of the bus of this name, or by a filter such as `orders.>`"),
+        ("tail" = Option<u64>, Query,
+            description = "With `topic`: begin so many events before the newest"),
         ("follow" = Option<bool>, Query, description = "Go on with new events, as is usual"),
         ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, from an SSE client"),
     ),
@@ -47,17 +53,13 @@ pub(super) async fn stream(
         headers,
         upgrade,
     } = request;
-    params.only(&["after", "agent", "follow"])?;
+    params.only(&["after", "agent", "follow", "topic", "tail"])?;
     let after = params.read("after", params::count(u64::MAX))?;
     let after = after.or(last_event_id(&headers)?);
-    let agent = params.read("agent", agent_name)?;
-    if let Some(agent) = &agent {
-        state.status(agent).await?;
-    }
-    let mut events = only_of(agent, (state.ports.events)(after));
-    if params.read("follow", params::switch)? == Some(false) {
-        events = known_by_now(events);
-    }
+    let events = match bus_stream::Wanted::read(&params)? {
+        Some(wanted) => bus_stream::events(&state.ports.store, wanted, after, &params)?,
+        None => lifecycle(&state, after, &params).await?,
+    };
     let permit = state.stream_permit()?;
     let (closing, cut) = (state.closing.clone(), link.cut);
     let Some(upgrade) = upgrade else {
@@ -72,7 +74,7 @@ pub(super) async fn stream(
             manners(),
         ));
     };
-    let source = events.map(|event| json(&event)).boxed();
+    let source = events.map(|event| event.data).boxed();
     let outlet = Outlet {
         source,
         permit,
@@ -80,6 +82,36 @@ pub(super) async fn stream(
         cut,
     };
     Ok(upgrade.on_upgrade(|socket| outlet::socket(outlet, socket)))
+}
+
+/// An event on its way to a reader.
+pub(super) struct Frame {
+    pub(super) id: u64,
+    pub(super) kind: &'static str,
+    /// As JSON.
+    pub(super) data: String,
+}
+
+/// What happens to agents.
+async fn lifecycle(
+    state: &ApiState,
+    after: Option<u64>,
+    params: &Params,
+) -> Result<BoxStream<'static, Frame>, ApiError> {
+    let agent = params.read("agent", agent_name)?;
+    if let Some(agent) = &agent {
+        state.status(agent).await?;
+    }
+    let mut events = only_of(agent, (state.ports.events)(after));
+    if params.read("follow", params::switch)? == Some(false) {
+        events = known_by_now(events);
+    }
+    let frames = events.map(|event| Frame {
+        id: event.id,
+        kind: event.happened.kind(),
+        data: json(&event),
+    });
+    Ok(frames.boxed())
 }
 
 fn manners() -> Manners {
@@ -131,14 +163,12 @@ fn known_by_now(mut events: BoxStream<'static, Event>) -> BoxStream<'static, Eve
 
 /// The stream begins with a comment, so that a client sees at once that it stands.
 fn as_sse(
-    events: BoxStream<'static, Event>,
+    events: BoxStream<'static, Frame>,
 ) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
     let hello = Bytes::from_static(b"retry: 2000\n: events follow\n\n");
     let first = stream::once(std::future::ready(hello));
-    first.chain(events.map(|event| {
-        let kind = event.happened.kind();
-        let data = json(&event);
-        Bytes::from(format!("id: {}\nevent: {kind}\ndata: {data}\n\n", event.id))
+    first.chain(events.map(|Frame { id, kind, data }| {
+        Bytes::from(format!("id: {id}\nevent: {kind}\ndata: {data}\n\n"))
     }))
 }
 

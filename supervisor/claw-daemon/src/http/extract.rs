@@ -91,6 +91,19 @@ impl<S: Send + Sync> FromRequestParts<S> for StateKeyIn {
     }
 }
 
+/// The key of the shared state named in the path.
+#[derive(Debug)]
+pub(super) struct KeyIn(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let key = path_value(parts, state, "key", Code::BadParameter).await?;
+        Ok(Self(key))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Link {
     type Rejection = ApiError;
 

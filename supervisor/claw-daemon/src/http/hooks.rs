@@ -2,7 +2,9 @@
 //!
 //! `Openclaw-Signature: t=<unix seconds>,v1=<hex>`, where `v1` is HMAC-SHA-256 of the webhook's
 //! secret over `<t>.<body>`. A call is taken once: its signature is remembered for longer than its
-//! time is near enough, in memory and, over a restart, by the bus or the journal.
+//! time is near enough, in memory and, over a restart, by what it has made. The ids of its event
+//! and of its run are derived from it, so there is no moment in which the one is there and not the
+//! other.
 //!
 //! ```text
 //!  signature unknown ──► under way ── done ────► taken: a repeat gets the first answer
@@ -16,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use claw_core::{AgentName, Answer, Command};
+use claw_core::{AgentName, Answer, Command, RunId, RunOutcome, RunPhase};
 use claw_store::bus::{Level, NewEvent, Publisher, Stored as StoredEvent};
 use http::HeaderMap;
+use sha2::{Digest, Sha256};
 
 use super::extract::{HookIn, Whole, json_text};
-use super::idempotency::Stored;
 use super::params::Params;
 use super::problem::ApiError;
 use super::state::ApiState;
@@ -36,6 +38,12 @@ const WINDOW: Duration = Duration::from_secs(300);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Calls with a bad signature that are written down in a minute, for each webhook.
+const BAD_PER_MINUTE: u32 = 10;
+
+/// How often a call makes a run anew whose run was called off before it began.
+const RUNS: u64 = 8;
+
 /// What is remembered of calls; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calls(Arc<Mutex<Remembered>>);
@@ -45,7 +53,23 @@ struct Remembered {
     /// Calls by their signatures.
     calls: BTreeMap<String, Call>,
     /// What each webhook may still take, and since when.
-    left: BTreeMap<String, (Instant, f64)>,
+    left: BTreeMap<(Kind, String), (Instant, f64)>,
+}
+
+/// Calls that are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Signed,
+    /// Anybody can make them; they use up nothing that a signed one needs.
+    Bad,
+}
+
+/// A call whose signature is right.
+struct Signed {
+    /// Seconds since 1970.
+    at: i64,
+    /// The webhook's name and what it was signed with.
+    signature: String,
 }
 
 /// How far a call has come.
@@ -95,12 +119,12 @@ impl Calls {
     }
 
     /// Takes one call out of what a webhook may take in a minute.
-    fn may_call(&self, name: &str, per_minute: u32) -> bool {
+    fn may_call(&self, kind: Kind, name: &str, per_minute: u32) -> bool {
         let mut remembered = self.lock();
         let (now, most) = (Instant::now(), f64::from(per_minute));
         let left = remembered
             .left
-            .entry(name.to_owned())
+            .entry((kind, name.to_owned()))
             .or_insert((now, most));
         let gained = now.duration_since(left.0).as_secs_f64() / MINUTE.as_secs_f64() * most;
         *left = (now, (left.1 + gained).min(most));
@@ -160,12 +184,10 @@ pub(super) async fn call(
         let shown: String = name.chars().take(80).collect();
         ApiError::new(Code::NoSuchHook, format!("there is no webhook `{shown}`"))
     })?;
-    let signature = verified(&webhook, &headers, &body, state.now()).inspect_err(|error| {
-        tracing::warn!(target: "audit", hook = name, "refused: {}", error.problem().detail);
-    })?;
+    let signed = verified((&name, &webhook), &headers, &body, state.now());
+    let signed = signed.map_err(|error| refused(&state.calls, &name, error))?;
     let text = json_text(&body)?;
-    let signature = format!("{name}:{signature}");
-    let claim = match state.calls.take(&signature) {
+    let claim = match state.calls.take(&signed.signature) {
         Seen::First(claim) => claim,
         Seen::UnderWay => {
             let detail = "the first call with this signature is still under way";
@@ -179,15 +201,16 @@ pub(super) async fn call(
         }
     };
     // Only calls of who knows the secret, and each once, so that nobody else shuts them out.
-    if !state.calls.may_call(&name, webhook.per_minute) {
+    if !(state.calls).may_call(Kind::Signed, &name, webhook.per_minute) {
         let detail = format!("`{name}` takes {} calls a minute", webhook.per_minute);
-        return Err(ApiError::new(Code::RateLimited, detail));
+        let wait = MINUTE / webhook.per_minute.max(1);
+        return Err(ApiError::new(Code::RateLimited, detail).retry_after(wait));
     }
     // Once begun it is carried out also when the caller hangs up: a repeat is told what came of it.
     let work = tokio::spawn(async move {
         let answer = match &webhook.target {
-            WebhookTarget::Agent(agent) => trigger(&state, agent, text, &signature).await,
-            WebhookTarget::Event(event) => publish(&state, (&name, event), text, &signature).await,
+            WebhookTarget::Agent(agent) => trigger(&state, agent, text, &signed).await,
+            WebhookTarget::Event(event) => publish(&state, (&name, event), text, &signed).await,
         }?;
         claim.taken(answer.clone());
         Ok(Json(answer))
@@ -196,13 +219,24 @@ pub(super) async fn call(
         .map_err(|_panicked| ApiError::new(Code::Internal, "the call ended by a bug"))?
 }
 
+/// Writes down a call that is not signed as it must be; whoever makes many is told to stop, and
+/// fills no log.
+fn refused(calls: &Calls, name: &str, error: ApiError) -> ApiError {
+    if calls.may_call(Kind::Bad, name, BAD_PER_MINUTE) {
+        tracing::warn!(target: "audit", hook = name, "refused: {}", error.problem().detail);
+        return error;
+    }
+    let detail = format!("`{name}` was called with too many bad signatures; wait a minute");
+    ApiError::new(Code::RateLimited, detail).retry_after(MINUTE)
+}
+
 /// The signature of the call, if it is right and new enough.
 fn verified(
-    webhook: &Webhook,
+    (name, webhook): (&str, &Webhook),
     headers: &HeaderMap,
     body: &[u8],
     now: Time,
-) -> Result<String, ApiError> {
+) -> Result<Signed, ApiError> {
     let bad = |why: &str| ApiError::new(Code::BadSignature, why).parameter("Openclaw-Signature");
     let given = headers.get(SIGNATURE).and_then(|value| value.to_str().ok());
     let given = given.ok_or_else(|| bad("the call has no `Openclaw-Signature: t=…,v1=…`"))?;
@@ -224,14 +258,17 @@ fn verified(
     if now.as_second().abs_diff(seconds) > WINDOW.as_secs() {
         return Err(bad("the call was signed more than 5 minutes from now"));
     }
-    Ok(expected)
+    Ok(Signed {
+        at: seconds,
+        signature: format!("{name}:{expected}"),
+    })
 }
 
 async fn publish(
     state: &ApiState,
     (name, topic): (&str, &str),
     text: String,
-    signature: &str,
+    Signed { signature, .. }: &Signed,
 ) -> Result<HookTaken, ApiError> {
     // The bus knows its id for longer than the call's time is near enough.
     let id = format!("hook:{}", &signature[signature.len() - 64..]);
@@ -260,38 +297,64 @@ async fn trigger(
     state: &ApiState,
     agent: &AgentName,
     text: String,
-    signature: &str,
+    signed: &Signed,
 ) -> Result<HookTaken, ApiError> {
-    let key = format!("hook:{signature}");
-    if let Some(known) = state.ports.journal.recall.call(key.clone()).await? {
-        return Ok(HookTaken {
-            event: None,
-            run: Some(known.body),
-            duplicate: true,
-        });
-    }
+    let taken = |run: RunId, duplicate| HookTaken {
+        event: None,
+        run: Some(run.to_string()),
+        duplicate,
+    };
+    let mut nth = 0;
+    let run = loop {
+        let run = signed.run(nth);
+        match state.ports.journal.run.call(run).await? {
+            None => break run,
+            // Its caller was told that it failed, as when the journal was late.
+            Some(found) if was_called_off(&found.phase) && nth < RUNS => nth += 1,
+            Some(found) => return Ok(taken(found.id, true)),
+        }
+    };
     let command = Command::Trigger {
         agent: state.for_run(agent.clone()).await?,
         payload: Some(text),
+        run: Some(run),
     };
-    let Answer::Run(run) = state.ask(command).await? else {
-        let detail = "the supervisor answered a trigger with something else";
-        return Err(ApiError::new(Code::Internal, detail));
-    };
-    let stored = Stored {
-        fingerprint: key.clone(),
-        at: state.now(),
-        status: 200,
-        location: None,
-        body: run.id.to_string(),
-        problem: None,
-    };
-    state.ports.journal.remember.call((key, stored)).await?;
-    Ok(HookTaken {
-        event: None,
-        run: Some(run.id.to_string()),
-        duplicate: false,
-    })
+    match state.ask(command).await? {
+        Answer::Run(run) => Ok(taken(run.id, false)),
+        Answer::Status(_) | Answer::Configured { .. } => {
+            let detail = "the supervisor answered a trigger with something else";
+            Err(ApiError::new(Code::Internal, detail))
+        }
+    }
+}
+
+/// Whether a run was cancelled before it began.
+fn was_called_off(phase: &RunPhase) -> bool {
+    match phase {
+        RunPhase::Finished {
+            started: None,
+            outcome: RunOutcome::Cancelled { .. },
+            ..
+        } => true,
+        RunPhase::Queued
+        | RunPhase::Running { .. }
+        | RunPhase::Retrying { .. }
+        | RunPhase::Finished { .. } => false,
+    }
+}
+
+impl Signed {
+    /// The id of the run that the call makes, `nth` times anew.
+    fn run(&self, nth: u64) -> RunId {
+        let digest = Sha256::new()
+            .chain_update(&self.signature)
+            .chain_update(nth.to_be_bytes())
+            .finalize();
+        let random = digest[..16]
+            .iter()
+            .fold(0, |all, byte| all << 8 | u128::from(*byte));
+        RunId::new(self.at.unsigned_abs() * 1000, random)
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,20 @@ pub(super) const RUNS_PAGE: u32 = 50;
 /// See [`RUNS_PAGE`].
 pub(super) const RUNS_PAGE_MOST: u32 = 500;
 
+/// Keys of a state on a page.
+pub(super) const STATE_PAGE: usize = 1000;
+
+/// Versions of a state on a page.
+pub(super) const VERSIONS_PAGE: usize = 1000;
+
+/// Keys that differ, with both values, on a page.
+pub(super) const DIFF_PAGE: usize = 100;
+
+/// Dead letters on a page when nothing says how many, and at most.
+pub(super) const LETTERS_PAGE: u32 = 100;
+/// See [`LETTERS_PAGE`].
+pub(super) const LETTERS_PAGE_MOST: u32 = 1000;
+
 /// Transitions when nothing says how many, and at most.
 pub(super) const TRANSITIONS: u32 = 20;
 /// See [`TRANSITIONS`].

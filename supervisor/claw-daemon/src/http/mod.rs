@@ -12,6 +12,7 @@
 mod agent_state;
 mod agents;
 mod bus;
+mod bus_stream;
 mod caller;
 mod config;
 mod connection;
@@ -37,8 +38,11 @@ pub mod ports;
 mod problem;
 mod router;
 mod runs;
+mod seek;
 mod server;
+mod shared_state;
 mod state;
+mod stored_state;
 mod stream_request;
 mod transitions;
 

@@ -1,11 +1,15 @@
 //! Errors of the API: the one place that gives each code its status and title.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use claw_core::Refusal;
 use claw_store::StoreError;
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 
 use super::ports::AskError;
+use crate::agent_api::seconds;
 use crate::api::{Code, FieldError, Problem, Run};
 
 /// An error on its way to the caller. The request id is filled in, and the body written, where
@@ -27,8 +31,15 @@ impl ApiError {
             run_id: None,
             until: None,
             parameter: None,
+            retry_after_ms: None,
             errors: Vec::new(),
         }))
+    }
+
+    /// Says when the same request may succeed.
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after_ms = u64::try_from(after.as_millis()).ok();
+        self
     }
 
     pub(super) fn bad_parameter(name: &str, detail: impl Into<String>) -> Self {
@@ -72,6 +83,10 @@ impl IntoResponse for ApiError {
         let status =
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
+        if let Some(millis) = self.0.retry_after_ms {
+            let after = seconds(Duration::from_millis(millis)).into();
+            response.headers_mut().insert(RETRY_AFTER, after);
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -97,7 +112,13 @@ impl From<StoreError> for ApiError {
             StoreError::Backpressure { .. } | StoreError::RateLimited { .. } => Code::RateLimited,
             StoreError::StaleLease(_) => Code::Internal,
         };
-        Self::new(code, error.to_string())
+        let problem = Self::new(code, error.to_string());
+        if let StoreError::Backpressure { retry_after, .. }
+        | StoreError::RateLimited { retry_after, .. } = error
+        {
+            return problem.retry_after(retry_after);
+        }
+        problem
     }
 }
 

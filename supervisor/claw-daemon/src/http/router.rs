@@ -20,10 +20,10 @@ use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
     agent_state, agents, bus, config, envelope, events, goals, guard, health, hooks, idempotency,
-    logs, metrics, runs, transitions,
+    logs, metrics, runs, seek, shared_state, transitions,
 };
 use crate::api::routes as paths;
-use crate::api::{Code, Problem};
+use crate::api::{BusEvent, Code, Problem};
 
 /// What the OpenAPI document says of the whole.
 #[derive(OpenApi)]
@@ -32,7 +32,7 @@ use crate::api::{Code, Problem};
         title = "OpenClaw supervisor",
         description = "The control API. Errors are application/problem+json with a stable `code`.",
     ),
-    components(schemas(Problem))
+    components(schemas(BusEvent, Problem))
 )]
 struct About;
 
@@ -86,11 +86,23 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(agent_state::rollback))
         .routes(routes!(agent_state::export))
         .routes(routes!(agent_state::import))
+        .routes(routes!(shared_state::list))
+        .routes(routes!(
+            shared_state::get,
+            shared_state::put,
+            shared_state::delete
+        ))
+        .routes(routes!(shared_state::versions))
+        .routes(routes!(shared_state::diff))
+        .routes(routes!(shared_state::rollback))
+        .routes(routes!(shared_state::export))
+        .routes(routes!(shared_state::import))
         .routes(routes!(events::stream, bus::publish))
         .routes(routes!(hooks::call))
         .routes(routes!(bus::dead))
         .routes(routes!(bus::replay))
         .routes(routes!(bus::drop_letters))
+        .routes(routes!(seek::replay))
         .routes(routes!(config::show))
         .routes(routes!(config::plan))
         .routes(routes!(config::apply))

@@ -52,7 +52,12 @@ pub(super) async fn trigger(
     let events = wait.map(|_| (state.ports.events)(None));
     let deadline = wait.map(|wait| tokio::time::Instant::now() + wait);
     let agent = state.for_run(agent).await?;
-    let answer = state.ask(Command::Trigger { agent, payload }).await?;
+    let command = Command::Trigger {
+        agent,
+        payload,
+        run: None,
+    };
+    let answer = state.ask(command).await?;
     let run = accepted(answer)?;
     let location = [(LOCATION, routes::for_run(routes::RUN, run.id))];
     match events.zip(deadline) {
@@ -84,7 +89,7 @@ fn accepted(answer: Answer) -> Result<Box<claw_core::Run>, ApiError> {
 
 /// Runs of an agent
 ///
-/// Newest first, a page at a time.
+/// Newest first, a page at a time; by a name that stands for several replicas, those of all.
 #[utoipa::path(
     get, path = routes::RUNS, tag = "runs",
     params(
@@ -110,14 +115,25 @@ pub(super) async fn list(
         text.parse()
             .map_err(|error: claw_core::id::RunIdError| error.to_string())
     })?;
-    state.status(&agent).await?;
-    let question = RunsQuestion {
-        agent,
-        limit,
-        before,
+    let members = if let Some(members) = state.replicas(&agent) {
+        members
+    } else {
+        state.status(&agent).await?;
+        vec![agent]
     };
-    let found = state.ports.journal.runs.call(question).await?;
-    let full = found.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    for agent in members {
+        let question = RunsQuestion {
+            agent,
+            limit,
+            before,
+        };
+        found.extend(state.ports.journal.runs.call(question).await?);
+    }
+    found.sort_by_key(|run| std::cmp::Reverse(run.queued_at));
+    let page = usize::try_from(limit).unwrap_or(usize::MAX);
+    let full = found.len() >= page;
+    found.truncate(page);
     let last = found.last().map(|run| run.id.to_string());
     Ok(Json(RunList {
         runs: found.iter().map(Run::from).collect(),

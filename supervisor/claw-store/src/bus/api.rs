@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::dead::{DeadLetter, Figures, Which};
+use super::dead::{DeadId, DeadLetter, Figures, Which};
 use super::delivery::{Completed, Delivery, Done, LeaseId, Member, Pulled, Readiness, Resumed};
 use super::delivery::{Settle, Settled};
 use super::event::{Level, NewEvent, Publisher, Receipt, Seq};
@@ -63,8 +63,19 @@ impl Store {
         source: String,
         per_minute: Option<u32>,
     ) -> Result<(), StoreError> {
+        self.set_rates(vec![(source, per_minute)]).await
+    }
+
+    /// Sets the rates of many sources; see [`Store::set_rate`].
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn set_rates(&self, rates: Vec<(String, Option<u32>)>) -> Result<(), StoreError> {
         self.write(Level::Os, Kind::Memory, 0, move |core| {
-            core.bus.set_rate(source, per_minute, core.now);
+            for (source, per_minute) in rates {
+                core.bus.set_rate(source, per_minute, core.now);
+            }
             Ok(())
         })
         .await
@@ -268,12 +279,13 @@ impl Store {
     /// See [`StoreError`]; nothing was done then.
     pub async fn transact(&self, done: Done) -> Result<Completed, StoreError> {
         let mut done = done;
+        let level = done.level();
         let mut commits = Vec::with_capacity(done.commits.len());
         for commit in std::mem::take(&mut done.commits) {
             commits.push(self.prepare(commit).await?);
         }
         let weight = publish::weight(&done.events);
-        self.write(Level::Disk, Kind::Guarded, weight, move |core| {
+        self.write(level, Kind::Guarded, weight, move |core| {
             transact::transact(core, done, commits)
         })
         .await
@@ -375,8 +387,22 @@ impl Store {
         group: &str,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.dead_letters_before(group, None, limit).await
+    }
+
+    /// Dead letters of a group that are older than one, newest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn dead_letters_before(
+        &self,
+        group: &str,
+        before: Option<DeadId>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
         let group = group.to_owned();
-        self.read(move |conn| letters::list(conn, &group, limit))
+        self.read(move |conn| letters::list(conn, &group, before, limit))
             .await
     }
 

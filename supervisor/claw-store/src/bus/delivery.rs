@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::event::{Event, NewEvent, Receipt, Seq};
-use crate::state::{Commit, Version};
+use crate::state::{Commit, Found, Look, Version};
 use crate::store::UnixMs;
 
 /// Names one delivery for ever: another attempt has another one.
@@ -142,12 +142,15 @@ pub enum Settled {
 pub struct Done {
     /// Whose work.
     pub member: Member,
-    /// The id of the work: the lease of an event, or the id of a run.
-    pub work: String,
+    /// The id of the work: the lease of an event, the id of a run, or the key under which a
+    /// repeat is known. Without one the answer is not remembered.
+    pub work: Option<String>,
     /// Which attempt.
     pub attempt: u32,
     /// How the lease is settled; a run has none.
     pub settle: Option<(LeaseId, Settle)>,
+    /// What it reads before anything is changed.
+    pub look: Option<Look>,
     /// What it changes in the state, one version for each namespace.
     pub commits: Vec<Commit>,
     /// What it publishes. An event of a lease follows from the event that was handled.
@@ -163,8 +166,21 @@ pub struct Completed {
     pub versions: Vec<Version>,
     /// For each event.
     pub receipts: Vec<Receipt>,
+    /// The ids of the events.
+    pub events: Vec<String>,
+    /// What it has read.
+    pub seen: Option<Seen>,
     /// Whether this was a repeat.
     pub repeated: Repeated,
+}
+
+/// What was read in a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The version of the namespace after the transaction.
+    pub version: Version,
+    /// The keys as they were before it, in the order in which they were asked for.
+    pub keys: Vec<Option<Found>>,
 }
 
 /// Whether work was reported before.

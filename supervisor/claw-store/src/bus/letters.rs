@@ -11,7 +11,7 @@ use super::row::{self, column};
 use crate::store::{Core, StoreError, UnixMs};
 
 /// Dead letters that one answer holds at most.
-const LETTERS: u32 = 1_000;
+const LETTERS: u32 = 1_001;
 
 /// Dead letters that are read at a time when all are meant.
 const STEP: u32 = 500;
@@ -22,14 +22,17 @@ const COLUMNS: &str =
 pub(super) fn list(
     conn: &Connection,
     group: &str,
+    before: Option<DeadId>,
     limit: u32,
 ) -> Result<Vec<DeadLetter>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM dead WHERE grp = (SELECT id FROM grp WHERE name = ?1)
-        ORDER BY n DESC LIMIT ?2"
+        "SELECT {COLUMNS} FROM dead WHERE grp = (SELECT id FROM grp WHERE name = ?1) AND n < ?2
+        ORDER BY n DESC LIMIT ?3"
     );
+    let before = before.map_or(i64::MAX, |before| before.0);
     let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map(params![group, limit.min(LETTERS)], |row| letter(row, group))?;
+    let values = params![group, before, limit.min(LETTERS)];
+    let rows = query.query_map(values, |row| letter(row, group))?;
     let letters: Result<Vec<_>, _> = rows.collect();
     Ok(letters?)
 }

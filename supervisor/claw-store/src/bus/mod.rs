@@ -41,7 +41,7 @@ pub use api::Pause;
 pub use dead::{DeadId, DeadLetter, DeadReason, Figures, Which};
 pub use delivery::{
     Completed, Delivery, Done, Gap, LeaseId, Member, NoLease, Pulled, Readiness, Repeated, Resumed,
-    Settle, Settled,
+    Seen, Settle, Settled,
 };
 pub use event::{Attributes, Cause, Event, Level, NewEvent, Publisher, Receipt, Seq, Stored};
 pub use group::{

@@ -1,12 +1,15 @@
 //! The end of a piece of work: state, events and lease in one.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::delivery::{Completed, Done, LeaseId, Member, Repeated, Settle, Settled};
-use super::event::{NewEvent, Publisher, Receipt, Stored};
+use super::delivery::{Completed, Done, LeaseId, Member, Repeated, Seen, Settle, Settled};
+use super::event::{Level, NewEvent, Publisher, Receipt, Stored};
 use super::publish::{self, Publication, RETRY_AFTER};
-use crate::state::{self, PreparedCommit, Version};
+use crate::state::{self, Found, PreparedCommit, Version};
+use crate::store::limits::REMEMBERED_BYTES;
 use crate::store::{Core, StoreError, Undo, UnixMs};
 
 pub(super) fn transact(
@@ -14,13 +17,20 @@ pub(super) fn transact(
     done: Done,
     commits: Vec<PreparedCommit>,
 ) -> Result<Completed, StoreError> {
-    if let Some(before) = remembered(core, &done.work, done.attempt)? {
+    if let Some(work) = &done.work
+        && let Some(before) = remembered(core, work, done.attempt)?
+    {
         return Ok(before);
     }
     let held = match &done.settle {
         Some((lease, _settle)) => Some(core.leased(&done.member, *lease)?),
         None => None,
     };
+    let found = match &done.look {
+        Some(look) => Some(state::look(core, look)?),
+        None => None,
+    };
+    let ids = done.events.iter().map(|event| event.id.clone()).collect();
     let mut versions = Vec::with_capacity(commits.len());
     for commit in commits {
         versions.push(state::commit(core, commit)?);
@@ -42,14 +52,33 @@ pub(super) fn transact(
         Some((lease, settle)) => Some(settle_with(core, &done.member, lease, settle)?),
         None => None,
     };
+    let seen = done.look.zip(found).map(|(look, keys)| Seen {
+        version: state::version(core, &look.namespace),
+        keys,
+    });
     let completed = Completed {
         settled,
         versions,
         receipts,
+        events: ids,
+        seen,
         repeated: Repeated::First,
     };
-    remember(core, &done.work, done.attempt, &completed)?;
+    if let Some(work) = &done.work {
+        remember(core, work, done.attempt, &completed)?;
+    }
     Ok(completed)
+}
+
+impl Done {
+    /// How durable it must be: what only reads has nothing to lose.
+    pub(super) fn level(&self) -> Level {
+        let reads_only = self.work.is_none()
+            && self.settle.is_none()
+            && self.commits.is_empty()
+            && self.events.is_empty();
+        if reads_only { Level::Os } else { Level::Disk }
+    }
 }
 
 /// What is emitted while an event is handled follows from it, unless it says otherwise.
@@ -86,7 +115,14 @@ struct Answer {
     settled: Option<SettledAs>,
     versions: Vec<Version>,
     receipts: Vec<(Option<u64>, IsNew)>,
+    #[serde(default)]
+    events: Vec<String>,
+    #[serde(default)]
+    seen: Option<(Version, Vec<Option<FoundAs>>)>,
 }
+
+/// The version of a key, and its value as text.
+type FoundAs = (Version, Option<String>);
 
 #[derive(Serialize, Deserialize)]
 enum SettledAs {
@@ -114,7 +150,10 @@ fn remember(
         };
         (receipt.seq, new)
     });
+    let seen = completed.seen.as_ref();
     let answer = Answer {
+        events: completed.events.clone(),
+        seen: seen.map(seen_as).transpose()?,
         settled: completed.settled.map(|settled| match settled {
             Settled::Done => SettledAs::Done,
             Settled::Again { due } => SettledAs::Again(due),
@@ -130,6 +169,39 @@ fn remember(
         .prepare_cached(sql)?
         .execute(params![work, attempt, core.now.0, answer])?;
     Ok(())
+}
+
+fn seen_as(seen: &Seen) -> Result<(Version, Vec<Option<FoundAs>>), StoreError> {
+    let values = seen
+        .keys
+        .iter()
+        .flatten()
+        .filter_map(|found| found.value.as_ref());
+    let size = values.map(|value| value.len()).sum();
+    if size > REMEMBERED_BYTES {
+        return Err(StoreError::TooLarge {
+            what: "what a request with an idempotency key reads",
+            size,
+            limit: REMEMBERED_BYTES,
+        });
+    }
+    let text = |value: &Arc<[u8]>| String::from_utf8_lossy(value).into_owned();
+    let keys = seen.keys.iter().map(|found| {
+        let found = found.as_ref()?;
+        Some((found.version, found.value.as_ref().map(text)))
+    });
+    Ok((seen.version, keys.collect()))
+}
+
+fn seen_again((version, keys): (Version, Vec<Option<FoundAs>>)) -> Seen {
+    let found = |(version, value): FoundAs| Found {
+        version,
+        value: value.map(|text| text.into_bytes().into()),
+    };
+    Seen {
+        version,
+        keys: keys.into_iter().map(|key| key.map(found)).collect(),
+    }
 }
 
 pub(super) fn was_done(conn: &Connection, work: &str, attempt: u32) -> Result<bool, StoreError> {
@@ -167,6 +239,8 @@ fn remembered(core: &Core, work: &str, attempt: u32) -> Result<Option<Completed>
         }),
         versions: answer.versions,
         receipts: answer.receipts.into_iter().map(receipt).collect(),
+        events: answer.events,
+        seen: answer.seen.map(seen_again),
         repeated: Repeated::Again,
     }))
 }

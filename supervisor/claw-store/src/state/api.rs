@@ -116,8 +116,24 @@ impl Store {
         namespace: &Namespace,
         which: Versions,
     ) -> Result<Vec<VersionInfo>, StoreError> {
+        let all = read::VERSIONS;
+        self.versions_before(namespace, which, None, all).await
+    }
+
+    /// The kept versions older than one, newest first, at most so many.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn versions_before(
+        &self,
+        namespace: &Namespace,
+        which: Versions,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Vec<VersionInfo>, StoreError> {
         let namespace = namespace.clone();
-        self.read(move |conn| read::versions(conn, &namespace, which))
+        self.read(move |conn| read::versions(conn, &namespace, which, (before, limit)))
             .await
     }
 

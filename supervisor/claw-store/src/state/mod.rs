@@ -13,6 +13,7 @@ mod api;
 mod cache;
 mod commit;
 mod content;
+mod look;
 mod model;
 mod policy;
 mod prune;
@@ -23,12 +24,14 @@ mod ttl;
 mod value;
 
 pub use model::{
-    At, Commit, CommitCause, Difference, Expect, KeyInfo, Mark, Namespace, NamespaceInfo, Pruned,
-    Snapshot, StateOp, Value, Version, VersionInfo, VersionKind, Versions, WriterId,
+    At, Commit, CommitCause, Difference, Expect, Found, KeyInfo, Look, Mark, Namespace,
+    NamespaceInfo, Pruned, Snapshot, StateOp, Value, Version, VersionInfo, VersionKind, Versions,
+    What, WriterId,
 };
 pub use policy::{Candidate, KeepPolicy};
 pub use transfer::{Export, ExportedKey};
 
 pub(crate) use cache::Cache;
 pub(crate) use commit::{PreparedCommit, commit};
+pub(crate) use look::{look, version};
 pub(crate) use spaces::{SpaceState, Spaces};

@@ -56,6 +56,33 @@ pub struct Value {
     pub expires: Option<UnixMs>,
 }
 
+/// What is read of a namespace in the transaction that changes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Where.
+    pub namespace: Namespace,
+    /// Which keys, and what of each.
+    pub keys: Vec<(String, What)>,
+}
+
+/// What is read of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Its version: whether it is there.
+    Version,
+    /// Its value too.
+    Value,
+}
+
+/// A key that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The version that set it.
+    pub version: Version,
+    /// Its JSON, if it was asked for.
+    pub value: Option<std::sync::Arc<[u8]>>,
+}
+
 /// A key and what is known of it without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {

@@ -13,7 +13,7 @@ use crate::bus::{column, number};
 use crate::store::{StoreError, UnixMs};
 
 /// Versions that one answer holds at most.
-const VERSIONS: u32 = 10_000;
+pub(super) const VERSIONS: usize = 10_000;
 
 /// A revision that is in force at some version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,6 +296,7 @@ pub(super) fn versions(
     conn: &Connection,
     namespace: &Namespace,
     which: Versions,
+    (before, limit): (Option<Version>, usize),
 ) -> Result<Vec<VersionInfo>, StoreError> {
     let least = match which {
         Versions::All => 0,
@@ -303,9 +304,12 @@ pub(super) fn versions(
     };
     let sql = "SELECT ver, at, kind, mark, label, run_id, writer, epoch, keys, live_bytes
         FROM commit_log WHERE ns = (SELECT id FROM ns WHERE name = ?1) AND mark >= ?2
-        ORDER BY ver DESC LIMIT ?3";
+        AND ver < ?3 ORDER BY ver DESC LIMIT ?4";
     let mut query = conn.prepare_cached(sql)?;
-    let rows = query.query_map(params![namespace.as_str(), least, VERSIONS], |row| {
+    let before = before.map_or(i64::MAX, column);
+    let limit = column(limit.min(VERSIONS) as u64);
+    let values = params![namespace.as_str(), least, before, limit];
+    let rows = query.query_map(values, |row| {
         Ok(VersionInfo {
             version: number(row.get(0)?),
             at: UnixMs(row.get(1)?),

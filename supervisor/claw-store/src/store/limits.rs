@@ -74,6 +74,12 @@ pub const DEDUP_SLICE: usize = 1_024;
 /// How long the answer to finished work is remembered.
 pub const DONE_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
+/// Bytes of values that one request reads in its transaction: the writer waits for them.
+pub const LOOK_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of values in an answer that is remembered.
+pub const REMEMBERED_BYTES: usize = 1024 * 1024;
+
 /// The longest key of a namespace in bytes.
 pub const KEY_BYTES: usize = 1_024;
 

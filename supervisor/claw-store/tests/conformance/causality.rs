@@ -3,16 +3,17 @@
 use claw_store::bus::{
     Completed, DeadReason, Delivery, Done, Member, NewEvent, Repeated, Settle, Settled,
 };
-use claw_store::state::{At, Commit};
+use claw_store::state::{At, Commit, Look, What};
 
 use crate::support::*;
 
 fn done(member: &Member, delivery: &Delivery) -> Done {
     Done {
         member: member.clone(),
-        work: delivery.lease.to_string(),
+        work: Some(delivery.lease.to_string()),
         attempt: delivery.attempt,
         settle: Some((delivery.lease, Settle::Ack)),
+        look: None,
         commits: vec![],
         events: vec![],
     }
@@ -141,6 +142,62 @@ async fn finished_work_is_done_once_and_answers_as_the_first_time() {
     assert_eq!(bench.text("k", At::Head).await.as_deref(), Some("1"));
     assert_eq!(bench.drain(&member("next", 0)).await, ["u-0"]);
     bench.nothing(&member("g", 0)).await;
+}
+
+/// Many writers that each put their number and get what was there before: nothing that was put
+/// is missing, and nothing comes twice.
+#[tokio::test]
+async fn what_a_transaction_reads_is_what_was_there_right_before_it() {
+    let bench = Bench::new();
+    bench.set("k", "0").await;
+    let mut swaps = tokio::task::JoinSet::new();
+    for number in 1..=160 {
+        let store = bench.store.clone();
+        swaps.spawn(async move { store.transact(swap(None, number)).await });
+    }
+    let mut seen = Vec::new();
+    for completed in swaps.join_all().await {
+        let found = completed.unwrap().seen.unwrap().keys.remove(0).unwrap();
+        seen.push(String::from_utf8(found.value.unwrap().to_vec()).unwrap());
+    }
+    seen.push(bench.text("k", At::Head).await.unwrap());
+    seen.sort_by_key(|text| text.parse::<u32>().unwrap());
+    let all: Vec<String> = (0..=160).map(|number: u32| number.to_string()).collect();
+    assert_eq!(seen, all);
+}
+
+#[tokio::test]
+async fn a_repeat_is_told_what_the_first_has_read_and_published() {
+    let bench = Bench::new();
+    bench.set("k", "0").await;
+    let named = Some("idem/a/1".to_owned());
+    let first = bench.store.transact(swap(named.clone(), 1)).await.unwrap();
+    let seen = first.seen.clone().unwrap();
+    assert_eq!(
+        (seen.version, first.events.as_slice()),
+        (2, ["u-1".to_owned()].as_slice())
+    );
+    bench.set("k", "7").await;
+    let bench = bench.restart();
+    let again = bench.store.transact(swap(named, 2)).await.unwrap();
+    assert_eq!(again.repeated, Repeated::Again);
+    assert_eq!((again.seen.unwrap(), again.events), (seen, first.events));
+    assert_eq!(bench.text("k", At::Head).await.as_deref(), Some("7"));
+}
+
+fn swap(work: Option<String>, number: u64) -> Done {
+    Done {
+        member: member("a", 0),
+        work,
+        attempt: 1,
+        settle: None,
+        look: Some(Look {
+            namespace: space(),
+            keys: vec![("k".to_owned(), What::Value)],
+        }),
+        commits: vec![set("k", &number.to_string())],
+        events: vec![event("u", number)],
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,8 @@ async fn forever(store: Store, work: Work, next: Arc<AtomicU64>) {
             Work::Both => {
                 let done = Done {
                     member: member("g", 0),
-                    work: format!("run-{n}"),
+                    work: Some(format!("run-{n}")),
+                    look: None,
                     attempt: 1,
                     settle: None,
                     commits: vec![set("n", &n.to_string())],

@@ -165,8 +165,15 @@ async fn statement_47_a_source_has_its_rate() {
     bench.advance(retry_after).await;
     publish(62).await.unwrap();
     assert_eq!(code(publish(63).await), "rate_limited");
+    bench.advance(Duration::from_secs(60)).await;
+    // A batch that is more than a minute may bring is let in whole, and paid for afterwards.
+    bench.numbers("t", 64..184).await;
+    bench.advance(Duration::from_secs(60)).await;
+    assert_eq!(code(publish(184).await), "rate_limited");
+    bench.advance(Duration::from_secs(1)).await;
+    publish(184).await.unwrap();
     bench.store.set_rate("test".into(), None).await.unwrap();
-    bench.numbers("t", 64..200).await;
+    bench.numbers("t", 185..300).await;
 }
 
 /// A file system of a few megabytes.

@@ -1,18 +1,21 @@
-//! `clawctl events dead` and `clawctl events publish`
+//! `clawctl events publish`, `clawctl events replay` and `clawctl events dead`
 
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
 use claw_daemon::api::{
-    DeadLetterChoice, DeadLetterCount, DeadLetterList, Publish, Published, routes,
+    DeadLetterChoice, DeadLetterCount, DeadLetterList, Publish, Published, Replay, Replayed, routes,
 };
 
-use super::payload;
+use super::{logs, payload};
 use crate::args::Output;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::render::table;
 use crate::render::time::stamp;
 use crate::{complete, print};
+
+/// Dead letters that are asked for at a time.
+const PAGE: usize = 1000;
 
 /// What to do with events, beside looking at them.
 #[derive(Debug, Subcommand)]
@@ -31,6 +34,15 @@ pub(crate) enum EventsCommand {
         #[arg(long)]
         id: Option<String>,
     },
+    /// Deliver events to an agent again, whether it has handled them or not
+    Replay {
+        /// To which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+        /// From where on: the number of an event, a time, `1h` ago, or `beginning`
+        #[arg(long, value_name = "POINT")]
+        from: String,
+    },
     /// Events that agents have given up
     Dead {
         /// What to do
@@ -47,6 +59,9 @@ pub(crate) enum DeadCommand {
         /// Only those of this agent
         #[arg(add = ArgValueCompleter::new(complete::agents))]
         agent: Option<String>,
+        /// At most so many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+        limit: usize,
     },
     /// Deliver them again
     Replay {
@@ -106,9 +121,19 @@ pub(crate) async fn run(
                 Output::Json | Output::Yaml => print::document(&published, output),
             }
         }
+        EventsCommand::Replay { agent, from } => {
+            let replay = point(agent, from)?;
+            let replayed: Replayed = client
+                .post(routes::EVENTS_REPLAY, Some(text(&replay)?))
+                .await?;
+            match output {
+                Output::Table => print::line(&format!("{agent} gets {} events", replayed.pending)),
+                Output::Json | Output::Yaml => print::document(&replayed, output),
+            }
+        }
         EventsCommand::Dead {
-            command: DeadCommand::List { agent },
-        } => list(client, agent.as_deref(), output).await,
+            command: DeadCommand::List { agent, limit },
+        } => list(client, agent.as_deref(), *limit, output).await,
         EventsCommand::Dead {
             command: DeadCommand::Replay { agent, id, .. },
         } => {
@@ -126,16 +151,39 @@ pub(crate) async fn run(
     }
 }
 
-async fn list(client: &Client, agent: Option<&str>, output: Output) -> Result<(), Failure> {
-    let path = match agent {
-        Some(agent) => format!(
-            "{}?agent={}",
-            routes::DEAD_LETTERS,
-            super::state::encoded(agent)
-        ),
-        None => routes::DEAD_LETTERS.to_owned(),
+/// A number, `beginning`, or a time.
+fn point(agent: &str, from: &str) -> Result<Replay, Failure> {
+    let sequence = from.parse().ok();
+    let since = match (sequence, from) {
+        (Some(_), _) | (None, "beginning") => None,
+        (None, time) => Some(logs::time(time, jiff::Timestamp::now())?),
     };
-    let list: DeadLetterList = client.get(&path).await?;
+    Ok(Replay {
+        agent: agent.to_owned(),
+        sequence,
+        since,
+    })
+}
+
+async fn list(
+    client: &Client,
+    agent: Option<&str>,
+    limit: usize,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut path = format!("{}?limit={}", routes::DEAD_LETTERS, limit.clamp(1, PAGE));
+    if let Some(agent) = agent {
+        path = format!("{path}&agent={}", super::state::encoded(agent));
+    }
+    let mut list: DeadLetterList = client.get(&path).await?;
+    while let Some(before) = list.next.take()
+        && list.letters.len() < limit
+    {
+        let page: DeadLetterList = client.get(&format!("{path}&before={before}")).await?;
+        list.letters.extend(page.letters);
+        list.next = page.next;
+    }
+    list.letters.truncate(limit);
     if output != Output::Table {
         return print::document(&list.letters, output);
     }

@@ -1,6 +1,6 @@
 //! `clawctl logs`
 
-use claw_daemon::api::{LogLine, LogStream, Time, routes};
+use claw_daemon::api::{LogLine, LogStream, Named, Run, Time, routes};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use owo_colors::{AnsiColors, OwoColorize};
@@ -25,9 +25,10 @@ const DEFAULT_TAIL: u32 = 100;
 /// No supervisor answers, no such agent, or a time that cannot be read.
 pub(crate) async fn run(client: &Client, logs: &Logs, output: Output) -> Result<(), Failure> {
     let query = query(logs)?;
-    let width = logs.agents.iter().map(String::len).max().unwrap_or(0);
-    let printers = logs.agents.iter().enumerate().map(|(index, agent)| {
-        let prefix = prefix(logs.agents.len(), index, agent, width);
+    let agents = everyone(client, logs).await?;
+    let width = agents.iter().map(String::len).max().unwrap_or(0);
+    let printers = agents.iter().enumerate().map(|(index, agent)| {
+        let prefix = prefix(agents.len(), index, agent, width);
         print_one(
             client,
             logs,
@@ -40,6 +41,26 @@ pub(crate) async fn run(client: &Client, logs: &Logs, output: Output) -> Result<
         )
     });
     try_join_all(printers).await.map(|_all| ())
+}
+
+/// The agents meant: a name that stands for several replicas is all of them, or the one that had
+/// the run.
+async fn everyone(client: &Client, logs: &Logs) -> Result<Vec<String>, Failure> {
+    let mut everyone = Vec::new();
+    for name in &logs.agents {
+        let path = super::goals::path(routes::AGENT, name)?;
+        match client.get::<Named>(&path).await? {
+            Named::Agent(agent) => everyone.push(agent.name),
+            Named::Replicas(list) => match &logs.run {
+                None => everyone.extend(list.agents.into_iter().map(|agent| agent.name)),
+                Some(run) => {
+                    let path = routes::RUN.replace("{id}", &super::state::encoded(run));
+                    everyone.push(client.get::<Run>(&path).await?.agent);
+                }
+            },
+        }
+    }
+    Ok(everyone)
 }
 
 struct Printer<'a> {
@@ -127,7 +148,7 @@ fn query(logs: &Logs) -> Result<String, Failure> {
 }
 
 /// `1h` is an hour ago; all else is a point in time, without an offset in this machine's zone.
-fn time(text: &str, now: Timestamp) -> Result<Time, Failure> {
+pub(super) fn time(text: &str, now: Timestamp) -> Result<Time, Failure> {
     if let Ok(ago) = complete::duration(text) {
         return now
             .checked_sub(ago)

@@ -21,7 +21,7 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
-pub(crate) use state::StateCommand;
+pub(crate) use state::{SHARED, StateCommand};
 
 use crate::args::{Cli, Command, Global};
 use crate::client::Client;
@@ -67,6 +67,8 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Events {
             follow,
             agent,
+            topic,
+            tail,
             command: None,
         } => {
             let mode = if *follow {
@@ -74,7 +76,14 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
             } else {
                 events::Mode::Recent
             };
-            events::run(&client()?, mode, agent.as_deref(), global.output).await
+            let agent = agent.as_deref();
+            match topic {
+                None => events::run(&client()?, mode, agent, global.output).await,
+                Some(topic) => {
+                    let wanted = (topic.as_str(), *tail);
+                    events::published(&client()?, mode, agent, wanted, global.output).await
+                }
+            }
         }
         Command::Validate(_) => validate::run(global),
         Command::Plan(_) => plan::run(global, &client()?).await,

@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 use crate::exit::{Exit, Failure};
 
+/// The longest value that is shown whole, in characters.
+const SHOWN: usize = 200;
+
 /// The JSON given, or that of a file; checked here so that the message can name the place.
 pub(crate) fn read(data: &str) -> Result<String, Failure> {
     let (text, place) = match data.strip_prefix('@') {
@@ -34,4 +37,13 @@ pub(crate) fn read(data: &str) -> Result<String, Failure> {
 /// The same, to be sent as a part of something.
 pub(crate) fn raw(data: &str) -> Result<Box<RawValue>, Failure> {
     RawValue::from_string(read(data)?).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
+/// JSON on one line, cut where it is long.
+pub(super) fn shown(value: &RawValue) -> String {
+    let text = value.get();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{} … ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
+    }
 }

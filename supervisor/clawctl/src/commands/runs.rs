@@ -32,11 +32,16 @@ pub(crate) async fn run(
 
 fn rows(runs: &[Run]) -> String {
     let now = jiff::Timestamp::now();
-    let mut rows = table::with_head(&[
-        "Run", "Outcome", "Trigger", "Queued", "Took", "Attempts", "Cause",
-    ]);
+    let head = [
+        "Agent", "Run", "Outcome", "Trigger", "Queued", "Took", "Attempts", "Cause",
+    ];
+    // Whose they are is worth a column where they are not all one agent's.
+    let several = runs.iter().any(|run| run.agent != runs[0].agent);
+    let from = usize::from(!several);
+    let mut rows = table::with_head(&head[from..]);
     for run in runs {
-        rows.add_row([
+        let row = [
+            run.agent.clone(),
             run.id.clone(),
             paint(run.state.as_str(), of_run(run.state)),
             run.trigger.kind.as_str().to_owned(),
@@ -46,7 +51,8 @@ fn rows(runs: &[Run]) -> String {
             run.cause
                 .as_ref()
                 .map_or_else(dash, |cause| cause.text.clone()),
-        ]);
+        ];
+        rows.add_row(&row[from..]);
     }
     table::text(&rows)
 }

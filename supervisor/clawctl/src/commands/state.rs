@@ -11,7 +11,6 @@ use claw_daemon::api::{
 };
 use http::Method;
 use owo_colors::OwoColorize;
-use serde_json::value::RawValue;
 
 use super::payload;
 use crate::args::Output;
@@ -21,16 +20,16 @@ use crate::render::table;
 use crate::render::time::stamp;
 use crate::{complete, print};
 
-/// The longest value that a difference shows of each side.
-const SHOWN: usize = 200;
+/// Stands for the state that agents share; no agent can have that name.
+pub(crate) const SHARED: &str = "@shared";
 
-/// What to do with an agent's state.
+/// What to do with an agent's state; `@shared` is the state that all agents share.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StateCommand {
     /// The keys, with version and size
     List {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// Only keys that begin so
         #[arg(long, default_value = "")]
@@ -38,8 +37,8 @@ pub(crate) enum StateCommand {
     },
     /// Print the value of a key, as JSON
     Get {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// Which
         key: String,
@@ -49,8 +48,8 @@ pub(crate) enum StateCommand {
     },
     /// Set a key
     Set {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// Which
         key: String,
@@ -65,16 +64,16 @@ pub(crate) enum StateCommand {
     },
     /// Delete a key
     Delete {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// Which
         key: String,
     },
     /// The kept versions, newest first
     Versions {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// Also those that nothing marks as worth keeping
         #[arg(long)]
@@ -82,8 +81,8 @@ pub(crate) enum StateCommand {
     },
     /// What differs between two versions
     Diff {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// The older version
         from: u64,
@@ -92,16 +91,16 @@ pub(crate) enum StateCommand {
     },
     /// Put the content of an older version back, as a new version
     Rollback {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// The version
         to: u64,
     },
     /// Print all keys and values, for `import`
     Export {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// As of this version
         #[arg(long, value_name = "VERSION")]
@@ -109,8 +108,8 @@ pub(crate) enum StateCommand {
     },
     /// Replace the state by an exported one
     Import {
-        /// Whose
-        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        /// Whose, or `@shared`
+        #[arg(add = ArgValueCompleter::new(complete::states))]
         agent: String,
         /// The export: `@FILE`, or `@-` for standard input
         #[arg(default_value = "@-")]
@@ -141,24 +140,23 @@ pub(crate) async fn run(
             client.text(Method::DELETE, &path, None).await.map(drop)
         }
         StateCommand::Versions { agent, all } => {
-            let path = path(routes::STATE_VERSIONS, agent)?;
-            let list: StateVersionList = client.get(&format!("{path}?all={all}")).await?;
+            let path = format!("{}?all={all}", path(routes::STATE_VERSIONS, agent)?);
+            let mut found = Vec::new();
+            let mut before = String::new();
+            loop {
+                let list: StateVersionList = client.get(&format!("{path}{before}")).await?;
+                found.extend(list.versions);
+                match list.next {
+                    Some(next) => before = format!("&before={next}"),
+                    None => break,
+                }
+            }
             match output {
-                Output::Table => print::line(&versions(&list.versions)),
-                Output::Json | Output::Yaml => print::document(&list.versions, output),
+                Output::Table => print::line(&versions(&found)),
+                Output::Json | Output::Yaml => print::document(&found, output),
             }
         }
-        StateCommand::Diff { agent, from, to } => {
-            let mut path = format!("{}?from={from}", path(routes::STATE_DIFF, agent)?);
-            if let Some(to) = to {
-                path = format!("{path}&to={to}");
-            }
-            let diff: StateDiff = client.get(&path).await?;
-            match output {
-                Output::Table => diff.changes.iter().try_for_each(change),
-                Output::Json | Output::Yaml => print::document(&diff.changes, output),
-            }
-        }
+        StateCommand::Diff { agent, from, to } => diff(client, agent, (*from, *to), output).await,
         StateCommand::Rollback { agent, to } => {
             let body = serde_json::to_string(&Rollback { to: *to });
             let body = body.map_err(|error| Failure::new(Exit::Bug, error.to_string()))?;
@@ -179,7 +177,13 @@ pub(crate) async fn run(
 async fn list(client: &Client, agent: &str, prefix: &str, output: Output) -> Result<(), Failure> {
     let path = path(routes::STATE, agent)?;
     let path = format!("{path}?prefix={}", encoded(prefix));
-    let list: StateKeyList = client.get(&path).await?;
+    let mut list: StateKeyList = client.get(&path).await?;
+    while let Some(after) = list.next.take() {
+        let page = format!("{path}&after={}", encoded(&after));
+        let page: StateKeyList = client.get(&page).await?;
+        list.keys.extend(page.keys);
+        list.next = page.next;
+    }
     if output != Output::Table {
         return print::document(&list, output);
     }
@@ -193,6 +197,29 @@ async fn list(client: &Client, agent: &str, prefix: &str, output: Output) -> Res
         ]);
     }
     print::line(&table::text(&rows))
+}
+
+async fn diff(
+    client: &Client,
+    agent: &str,
+    (from, to): (u64, Option<u64>),
+    output: Output,
+) -> Result<(), Failure> {
+    let mut path = format!("{}?from={from}", path(routes::STATE_DIFF, agent)?);
+    if let Some(to) = to {
+        path = format!("{path}&to={to}");
+    }
+    let mut diff: StateDiff = client.get(&path).await?;
+    while let Some(after) = diff.next.take() {
+        let page = format!("{path}&after={}", encoded(&after));
+        let page: StateDiff = client.get(&page).await?;
+        diff.changes.extend(page.changes);
+        diff.next = page.next;
+    }
+    match output {
+        Output::Table => diff.changes.iter().try_for_each(change),
+        Output::Json | Output::Yaml => print::document(&diff.changes, output),
+    }
 }
 
 async fn set(client: &Client, command: &StateCommand) -> Result<(), Failure> {
@@ -242,25 +269,21 @@ fn versions(versions: &[StateVersion]) -> String {
 }
 
 fn change(change: &StateChange) -> Result<(), Failure> {
-    let side = |value: &RawValue| {
-        let text = value.get();
-        match text.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{} … ({} bytes)", &text[..end], text.len()),
-            None => text.to_owned(),
-        }
-    };
     if let Some(before) = &change.before {
-        let line = format!("- {} {}", change.key, side(before));
+        let line = format!("- {} {}", change.key, payload::shown(before));
         print::line(&line.red().to_string())?;
     }
     if let Some(after) = &change.after {
-        let line = format!("+ {} {}", change.key, side(after));
+        let line = format!("+ {} {}", change.key, payload::shown(after));
         print::line(&line.green().to_string())?;
     }
     Ok(())
 }
 
 fn path(route: &str, agent: &str) -> Result<String, Failure> {
+    if agent == SHARED {
+        return Ok(routes::for_shared(route));
+    }
     super::goals::path(route, agent)
 }
 

@@ -25,6 +25,7 @@ pub(crate) enum Report {
     Probed(ProbeKind, u64, ProbeOutcome),
     Notified(Notification),
     Progressed,
+    BrokeProtocol,
     RunTaken(RunId),
     RunProgressed(RunId),
     RunFinished(RunId, u32, WorkOutcome),
@@ -44,6 +45,7 @@ impl Report {
             Self::Probed(..) => "probe",
             Self::Notified(_) => "notification",
             Self::Progressed => "progress",
+            Self::BrokeProtocol => "breach of the protocol",
             Self::RunTaken(_) => "taking of a run",
             Self::RunProgressed(_) => "progress of a run",
             Self::RunFinished(..) => "end of a run",
@@ -65,6 +67,7 @@ impl Instance {
             Report::Probed(kind, sequence, outcome) => self.probed(cx, kind, sequence, outcome),
             Report::Notified(note) => self.notified(cx, &note),
             Report::Progressed => self.health.progressed(cx.mono()),
+            Report::BrokeProtocol => self.broke_protocol(cx),
             Report::RunTaken(_)
             | Report::RunProgressed(_)
             | Report::RunFinished(..)

@@ -149,7 +149,7 @@ impl Instance {
 
     fn grace(&self, cause: &Cause) -> Duration {
         match cause {
-            Cause::Probe { .. } | Cause::Watchdog | Cause::StartTimeout => {
+            Cause::Probe { .. } | Cause::Watchdog | Cause::Protocol | Cause::StartTimeout => {
                 self.spec.shutdown.timeout.min(UNHEALTHY_GRACE)
             }
             Cause::Exit { .. }

@@ -65,6 +65,13 @@ impl Instance {
         self.act_on(cx, finding.into_iter().collect());
     }
 
+    /// Nothing more can be expected of it; one that ends already ends as it was told.
+    pub(super) fn broke_protocol(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Up = self.phase {
+            self.act_on(cx, vec![Finding::Fail(Cause::Protocol)]);
+        }
+    }
+
     pub(super) fn tick_up(&mut self, cx: &mut Context<'_>) -> Life {
         if self.frozen_since.is_some() {
             return Life::GoesOn;

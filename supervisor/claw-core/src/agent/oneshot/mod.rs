@@ -198,11 +198,9 @@ impl Oneshot {
         &mut self,
         common: &Common,
         cx: &mut Context<'_>,
-        ticket: Ticket,
-        payload: Option<String>,
+        request: Request,
     ) -> Result<(), Refusal> {
         self.admission(common)?;
-        let request = Request::manual(ticket, payload);
         self.runs.accept(common, cx, request);
         Ok(())
     }

@@ -33,12 +33,15 @@ pub(crate) struct Request {
     payload: Option<String>,
     asker: Option<Ticket>,
     slot: Option<(Wall, SlotFate)>,
+    /// The id that the run is to have.
+    id: Option<RunId>,
 }
 
 impl Request {
     /// Somebody calls `trigger` and waits.
-    pub(crate) const fn manual(ticket: Ticket, payload: Option<String>) -> Self {
+    pub(crate) const fn manual(ticket: Ticket, payload: Option<String>, id: Option<RunId>) -> Self {
         Self {
+            id,
             trigger: Trigger::Manual,
             payload,
             asker: Some(ticket),
@@ -50,6 +53,7 @@ impl Request {
         Self {
             trigger: Trigger::Start,
             payload: None,
+            id: None,
             asker: None,
             slot: None,
         }
@@ -59,6 +63,7 @@ impl Request {
         Self {
             trigger: Trigger::Schedule { slot },
             payload: None,
+            id: None,
             asker: None,
             slot: Some((slot, fate)),
         }
@@ -95,7 +100,7 @@ impl<W> Runs<W> {
     /// Writes down a run; it goes on when the journal has it.
     pub(crate) fn accept(&mut self, common: &Common, cx: &mut Context<'_>, request: Request) {
         let run = Run {
-            id: cx.run_id(),
+            id: request.id.unwrap_or_else(|| cx.run_id()),
             agent: common.name.clone(),
             trigger: request.trigger,
             payload: request.payload,

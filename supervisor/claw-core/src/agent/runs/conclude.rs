@@ -282,6 +282,7 @@ fn failed(cause: Cause) -> RunOutcome {
         | Cause::Oom { .. }
         | Cause::Probe { .. }
         | Cause::Watchdog
+        | Cause::Protocol
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunFailed { .. }

@@ -39,6 +39,7 @@ impl Worker {
             | Report::Probed(..)
             | Report::Notified(_)
             | Report::Progressed
+            | Report::BrokeProtocol
             | Report::HookDone(..) => {}
         }
     }

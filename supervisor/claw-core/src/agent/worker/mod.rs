@@ -186,11 +186,9 @@ impl Worker {
         &mut self,
         common: &Common,
         cx: &mut Context<'_>,
-        ticket: Ticket,
-        payload: Option<String>,
+        request: Request,
     ) -> Result<(), Refusal> {
         self.admission(common, cx)?;
-        let request = Request::manual(ticket, payload);
         self.runs.accept(common, cx, request);
         Ok(())
     }

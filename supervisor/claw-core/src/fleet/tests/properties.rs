@@ -181,6 +181,7 @@ fn command(agent: &str, kind: u8) -> Command {
         _ => Command::Trigger {
             agent,
             payload: None,
+            run: None,
         },
     }
 }

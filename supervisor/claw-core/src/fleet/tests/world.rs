@@ -428,6 +428,7 @@ pub(crate) fn trigger(agent: &str) -> Command {
     Command::Trigger {
         agent: name(agent),
         payload: None,
+        run: None,
     }
 }
 

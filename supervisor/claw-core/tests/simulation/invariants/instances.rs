@@ -176,6 +176,7 @@ impl Instances {
             Fact::Recorded(_)
             | Fact::RecordFailed { .. }
             | Fact::Progressed { .. }
+            | Fact::BrokeProtocol { .. }
             | Fact::RunTaken { .. }
             | Fact::RunProgressed { .. }
             | Fact::RunFinished { .. }
@@ -304,6 +305,7 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Probed { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
+        | Fact::BrokeProtocol { instance }
         | Fact::RunTaken { instance, .. }
         | Fact::RunProgressed { instance, .. }
         | Fact::RunFinished { instance, .. }

@@ -126,7 +126,8 @@ async fn a_trigger_is_accepted_with_the_place_of_its_run() {
         fleet.asked(),
         [Command::Trigger {
             agent: name("nightly"),
-            payload
+            payload,
+            run: None,
         }]
     );
     insta::assert_snapshot!(serde_json::to_string_pretty(&answered.json()).unwrap());

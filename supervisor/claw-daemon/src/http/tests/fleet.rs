@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::samples::{
     OLD_RUN, ago, changes, fleet_spec, journal_load, name, new_run, now, old_run, statuses,
-    transition, usage,
+    transition, usage, webhook,
 };
 use crate::api::{Applied, Degraded, Event, FieldError, LogLine, LogStream, Part, Plan};
 use crate::http::idempotency::Stored;
@@ -70,6 +70,14 @@ impl Fleet {
             world,
             _data_dir: data_dir,
         }
+    }
+
+    /// Another supervisor in its place, which knows only what was written down of runs.
+    pub(super) fn restart(&mut self) {
+        self.world.kept.lock().unwrap().clear();
+        let data_dir = self.state.data_dir.to_path_buf();
+        self.state = ApiState::new(self.state.ports.clone(), Metrics::new(), data_dir);
+        self.app = router::app(self.state.clone());
     }
 
     /// Tells everybody that something happened, as the supervision loop would.
@@ -138,7 +146,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
         store: store.unwrap(),
-        webhook: Arc::new(|_name| None),
+        webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
         agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
         journal_load: Arc::new(|| Some(journal_load())),
@@ -176,8 +184,11 @@ async fn answer(world: Arc<World>, command: Command) -> Result<Answer, AskError>
             reason: "the disk is full".to_owned(),
         },
         (Command::Cancel { run, .. }, _) => Refusal::NoSuchRun { run: *run },
-        (Command::Trigger { .. }, _) => {
-            let run = new_run();
+        (Command::Trigger { run, .. }, _) => {
+            let run = Run {
+                id: run.unwrap_or(new_run().id),
+                ..new_run()
+            };
             world.runs.lock().unwrap().insert(run.id, run.clone());
             return Ok(Answer::Run(Box::new(run)));
         }

@@ -4,6 +4,7 @@ mod answers;
 mod bad_calls;
 mod documents;
 mod fleet;
+mod hooks;
 mod idempotency;
 mod listeners;
 mod samples;

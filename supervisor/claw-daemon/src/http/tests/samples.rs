@@ -16,6 +16,7 @@ use claw_core::{
 use claw_drivers::driver::Usage;
 
 use crate::api::{Change, ChangeKind, Exit, ReloadClass, Time, Transition, TransitionKind};
+use crate::config::{Webhook, WebhookTarget};
 use crate::http::ports::{JournalLatency, JournalLoad};
 
 pub(super) const NOW: &str = "2026-11-20T10:00:00Z";
@@ -166,6 +167,16 @@ pub(super) fn new_run() -> Run {
         attempts: 0,
         generation: None,
         log: None,
+    }
+}
+
+pub(super) const HOOK_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+pub(super) fn webhook() -> Webhook {
+    Webhook {
+        secret: Secret::new(HOOK_SECRET.to_owned()),
+        target: WebhookTarget::Agent(name("nightly")),
+        per_minute: 60,
     }
 }
 
