@@ -13,7 +13,6 @@ use crate::world::{World, agent, eventually, script};
 async fn an_exit_code_is_reported_and_the_directory_goes_with_the_release() {
     let mut world = World::new().await;
     let (instance, _) = world.started(script("exit 7")).await;
-    assert_eq!(world.main_exit(&instance).await, ExitStatus::Code(7));
     let report = world.gone(&instance).await;
     assert_eq!(report.status, ExitStatus::Code(7));
     assert_eq!((report.leftovers, report.oom_kills), (0, 0));

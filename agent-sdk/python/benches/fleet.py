@@ -1,0 +1,225 @@
+"""Agents in a real fleet: state through the SDK, cold starts, and what a hundred idle ones cost.
+
+`python benches/fleet.py [--clawctl target/release/clawctl] [--agents 100] [--publisher PATH]`.
+Everything runs below a real supervisor. With `--publisher`, the program `publisher` of the
+tests' crate publishes durable events of 1 KB through its agent's socket, from 1, 8 and 64
+connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE = 120.0
+"""Seconds until a fleet that does not come up is given up."""
+
+STATE = """
+import json, statistics, time
+from openclaw import Agent
+
+class Measured(Agent):
+    async def run(self):
+        figures = {}
+        value = {"n": 1, "text": "x" * 80}
+        await self.state.set("key", value)
+        calls = {"get": lambda: self.state.get("key"), "set": lambda: self.state.set("key", value)}
+        for name, call in calls.items():
+            times = []
+            for _ in range(self.config["calls"]):
+                begun = time.perf_counter()
+                await call()
+                times.append(time.perf_counter() - begun)
+            times.sort()
+            figures[name] = [statistics.median(times), times[int(len(times) * 0.99)]]
+        with open("figures.new", "w") as file:
+            json.dump(figures, file)
+        import os
+        os.rename("figures.new", "figures.json")
+"""
+
+IDLE = "from openclaw import Agent\n\nclass Idle(Agent):\n    pass\n"
+
+
+class Fleet:
+    """A supervisor in a folder of its own."""
+
+    def __init__(self, clawctl: Path, folder: Path, agents: str) -> None:
+        self.clawctl, self.folder = clawctl, folder
+        (folder / "openclaw.yaml").write_text(
+            'project: bench\nversion: "1.0"\n'
+            'supervisor: {listen: "off", max_concurrent_starts: 16}\n'
+            f"agents:\n{agents}"
+        )
+
+    def __enter__(self) -> Fleet:
+        log = (self.folder / "supervisor.log").open("w")
+        self.process = subprocess.Popen(
+            [self.clawctl, "up"], cwd=self.folder, stdout=log, stderr=log
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def ask(self, path: str) -> dict[str, object]:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self.folder / ".openclaw" / "control.sock"))
+        connection.request("GET", path)
+        answer: dict[str, object] = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
+    def await_that(self, what: str, found: Callable[[], bool], step: float = 0.02) -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(OSError, http.client.HTTPException):
+                if found():
+                    return
+            time.sleep(step)
+        log = (self.folder / "supervisor.log").read_text()[-2000:]
+        raise SystemExit(f"never: {what}\n{log}")
+
+    def ready_process(self, agent: str) -> int | None:
+        """The process of an agent that is ready."""
+        shown = self.ask(f"/api/agents/{agent}")
+        instance = shown.get("instance")
+        return instance["pid"] if shown.get("ready") and isinstance(instance, dict) else None
+
+    def is_ready(self, agent: str) -> bool:
+        return self.ask(f"/api/agents/{agent}").get("ready") is True
+
+
+def row(name: str, figures: str) -> None:
+    print(f"{name:44} {figures}", flush=True)
+
+
+def state(clawctl: Path, calls: int) -> None:
+    agent = (
+        "  measured:\n    source: measured.py\n"
+        "    resources: {state_writes_per_minute: 60000000}\n"
+        f"    config: {{calls: {calls}}}\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "measured.py").write_text(STATE)
+        figures = folder / "figures.json"
+        with Fleet(clawctl, folder, agent) as fleet:
+            fleet.await_that("the agent is ready", lambda: fleet.is_ready("measured"))
+            trigger = [str(clawctl), "trigger", "measured"]
+            subprocess.run(trigger, cwd=folder, check=True, capture_output=True)
+            fleet.await_that("the figures", figures.exists)
+        for call, (p50, p99) in json.loads(figures.read_text()).items():
+            row(f"state {call} from Python", f"p50 {p50 * 1e3:.3f} ms  p99 {p99 * 1e3:.3f} ms")
+
+
+def cold_starts(clawctl: Path, rounds: int) -> None:
+    policy = "{policy: always, backoff: immediate, jitter: 0%, max_retries: 1000}"
+    agent = f"  cold: {{source: idle.py, restart_policy: {policy}}}\n"
+    times = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "idle.py").write_text(IDLE)
+        with Fleet(clawctl, folder, agent) as fleet:
+            for _ in range(rounds):
+                fleet.await_that("the agent is ready", lambda: fleet.is_ready("cold"))
+                process = fleet.ready_process("cold")
+                assert process is not None
+                begun = time.perf_counter()
+                os.kill(process, signal.SIGKILL)
+
+                def is_back(gone: int = process) -> bool:
+                    return fleet.ready_process("cold") not in (None, gone)
+
+                fleet.await_that("the agent is back", is_back, 0.002)
+                times.append((time.perf_counter() - begun) * 1e3)
+    best, median = min(times), statistics.median(times)
+    row("killed, until a new process is ready", f"p50 {median:.0f} ms  best {best:.0f} ms")
+
+
+def idle(clawctl: Path, count: int) -> None:
+    agents = "".join(f"  idle-{number}: {{source: idle.py}}\n" for number in range(count))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "idle.py").write_text(IDLE)
+        begun = time.perf_counter()
+        with Fleet(clawctl, folder, agents) as fleet:
+
+            def all_ready() -> bool:
+                listed = fleet.ask("/api/agents")["agents"]
+                assert isinstance(listed, list)
+                return len(listed) == count and all(agent["ready"] for agent in listed)
+
+            fleet.await_that("all agents are ready", all_ready)
+            row(f"{count} agents, until all are ready", f"{time.perf_counter() - begun:.2f} s")
+            time.sleep(5)
+            supervisor = fleet.process.pid
+            before, since = processor_time(supervisor), time.perf_counter()
+            time.sleep(10)
+            after = processor_time(supervisor)
+            used = sum(after[task] - before.get(task, 0) for task in after)
+            percent = used / (time.perf_counter() - since) / 1e7
+            figures = f"{pss(supervisor):.1f} MiB, {percent:.2f} % of a core"
+            row(f"{count} agents at rest, the supervisor's process", figures)
+
+
+def processor_time(pid: int) -> dict[str, int]:
+    """How long each thread of a process has run, in nanoseconds."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
+
+
+def pss(pid: int) -> float:
+    """The memory of a process in MiB, shared pages by share."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    line = next(line for line in rollup if line.startswith("Pss:"))
+    return int(line.split()[1]) / 1024
+
+
+def published(clawctl: Path, publisher: Path, connections: int, seconds: int) -> None:
+    agent = (
+        f"  publisher:\n    command: [{publisher}, '{connections}', '{seconds}', figures]\n"
+        "    restart_policy: {policy: never}\n    resources: {events_per_minute: 60000000}\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures = folder / "figures"
+        with Fleet(clawctl, folder, agent) as fleet:
+            fleet.await_that("the figures", figures.exists)
+        row(f"events through the socket, {connections} at a time", figures.read_text().strip())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    root = Path(__file__).parents[3]
+    parser.add_argument("--clawctl", type=Path, default=root / "target/release/clawctl")
+    parser.add_argument("--publisher", type=Path, help="the program of that name")
+    parser.add_argument("--agents", type=int, default=100, help="idle ones")
+    parser.add_argument("--calls", type=int, default=5000, help="of each operation on state")
+    parser.add_argument("--rounds", type=int, default=11, help="cold starts")
+    parser.add_argument("--seconds", type=int, default=5, help="of publishing")
+    options = parser.parse_args()
+    clawctl = options.clawctl.resolve()
+    state(clawctl, options.calls)
+    cold_starts(clawctl, options.rounds)
+    idle(clawctl, options.agents)
+    if options.publisher:
+        for connections in (1, 8, 64):
+            published(clawctl, options.publisher.resolve(), connections, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
