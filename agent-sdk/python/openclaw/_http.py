@@ -2,6 +2,9 @@
 
 A status such as 404 or 503 is an answer and does not raise. Connect errors, time-outs, 429 and
 502–504 are tried again, for methods that may be repeated; the last answer is returned.
+
+A GET, HEAD or OPTIONS whose kept connection ends before any byte of the answer is sent once more on
+a new connection. That is part of the same try and does not count as one of `retries`.
 """
 
 from __future__ import annotations

@@ -32,24 +32,23 @@ class Pool:
         proxy = url.proxy()
         request = _request(method, url, headers, body, absolute=bool(proxy))
         key = (*url.origin, proxy and proxy.text)
-        while True:
-            connection = await self._connection(key, url, proxy)
-            # A kept connection may die under a request; what may be done twice is sent again.
-            again = connection.reused and method in _SAFE_TO_SEND_AGAIN
-            try:
-                reply = await connection.exchange(
-                    request, no_body=method == "HEAD", max_body_bytes=max_body_bytes
-                )
-            except Stale:
-                if again:
-                    continue
+        limits: dict[str, Any] = {"no_body": method == "HEAD", "max_body_bytes": max_body_bytes}
+        connection = await self._connection(key, url, proxy)
+        try:
+            reply = await connection.exchange(request, **limits)
+        except Stale:
+            if not (connection.reused and method in _SAFE_TO_SEND_AGAIN):
                 raise
-            idle = self._idle.setdefault(key, [])
-            if not connection.closed and len(idle) < MAX_IDLE_PER_ORIGIN:
-                idle.append(connection)
-            else:
-                connection.close()
-            return reply
+            # The server may have closed a kept connection just then, which says nothing about the
+            # request: it is sent once more on a new one (RFC 9110, 9.2.2).
+            connection = await self._connect(url, proxy)
+            reply = await connection.exchange(request, **limits)
+        idle = self._idle.setdefault(key, [])
+        if not connection.closed and len(idle) < MAX_IDLE_PER_ORIGIN:
+            idle.append(connection)
+        else:
+            connection.close()
+        return reply
 
     def close(self) -> None:
         """Close what is idle."""

@@ -87,6 +87,44 @@ async def test_connections_are_kept_and_a_dead_one_is_replaced() -> None:
     assert web.connections == 2
 
 
+async def test_a_try_is_sent_once_more_when_its_kept_connection_dies_and_never_twice() -> None:
+    waiting: list[None] = []
+    all_there = asyncio.Event()
+
+    async def together(_: str) -> bytes:
+        waiting.append(None)
+        if len(waiting) == 3:
+            all_there.set()
+        await all_there.wait()
+        return ok()
+
+    async with Web(together, together, together, b"", b"", ok()) as web:
+        client = HttpClient()
+        await asyncio.gather(*(client.get(web.url) for _ in range(3)))
+        with pytest.raises(ConnectError):
+            await client.get(web.url)
+        await client.close()
+    assert (len(web.heads), web.connections) == (5, 4)
+    async with Web(ok(), b"", ok(status="503 No"), ok(status="503 No"), ok()) as web:
+        client = HttpClient(retries=1, retry_delay=0)
+        await client.get(web.url)
+        response = await client.get(web.url)
+        await client.close()
+    # The second request: one try that was sent twice, and one retry.
+    assert (response.status_code, len(web.heads), web.connections) == (503, 4, 2)
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+async def test_what_changes_something_is_not_sent_again_within_a_try(method: str) -> None:
+    async with Web(ok(), b"", ok()) as web:
+        client = HttpClient()
+        await client.get(web.url)
+        with pytest.raises(ConnectError):
+            await client.request(method, web.url)
+        await client.close()
+    assert len(web.heads) == 2
+
+
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_statuses_that_pass_are_tried_again(status: int) -> None:
     async with Web(ok(status=f"{status} Later"), ok(b"well")) as web:

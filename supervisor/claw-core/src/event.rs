@@ -7,7 +7,7 @@ use crate::death::{ExitReport, ExitStatus, SpawnError};
 use crate::id::{InstanceId, RunId, Ticket};
 use crate::name::AgentName;
 use crate::notification::Notification;
-use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
+use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
 use crate::record::RecordId;
 use crate::run::WorkOutcome;
 use crate::spec::FleetSpec;
@@ -201,6 +201,13 @@ pub enum Fact {
         sequence: u64,
         /// What it found.
         outcome: ProbeOutcome,
+    },
+    /// What is known of a worker's own readiness check has changed, or was found again.
+    SelfChecked {
+        /// Whose.
+        instance: InstanceId,
+        /// What.
+        check: SelfCheck,
     },
     /// The agent sent a notification (`sd_notify(3)`), checked to come from its own tree.
     Notified {

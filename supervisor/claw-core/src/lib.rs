@@ -38,7 +38,7 @@ pub use fleet::Fleet;
 pub use id::{Generation, InstanceId, RunId, Ticket};
 pub use memory::Inheritance;
 pub use name::AgentName;
-pub use order::{Hook, Order, ProbeKind, ProbeOutcome};
+pub use order::{Hook, Order, ProbeKind, ProbeOutcome, SelfCheck};
 pub use record::{Durability, Record, RecordId};
 pub use refusal::Refusal;
 pub use run::{Run, RunOutcome, RunPhase, Trigger, WorkOutcome};

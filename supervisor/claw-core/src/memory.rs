@@ -36,6 +36,8 @@ pub struct AgentMemory {
     pub last_slot: Option<Wall>,
     /// Since when the goal has been up with this schedule; slots before it are nobody's.
     pub armed_since: Option<Wall>,
+    /// Whether the run at the start is decided about since then.
+    pub start_run: StartRun,
     /// Finished runs: succeeded, failed.
     pub runs: (u64, u64),
     /// The last generation whose end is contained in the counters, so that none is counted twice
@@ -48,6 +50,17 @@ pub struct AgentMemory {
     /// As what its instances are started. One of another mode is not taken over: a daemon does not
     /// take runs because the fleet file was changed meanwhile.
     pub mode: Option<Mode>,
+}
+
+/// Whether it is decided if an agent runs once at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartRun {
+    /// It was asked for, or nothing asks for it.
+    #[default]
+    Settled,
+    /// Its program may still say that it has a schedule, and with it that it runs at the start.
+    Undecided,
 }
 
 /// What the user wants of an agent.

@@ -172,6 +172,17 @@ pub enum ProbeOutcome {
     Unknown(String),
 }
 
+/// What is known of a worker's own readiness check. It is asked over the worker's socket, so no
+/// order leads to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// Its program has such a check, which has not answered in this life yet: there is no work
+    /// before it passes.
+    Awaited,
+    /// It was made.
+    Made(ProbeOutcome),
+}
+
 /// Which hook of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -294,9 +294,56 @@ poll()
             .contains("says that it is not ready")
             .then_some(())
     });
+    let unwell = fleet.await_agent("raw", "is shown as not ready", |agent| !agent.ready);
+    assert_eq!(unwell.reason.code, "not_ready");
+    assert!(unwell.reason.text.contains("its own check says no"));
     fs::write(fleet.path("back"), "").unwrap();
     fleet.run(&["events", "publish", "job"]).ok();
     assert_eq!(fleet.await_lines("marks", 1), ["event"]);
+    await_ready(&fleet, "raw");
+    fleet.down();
+}
+
+/// Its check may fail as often as it likes before it counts as unwell; it has to pass first.
+#[test]
+fn no_work_comes_before_the_first_check_of_a_life_or_of_a_supervisor_has_passed() {
+    let program = r#"
+import pathlib
+from openclaw import Agent, on
+
+def mark(file):
+    with open(file, "a") as lines:
+        lines.write("x\n")
+
+class Careful(Agent):
+    async def readiness_check(self):
+        mark("asked")
+        return pathlib.Path("well").exists()
+
+    @on("job")
+    async def work(self, event):
+        mark("worked")
+"#;
+    let keys = "health_check: {readiness: {interval: 100ms, unhealthy_threshold: 100000}}";
+    let mut fleet = fleet(&[("careful", program, keys)]);
+    for jobs in 1..=2 {
+        let asked = fleet.lines("asked").len();
+        fleet.await_lines("asked", asked + 3);
+        let careful = fleet.await_agent("careful", "is not ready", |agent| !agent.ready);
+        assert_eq!(careful.reason.code, "not_ready");
+        fleet.run(&["events", "publish", "job"]).ok();
+        let asked = fleet.lines("asked").len();
+        fleet.await_lines("asked", asked + 3);
+        assert_eq!(fleet.lines("worked").len(), jobs - 1);
+        fs::write(fleet.path("well"), "").unwrap();
+        fleet.await_lines("worked", jobs);
+        await_ready(&fleet, "careful");
+        if jobs == 1 {
+            fleet.kill();
+            fs::remove_file(fleet.path("well")).unwrap();
+            fleet.up();
+        }
+    }
     fleet.down();
 }
 

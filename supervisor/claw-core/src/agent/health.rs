@@ -16,7 +16,7 @@ use crate::clock::Mono;
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
 use crate::notification::{Lifecycle, Notification, WatchdogSignal};
-use crate::order::{ProbeKind, ProbeOutcome};
+use crate::order::{ProbeKind, ProbeOutcome, SelfCheck};
 use crate::spec::{AgentSpec, Check, Mode};
 
 use super::track::{Answered, Track};
@@ -167,11 +167,7 @@ impl Health {
             && self.said != Said::Stopping
             && (self.own_word == OwnWord::NotNeeded || self.has_said_ready())
             && readiness.is_none_or(|track| {
-                if track.is_heartbeat() {
-                    self.said == Said::Ready
-                } else {
-                    track.passes()
-                }
+                track.passes() && (!track.is_heartbeat() || self.said == Said::Ready)
             })
     }
 
@@ -281,6 +277,27 @@ impl Health {
             | ProbeKind::Progress => {}
         }
         Ok(findings)
+    }
+
+    /// A worker's own readiness check is awaited, or was made. One that was asked for just before
+    /// the file said otherwise says nothing.
+    pub(crate) fn self_checked(&mut self, check: SelfCheck) -> Option<Finding> {
+        let track = self.readiness.as_mut();
+        let track = track.filter(|track| track.is_heartbeat())?;
+        let outcome = match check {
+            SelfCheck::Awaited => {
+                track.demand_pass();
+                return None;
+            }
+            SelfCheck::Made(outcome) => outcome,
+        };
+        match track.heard(outcome) {
+            Answered::Failed(detail) => {
+                let consecutive = track.consecutive();
+                Some(Finding::Failed(ProbeKind::Readiness, detail, consecutive))
+            }
+            Answered::Passed | Answered::Unknown => None,
+        }
     }
 
     /// Does what is due.

@@ -66,12 +66,18 @@ pub(crate) enum Answered {
 
 impl Track {
     pub(crate) const fn new(kind: ProbeKind, probe: Probe) -> Self {
+        // Whose agent comes to us is believed until a check of its own says otherwise.
+        let passes = if is_heartbeat(&probe.check) {
+            Verdict::Passes
+        } else {
+            Verdict::NotYet
+        };
         Self {
             kind,
             probe,
             state: State::Idle,
             consecutive: 0,
-            passes: Verdict::NotYet,
+            passes,
             detail: String::new(),
         }
     }
@@ -139,7 +145,9 @@ impl Track {
         let was = old.as_ref().map_or(State::Idle, |old| old.state);
         if let Some(old) = old {
             self.consecutive = old.consecutive;
-            self.passes = old.passes;
+            if old.is_heartbeat() == self.is_heartbeat() {
+                self.passes = old.passes;
+            }
             self.detail = old.detail;
         }
         self.state = match (self.kind, self.is_heartbeat(), was) {
@@ -193,7 +201,23 @@ impl Track {
             return None;
         }
         self.state = State::Next(now + self.probe.interval);
-        Some(match (outcome, worth) {
+        Some(self.judge(outcome, worth))
+    }
+
+    /// Takes what a check of the agent's own has said, for which nobody here asked.
+    pub(crate) fn heard(&mut self, outcome: ProbeOutcome) -> Answered {
+        self.judge(outcome, Worth::Counts)
+    }
+
+    /// Nothing is believed before a check passes.
+    pub(crate) fn demand_pass(&mut self) {
+        self.passes = Verdict::NotYet;
+        self.consecutive = 0;
+        self.detail.clear();
+    }
+
+    fn judge(&mut self, outcome: ProbeOutcome, worth: Worth) -> Answered {
+        match (outcome, worth) {
             (ProbeOutcome::Success, Worth::Counts | Worth::Void) => {
                 self.consecutive = 0;
                 self.passes = Verdict::Passes;
@@ -211,7 +235,7 @@ impl Track {
             (ProbeOutcome::Failure(_), Worth::Void) | (ProbeOutcome::Unknown(_), _) => {
                 Answered::Unknown
             }
-        })
+        }
     }
 
     /// An answer that will not come any more counts as unknown.

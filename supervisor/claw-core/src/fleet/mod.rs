@@ -178,6 +178,7 @@ impl Fleet {
                 sequence,
                 outcome,
             } => (instance, Report::Probed(probe, sequence, outcome)),
+            Fact::SelfChecked { instance, check } => (instance, Report::SelfChecked(check)),
             Fact::Notified {
                 instance,
                 notification,

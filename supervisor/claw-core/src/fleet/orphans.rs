@@ -122,6 +122,7 @@ impl Orphans {
             Report::Started { .. }
             | Report::MainExited(_)
             | Report::Probed(..)
+            | Report::SelfChecked(_)
             | Report::Notified(_)
             | Report::Progressed
             | Report::BrokeProtocol

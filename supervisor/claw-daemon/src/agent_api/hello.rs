@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use claw_core::run::WorkOutcome;
-use claw_core::{Fact, Generation, RunId};
+use claw_core::{Fact, Generation, RunId, SelfCheck};
 use claw_store::bus::{LeaseId, Readiness, Start};
 use http::StatusCode;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::limits;
 use super::origin::{Leases, follows};
-use super::session::{Handshake, Resumption, Session, Taken};
+use super::session::{Flow, Handshake, OwnCheck, Resumption, Session, Taken};
 use super::{done, token, wire};
 use crate::config::Scheduled;
 
@@ -37,6 +37,9 @@ pub(super) struct Hello {
     schedule: Option<DeclaredSchedule>,
     #[serde(default)]
     subscriptions: Option<Vec<DeclaredSubscription>>,
+    /// What it answers from code of its own.
+    #[serde(default)]
+    probes: Option<Vec<String>>,
     #[serde(default)]
     resume: Option<Resume>,
 }
@@ -69,6 +72,12 @@ pub(super) async fn hello(
     let hello: Hello = wire::read(&body)?;
     let declared = check(&context.endpoint, generation, &hello)?;
     declare(&context, generation, declared).await?;
+    let probes = hello.probes.unwrap_or_default();
+    let own_check = if probes.iter().any(|probe| probe == "readiness") {
+        OwnCheck::Declared
+    } else {
+        OwnCheck::Absent
+    };
     let running = hello.resume.map(|resume| resume.running);
     if running
         .as_ref()
@@ -80,7 +89,7 @@ pub(super) async fn hello(
         ));
     }
     let api = context.api.clone();
-    api.complete_task(async move { introduce(&context, generation, running).await })
+    api.complete_task(async move { introduce(&context, generation, running, own_check).await })
         .await
 }
 
@@ -89,9 +98,11 @@ async fn introduce(
     context: &Context,
     generation: Generation,
     running: Option<Vec<Running>>,
+    own_check: OwnCheck,
 ) -> Result<Response, Fault> {
     let endpoint = &context.endpoint;
     endpoint.with(generation, |session| {
+        session.declare_check(own_check);
         session.id = None;
         session.handshake = Handshake::Expected;
         session.control = None;
@@ -380,17 +391,34 @@ pub(super) async fn ready(
 
 /// The agent is ready: the core hears of it, and polls are answered from here on.
 pub(super) async fn become_ready(context: &Context, generation: Generation) {
-    context.endpoint.with(generation, |session| {
+    let (api, endpoint) = (&context.api, &context.endpoint);
+    let instance = endpoint.instance(generation);
+    let is_asked = endpoint.worker().readiness.is_some();
+    let awaits = endpoint.with(generation, |session| is_asked && session.await_own_check());
+    if awaits == Some(true) {
+        // It is asked only from its being ready on, so that its answer comes after this.
+        set_ready(context, Readiness::Unready).await;
+        let check = SelfCheck::Awaited;
+        let instance = instance.clone();
+        api.tell(Fact::SelfChecked { instance, check }).await;
+    }
+    let flow = endpoint.with(generation, |session| {
         session.handshake = Handshake::Ready;
+        session.flow
     });
-    context.endpoint.wake();
+    endpoint.wake();
+    if flow != Some(Flow::Unwell) {
+        // Known from now on, it gets its share from the first event on.
+        set_ready(context, Readiness::Ready).await;
+    }
+    api.notify(instance, SelfReport::Ready).await;
+}
+
+async fn set_ready(context: &Context, readiness: Readiness) {
     let (store, member) = (&context.api.shared.store, context.endpoint.member());
-    // Known from now on, it gets its share from the first event on.
-    if let Err(error) = store.set_ready(&member, Readiness::Ready).await {
+    if let Err(error) = store.set_ready(&member, readiness).await {
         tracing::debug!(%member, %error, "the bus learns of the agent when it asks for work");
     }
-    let instance = context.endpoint.instance(generation);
-    context.api.notify(instance, SelfReport::Ready).await;
 }
 
 #[derive(Default, Deserialize)]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::Generation;
 use claw_core::spec::{Check, Mode};
+use claw_core::{Fact, Generation, ProbeOutcome, SelfCheck};
 use claw_store::bus::{LeaseId, Readiness};
 use claw_store::state::Mark;
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ pub(super) fn start(api: &AgentApi, endpoint: Arc<Endpoint>) {
         api: api.clone(),
         liveness: Instant::now(),
         readiness: Instant::now(),
+        asked: None,
         endpoint,
     };
     api.shared.tasks.spawn(monitor.run());
@@ -39,6 +40,8 @@ struct Monitor {
     liveness: Instant,
     /// When its own check of its readiness is asked for next.
     readiness: Instant,
+    /// The life that was asked for it last; another one is asked at once.
+    asked: Option<Generation>,
 }
 
 impl Monitor {
@@ -143,15 +146,15 @@ impl Monitor {
                 .with(generation, |session| session.flow == Flow::Unwell);
             if unwell == Some(true) {
                 let (api, endpoint) = (self.api.clone(), Arc::clone(&self.endpoint));
-                let unasked =
-                    async move { judge(&api, &endpoint, generation, (Some(true), 1)).await };
+                let unasked = async move { judge(&api, &endpoint, generation, (Ok(()), 1)).await };
                 self.api.shared.tasks.spawn(unasked);
             }
         }
         if let Some(inquiry) = readiness
             && handshake == Handshake::Ready
-            && self.readiness <= now
+            && (self.readiness <= now || self.asked != Some(generation))
         {
+            self.asked = Some(generation);
             self.readiness = now + inquiry.interval;
             let (api, endpoint) = (self.api.clone(), Arc::clone(&self.endpoint));
             let asked = (generation, inquiry.timeout, inquiry.threshold);
@@ -184,11 +187,14 @@ async fn alive(api: AgentApi, endpoint: Arc<Endpoint>, generation: Generation, t
         (session.id.is_some(), session.handshake)
     });
     let answer = match session {
-        Some((true, _)) => inquire(&endpoint, generation, "liveness", timeout).await,
-        Some((false, Handshake::Expected)) | None => None,
-        Some((false, Handshake::Pending | Handshake::Greeted | Handshake::Ready)) => Some(true),
+        Some((true, _)) => {
+            let answer = inquire(&endpoint, generation, "liveness", timeout).await;
+            answer.is_ok()
+        }
+        Some((false, Handshake::Expected)) | None => false,
+        Some((false, Handshake::Pending | Handshake::Greeted | Handshake::Ready)) => true,
     };
-    if answer == Some(true) {
+    if answer {
         let instance = endpoint.instance(generation);
         api.notify(instance, SelfReport::Alive).await;
     }
@@ -210,15 +216,16 @@ async fn judge(
     api: &AgentApi,
     endpoint: &Endpoint,
     generation: Generation,
-    (answer, threshold): (Option<bool>, u32),
+    (answer, threshold): (Result<(), String>, u32),
 ) {
     let changed = endpoint.with(generation, |session| {
-        session.misses = if answer == Some(true) {
-            0
-        } else {
-            session.misses + 1
+        session.misses = match &answer {
+            Ok(()) => 0,
+            Err(_) => session.misses.saturating_add(1),
         };
         match session.flow {
+            // It was not well from the start.
+            Flow::Unwell if session.misses == threshold => Some(Readiness::Unready),
             Flow::Open if session.misses >= threshold => {
                 session.flow = Flow::Unwell;
                 Some(Readiness::Unready)
@@ -230,13 +237,15 @@ async fn judge(
             Flow::Open | Flow::Unwell | Flow::Draining(_) => None,
         }
     });
-    let Some(readiness) = changed.flatten() else {
-        return;
-    };
+    let Some(changed) = changed else { return };
+    let outcome = answer.map_or_else(ProbeOutcome::Failure, |()| ProbeOutcome::Success);
+    let (instance, check) = (endpoint.instance(generation), SelfCheck::Made(outcome));
+    api.tell(Fact::SelfChecked { instance, check }).await;
+    let Some(readiness) = changed else { return };
     endpoint.wake();
     let agent = &endpoint.agent;
     match readiness {
-        Readiness::Ready => tracing::info!(%agent, "the agent is well again"),
+        Readiness::Ready => tracing::info!(%agent, "the agent is well"),
         Readiness::Unready => {
             tracing::warn!(%agent, "the agent says that it is not ready; it gets no work")
         }
@@ -251,20 +260,21 @@ async fn judge(
     }
 }
 
-/// Sends a probe and waits for its answer.
+/// Sends a probe and waits for its answer; an error says what was wrong.
 async fn inquire(
     endpoint: &Endpoint,
     generation: Generation,
     probe: &'static str,
     timeout: Duration,
-) -> Option<bool> {
+) -> Result<(), String> {
     let (sender, receiver) = oneshot::channel();
     let until = Instant::now() + timeout;
     let id = endpoint.with(generation, |session| {
         let id = session.tell(Message::Probe { probe, until });
         session.probes.insert(id.clone(), sender);
         id
-    })?;
+    });
+    let id = id.ok_or("this life is over")?;
     let answer = tokio::time::timeout_at(until, receiver).await;
     let Ok(Ok(answer)) = answer else {
         endpoint.with(generation, |session| {
@@ -272,11 +282,13 @@ async fn inquire(
             session.messages.answered(&id);
         });
         tracing::debug!(agent = %endpoint.agent, probe, "a probe was not answered in time");
-        return None;
+        return Err(format!("no answer within {} ms", timeout.as_millis()));
     };
-    if !answer.ok {
-        let detail = answer.detail.unwrap_or_default();
-        tracing::warn!(agent = %endpoint.agent, probe, "probe failed: {detail}");
+    if answer.ok {
+        return Ok(());
     }
-    Some(answer.ok)
+    let detail = answer.detail.filter(|detail| !detail.is_empty());
+    let detail = detail.unwrap_or_else(|| "its own check says no".to_owned());
+    tracing::warn!(agent = %endpoint.agent, probe, "probe failed: {detail}");
+    Err(detail)
 }

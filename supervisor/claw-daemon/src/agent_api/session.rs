@@ -47,10 +47,21 @@ pub(super) enum Resumption {
 pub(super) enum Flow {
     /// It may.
     Open,
-    /// Its own readiness check fails.
+    /// Its own readiness check fails, or has yet to pass for the first time.
     Unwell,
     /// It was asked to finish.
     Draining(Instant),
+}
+
+/// Whether its program has a readiness check of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnCheck {
+    /// It says of none.
+    Absent,
+    /// It has one that nobody has waited for yet.
+    Declared,
+    /// It has one, and gets no work before that has passed once.
+    Awaited,
 }
 
 /// One life.
@@ -65,6 +76,7 @@ pub(super) struct Session {
     pub(super) id: Option<String>,
     pub(super) resumption: Resumption,
     pub(super) flow: Flow,
+    pub(super) own_check: OwnCheck,
     /// The poll that is open, by number: another one ends it.
     pub(super) poll: u64,
     /// Runs that the core has delivered.
@@ -117,6 +129,7 @@ impl Session {
             id: None,
             resumption: Resumption::NotAwaited,
             flow: Flow::Open,
+            own_check: OwnCheck::Absent,
             poll: 0,
             given: BTreeMap::new(),
             leases: Leases::new(),
@@ -127,6 +140,28 @@ impl Session {
             misses: 0,
             evidence: None,
         }
+    }
+
+    /// Takes note of what its hello says of its own readiness check.
+    pub(super) fn declare_check(&mut self, said: OwnCheck) {
+        self.own_check = match (said, self.own_check) {
+            (OwnCheck::Declared | OwnCheck::Awaited, OwnCheck::Awaited) => OwnCheck::Awaited,
+            (said, _) => said,
+        };
+    }
+
+    /// Holds back work until its own readiness check has passed, once in a life. Says whether it
+    /// does so from now on.
+    pub(super) fn await_own_check(&mut self) -> bool {
+        let begins = self.own_check == OwnCheck::Declared;
+        if begins {
+            self.own_check = OwnCheck::Awaited;
+            self.misses = 0;
+            if self.flow == Flow::Open {
+                self.flow = Flow::Unwell;
+            }
+        }
+        begins
     }
 
     /// Pieces of work in its hands.

@@ -52,10 +52,15 @@ class Site(BaseHTTPRequestHandler):
         )
 
     def answer(self, status: int, value: Any, retry_after: str | None = None) -> None:
+        if self.path.startswith("/flaky"):
+            # No try is made on a kept connection, so that each is sent once.
+            self.close_connection = True
         body = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if retry_after is not None:
             self.send_header("Retry-After", retry_after)
         self.end_headers()

@@ -5,7 +5,7 @@ use crate::clock::Wall;
 use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
 use crate::id::RunId;
 use crate::notification::Notification;
-use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome};
+use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
 use crate::record::Record;
 use crate::run::WorkOutcome;
 use crate::spec::Mode;
@@ -23,6 +23,7 @@ pub(crate) enum Report {
     Gone(ExitReport),
     Lost,
     Probed(ProbeKind, u64, ProbeOutcome),
+    SelfChecked(SelfCheck),
     Notified(Notification),
     Progressed,
     BrokeProtocol,
@@ -43,6 +44,7 @@ impl Report {
             Self::Gone(_) => "end",
             Self::Lost => "loss",
             Self::Probed(..) => "probe",
+            Self::SelfChecked(_) => "own check",
             Self::Notified(_) => "notification",
             Self::Progressed => "progress",
             Self::BrokeProtocol => "breach of the protocol",
@@ -65,6 +67,7 @@ impl Instance {
             Report::Gone(report) => return self.gone(cx, report),
             Report::Lost => return self.lost(cx),
             Report::Probed(kind, sequence, outcome) => self.probed(cx, kind, sequence, outcome),
+            Report::SelfChecked(check) => self.self_checked(cx, check),
             Report::Notified(note) => self.notified(cx, &note),
             Report::Progressed => self.health.progressed(cx.mono()),
             Report::BrokeProtocol => self.broke_protocol(cx),

@@ -6,7 +6,7 @@ use crate::action::Happened;
 use crate::death::Cause;
 use crate::event::Freeze;
 use crate::notification::Notification;
-use crate::order::{Order, ProbeKind, ProbeOutcome};
+use crate::order::{Order, ProbeKind, ProbeOutcome, SelfCheck};
 
 use super::super::context::Context;
 use super::super::health::{Finding, MAX_EXTENSION};
@@ -44,6 +44,12 @@ impl Instance {
                 cx.stale(&self.id.agent, detail);
             }
         }
+    }
+
+    /// As its own word that it is ready, this counts however far the start has come.
+    pub(super) fn self_checked(&mut self, cx: &mut Context<'_>, check: SelfCheck) {
+        let finding = self.health.self_checked(check);
+        self.act_on(cx, finding.into_iter().collect());
     }
 
     pub(super) fn notified(&mut self, cx: &mut Context<'_>, note: &Notification) {

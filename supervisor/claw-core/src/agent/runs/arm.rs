@@ -1,6 +1,7 @@
 //! From when on slots are planned: since the goal is up, and with the schedule in force.
 
 use crate::clock::Wall;
+use crate::memory::StartRun;
 use crate::run::Trigger;
 use crate::spec::schedule::RunOnStart;
 
@@ -51,6 +52,10 @@ impl<W> Runs<W> {
         if at_start {
             self.accept_start(common, cx);
         }
+        common.memory.start_run = match (&common.spec.schedule, unscheduled) {
+            (None, AtStart::Waits) => StartRun::Undecided,
+            (Some(_), _) | (None, AtStart::Runs) => StartRun::Settled,
+        };
         common.save(cx);
         self.plan_from(common, cx, now);
     }
@@ -67,6 +72,19 @@ impl<W> Runs<W> {
         let at_start = schedule.is_some_and(|schedule| schedule.run_on_start == RunOnStart::Yes);
         if at_start && common.memory.armed_since.is_some() {
             self.accept_start(common, cx);
+        }
+        // After the run, so that a death in between loses neither.
+        common.memory.start_run = StartRun::Settled;
+        common.save(cx);
+    }
+
+    /// The supervisor before this one died when the program had said that it has a schedule, and
+    /// may not have come to ask for the run at the start.
+    pub(crate) fn run_at_interrupted_start(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        let memory = &common.memory;
+        let undecided = memory.start_run == StartRun::Undecided;
+        if undecided && memory.came_up != memory.last_generation && !self.is_unscheduled() {
+            self.run_at_start(common, cx);
         }
     }
 

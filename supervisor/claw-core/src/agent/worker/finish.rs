@@ -37,6 +37,7 @@ impl Worker {
             | Report::Gone(_)
             | Report::Lost
             | Report::Probed(..)
+            | Report::SelfChecked(_)
             | Report::Notified(_)
             | Report::Progressed
             | Report::BrokeProtocol

@@ -45,6 +45,7 @@ impl Worker {
             }
         }
         self.runs.replan(common, cx);
+        self.runs.run_at_interrupted_start(common, cx);
     }
 
     /// The agent had done it, and the supervisor before this one could not write that down.

@@ -3,11 +3,14 @@
 use crate::death::ExitStatus;
 use crate::event::{Command, Event, Fact, Freeze};
 use crate::notification::{Notification, WatchdogSignal};
-use crate::order::{ProbeKind, ProbeOutcome};
-use crate::spec::{AgentSpec, Check, Progress};
+use crate::order::{ProbeKind, ProbeOutcome, SelfCheck};
+use crate::spec::{AgentSpec, Check, Overlap, Progress};
 use crate::status::PublicState::{Error, Initializing, Paused, Running, Stopping};
+use crate::status::Reason;
 
-use super::world::{World, daemon, name, orders, outcomes, probe, secs, stale, tcp};
+use super::world::{
+    World, daemon, deliveries, name, orders, outcomes, probe, secs, stale, tcp, trigger, worker,
+};
 
 fn failure() -> ProbeOutcome {
     ProbeOutcome::Failure("connection refused".to_owned())
@@ -139,6 +142,79 @@ fn readiness_never_restarts() {
     }
     assert_eq!(world.face("a"), (Running, "not_ready"));
     assert_eq!(orders(&world.done).len(), 22);
+}
+
+/// A worker whose file has its own code asked whether it is ready.
+fn self_checking() -> World {
+    let mut spec = worker(Overlap::Queue);
+    spec.probes.readiness = Some(probe(Check::Heartbeat, 15, 2));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    world
+}
+
+fn self_checked(world: &mut World, check: SelfCheck) -> usize {
+    let instance = world.newest("a");
+    let actions = world.fact(Fact::SelfChecked { instance, check });
+    deliveries(&actions).count()
+}
+
+#[test]
+fn a_worker_whose_own_check_is_awaited_gets_no_run_before_it_passes() {
+    let mut world = self_checking();
+    self_checked(&mut world, SelfCheck::Awaited);
+    world.ready("a");
+    assert_eq!(world.face("a"), (Running, "not_ready"));
+    world.ask(trigger("a"));
+    assert_eq!(deliveries(&world.done).count(), 0);
+    assert_eq!(
+        self_checked(&mut world, SelfCheck::Made(ProbeOutcome::Success)),
+        1
+    );
+    assert!(world.status("a").ready);
+}
+
+#[test]
+fn as_many_failures_of_its_own_check_as_the_threshold_make_a_worker_not_ready() {
+    let mut world = self_checking();
+    world.ready("a");
+    assert_eq!(world.face("a"), (Running, "waiting"), "it has no check");
+    self_checked(&mut world, SelfCheck::Made(failure()));
+    assert!(world.status("a").ready, "one failure is not two");
+    self_checked(&mut world, SelfCheck::Made(failure()));
+    let status = world.status("a");
+    let reason = Reason::NotReady {
+        detail: "connection refused".to_owned(),
+    };
+    assert_eq!((status.ready, status.reason), (false, reason));
+    assert!(status.probes.contains(&(ProbeKind::Readiness, 2)));
+    self_checked(
+        &mut world,
+        SelfCheck::Made(ProbeOutcome::Unknown("no session".to_owned())),
+    );
+    assert!(!world.status("a").ready, "who says nothing changes nothing");
+    self_checked(&mut world, SelfCheck::Made(ProbeOutcome::Success));
+    assert_eq!(world.face("a"), (Running, "waiting"));
+}
+
+#[test]
+fn an_own_check_is_forgotten_when_the_file_asks_something_else() {
+    let mut world = self_checking();
+    self_checked(&mut world, SelfCheck::Awaited);
+    world.ready("a");
+    let mut spec = worker(Overlap::Queue);
+    spec.probes.readiness = Some(probe(tcp(), 15, 2));
+    world.configure(vec![("a", spec.clone())]);
+    world.pass(secs(15));
+    world.probed("a", ProbeKind::Readiness, failure());
+    world.pass(secs(15));
+    world.probed("a", ProbeKind::Readiness, failure());
+    assert_eq!(world.face("a"), (Running, "not_ready"));
+    self_checked(&mut world, SelfCheck::Made(ProbeOutcome::Success));
+    assert_eq!(world.face("a"), (Running, "not_ready"));
+    spec.probes.readiness = Some(probe(Check::Heartbeat, 15, 2));
+    world.configure(vec![("a", spec)]);
+    assert_eq!(world.face("a"), (Running, "waiting"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::fleet::Fleet;
 use crate::id::{Generation, InstanceId, RunId, Ticket};
 use crate::memory::Inheritance;
 use crate::notification::{Lifecycle, Notification, WatchdogSignal};
-use crate::order::{Hook, HookOutcome, Order, ProbeKind, ProbeOutcome};
+use crate::order::{Hook, HookOutcome, Order, ProbeKind, ProbeOutcome, SelfCheck};
 use crate::record::{Record, RecordId};
 use crate::run::WorkOutcome;
 use crate::spec::{AgentSpec, Check, Condition, HookSpec, Mode, Overlap, Progress};
@@ -44,6 +44,7 @@ fn agents(overlap: Overlap) -> Vec<(&'static str, AgentSpec)> {
     batch.hooks.post_stop.clone_from(&web.hooks.post_stop);
     let mut hand = batch.clone();
     hand.mode = Mode::Worker;
+    hand.probes.readiness = Some(probe(Check::Heartbeat, 15, 2));
     hand.concurrency = std::num::NonZeroU32::new(2).expect("not zero");
     vec![
         ("batch", batch),
@@ -90,6 +91,14 @@ fn fact(agent: &str, generation: u64, kind: u8, number: u64) -> Fact {
         9 => probed(instance, number),
         10 => notified(instance, number),
         11 => Fact::Progressed { instance },
+        12 => Fact::SelfChecked {
+            instance,
+            check: match number % 3 {
+                0 => SelfCheck::Awaited,
+                1 => SelfCheck::Made(ProbeOutcome::Success),
+                _ => SelfCheck::Made(ProbeOutcome::Failure("no".to_owned())),
+            },
+        },
         _ => Fact::HookDone {
             instance,
             hook: if number.is_multiple_of(2) {
@@ -209,7 +218,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         6 => (0u64..100).prop_map(Move::Wait),
         6 => Just(Move::JournalAnswers),
         6 => (0usize..8, 0u8..5).prop_map(|(delivery, kind)| Move::Work(delivery, kind)),
-        12 => (0usize..5, 0u64..4, 0u8..13, 0u64..40)
+        12 => (0usize..5, 0u64..4, 0u8..14, 0u64..40)
             .prop_map(|(agent, back, kind, number)| Move::Fact(agent, back, kind, number)),
         6 => (0usize..5, 0u8..9).prop_map(|(agent, kind)| Move::Ask(agent, kind)),
         1 => (0u8..4).prop_map(Move::Configure),

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use crate::death::{Cause, ExitStatus};
+use crate::event::Fact;
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{AgentMemory, Goal, Inheritance, Latch, Recovered};
+use crate::record::Record;
 use crate::run::{Run, RunPhase, Trigger};
-use crate::spec::{AgentSpec, Overlap, RestartPolicy};
+use crate::spec::schedule::RunOnStart;
+use crate::spec::{AgentSpec, Mode, Overlap, RestartPolicy};
 use crate::status::PublicState::{Error, Running, Stopped};
 
 use super::world::{
-    World, begin, daemon, every, exit, name, orders, outcomes, report, run_phases, secs, spawns,
+    World, begin, daemon, deliveries, every, exit, name, orders, outcomes, records, report,
+    run_phases, secs, spawns,
 };
 
 fn instance(generation: u64) -> InstanceId {
@@ -315,4 +319,88 @@ fn attempts_that_were_begun_count_also_when_their_numbers_were_not_written_down(
     let actions = world.pass(secs(300));
     let attempts = spawns(&actions).filter_map(|(_, run)| Some(run?.attempt));
     assert_eq!(attempts.collect::<Vec<_>>(), [3]);
+}
+
+/// What is found by who comes after a supervisor that died when so many records were written.
+fn left_after(world: &World, count: usize, found: &Recovered) -> Inheritance {
+    let mut left = Inheritance::default();
+    for (_, record) in records(&world.done).take(count) {
+        match record {
+            Record::Memory { agent, memory, .. } => {
+                left.agents.insert(agent.clone(), memory.clone());
+            }
+            Record::Run(run) => left.runs = vec![Arc::new((**run).clone())],
+            Record::Intent { instance, run, .. } => {
+                left.instances = vec![(instance.clone(), *run, found.clone())];
+            }
+            Record::Started { .. }
+            | Record::Outcome { .. }
+            | Record::Slot { .. }
+            | Record::Removed { .. } => {}
+        }
+    }
+    left
+}
+
+/// The supervisor dies at each moment between the first start and the delivery, and the agent with
+/// it or not. It has heard of nothing.
+#[test]
+fn a_workers_run_at_start_comes_before_those_of_slots_whenever_the_supervisor_dies() {
+    let mut spec = every(secs(1), Overlap::Skip);
+    spec.mode = Mode::Worker;
+    if let Some(schedule) = &mut spec.schedule {
+        schedule.run_on_start = RunOnStart::Yes;
+    }
+    let mut first = World::new(vec![("a", spec.clone())]);
+    first.started("a");
+    first.ready("a");
+    assert_eq!(deliveries(&first.done).count(), 1);
+    let all = records(&first.done).count();
+    for count in 0..=all {
+        for found in [alive(), Recovered::Lost, Recovered::NeverStarted] {
+            let left = left_after(&first, count, &found);
+            let mut next = World::restored(vec![("a", spec.clone())], left);
+            for _ in 0..2 {
+                let instance = next.newest("a");
+                let running = Vec::new();
+                next.fact(Fact::Resumed { instance, running });
+                next.started("a");
+                next.ready("a");
+                next.pass(secs(10));
+            }
+            let given = deliveries(&next.done).next();
+            let trigger = given.map(|(_, run)| run.trigger);
+            let when = format!("after {count} of {all} records, {found:?}");
+            assert_eq!(trigger, Some(Trigger::Start), "{when}");
+        }
+    }
+}
+
+/// Its hello was heard and kept; that it has a schedule had not reached the core.
+#[test]
+fn a_run_at_start_that_a_program_asks_for_is_not_lost_with_the_supervisor_that_heard_it() {
+    let mut scheduled = every(secs(100), Overlap::Skip);
+    scheduled.mode = Mode::Worker;
+    if let Some(schedule) = &mut scheduled.schedule {
+        schedule.run_on_start = RunOnStart::Yes;
+    }
+    let mut unscheduled = scheduled.clone();
+    unscheduled.schedule = None;
+    let mut first = World::new(vec![("a", unscheduled)]);
+    first.started("a");
+    let starting = records(&first.done).count();
+    first.ready("a");
+    let up = records(&first.done).count();
+    for (count, runs) in [(starting, 1), (up, 0)] {
+        let left = left_after(&first, count, &alive());
+        let mut next = World::restored(vec![("a", scheduled.clone())], left);
+        let instance = next.newest("a");
+        let running = Vec::new();
+        next.fact(Fact::Resumed { instance, running });
+        next.ready("a");
+        let triggers = deliveries(&next.done).map(|(_, run)| run.trigger);
+        assert_eq!(triggers.collect::<Vec<_>>(), vec![Trigger::Start; runs]);
+        let again = left_after(&next, usize::MAX, &alive());
+        assert_eq!(again.runs.len(), runs, "once is enough");
+    }
 }

@@ -175,6 +175,7 @@ impl Instances {
         match fact {
             Fact::Recorded(_)
             | Fact::RecordFailed { .. }
+            | Fact::SelfChecked { .. }
             | Fact::Progressed { .. }
             | Fact::BrokeProtocol { .. }
             | Fact::RunTaken { .. }
@@ -303,6 +304,7 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Gone { instance, .. }
         | Fact::Lost { instance }
         | Fact::Probed { instance, .. }
+        | Fact::SelfChecked { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
         | Fact::BrokeProtocol { instance }
