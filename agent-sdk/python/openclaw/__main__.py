@@ -1,7 +1,7 @@
 """The command line: `python -m openclaw run FILE[:CLASS]` and `… check FILE[:CLASS]`.
 
-Exit codes: 0 well, 1 failed, 2 wrong usage, 78 wrong by configuration: an edit can mend it,
-starting again cannot.
+Exit codes: 0 well, 1 failed, 2 wrong usage, 75 no virtual environment yet, 78 wrong by
+configuration: an edit can mend it, starting again cannot.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 
 _USAGE = """usage: python -m openclaw run FILE[:CLASS]
+       python -m openclaw run --environments FOLDER --requirements REQUIREMENTS_FILE FILE[:CLASS]
+       python -m openclaw run --environments FOLDER --require REQUIREMENT... FILE[:CLASS]
        python -m openclaw check [--name NAME] [--schedule TEXT] FILE[:CLASS]"""
 
 
@@ -28,6 +30,12 @@ def main(arguments: list[str]) -> int:
         from ._runner import run
 
         return run(arguments[1])
+    if len(arguments) > 2 and arguments[0] == "run":
+        from ._environment import EXIT_USAGE, enter
+
+        code = enter(arguments[1:])
+        if code != EXIT_USAGE:
+            return code
     if len(arguments) >= 2 and arguments[0] == "check" and len(arguments) % 2 == 0:
         options = dict(zip(arguments[1:-1:2], arguments[2:-1:2], strict=True))
         if not set(options) - {"--name", "--schedule"}:

@@ -27,6 +27,7 @@ mod rates;
 mod reload;
 mod repeats;
 mod replicas;
+mod requirements_heavy;
 mod restarts;
 mod schedules;
 mod stopping;

@@ -238,7 +238,8 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
 
 /// Makes the programs that a snippet names.
 fn make_sources(fleet: &str, folder: &Path) {
-    for part in fleet.split("source: ").skip(1) {
+    let sources = fleet.split("source: ").skip(1);
+    for part in sources.chain(fleet.split("requirements: ").skip(1)) {
         let named = part.split([',', '}', ' ', '\n']).next().unwrap_or_default();
         let path = folder.join(named.split(':').next().unwrap_or_default());
         fs::create_dir_all(path.parent().unwrap()).unwrap();

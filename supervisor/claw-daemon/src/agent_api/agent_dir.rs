@@ -5,12 +5,14 @@
 //!  <data_dir>/agents/<name>/api/          its user's, mode 0700
 //!    agent.sock                           made anew by each supervisor
 //!    config.json                          `config` with every variable in its place
+//!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas; what its
+//!                                         `python.requirements` ask for, made by its own process
 //!  <data_dir>/agents/<name>/declared.json what its program said of itself last
 //! ```
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +86,10 @@ impl AgentDir {
         self.api().join("config.json")
     }
 
+    pub(super) fn environments(&self) -> PathBuf {
+        self.path.join("environments")
+    }
+
     /// Puts into a spec what its process is told of the socket.
     pub(super) fn describe(&self, spec: &mut AgentSpec, replica: &Replica, token: String) {
         let launch = &mut spec.launch;
@@ -139,6 +145,29 @@ impl AgentDir {
             fs::rename(&fresh, &path).map_err(at(&path))?;
         }
         Ok(())
+    }
+
+    /// Makes the folder of its virtual environments. Those of another user would be of no use.
+    /// Blocks.
+    pub(super) fn prepare_environments(&self, spec: &AgentSpec) -> Result<(), AgentDirError> {
+        let path = self.environments();
+        let owner = self.owner(spec)?;
+        let uid = owner.map_or_else(Uid::effective, |(uid, _)| uid);
+        let make = || -> io::Result<()> {
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.uid() != uid.as_raw() => fs::remove_dir_all(&path)?,
+                Ok(_) | Err(_) => {}
+            }
+            // That of a name that only replicas go by is not there yet.
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o711).create(&self.path)?;
+            builder.mode(0o700).create(&path)?;
+            self.give(&path, 0o700, owner)
+        };
+        make().map_err(|source| AgentDirError::Io {
+            path: path.clone(),
+            source,
+        })
     }
 
     /// Makes the socket, in the place of an earlier one. Blocks.

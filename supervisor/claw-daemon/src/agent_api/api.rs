@@ -253,7 +253,8 @@ impl AgentApi {
             let sdk = self.shared.sdk.read();
             let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
             if let Some(sdk) = sdk.as_ref() {
-                sdk.prepare_launch(&mut equipped.launch);
+                let environments = self.agent_dir(&replica.group).environments();
+                sdk.prepare_launch(&mut equipped.launch, &environments);
             }
         }
         Arc::new(equipped)

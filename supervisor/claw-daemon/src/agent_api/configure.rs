@@ -13,7 +13,7 @@ use super::agent_dir::AgentDirError;
 use super::api::AgentApi;
 use super::declared::Declared;
 use super::endpoint::Endpoint;
-use super::sdk::{Sdk, SdkError};
+use super::sdk::{Sdk, SdkError, has_requirements};
 use super::{monitor, serve, topics};
 use crate::config::{Loaded, Replica, Scheduled, WorkerConfig};
 
@@ -56,7 +56,7 @@ impl AgentApi {
     /// Says what stands in the way.
     pub(crate) async fn configure(&self, loaded: &Loaded) -> Result<(), ConfigureError> {
         self.provide_sdk(&loaded.fleet).await?;
-        let declared = self.prepare_dirs(&loaded.fleet).await?;
+        let declared = self.prepare_dirs(loaded).await?;
         let known = self.shared.store.groups().await?;
         self.set_replicas(&loaded.replicas);
         let (mut quotas, mut rates) = (BTreeMap::new(), BTreeMap::new());
@@ -123,13 +123,18 @@ impl AgentApi {
     }
 
     /// Makes all directories. Answers with what each program declared, in the order of the agents.
-    async fn prepare_dirs(&self, fleet: &FleetSpec) -> Result<Vec<Declared>, ConfigureError> {
-        let agents = fleet.agents.iter();
-        let agents = agents.map(|(name, spec)| (self.agent_dir(name), Arc::clone(spec)));
+    async fn prepare_dirs(&self, loaded: &Loaded) -> Result<Vec<Declared>, ConfigureError> {
+        let agents = loaded.fleet.agents.iter().map(|(name, spec)| {
+            let shared = self.agent_dir(&loaded.replicas.identity(name));
+            (self.agent_dir(name), shared, Arc::clone(spec))
+        });
         let agents: Vec<_> = agents.collect();
         let preparing = tokio::task::spawn_blocking(move || {
-            let prepared = agents.iter().map(|(agent_dir, spec)| {
+            let prepared = agents.iter().map(|(agent_dir, shared, spec)| {
                 agent_dir.prepare(spec)?;
+                if has_requirements(&spec.launch) {
+                    shared.prepare_environments(spec)?;
+                }
                 Ok(agent_dir.declared())
             });
             prepared.collect::<Result<Vec<_>, AgentDirError>>()

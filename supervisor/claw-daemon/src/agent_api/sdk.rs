@@ -87,11 +87,17 @@ impl Sdk {
     }
 
     /// Has a program that is run by the SDK find it. Other programs only get it on their path.
-    pub(super) fn prepare_launch(&self, launch: &mut Launch) {
-        let by_sdk =
-            launch.command.get(1..4) == Some(&["-m", "openclaw", "run"].map(str::to_owned));
+    /// Virtual environments are kept in `environments`.
+    pub(super) fn prepare_launch(&self, launch: &mut Launch, environments: &Path) {
+        let requires = has_requirements(launch);
+        let by_sdk = is_by_sdk(launch);
         if let (true, Some(program)) = (by_sdk, launch.command.first_mut()) {
             *program = self.python.to_string_lossy().into_owned();
+        }
+        if requires {
+            let environments = environments.to_string_lossy().into_owned();
+            let option = ["--environments".to_owned(), environments];
+            launch.command.splice(4..4, option);
         }
         let ours = self.package.to_string_lossy();
         let path = match launch.env.get("PYTHONPATH") {
@@ -100,6 +106,16 @@ impl Sdk {
         };
         launch.env.insert("PYTHONPATH".to_owned(), path);
     }
+}
+
+fn is_by_sdk(launch: &Launch) -> bool {
+    launch.command.get(1..4) == Some(&["-m", "openclaw", "run"].map(str::to_owned))
+}
+
+/// Whether a program of the SDK wants packages of its own.
+pub(super) fn has_requirements(launch: &Launch) -> bool {
+    let option = launch.command.get(4);
+    is_by_sdk(launch) && option.is_some_and(|option| option.starts_with("--require"))
 }
 
 fn find(search: &str) -> Option<PathBuf> {

@@ -16,6 +16,11 @@ pub(super) static AGENT: Section = Section {
             Kind::Command,
             "The program and its arguments; never run by a shell.",
         ),
+        key(
+            "python",
+            Kind::Section(&PYTHON),
+            "The Python that an agent with a `source` runs in.",
+        ),
         later_use("image", "use `command`; containers come later"),
         key(
             "mode",
@@ -201,6 +206,10 @@ pub(super) static AGENT: Section = Section {
         ),
         ("pre_start", "did you mean `hooks: {pre_start: [PROGRAM]}`?"),
         ("post_stop", "did you mean `hooks: {post_stop: [PROGRAM]}`?"),
+        (
+            "requirements",
+            "did you mean `python: {requirements: [PACKAGE]}`?",
+        ),
         ("User", "did you mean `user`?"),
         ("After", "did you mean `depends_on`?"),
         ("Requires", "did you mean `depends_on`?"),
@@ -222,6 +231,24 @@ pub(super) static AGENT: Section = Section {
         (
             "ports",
             "an agent opens its ports on the host itself; remove it",
+        ),
+    ],
+};
+
+/// `python:`
+pub(super) static PYTHON: Section = Section {
+    title: "`python`",
+    keys: &[key(
+        "requirements",
+        Kind::TextOrList,
+        "Packages of its own: a requirements file, or a list of requirements.",
+    )],
+    habits: &[
+        ("packages", "did you mean `requirements`?"),
+        ("dependencies", "did you mean `requirements`?"),
+        (
+            "version",
+            "agents run in the `python3` that is found on the supervisor's path",
         ),
     ],
 };

@@ -90,8 +90,9 @@ impl Reader<'_> {
             "keep one of them",
         );
         if let Some(item) = fields.get("source") {
-            return self.source(&item);
+            return self.source(fields, &item);
         }
+        self.needs_source(fields);
         if let Some(item) = fields.get("command") {
             return self.command(&item).unwrap_or_default();
         }
@@ -101,56 +102,6 @@ impl Reader<'_> {
             self.error(&fields.item, Code::MissingKey, message, help);
         }
         Vec::new()
-    }
-
-    /// `FILE` or `FILE:CLASS`, a file below the folder of the fleet file.
-    fn source(&mut self, item: &Item<'_>) -> Vec<String> {
-        let Some(text) = self.text(item) else {
-            return Vec::new();
-        };
-        let (file, class) = match text.rsplit_once(':') {
-            Some((file, class)) => (file, Some(class)),
-            None => (text.as_str(), None),
-        };
-        let path = lexical(&self.folder.join(file));
-        let wrong = if !path.starts_with(self.folder) {
-            Some((
-                "leads out of the folder of the fleet file",
-                "move the file below it",
-            ))
-        } else if path.extension().is_none_or(|extension| extension != "py") {
-            Some((
-                "is not a Python file",
-                "name a file that ends in `.py`; use `command` for other programs",
-            ))
-        } else if class.is_some_and(|class| !is_identifier(class)) {
-            Some((
-                "does not end in the name of a class",
-                "write `FILE.py` or `FILE.py:Class`",
-            ))
-        } else if !path.is_file() {
-            Some((
-                "does not exist",
-                "name a file below the folder of the fleet file",
-            ))
-        } else {
-            None
-        };
-        if let Some((what, help)) = wrong {
-            self.error(
-                item,
-                Code::InvalidValue,
-                format!("the source {} {what}", item.shown()),
-                help,
-            );
-            return Vec::new();
-        }
-        let mut named = path.to_string_lossy().into_owned();
-        if let Some(class) = class {
-            named = format!("{named}:{class}");
-        }
-        let command = ["python3", "-m", "openclaw", "run", &named];
-        command.map(str::to_owned).to_vec()
     }
 
     /// A program with its arguments: a list, or a text that is split into words.
@@ -417,10 +368,4 @@ impl Reader<'_> {
         };
         free::value(&item, &mut self.problems)
     }
-}
-
-/// Whether a text can be the name of a class.
-fn is_identifier(text: &str) -> bool {
-    let usable = |c: char| c.is_alphanumeric() || c == '_';
-    !text.is_empty() && text.chars().all(usable) && !text.starts_with(|c: char| c.is_numeric())
 }

@@ -31,6 +31,7 @@ mod limits;
 mod load;
 mod merge;
 mod parse;
+mod python;
 mod reader;
 mod render;
 mod replicas;

@@ -40,7 +40,9 @@ pub(crate) async fn run(
     for agent in &agents {
         let state = paint(agent.state.as_str(), of_state(agent.state));
         let (now, name, reason) = ("now".bold(), &agent.name, &agent.reason.text);
-        print::line(&format!("{now} {name} is {state}: {reason}"))?;
+        let says = agent.status_text.as_ref();
+        let says = says.map_or_else(String::new, |text| format!(" (\"{text}\")"));
+        print::line(&format!("{now} {name} is {state}: {reason}{says}"))?;
     }
     Ok(())
 }

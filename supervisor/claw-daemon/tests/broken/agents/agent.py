@@ -1,0 +1,5 @@
+from openclaw import Agent
+
+
+class Example(Agent):
+    async def run(self) -> None: ...

@@ -1,0 +1,224 @@
+//! Agents with packages of their own: their virtual environments are made once, and anew when they
+//! are not whole. The packages are made here, and nothing is fetched.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use claw_daemon::api::{Agent, State};
+use rustix::process::Signal;
+
+use crate::fleet::{Fleet, Process, within};
+
+/// pip and `venv` take seconds of a processor, which others use as well.
+const MAKING: Duration = Duration::from_secs(180);
+
+/// Says which version of the package it has.
+const USER: &str = r#"
+import subprocess, sys
+import claw_sample
+from openclaw import Agent
+
+class User(Agent):
+    async def setup(self):
+        script = subprocess.run(["claw-sample"], capture_output=True, text=True, check=True)
+        with open("marks", "a") as file:
+            file.write(f"{claw_sample.VERSION} {script.stdout.strip()} {sys.prefix}\n")
+
+    async def run(self): ...
+"#;
+
+const PLAIN: &str =
+    "from openclaw import Agent\n\nclass Plain(Agent):\n    async def run(self): ...\n";
+
+/// Makes `wheels/claw_sample-VERSION-py3-none-any.whl`, with a module and a script.
+const WHEEL: &str = r#"
+import pathlib, sys, zipfile
+version = sys.argv[1]
+name, info = f"claw_sample-{version}", f"claw_sample-{version}.dist-info"
+pathlib.Path("wheels").mkdir(exist_ok=True)
+with zipfile.ZipFile(f"wheels/{name}-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("claw_sample.py", f"VERSION = '{version}'\ndef main(): print('script', VERSION)\n")
+    wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: claw-sample\nVersion: {version}\n")
+    wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nclaw-sample = claw_sample:main\n")
+    files = ["claw_sample.py", *(f"{info}/{part}" for part in ("METADATA", "WHEEL", "entry_points.txt", "RECORD"))]
+    wheel.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in files))
+"#;
+
+fn wheel(fleet: &Fleet, version: &str) {
+    let mut python = fleet.command_of("python3");
+    let made = python.args(["-c", WHEEL, version]).status().unwrap();
+    assert!(made.success());
+}
+
+/// A fleet of `user`, which takes these requirements, and of agents besides. Not started yet.
+fn fleet(requirements: &str, more: &str) -> Fleet {
+    let fleet = Fleet::new("");
+    fs::create_dir_all(fleet.path("agents")).unwrap();
+    fs::write(fleet.path("agents/user.py"), USER).unwrap();
+    fs::write(fleet.path("agents/plain.py"), PLAIN).unwrap();
+    describe(&fleet, requirements, more);
+    fleet
+}
+
+fn describe(fleet: &Fleet, requirements: &str, more: &str) {
+    let policy =
+        "restart_policy: {initial_delay: 200ms, backoff: immediate, max_retries: unlimited}";
+    let python = format!("python: {{requirements: {requirements}}}");
+    let user = format!("  user: {{source: agents/user.py, {policy}, {python}{more}}}\n");
+    fleet.write("", &format!("{user}  plain: {{source: agents/plain.py}}\n"));
+}
+
+fn await_user(fleet: &Fleet, what: &str, wanted: impl Fn(&Agent) -> bool) -> Agent {
+    within(MAKING, what, || fleet.find("user").filter(&wanted))
+}
+
+fn logged(fleet: &Fleet, words: &str) -> usize {
+    let lines = fleet.log("user");
+    lines
+        .iter()
+        .filter(|line| line.text.contains(words))
+        .count()
+}
+
+/// The environments of an agent, whole or not.
+fn environments(fleet: &Fleet) -> Vec<PathBuf> {
+    let folder = fleet.data().join("agents/user/environments");
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_dir()).collect()
+}
+
+#[test]
+fn packages_are_installed_once_for_each_set_of_requirements() {
+    let mut fleet = fleet(
+        "[--no-index, --find-links wheels, claw-sample]",
+        ", replicas: 2",
+    );
+    wheel(&fleet, "1.0");
+    fleet.up();
+    let both = || (fleet.lines("marks").len() == 2).then_some(());
+    within(MAKING, "both replicas are set up", both);
+    let made = environments(&fleet);
+    assert_eq!(made.len(), 1, "replicas share one: {made:?}");
+    let mark = format!("1.0 script 1.0 {}", made[0].display());
+    assert_eq!(fleet.lines("marks"), [mark.clone(), mark]);
+    fleet.run(&["restart", "user"]).ok();
+    let again = || (fleet.lines("marks").len() == 4).then_some(());
+    within(MAKING, "both are set up again", again);
+    assert_eq!(environments(&fleet), made);
+    assert_eq!(logged(&fleet, "making the virtual environment"), 1);
+    fleet.down();
+}
+
+#[test]
+fn requirements_that_change_are_installed_beside_the_old_ones() {
+    let mut fleet = fleet("requirements.txt", "");
+    wheel(&fleet, "1.0");
+    wheel(&fleet, "2.0");
+    let options = "--no-index\n--find-links wheels\n";
+    let requirements = fleet.path("requirements.txt");
+    fs::write(
+        &requirements,
+        format!("{options}-c constraints.txt\nclaw-sample\n"),
+    )
+    .unwrap();
+    fs::write(fleet.path("constraints.txt"), "claw-sample<2\n").unwrap();
+    fleet.up();
+    await_user(&fleet, "it is ready", |agent| agent.ready);
+    fs::write(fleet.path("constraints.txt"), "claw-sample>=2\n").unwrap();
+    fleet.run(&["restart", "user"]).ok();
+    let second = || fleet.lines("marks").get(1).cloned();
+    assert!(within(MAKING, "it is set up again", second).starts_with("2.0 script 2.0"));
+    assert_eq!(
+        environments(&fleet).len(),
+        2,
+        "the old one was used just now"
+    );
+    fleet.down();
+}
+
+#[test]
+fn what_cannot_be_installed_is_said_and_tried_again() {
+    let mut fleet = fleet("[--no-index, --find-links wheels, claw-sample]", "");
+    fs::create_dir(fleet.path("wheels")).unwrap();
+    fleet.up();
+    let failed = await_user(&fleet, "it has failed", |agent| {
+        agent
+            .last_death
+            .as_ref()
+            .is_some_and(|death| death.cause.exit_code == Some(75))
+    });
+    assert!(!failed.ready);
+    let status = fleet.run(&["status", "user"]).out;
+    for said in [
+        "the virtual environment cannot be made: pip exited with code 1",
+        "No matching distribution found for claw-sample",
+        "correct `python.requirements` of the agent in openclaw.yaml",
+    ] {
+        assert!(logged(&fleet, said) > 0, "{said}: {status}");
+    }
+    wheel(&fleet, "1.0");
+    await_user(&fleet, "it is ready", |agent| agent.ready);
+    fleet.down();
+}
+
+/// A package index that answers when it is told to.
+struct Index(TcpListener);
+
+impl Index {
+    fn open() -> Self {
+        Self(TcpListener::bind(("127.0.0.1", 0)).unwrap())
+    }
+
+    fn requirements(&self) -> String {
+        let port = self.0.local_addr().unwrap().port();
+        let options = "--no-index, --find-links wheels";
+        format!("[{options}, \"--find-links http://127.0.0.1:{port}/\", claw-sample]")
+    }
+
+    /// The request of a pip that has come so far.
+    fn asked(&self) -> TcpStream {
+        self.0.accept().unwrap().0
+    }
+}
+
+fn answer(mut asked: TcpStream) {
+    let mut request = [0; 4096];
+    assert!(asked.read(&mut request).unwrap() > 0);
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    asked.write_all(page.as_bytes()).unwrap();
+    asked.shutdown(Shutdown::Write).unwrap();
+}
+
+#[test]
+fn an_environment_in_the_making_keeps_nobody_waiting_and_is_made_anew_when_it_is_torn() {
+    let index = Index::open();
+    let mut fleet = fleet(&index.requirements(), "");
+    wheel(&fleet, "1.0");
+    fleet.up();
+    let asked = index.asked();
+    fleet.await_agent("plain", "is ready", |agent| agent.ready);
+    let making = await_user(&fleet, "it says what it does", |agent| {
+        agent
+            .status_text
+            .as_ref()
+            .is_some_and(|text| text.starts_with("pip: Looking in links"))
+    });
+    assert_eq!((making.state, making.ready), (State::Initializing, false));
+    let why = fleet.run(&["why", "user"]).ok();
+    assert!(why.contains("(\"pip: Looking in links"), "{why}");
+    let torn = environments(&fleet);
+    assert_eq!(torn.len(), 1);
+    let pid = making.instance.unwrap().pid.unwrap().cast_signed();
+    Process::of(pid).unwrap().signal(Signal::KILL);
+    drop(asked);
+    answer(index.asked());
+    await_user(&fleet, "it is ready", |agent| agent.ready);
+    assert_eq!(logged(&fleet, "making the virtual environment"), 2);
+    assert_eq!(environments(&fleet), torn);
+    fleet.down();
+}
