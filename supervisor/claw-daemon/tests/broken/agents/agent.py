@@ -1,5 +1,10 @@
+"""The program that broken fleets name."""
+
 from openclaw import Agent
 
 
 class Example(Agent):
-    async def run(self) -> None: ...
+    """Does nothing."""
+
+    async def run(self) -> None:
+        """Do it."""
