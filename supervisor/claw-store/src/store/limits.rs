@@ -14,6 +14,9 @@ pub const BATCH_JOBS: usize = 1_024;
 /// Payload in one transaction, for the same reason.
 pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
+/// How long the writer waits at most for requests that are expected to join a batch.
+pub const GATHERING: Duration = Duration::from_micros(500);
+
 /// Threads that read.
 pub const READERS: usize = 3;
 

@@ -11,16 +11,16 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::core::Core;
 use super::error::{StoreCloseError, StoreError};
 use super::handle::Signals;
-use super::limits::{CHECKPOINT_PAGES, CHORES, INLINE_CHECKPOINT_PAGES, RETRY};
+use super::limits::{CHECKPOINT_PAGES, CHORES, GATHERING, INLINE_CHECKPOINT_PAGES, RETRY};
 use super::open::SyncFn;
-use super::queue::{Answer, Job, Queue, Taken};
+use super::queue::{Answer, Expected, Job, Queue, Taken};
 use crate::bus::Level;
 use crate::journal::checkpoint;
 
@@ -31,6 +31,8 @@ pub(super) struct Writer {
     signals: Arc<Signals>,
     log: Log,
     disk: Disk,
+    /// Requests of the last batch.
+    answered: usize,
 }
 
 /// What the disk did last time.
@@ -48,13 +50,14 @@ impl Writer {
             signals,
             log,
             disk: Disk::Writes,
+            answered: 0,
         }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) -> Result<(), StoreCloseError> {
         loop {
-            match self.queue.take(self.patience()) {
+            match self.queue.take(self.patience(), self.expected()) {
                 Taken::Batch(batch) => self.batch(batch),
                 Taken::Idle => self.batch(Vec::new()),
                 Taken::Closed => break,
@@ -71,6 +74,14 @@ impl Writer {
         checkpoint(&self.core.conn, "TRUNCATE")
             .map(drop)
             .map_err(|error| StoreCloseError::Failed(error.to_string()))
+    }
+
+    /// Who was answered last, for a part of the time that a sync takes.
+    fn expected(&self) -> Expected {
+        Expected {
+            jobs: self.answered,
+            within: (self.log.sync_time / 4).min(GATHERING),
+        }
     }
 
     /// How long nothing is due.
@@ -105,6 +116,7 @@ impl Writer {
         if committed.is_ok() {
             self.show();
         }
+        self.answered = answers.len();
         for answer in answers {
             answer(durable.as_ref().copied());
         }
@@ -201,6 +213,8 @@ pub(super) struct Log {
     /// About the pages written since the log was begun anew, and how many are worth a checkpoint.
     pages: u64,
     checkpoint_at: u64,
+    /// How long the last sync took.
+    sync_time: Duration,
 }
 
 impl Log {
@@ -222,6 +236,7 @@ impl Log {
             ask,
             pages: 0,
             checkpoint_at: CHECKPOINT_PAGES,
+            sync_time: Duration::ZERO,
         })
     }
 
@@ -238,11 +253,13 @@ impl Log {
 
     /// Makes everything that is committed durable; the first failure is for ever.
     fn sync(&mut self) -> Result<(), StoreError> {
+        let began = Instant::now();
         if self.failed.is_none()
             && let Err(error) = (self.fdatasync)(&self.wal)
         {
             self.failed = Some(format!("its log could not be synced to disk: {error}"));
         }
+        self.sync_time = began.elapsed();
         self.refusal().map_or(Ok(()), Err)
     }
 
