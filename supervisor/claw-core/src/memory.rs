@@ -45,11 +45,25 @@ pub struct AgentMemory {
     pub settled: Generation,
     /// The last generation that came up; an adopted instance of it need not prove itself again.
     pub came_up: Generation,
+    /// What the last generation was started with.
+    pub start_proof: StartProof,
     /// The hash of the spec that the last generation was started with.
     pub started_with: Option<String>,
     /// As what its instances are started. One of another mode is not taken over: a daemon does not
     /// take runs because the fleet file was changed meanwhile.
     pub mode: Option<Mode>,
+}
+
+/// Whether an instance has to show that it comes up. A probe that is configured later asks nothing
+/// of it: it is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartProof {
+    /// Its startup probe has to pass.
+    #[default]
+    Probed,
+    /// It is up once it is started.
+    Unprobed,
 }
 
 /// Whether it is decided if an agent runs once at its start.

@@ -201,12 +201,18 @@ impl Daemon {
     }
 
     /// A running instance takes over another spec.
-    pub(crate) fn retune(&mut self, common: &Common, cx: &Context<'_>, spec: &Arc<AgentSpec>) {
+    pub(crate) fn retune(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        spec: &Arc<AgentSpec>,
+    ) {
+        self.healthy_at = None;
         if let Phase::Live(instance) = &mut self.phase {
             instance.retune(cx, Arc::clone(spec));
+            // What is up has proved itself to a startup probe that is new, too.
+            self.watch(common, cx);
         }
-        self.healthy_at = None;
-        self.watch_health(common, cx, Duration::ZERO);
     }
 
     /// Every dependency is there.

@@ -7,7 +7,7 @@ use crate::action::Happened;
 use crate::deadline::Deadline;
 use crate::death::Cause;
 use crate::id::{Generation, InstanceId};
-use crate::memory::{AgentMemory, Goal, Hold};
+use crate::memory::{AgentMemory, Goal, Hold, StartProof};
 use crate::name::AgentName;
 use crate::order::{Hook, Order};
 use crate::record::{Record, RecordId};
@@ -113,6 +113,10 @@ impl Common {
         let generation = Generation(self.memory.last_generation.0.saturating_add(1));
         self.memory.last_generation = generation;
         self.memory.started_with = Some(self.spec_hash.clone());
+        self.memory.start_proof = match self.spec.probes.startup {
+            Some(_) => StartProof::Probed,
+            None => StartProof::Unprobed,
+        };
         self.instance(generation)
     }
 

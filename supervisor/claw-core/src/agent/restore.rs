@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId, RunId};
-use crate::memory::Recovered;
+use crate::memory::{Recovered, StartProof};
 use crate::run::Run;
 use crate::spec::Mode;
 
@@ -97,7 +97,10 @@ pub(super) fn take_over(
         let hold = common.memory.hold;
         let mut instance = Instance::adopt(cx, id, spec, None, Adopted { pid, at, hold });
         let unproved = match common.spec.mode {
-            Mode::Daemon | Mode::Oneshot => common.spec.probes.startup.is_some(),
+            Mode::Daemon | Mode::Oneshot => {
+                common.spec.probes.startup.is_some()
+                    && common.memory.start_proof == StartProof::Probed
+            }
             Mode::Worker => true,
         };
         let came_up = if !unproved || common.memory.came_up == generation {

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use crate::death::{Cause, ExitStatus};
 use crate::event::Fact;
 use crate::id::{Generation, InstanceId, RunId};
-use crate::memory::{AgentMemory, Goal, Inheritance, Latch, Recovered};
+use crate::memory::{AgentMemory, Goal, Inheritance, Latch, Recovered, StartProof};
 use crate::record::Record;
 use crate::run::{Run, RunPhase, Trigger};
 use crate::spec::schedule::RunOnStart;
-use crate::spec::{AgentSpec, Mode, Overlap, RestartPolicy};
-use crate::status::PublicState::{Error, Running, Stopped};
+use crate::spec::{AgentSpec, Check, Mode, Overlap, RestartPolicy};
+use crate::status::PublicState::{Error, Initializing, Running, Stopped};
 
 use super::world::{
-    World, begin, daemon, deliveries, every, exit, name, orders, outcomes, records, report,
-    run_phases, secs, spawns,
+    World, begin, daemon, deliveries, every, exit, name, orders, outcomes, probe, records, report,
+    run_phases, secs, spawns, tcp,
 };
 
 fn instance(generation: u64) -> InstanceId {
@@ -81,6 +81,38 @@ fn a_live_instance_is_adopted_and_nothing_is_started() {
         world.status("a").instance.and_then(|live| live.pid),
         Some(42)
     );
+}
+
+/// Such an agent can neither pass again nor repeat what nobody had asked it to say.
+#[test]
+fn a_probe_that_is_new_asks_nothing_of_what_was_up() {
+    let mut spec = daemon();
+    spec.probes.startup = Some(probe(tcp(), 1, 60));
+    spec.probes.readiness = Some(probe(Check::Heartbeat, 10, 3));
+    let found = |start_proof| {
+        let memory = AgentMemory {
+            start_proof,
+            ..AgentMemory::default()
+        };
+        let mut world = World::restored(vec![("a", spec.clone())], left(memory, alive()));
+        (world.face("a"), orders(&world.pass(secs(1))).len())
+    };
+    assert_eq!(found(StartProof::Probed).0, (Initializing, "starting_up"));
+    assert_eq!(found(StartProof::Unprobed), ((Running, "up"), 0));
+}
+
+#[test]
+fn what_is_up_has_proved_itself_to_a_probe_of_a_reload() {
+    let mut world = World::new(vec![("a", daemon())]);
+    world.started("a");
+    let mut spec = daemon();
+    spec.probes.startup = Some(probe(tcp(), 1, 60));
+    let done = world.configure(vec![("a", spec)]);
+    let came_up = records(&done).into_iter().find_map(|record| match record {
+        (_, Record::Memory { memory, .. }) => Some(memory.came_up),
+        _ => None,
+    });
+    assert_eq!(came_up, Some(Generation(1)));
 }
 
 #[test]
