@@ -25,6 +25,8 @@ from pathlib import Path
 PATIENCE = 120.0
 """Seconds until a fleet that does not come up is given up."""
 
+CONNECTIONS_OF_AN_AGENT = 8
+
 STATE = """
 import json, statistics, time
 from openclaw import Agent
@@ -190,16 +192,25 @@ def pss(pid: int) -> float:
 
 
 def published(clawctl: Path, publisher: Path, connections: int, seconds: int) -> None:
-    agent = (
-        f"  publisher:\n    command: [{publisher}, '{connections}', '{seconds}', figures]\n"
+    """Several agents, since each is held to its rate of requests."""
+    count = max(1, connections // CONNECTIONS_OF_AN_AGENT)
+    command = [str(publisher), str(connections // count), str(seconds), "figures-$NUMBER"]
+    agents = "".join(
+        f"  publisher-{number}:\n"
+        f"    command: {json.dumps(command).replace('$NUMBER', str(number))}\n"
         "    restart_policy: {policy: never}\n    resources: {events_per_minute: 60000000}\n"
+        for number in range(count)
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        figures = folder / "figures"
-        with Fleet(clawctl, folder, agent) as fleet:
-            fleet.await_that("the figures", figures.exists)
-        row(f"events through the socket, {connections} at a time", figures.read_text().strip())
+        files = [folder / f"figures-{number}" for number in range(count)]
+        with Fleet(clawctl, folder, agents) as fleet:
+            fleet.await_that("the figures", lambda: all(file.exists() for file in files))
+        found = [json.loads(file.read_text()) for file in files]
+    rate = sum(one["per_second"] for one in found)
+    p50, p99 = (statistics.median(one[quantile] for one in found) for quantile in ("p50", "p99"))
+    figures = f"{rate:.0f} events/s  p50 {p50:.3f} ms  p99 {p99:.3f} ms"
+    row(f"events through sockets, {connections} at a time", figures)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each connection has one request under way. Afterwards the file says how many events a second
-//! there were, and how long one took.
+//! there were, and how many milliseconds one took.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -36,7 +36,7 @@ fn main() {
     let count = u32::try_from(times.len()).expect("some millions at most");
     let rate = f64::from(count) / time.as_secs_f64();
     let text = format!(
-        "{rate:.0} events/s  p50 {:.3} ms  p99 {:.3} ms\n",
+        "{{\"per_second\": {rate:.0}, \"p50\": {:.3}, \"p99\": {:.3}}}\n",
         quantile(50),
         quantile(99)
     );
