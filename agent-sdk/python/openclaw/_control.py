@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from ._background import watch
 from ._deadline import TIMEOUTS, timeout
 from ._errors import ProtocolError
 from ._execution import invoke
@@ -34,16 +35,24 @@ class Control:
         self._heartbeat = 10.0
         self._answers: OrderedDict[str, dict[str, Any] | None] = OrderedDict()
         self._busy: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def reconnect(self, heartbeat: float) -> None:
         """Open the stream of the present session, in place of the one before."""
         self._heartbeat = heartbeat
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._listen())
+        task = self._task = asyncio.get_running_loop().create_task(self._listen())
+        watch(
+            task,
+            "listening to the supervisor",
+            self._session.broke,
+            lambda: task is self._task and not self._closing,
+        )
 
     async def close(self) -> None:
         """Listen no more, but let answers go that are on their way."""
+        self._closing = True
         if self._busy:
             await asyncio.wait(set(self._busy), timeout=LAST_ANSWERS_SECONDS)
         tasks = [*self._busy, *([self._task] if self._task else [])]
@@ -58,8 +67,10 @@ class Control:
                 async for message in self._lines():
                     delay = FIRST_DELAY
                     self._obey(message)
-            except (OSError, ValueError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
                 pass
+            except (ValueError, LookupError, asyncio.LimitOverrunError) as error:
+                self._session.agent.logger.error("the control stream makes no sense: %r", error)
             except _SessionLost:
                 self._link.lost()
                 return
@@ -116,9 +127,17 @@ class Control:
             self._spawn(self._carry_out(message))
 
     async def _carry_out(self, message: dict[str, Any]) -> None:
+        try:
+            answer = {"status": await self._follow(message)}
+        except Exception as error:
+            self._session.agent.logger.exception("%r could not be carried out", message)
+            answer = {"status": "failed", "message": f"{type(error).__name__}: {error}"[:500]}
+        self._answers[message["id"]] = answer
+        await self._send(f"/v1/control/{message['id']}", answer)
+
+    async def _follow(self, message: dict[str, Any]) -> str:
         session = self._session
         kind = message.get("kind")
-        answer = {"status": "done"}
         if kind == "pause":
             session.worker.pause()
         elif kind == "resume":
@@ -132,9 +151,8 @@ class Control:
             reason = str(message.get("reason") or "cancelled")
             session.worker.cancel(message.get("work"), message.get("attempt"), reason)
         else:
-            answer = {"status": "unsupported"}
-        self._answers[message["id"]] = answer
-        await self._send(f"/v1/control/{message['id']}", answer)
+            return "unsupported"
+        return "done"
 
     async def _probe(self, message: dict[str, Any]) -> None:
         agent = self._session.agent
@@ -165,6 +183,7 @@ class Control:
         task = asyncio.get_running_loop().create_task(work)
         self._busy.add(task)
         task.add_done_callback(self._busy.discard)
+        watch(task, "answering the supervisor", self._session.broke, lambda: not self._closing)
 
 
 class _SessionLost(Exception):

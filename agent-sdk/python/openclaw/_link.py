@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from ._address import Address, Identity
+from ._background import OnBroken, watch
 from ._connection import Connection, Stale, Unsent
 from ._errors import Fenced, ProtocolError, from_problem
 from ._wire import Reply
@@ -60,11 +61,13 @@ class SocketLink:
         self._waiting = _Gate(MAX_WAITING_WRITES, MAX_WAITING_BYTES)
         self._up = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
+        self._lost_again = False
         self._closed = False
         self.session: str | None = None
         self.on_connected: Callable[[], Awaitable[None]] | None = None
         self.on_nonsense: Callable[[Exception], None] = lambda _: None
         self.on_fatal: Callable[[ProtocolError], None] | None = None
+        self.on_broken: OnBroken = lambda _what, _error: None
 
     async def call(
         self,
@@ -133,10 +136,14 @@ class SocketLink:
     def lost(self) -> None:
         """Note that the supervisor is away, and look for it until it is back."""
         self._up.clear()
+        # A hello that is on its way may have been too early to tell of what is lost now.
+        self._lost_again = True
         if self._closed or (self._reconnecting and not self._reconnecting.done()):
             return
         self._drop_idle()
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect())
+        search = "looking for the supervisor"
+        watch(self._reconnecting, search, self.on_broken, lambda: not self._closed)
 
     async def close(self) -> None:
         """Close every connection; nothing is tried again."""
@@ -149,7 +156,8 @@ class SocketLink:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
     ) -> Reply:
         while True:
-            await self._up.wait()
+            while not self._up.is_set():
+                await self._up.wait()
             session = self.session
             try:
                 reply = await self.exchange(method, path, body, headers)
@@ -173,11 +181,13 @@ class SocketLink:
     async def _reconnect(self) -> None:
         delay = FIRST_DELAY
         while not self._closed:
+            self._lost_again = False
             try:
                 if self.on_connected:
                     await self.on_connected()
-                self._up.set()
-                return
+                if not self._lost_again:
+                    self._up.set()
+                    return
             except OSError:
                 pass
             except ProtocolError as error:

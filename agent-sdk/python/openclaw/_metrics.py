@@ -54,16 +54,21 @@ class Metrics:
     ) -> None:
         if isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"{kind} {name} cannot be {value!r}")
-        sample: dict[str, Any] = {"name": _metric(name), "kind": kind, "value": value}
+        sample: dict[str, Any] = {"name": _metric(name), "kind": kind, "value": _plain(value)}
         if labels:
             sample["labels"] = _labels(name, labels)
         if buckets:
-            sample["buckets"] = buckets
+            sample["buckets"] = [_plain(bound) for bound in buckets]
         work = current_work()
         if work is None:
             self._waiting.append(sample)
         else:
             work.metrics.append(sample)
+
+
+def _plain(value: float) -> float:
+    """Return a number as JSON has it; a Decimal and those of other packages are none."""
+    return value if type(value) in (int, float) else float(value)
 
 
 def _metric(text: str) -> str:

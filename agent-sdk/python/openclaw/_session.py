@@ -51,7 +51,7 @@ class Session:
         self._identity = identity
         self._link = link
         self._on_hello = on_hello
-        self._worker = Worker(agent, link)
+        self._worker = Worker(agent, link, self.broke)
         self._control = Control(self, link)
         self._ready = False
         self._limits: dict[str, Any] = {}
@@ -61,6 +61,7 @@ class Session:
         self._ended: BaseException | None = None
         link.on_connected = self._hello
         link.on_fatal = self._end
+        link.on_broken = self.broke
         link.on_nonsense = lambda error: agent.logger.error("hello was answered with: %r", error)
 
     @property
@@ -108,6 +109,16 @@ class Session:
         self._worker.drain()
         self._stop.set()
 
+    def broke(self, what: str, error: BaseException | None) -> None:
+        """Note that a task without which the agent is deaf has ended; the process goes with it."""
+        self._agent.logger.critical(
+            "%s ended, so the agent exits to be started again", what, exc_info=error
+        )
+        if self._ended is None:
+            self._ended = _Broken(what)
+        self._worker.abandon_all()
+        self._stop.set()
+
     async def _hello(self) -> None:
         resume = None
         if self._link.session is not None:
@@ -143,8 +154,13 @@ class Session:
             self._ended = error
             self._agent.logger.error("setup failed: %s", error, exc_info=error)
             raise _Ended from error
-        await self._link.call("POST", "/v1/ready", b"{}")
+        # Before it is said: a hello that overtakes the answer has to say it too.
         self._ready = True
+        try:
+            await self._first_of(self._link.call("POST", "/v1/ready", b"{}"))
+        except _Ended:
+            if self._ended is not None:
+                raise
 
     async def _report_setup(self, error: Exception) -> None:
         fields = {"type": type(error).__name__, "message": str(error)[:2000], "trace": ""}
@@ -200,6 +216,8 @@ class Session:
                 await self._send_metrics()
             except ProtocolError as error:
                 self._agent.logger.warning("metrics were refused: %s", error)
+            except Exception:
+                self._agent.logger.exception("metrics could not be sent")
 
     async def _send_metrics(self) -> None:
         samples = self._agent.metrics.drain()
@@ -214,6 +232,10 @@ class Session:
         refused = getattr(self._ended, "code", "") == "bad_request"
         wrong = refused or isinstance(self._ended, (ConfigError, Unsupported))
         return EXIT_CONFIG if wrong else EXIT_FAILED
+
+
+class _Broken(Exception):
+    """A part of this process does not do its work any more."""
 
 
 class _Ended(Exception):

@@ -10,6 +10,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from ._background import OnBroken, watch
 from ._deadline import TIMEOUTS, timeout
 from ._errors import LeaseLost, ProtocolError, VersionConflict
 from ._execution import Execution
@@ -23,14 +24,19 @@ WAIT_SECONDS = 30
 MIN_POLL_SECONDS = 0.02
 # An open poll is left to the server to end, but not for longer than this when stopping.
 POLL_END_SECONDS = 0.5
+# A poll that is not answered for so much longer than it asked for was forgotten.
+POLL_GRACE_SECONDS = 30
+# What is to be reported again, without a word about when.
+REPORT_AGAIN_SECONDS = 1.0
 
 
 class Worker:
     """Keeps `max_concurrency` pieces of work going."""
 
-    def __init__(self, agent: Agent, link: SocketLink) -> None:
+    def __init__(self, agent: Agent, link: SocketLink, on_broken: OnBroken) -> None:
         self._agent = agent
         self._link = link
+        self._on_broken = on_broken
         self._max = 1
         self._wait_seconds = WAIT_SECONDS
         self._running: dict[str, Execution] = {}
@@ -38,6 +44,8 @@ class Worker:
         self._poll: asyncio.Task[None] | None = None
         self._paused = False
         self._draining = False
+        self._asking = False
+        self._closing = False
         self._changed = asyncio.Event()
         self._poll_over = asyncio.Event()
         self._poll_over.set()
@@ -55,7 +63,9 @@ class Worker:
 
     def start(self) -> None:
         """Begin to ask for work."""
+        self._asking = True
         self._poll = asyncio.get_running_loop().create_task(self._ask())
+        watch(self._poll, "asking for work", self._on_broken, lambda: self._asking)
 
     def pause(self) -> None:
         """Ask for no more until `resume`."""
@@ -96,6 +106,7 @@ class Worker:
     async def finish(self, seconds: float) -> None:
         """Let work finish for so long, then interrupt it, and report everything."""
         await self._poll_ended(min(POLL_END_SECONDS, seconds / 4))
+        self._asking = False
         if self._poll:
             self._poll.cancel()
         if self._tasks:
@@ -107,6 +118,8 @@ class Worker:
 
     async def close(self) -> None:
         """Let go of everything."""
+        self._asking = False
+        self._closing = True
         tasks = [*self._tasks, *([self._poll] if self._poll else [])]
         for task in tasks:
             task.cancel()
@@ -139,11 +152,18 @@ class Worker:
             self._agent.logger.debug("the supervisor left a poll open")
 
     async def _pull(self, free: int) -> list[dict[str, Any]]:
+        path = f"/v1/work?wait={self._wait_seconds}&max={free}"
         try:
-            reply = await self._link.call("GET", f"/v1/work?wait={self._wait_seconds}&max={free}")
+            async with timeout(self._wait_seconds + POLL_GRACE_SECONDS):
+                reply = await self._link.call("GET", path)
         except ProtocolError as error:
             self._agent.logger.warning("asking for work was refused: %s", error)
             await asyncio.sleep((error.retry_after_ms or 1000) / 1000)
+            return []
+        except TIMEOUTS:
+            # Its answer may have been on the way; hello says that it did not come.
+            self._agent.logger.warning("the supervisor does not answer when asked for work")
+            self._link.lost()
             return []
         return json.loads(reply.body) if reply.status == 200 else []
 
@@ -159,6 +179,8 @@ class Worker:
         task = asyncio.get_running_loop().create_task(self._do(execution))
         self._tasks.add(task)
         task.add_done_callback(self._end_of_task)
+        # Work that is neither done nor reported stays with this process as long as it lives.
+        watch(task, "doing a piece of work", self._on_broken, lambda: not self._closing)
 
     async def _do(self, execution: Execution) -> None:
         try:
@@ -175,7 +197,7 @@ class Worker:
         try:
             await self._link.call("POST", path, body)
         except LeaseLost:
-            self._agent.logger.warning("work %s belongs to a later attempt", execution.work.id)
+            self._lease_lost(execution)
         except ProtocolError as error:
             await execution.refused(error)
             await self._report_refusal(execution, error)
@@ -193,16 +215,26 @@ class Worker:
             "retryable": isinstance(refusal, VersionConflict),
         }
         body = execution.work.done_body({"ok": False, "error": error})
-        try:
-            await self._link.call("POST", f"/v1/work/{execution.work.id}/done", body)
-        except ProtocolError as again:
-            self._agent.logger.error("the report of that was refused as well: %s", again)
+        while True:
+            try:
+                await self._link.call("POST", f"/v1/work/{execution.work.id}/done", body)
+            except LeaseLost:
+                self._lease_lost(execution)
+            except ProtocolError as again:
+                if not again.retryable:
+                    raise
+                # The disk is full: until there is room again nothing can be settled.
+                delay = again.retry_after_ms
+                await asyncio.sleep(delay / 1000 if delay else REPORT_AGAIN_SECONDS)
+                continue
+            return
+
+    def _lease_lost(self, execution: Execution) -> None:
+        self._agent.logger.warning("work %s belongs to a later attempt", execution.work.id)
 
     def _end_of_task(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._notify()
-        if not task.cancelled() and task.exception():
-            self._agent.logger.error("a worker failed", exc_info=task.exception())
 
     def _notify(self) -> None:
         self._changed.set()

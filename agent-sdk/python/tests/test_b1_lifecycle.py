@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from openclaw import Agent, Event, Reject, buffered, on, write_through
@@ -287,6 +290,16 @@ async def test_now_iso_and_generate_id_are_plain_calls(harness: type[Harness]) -
     ids = [agent.generate_id() for _ in range(1000)]
     assert ids == sorted(set(ids))
     assert {len(identity) for identity in ids} == {26}
+
+
+def test_a_number_of_any_kind_is_sent_as_one_of_json() -> None:
+    metrics = Metrics()
+    metrics.gauge("price", Decimal("1.5"))
+    metrics.histogram("share", Fraction(1, 4), buckets=[Fraction(1, 2), 1])
+    metrics.counter("count")
+    sent = json.loads(json.dumps(metrics.drain()))
+    assert [sample["value"] for sample in sent] == [1.5, 0.25, 1]
+    assert sent[1]["buckets"] == [0.5, 1]
 
 
 async def test_metrics_are_visible_when_the_run_has_ended(harness: type[Harness]) -> None:

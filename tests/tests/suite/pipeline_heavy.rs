@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::dice::Dice;
-use crate::fleet::{Fleet, holds_for, until, within};
+use crate::fleet::{Fleet, Waited, holds_for, until, within};
 
 /// How often the supervisor is killed.
 const CRASHES: u64 = 20;
@@ -99,14 +99,14 @@ fn pipeline(events: u64) -> Fleet {
 
 /// Waits until the last stage has handled so many events.
 fn await_handled(fleet: &Fleet, count: u64) {
-    let (mut most, mut since) = (0, Instant::now());
+    let (mut most, mut still) = (0, Waited::start());
     within(STANDSTILL * 100, "the events are handled", || {
         let handled = seen(fleet, "alert").0;
         if handled > most {
-            (most, since) = (handled, Instant::now());
+            (most, still) = (handled, Waited::start());
         }
         assert!(
-            since.elapsed() < STANDSTILL,
+            still.total() < STANDSTILL,
             "{most} of {count} events were handled, and then none\n{}",
             fleet.said()
         );

@@ -36,7 +36,7 @@ pub(super) struct Context {
 pub(super) struct Caller(pub(super) Generation);
 
 /// The header that names the session.
-const SESSION: &str = "openclaw-session";
+pub(super) const SESSION: &str = "openclaw-session";
 
 /// Lets a request in, or says why not.
 pub(super) async fn admission(

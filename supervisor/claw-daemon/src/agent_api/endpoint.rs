@@ -78,6 +78,17 @@ pub(super) struct Inside {
     pub(super) alerts: BTreeMap<String, (Instant, String)>,
 }
 
+/// What becomes of a poll that has just come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It is the one that is open, and has this number.
+    Poll(u64),
+    /// The session that it names is not the present one.
+    SessionLost,
+    /// The life that asks is over.
+    Over,
+}
+
 /// What a poll gets.
 #[derive(Debug)]
 pub(super) enum Offer {
@@ -356,14 +367,18 @@ impl Endpoint {
         self.wake();
     }
 
-    /// A poll begins, and ends the one before it.
-    pub(super) fn open_poll(&self, generation: Generation) -> Option<u64> {
-        let number = self.with(generation, |session| {
-            session.poll += 1;
-            session.poll
+    /// A poll begins, and ends the one before it. One of a session that was replaced since it was
+    /// let in does not: its caller has said what it holds, and may be gone.
+    pub(super) fn open_poll(&self, generation: Generation, session: Option<&str>) -> Opened {
+        let opened = self.with(generation, |life| {
+            if session.is_some() && life.id.as_deref() != session {
+                return Opened::SessionLost;
+            }
+            life.poll += 1;
+            Opened::Poll(life.poll)
         });
         self.wake();
-        number
+        opened.unwrap_or(Opened::Over)
     }
 
     /// What a poll may have now. Runs count as taken from here on.
@@ -528,11 +543,29 @@ mod tests {
     #[test]
     fn events_of_a_poll_that_is_over_are_not_taken() {
         let endpoint = busy(&run());
-        let first = endpoint.open_poll(LIFE).unwrap();
-        let second = endpoint.open_poll(LIFE).unwrap();
+        let Opened::Poll(first) = endpoint.open_poll(LIFE, None) else {
+            panic!("the agent lives");
+        };
+        let second = first + 1;
+        assert_eq!(endpoint.open_poll(LIFE, None), Opened::Poll(second));
         assert!(!endpoint.take_events((LIFE, first), &[delivery(1)]));
         assert!(endpoint.take_events((LIFE, second), &[delivery(2)]));
         let held = endpoint.with(LIFE, |session| session.leases.keys().copied().collect());
         assert_eq!(held, Some(vec![LeaseId(2)]));
+    }
+
+    /// What it got would be with nobody: the hello of the new session came before it.
+    #[test]
+    fn a_poll_of_a_session_that_was_replaced_neither_opens_nor_ends_another() {
+        let endpoint = busy(&run());
+        endpoint.with(LIFE, |session| session.id = Some("s_2".to_owned()));
+        let opened = endpoint.open_poll(LIFE, Some("s_2"));
+        let Opened::Poll(open) = opened else {
+            panic!("it is the present session: {opened:?}");
+        };
+        assert_eq!(endpoint.open_poll(LIFE, Some("s_1")), Opened::SessionLost);
+        assert!(endpoint.take_events((LIFE, open), &[delivery(1)]));
+        endpoint.end(LIFE);
+        assert_eq!(endpoint.open_poll(LIFE, Some("s_2")), Opened::Over);
     }
 }

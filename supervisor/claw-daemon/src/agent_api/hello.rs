@@ -109,7 +109,10 @@ async fn introduce(
         session.poll += 1;
     });
     endpoint.wake();
+    // A report that is under way ends first: it must not settle what is taken for held meanwhile.
+    let between = endpoint.reporting.write().await;
     let resumed = resume(context, generation, running).await?;
+    drop(between);
     let id = token::random("s_", 12)?;
     let introduced = endpoint.with(generation, |session| {
         session.id = Some(id.clone());
@@ -460,3 +463,6 @@ pub(super) async fn status(
     context.api.notify(instance, SelfReport::Status(text)).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
+
+#[cfg(test)]
+mod tests;

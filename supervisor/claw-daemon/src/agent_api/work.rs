@@ -8,14 +8,14 @@ use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
 use claw_core::{Fact, Generation, RunId};
 use claw_store::bus::{Delivery, LeaseId, Settle};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::admission::{Caller, Context, json as answer};
+use super::admission::{Caller, Context, SESSION, json as answer, session_lost};
 use super::api::AgentApi;
-use super::endpoint::{Endpoint, Offer};
+use super::endpoint::{Endpoint, Offer, Opened};
 use super::fault::Fault;
 use super::item::Item;
 use super::serve::{Handed, Peer};
@@ -35,6 +35,7 @@ pub(super) async fn poll(
     Caller(generation): Caller,
     Query(asked): Query<Asked>,
     Extension(peer): Extension<Peer>,
+    head: HeaderMap,
 ) -> Result<Response, Fault> {
     let wait = Duration::from_secs(asked.wait.unwrap_or(0)).min(limits::WAIT);
     let max = asked.max.unwrap_or(1);
@@ -49,8 +50,11 @@ pub(super) async fn poll(
     if unheard == Some(true) {
         hello::become_ready(&context, generation).await;
     }
-    let Some(number) = context.endpoint.open_poll(generation) else {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+    let session = head.get(SESSION).and_then(|session| session.to_str().ok());
+    let number = match context.endpoint.open_poll(generation, session) {
+        Opened::Poll(number) => number,
+        Opened::SessionLost => return Err(session_lost()),
+        Opened::Over => return Ok(StatusCode::NO_CONTENT.into_response()),
     };
     let poll = Poll {
         generation,

@@ -25,6 +25,6 @@ pub(crate) use api::Api;
 pub(crate) use command::clawctl;
 pub(crate) use configuration::{agent, steps};
 pub(crate) use folder::{free_port, program, root};
-pub(crate) use patience::{holds_for, until, within};
+pub(crate) use patience::{Waited, holds_for, until, within};
 pub(crate) use process::Process;
 pub(crate) use supervisor::Fleet;

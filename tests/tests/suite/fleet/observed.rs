@@ -1,11 +1,10 @@
 //! What can be seen of a fleet: its agents, their processes, the files they write.
 
 use std::fs;
-use std::time::Instant;
 
 use claw_daemon::api::{Agent, State};
 
-use super::patience::{PATIENCE, until, within};
+use super::patience::{PATIENCE, Waited, until, within};
 use super::{Fleet, Process};
 
 impl Fleet {
@@ -29,7 +28,7 @@ impl Fleet {
         wanted: impl Fn(&Agent) -> bool,
     ) -> Agent {
         let mut last = None;
-        let limit = Instant::now() + PATIENCE;
+        let mut waited = Waited::start();
         within(PATIENCE * 2, what, || {
             let agent = self.agent(name);
             if wanted(&agent) {
@@ -37,7 +36,7 @@ impl Fleet {
             }
             last = Some(agent);
             assert!(
-                Instant::now() < limit,
+                waited.total() < PATIENCE,
                 "{name} never: {what}; {last:#?}\n{}",
                 self.said()
             );
