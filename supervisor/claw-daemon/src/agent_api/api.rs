@@ -6,7 +6,7 @@
 //!      └───────────── facts ────────────────┴── store ◄─────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::agent_dir::AgentDir;
 use super::done;
 use super::endpoint::{Endpoint, Hold};
+use super::endpoints::Endpoints;
 use super::fault::{Code, Fault};
 use super::sdk::Sdk;
 use super::series::Page;
@@ -56,7 +57,7 @@ pub(crate) struct AgentApi {
 }
 
 pub(super) struct Shared {
-    endpoints: RwLock<BTreeMap<AgentName, Arc<Endpoint>>>,
+    pub(super) endpoints: Endpoints,
     pub(super) key: TokenKey,
     pub(super) store: Store,
     pub(super) facts: mpsc::Sender<Fact>,
@@ -82,7 +83,7 @@ impl AgentApi {
         let key = TokenKey::open(&parts.data_dir.join("agent-tokens.key"))?;
         Ok(Self {
             shared: Arc::new(Shared {
-                endpoints: RwLock::default(),
+                endpoints: Endpoints::default(),
                 key,
                 store: parts.store,
                 facts: parts.facts,
@@ -187,15 +188,11 @@ impl AgentApi {
     }
 
     pub(super) fn endpoint(&self, agent: &AgentName) -> Option<Arc<Endpoint>> {
-        let endpoints = self.shared.endpoints.read();
-        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.get(agent).cloned()
+        self.shared.endpoints.get(agent)
     }
 
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let endpoints = self.shared.endpoints.read();
-        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.values().cloned().collect()
+        self.shared.endpoints.all()
     }
 
     /// Which agents are replicas of which.
@@ -223,12 +220,6 @@ impl AgentApi {
         page.text()
     }
 
-    pub(super) fn add(&self, endpoint: Arc<Endpoint>) {
-        let endpoints = self.shared.endpoints.write();
-        let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.insert(endpoint.agent.clone(), endpoint);
-    }
-
     pub(super) fn agent_dir(&self, agent: &AgentName) -> AgentDir {
         AgentDir::of(&self.shared.data_dir, agent)
     }
@@ -240,10 +231,9 @@ impl AgentApi {
         instance: &InstanceId,
         spec: &Arc<AgentSpec>,
     ) -> Arc<AgentSpec> {
-        let Some(endpoint) = self.endpoint(&instance.agent) else {
+        let Some(endpoint) = self.shared.endpoints.begin(instance, Arc::clone(spec)) else {
             return Arc::clone(spec);
         };
-        endpoint.begin(instance.generation, Arc::clone(spec));
         let token = self.shared.key.token(instance);
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);
@@ -331,7 +321,7 @@ impl AgentApi {
         let Some(session) = endpoint.end(instance.generation) else {
             return;
         };
-        self.let_go(endpoint);
+        self.shared.endpoints.process_over(endpoint);
         let leases: BTreeSet<_> = session.leases.into_keys().collect();
         // Only workers are members of a group.
         if session.spec.mode != Mode::Worker && leases.is_empty() {
@@ -349,17 +339,6 @@ impl AgentApi {
             }
         };
         self.shared.tasks.spawn_on(releasing, &self.shared.runtime);
-    }
-
-    /// Forgets an endpoint whose agent is gone, together with its last process.
-    pub(super) fn let_go(&self, endpoint: &Arc<Endpoint>) {
-        if endpoint.is_let_go() {
-            endpoint.shut();
-            endpoint.wake();
-            let endpoints = self.shared.endpoints.write();
-            let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-            endpoints.remove(&endpoint.agent);
-        }
     }
 
     /// Other agents that are the same replica for a while: one that had no replicas ends beside

@@ -98,9 +98,6 @@ impl AgentApi {
         let mut wanted = Vec::new();
         for endpoint in self.endpoints() {
             let spec = Arc::clone(&endpoint.lock().spec);
-            if spec.mode == Mode::Worker && endpoint.needs_monitor() {
-                monitor::start(self, Arc::clone(&endpoint));
-            }
             if !endpoint.is_served_as(spec.launch.user.as_deref()) {
                 wanted.push((self.agent_dir(&endpoint.agent), endpoint, spec));
             }
@@ -116,7 +113,12 @@ impl AgentApi {
             .await
             .map_err(|_ending| ConfigureError::Ending)??;
         for (endpoint, spec, listener) in listeners {
+            let is_first = !endpoint.is_served();
             let until = endpoint.serve_as(spec.launch.user.clone(), &self.shared.closing);
+            let Some(until) = until else { continue };
+            if is_first {
+                monitor::start(self, Arc::clone(&endpoint));
+            }
             serve::start(self, endpoint, (listener, until));
         }
         Ok(())
@@ -155,37 +157,23 @@ impl AgentApi {
     ) -> Arc<Endpoint> {
         let place = self.replicas().place(name).cloned();
         let place = place.unwrap_or_else(|| Replica::only(name));
-        let endpoint = self
-            .endpoint(name)
-            .unwrap_or_else(|| self.join(name, (spec, &worker), &place.group, groups));
-        {
-            let mut inside = endpoint.lock();
-            inside.spec = Arc::clone(spec);
-            inside.worker = worker;
-            inside.replica = place;
-            inside.retired = false;
-            inside.greeted = inside.greeted.max(declared.greeted);
-            if inside.asked.is_empty() {
-                inside.asked = declared.filters().unwrap_or_default();
-            }
+        // One whose group is new too is owed all events from now on.
+        let known = groups.iter().any(|known| known == place.group.as_str());
+        let endpoint = self.shared.endpoints.join(name, || {
+            let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
+            let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
+            Endpoint::new(name.clone(), spec, worker, joined)
+        });
+        let mut inside = endpoint.lock();
+        inside.spec = Arc::clone(spec);
+        inside.worker = worker;
+        inside.replica = place;
+        inside.greeted = inside.greeted.max(declared.greeted);
+        if inside.asked.is_empty() {
+            inside.asked = declared.filters().unwrap_or_default();
         }
-        // It may have been let go until just now.
-        self.add(Arc::clone(&endpoint));
+        drop(inside);
         endpoint
-    }
-
-    /// A new agent; one whose group is new too is owed all events from now on.
-    fn join(
-        &self,
-        name: &AgentName,
-        (spec, worker): (&Arc<AgentSpec>, &Arc<WorkerConfig>),
-        group: &AgentName,
-        groups: &[String],
-    ) -> Arc<Endpoint> {
-        let known = groups.iter().any(|known| known == group.as_str());
-        let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
-        let (spec, worker) = (Arc::clone(spec), Arc::clone(worker));
-        Arc::new(Endpoint::new(name.clone(), spec, worker, joined))
     }
 
     /// Gives the agent's group what the file and the program ask for.
@@ -238,9 +226,9 @@ impl AgentApi {
     /// uses them.
     fn retire(&self, fleet: &FleetSpec) {
         for endpoint in self.endpoints() {
-            let gone = !fleet.agents.contains_key(&endpoint.agent);
-            endpoint.lock().retired = gone;
-            self.let_go(&endpoint);
+            if !fleet.agents.contains_key(&endpoint.agent) {
+                self.shared.endpoints.retire(&endpoint);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! What happens to every worker from time to time: it is asked whether it lives and is well, its
 //! leases are renewed, its state is marked.
+//!
+//! Every endpoint has one monitor, from its first socket until it is gone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ impl Monitor {
         let mut changed = self.endpoint.watch();
         loop {
             changed.mark_unchanged();
-            if self.endpoint.is_let_go() {
+            if self.endpoint.is_gone() {
                 return;
             }
             if self.worker().is_some() {

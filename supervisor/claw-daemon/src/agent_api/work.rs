@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::admission::{Caller, Context, json as answer};
 use super::api::AgentApi;
-use super::endpoint::{Endpoint, Offer};
+use super::assignment::Offer;
+use super::endpoint::Endpoint;
 use super::fault::Fault;
 use super::item::Item;
 use super::serve::{Handed, Peer};
