@@ -129,13 +129,11 @@ impl AgentApi {
                 release(&self.shared.store, &endpoint).await;
             }
         }
-        let mut reported = BTreeSet::new();
         for run in &inherited.runs {
-            if self.adopt_run(run).await == Adopted::Reported {
-                reported.insert(run.id);
+            if let Some(outcome) = self.adopt_run(run).await {
+                inherited.reported.insert(run.id, outcome);
             }
         }
-        inherited.reported = reported;
     }
 
     fn adopt_instances(&self, inherited: &Inheritance) {
@@ -160,19 +158,19 @@ impl AgentApi {
         }
     }
 
-    async fn adopt_run(&self, run: &Run) -> Adopted {
+    /// Takes over a run that was in the hands of an agent. Answers with its outcome if it was
+    /// reported, although the core does not know of it.
+    async fn adopt_run(&self, run: &Run) -> Option<WorkOutcome> {
         let (RunPhase::Running { .. }, Some(generation)) = (&run.phase, run.generation) else {
-            return Adopted::Unfinished;
+            return None;
         };
-        let Some(endpoint) = self.endpoint(&run.agent) else {
-            return Adopted::Unfinished;
-        };
-        match done::was_reported(self, &endpoint, run.id, run.attempts).await {
-            Ok(true) => {
+        let endpoint = self.endpoint(&run.agent)?;
+        match done::reported(self, &endpoint, run.id, run.attempts).await {
+            Ok(Some(outcome)) => {
                 endpoint.with(generation, |session| session.note_end(run.id, run.attempts));
-                return Adopted::Reported;
+                return Some(outcome);
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(run = %run.id, %error, "it is not known whether the run was done");
             }
@@ -184,7 +182,7 @@ impl AgentApi {
             payload: run.payload.as_deref().map(Arc::from),
         };
         endpoint.deliver(generation, context, None, Taken::Yes);
-        Adopted::Unfinished
+        None
     }
 
     pub(super) fn endpoint(&self, agent: &AgentName) -> Option<Arc<Endpoint>> {
@@ -442,13 +440,6 @@ async fn hand_back(store: &Store, endpoint: &Endpoint, leases: BTreeSet<LeaseId>
     if let Err(error) = store.settle_all(&member, returns.collect()).await {
         tracing::debug!(%member, %error, "leases end in their time");
     }
-}
-
-/// What is known of an inherited run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Adopted {
-    Reported,
-    Unfinished,
 }
 
 /// What an agent says of itself, in the words that agents without the protocol have for it.
