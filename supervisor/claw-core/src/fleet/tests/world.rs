@@ -586,5 +586,5 @@ pub(crate) fn stale(actions: &[Action]) -> usize {
 
 /// A cause for tests that need some failure.
 pub(crate) const fn exit(code: u8) -> Cause {
-    Cause::Exit { code }
+    Cause::exit(code)
 }

@@ -53,12 +53,12 @@ pub(super) fn statuses() -> Vec<AgentStatus> {
     vec![
         AgentStatus {
             reason: Reason::BackingOff {
-                cause: Cause::Exit { code: 3 },
+                cause: Cause::exit(3),
                 until: ago(-40),
                 failures: 2,
             },
             restarts: 1,
-            last_death: Some((Cause::Exit { code: 3 }, ago(60))),
+            last_death: Some((Cause::exit(3), ago(60))),
             ..status("broken", PublicState::Error)
         },
         status("idle", PublicState::Stopped),
@@ -142,7 +142,7 @@ pub(super) fn old_run() -> Run {
             started: Some(ago(119)),
             at: ago(90),
             outcome: RunOutcome::Failed {
-                cause: Cause::Exit { code: 1 },
+                cause: Cause::exit(1),
             },
         },
         attempts: 2,
@@ -186,7 +186,7 @@ pub(super) fn transition() -> Transition {
         text: "broken#2 exited with code 3".to_owned(),
         what: TransitionKind::Ended {
             generation: 2,
-            cause: (&Cause::Exit { code: 3 }).into(),
+            cause: (&Cause::exit(3)).into(),
             failed: true,
             exit: Some(Exit {
                 exit_code: Some(3),
