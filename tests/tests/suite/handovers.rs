@@ -339,6 +339,12 @@ poll()
             .contains("says that it is not ready")
             .then_some(())
     });
+    let said = fleet.said();
+    let mut failures = said.lines().filter(|line| line.contains("probe failed"));
+    assert!(
+        failures.all(|line| line.contains("consecutive=")),
+        "each is told once: {said}"
+    );
     let unwell = fleet.await_agent("raw", "is shown as not ready", |agent| !agent.ready);
     assert_eq!(unwell.reason.code, "not_ready");
     assert!(unwell.reason.text.contains("its own check says no"));
