@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError};
 
-use claw_core::spec::Mode;
+use claw_core::spec::{Mode, Program};
 use claw_core::{AgentName, AgentSpec, FleetSpec};
 use claw_store::StoreError;
 use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
@@ -13,7 +13,7 @@ use super::agent_dir::AgentDirError;
 use super::api::AgentApi;
 use super::declared::Declared;
 use super::endpoint::Endpoint;
-use super::sdk::{Sdk, SdkError, has_requirements};
+use super::sdk::{Sdk, SdkError};
 use super::{monitor, serve, topics};
 use crate::config::{Loaded, Replica, Scheduled, WorkerConfig};
 
@@ -134,7 +134,7 @@ impl AgentApi {
         let preparing = tokio::task::spawn_blocking(move || {
             let prepared = agents.iter().map(|(agent_dir, shared, spec)| {
                 agent_dir.prepare(spec)?;
-                if has_requirements(&spec.launch) {
+                if spec.launch.program.own_packages().is_some() {
                     shared.prepare_environments(spec)?;
                 }
                 Ok(agent_dir.declared())
@@ -235,9 +235,7 @@ impl AgentApi {
     async fn provide_sdk(&self, fleet: &FleetSpec) -> Result<(), ConfigureError> {
         let mut agents = fleet.agents.values();
         let by_sdk = |spec: &Arc<AgentSpec>| {
-            spec.mode == Mode::Worker
-                && spec.launch.command.get(..4)
-                    == Some(&["python3", "-m", "openclaw", "run"].map(str::to_owned))
+            spec.mode == Mode::Worker && matches!(spec.launch.program, Program::Python(_))
         };
         let provided = self.shared.sdk.read();
         let provided = provided.unwrap_or_else(PoisonError::into_inner).is_some();

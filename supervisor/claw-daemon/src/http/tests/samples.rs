@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use claw_core::spec::{
-    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Resources, Restart,
+    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Program, Resources, Restart,
     RestartPolicy, Secret, Shutdown,
 };
 use claw_core::status::{LiveInstance, RunSummary};
@@ -204,6 +204,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
     let spec = AgentSpec {
         launch: Launch {
             command: vec!["./monitor".to_owned()],
+            program: Program::Any,
             env: BTreeMap::from([
                 ("LEVEL".to_owned(), "info".to_owned()),
                 ("SLACK_TOKEN".to_owned(), "xoxb-very-secret".to_owned()),
