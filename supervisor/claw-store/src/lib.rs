@@ -73,6 +73,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+mod database;
 pub mod journal;
 pub mod state;
 pub mod store;
