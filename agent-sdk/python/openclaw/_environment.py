@@ -12,6 +12,7 @@ stay, because their scripts name their own place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -25,6 +26,9 @@ EXIT_USAGE = 2
 EXIT_AGAIN = 75
 """The exit code of a start without an environment, which `restart_policy` repeats."""
 
+LONGEST_STATUS = 256
+"""Characters of a status that the supervisor keeps."""
+
 UNUSED = 7 * 24 * 3600
 """Seconds after which an environment that no process lives in is removed."""
 
@@ -32,7 +36,11 @@ _INCLUDING = ("-r", "--requirement", "-c", "--constraint")
 
 
 class EnvironmentFailure(Exception):
-    """An environment cannot be made; the text says why and what to do."""
+    """An environment cannot be made; the text says why and what to do, `summary` why in a line."""
+
+    def __init__(self, text: str, summary: str) -> None:
+        super().__init__(text)
+        self.summary = summary
 
 
 def enter(arguments: list[str]) -> int:
@@ -53,6 +61,7 @@ def enter(arguments: list[str]) -> int:
         environment = _prepared(folders[0], files, lines)
     except (EnvironmentFailure, OSError) as error:
         print(f"openclaw: {error}", file=sys.stderr, flush=True)
+        _tell_failure(error)
         return EXIT_AGAIN
     return _become(environment, source)
 
@@ -76,7 +85,10 @@ def _prepared(folder: Path, files: list[Path], lines: list[str]) -> Path:
             if not _joined(environment):
                 make(environment, files, lines)
                 if not _joined(environment):
-                    raise EnvironmentFailure(f"{environment} was removed while it was made")
+                    gone = f"{environment} was removed while it was made"
+                    raise EnvironmentFailure(gone, gone)
+        # What was said of the environment is not said of the agent.
+        _notify("STATUS=")
     _sweep(folder)
     return environment
 
@@ -189,12 +201,26 @@ def remove(environment: Path) -> None:
 
 def tell(status: str) -> None:
     """Show what is being done, and ask the supervisor for a minute more for it."""
+    _notify(f"STATUS={status}\nEXTEND_TIMEOUT_USEC=60000000")
+
+
+def _tell_failure(error: EnvironmentFailure | OSError) -> None:
+    """Say why this process is about to fail, and where more is said."""
+    if isinstance(error, EnvironmentFailure):
+        reason = error.summary
+    else:
+        reason = f"the virtual environment cannot be made: {error}"
+    advice = f"; see `clawctl logs {os.environ.get('OPENCLAW_AGENT', '')}`"
+    reason = " ".join(reason.split())[: LONGEST_STATUS - len(advice)]
+    _notify(f"STATUS={reason}{advice}\nERRNO={errno.EAGAIN}")
+
+
+def _notify(text: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     import socket
 
-    text = f"STATUS={status}\nEXTEND_TIMEOUT_USEC=60000000"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.settimeout(1)
         sender.sendto(text.encode(), address)

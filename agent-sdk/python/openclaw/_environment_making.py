@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ._environment import EnvironmentFailure, remove, tell
@@ -20,6 +20,7 @@ LONGEST = 3600
 _TELLING = 15
 _LAST_LINES = 6
 _LONGEST_STATUS = 160
+_LONGEST_NAMES = 60
 
 _NO_VENV = "install the module `venv` for {python}, on Debian by `apt install python3-venv`"
 _NO_PACKAGES = (
@@ -32,9 +33,11 @@ def make(environment: Path, files: list[Path], lines: list[str]) -> None:
     """Make an environment with what is required in it."""
     remove(environment)
     print(f"openclaw: making the virtual environment {environment}", flush=True)
+    required = _named(files, lines)
     try:
         advice = _NO_VENV.format(python=sys.executable)
-        _step("venv", [sys.executable, "-I", "-m", "venv", str(environment)], advice)
+        failed = "the virtual environment cannot be made"
+        _step("venv", [sys.executable, "-I", "-m", "venv", str(environment)], (failed, advice))
         if lines:
             listed = environment / "requirements.txt"
             listed.write_text("".join(f"{line}\n" for line in lines), "utf-8")
@@ -43,17 +46,25 @@ def make(environment: Path, files: list[Path], lines: list[str]) -> None:
         pip += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
         for file in files:
             pip += ["--requirement", str(file)]
-        _step("pip", pip, _NO_PACKAGES)
+        _step("pip", pip, (f"{required} cannot be installed", _NO_PACKAGES))
     except BaseException:
         remove(environment)
         raise
     # What is marked as whole has to be whole after a power cut too.
     os.sync()
     (environment / "complete").touch()
-    tell("the virtual environment is made")
 
 
-def _step(name: str, command: list[str], advice: str) -> None:
+def _named(files: list[Path], lines: list[str]) -> str:
+    """Return what is required, as a reader of the fleet file knows it."""
+    if files:
+        return f"the requirements in {', '.join(file.name for file in files)}"
+    packages = [line for line in lines if not line.startswith("-")]
+    return f"requirements {_cut(', '.join(packages or lines), _LONGEST_NAMES)}"
+
+
+def _step(name: str, command: list[str], texts: tuple[str, str]) -> None:
+    """Run a program; `texts` say what has failed if it does, and what to do about it."""
     said: deque[str] = deque(maxlen=_LAST_LINES)
     with _child(command) as (child, output), _Progress(name) as progress:
         for line in filter(None, map(str.rstrip, output)):
@@ -64,11 +75,27 @@ def _step(name: str, command: list[str], advice: str) -> None:
     if code == 0:
         return
     ended = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+    failed, advice = texts
     last = "\n".join(f"    {line}" for line in said)
     raise EnvironmentFailure(
         f"the virtual environment cannot be made: {name} {ended}\n{last}\n"
-        f"{advice}; it is tried again as `restart_policy` says"
+        f"{advice}; it is tried again as `restart_policy` says",
+        f"{failed}: {_verdict(said) or f'{name} {ended}'}",
     )
+
+
+def _verdict(said: Iterable[str]) -> str:
+    """Return the last line, or the last that pip marks as an error: hints may follow on it."""
+    last = ""
+    for line in said:
+        is_error = line.lower().startswith("error")
+        if is_error or not last.lower().startswith("error"):
+            last = line
+    return last
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from openclaw import _environment
+from openclaw import _environment, _environment_making
 
 AGENT = "from openclaw import Agent\nclass A(Agent): ...\n"
 ROOT = Path(__file__).parents[1]
@@ -75,3 +75,16 @@ def test_what_cannot_be_read_is_no_end_for_good(tmp_path: Path) -> None:
     assert done.returncode == _environment.EXIT_AGAIN
     assert "none.txt" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_failure_is_told_in_one_line_that_names_what_was_required(tmp_path: Path) -> None:
+    hints = ["Collecting a", "ERROR: No matching distribution found for a", "hint: see above"]
+    assert _environment_making._verdict(hints) == hints[1]
+    assert _environment_making._verdict(hints[:1]) == hints[0]
+    assert _environment_making._verdict([]) == ""
+    assert _environment_making._named([], ["--no-index", "a", "b>=2"]) == "requirements a, b>=2"
+    file = tmp_path / "requirements.txt"
+    assert _environment_making._named([file], []) == "the requirements in requirements.txt"
+    many = _environment_making._named([], ["package"] * 100)
+    assert len(many) < 100
+    assert many.endswith("…")

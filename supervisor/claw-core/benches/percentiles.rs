@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use claw_core::spec::{
     AgentSpec, Backoff, Check, ExitCodes, FleetSpec, Hooks, Launch, LogPolicy, Mode, OnFull, Probe,
-    Probes, Resources, Restart, RestartPolicy, Shutdown,
+    Probes, Program, Resources, Restart, RestartPolicy, Shutdown,
 };
 use claw_core::{
     Action, AgentName, Command, Event, ExitReport, ExitStatus, Fact, Fleet, Inheritance,
@@ -270,6 +270,7 @@ fn agent(mode: Mode) -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::spec::{
-    Backoff, Check, ExitCodes, Hooks, Launch, LogPolicy, Mode, OnFull, Probe, Probes, Resources,
-    Restart, RestartPolicy, Shutdown,
+    Backoff, Check, ExitCodes, Hooks, Launch, LogPolicy, Mode, OnFull, Probe, Probes, Program,
+    Resources, Restart, RestartPolicy, Shutdown,
 };
 use claw_core::{
     Action, AgentName, AgentSpec, Event, ExitReport, ExitStatus, Fact, Fleet, FleetSpec,
@@ -107,6 +107,7 @@ fn agent() -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

@@ -89,6 +89,9 @@ pub enum Cause {
     Exit {
         /// 0 to 255.
         code: u8,
+        /// Why, in its own words, if it said so before: one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<String>,
     },
     /// A signal that we did not send ended it.
     Signal {
@@ -150,6 +153,12 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// It ended by itself with an exit code, and did not say why.
+    #[must_use]
+    pub const fn exit(code: u8) -> Self {
+        Self::Exit { code, said: None }
+    }
+
     /// The stable one-word code, as in API, metrics and `why`.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -178,7 +187,11 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exit { code } => write!(f, "exited with code {code}"),
+            Self::Exit { code, said: None } => write!(f, "exited with code {code}"),
+            Self::Exit {
+                code,
+                said: Some(said),
+            } => write!(f, "exited with code {code}: {said}"),
             Self::Signal { signal } => write!(f, "was ended by signal {signal}"),
             Self::Oom { kills } => write!(f, "was killed for memory ({kills} kills)"),
             Self::Probe { probe, detail } => write!(f, "failed its {probe} probe: {detail}"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport};
 use crate::id::{Generation, InstanceId, RunId};
-use crate::run::Run;
+use crate::run::{Run, WorkOutcome};
 use crate::spec::Mode;
 
 /// What is remembered of an agent across restarts of the supervisor.
@@ -155,7 +155,7 @@ pub struct Inheritance {
     pub instances: Vec<(InstanceId, Option<RunId>, Recovered)>,
     /// Runs that had not finished, oldest first.
     pub runs: Vec<Arc<Run>>,
-    /// Those of them whose last attempt the agent had reported as done, although the outcome was
+    /// How the last attempt of those of them ended whose agent had reported it, although that was
     /// not written down any more.
-    pub reported: std::collections::BTreeSet<RunId>,
+    pub reported: std::collections::BTreeMap<RunId, WorkOutcome>,
 }

@@ -91,7 +91,7 @@ pub enum StayReason {
 #[must_use]
 pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
     match cause {
-        Cause::Exit { code } => classify_code(codes, *code),
+        Cause::Exit { code, .. } => classify_code(codes, *code),
         Cause::RunFailed {
             retryable: true, ..
         } => Class::Retry,

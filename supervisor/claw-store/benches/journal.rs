@@ -196,7 +196,7 @@ fn storm(bench: &Bench, life: u64) {
         });
         bench.ask(Record::Outcome {
             instance,
-            cause: Cause::Exit { code: 1 },
+            cause: Cause::exit(1),
             failed: true,
             report: None,
             at,
@@ -267,7 +267,7 @@ fn memory(number: u64) -> Record {
         memory: AgentMemory {
             restarts_total: number,
             next_start: Some(at(number)),
-            last_death: Some((Cause::Exit { code: 1 }, at(number))),
+            last_death: Some((Cause::exit(1), at(number))),
             ..AgentMemory::default()
         },
         synced: false,

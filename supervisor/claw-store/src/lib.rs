@@ -5,8 +5,8 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use claw_store::bus::{Done, GroupConfig, Level, Member, NewEvent, Publisher, Settle, Start};
-//! use claw_store::bus::TopicFilter;
+//! use claw_store::bus::{Done, GroupConfig, Level, Member, NewEvent, Outcome, Publisher, Settle};
+//! use claw_store::bus::{Start, TopicFilter};
 //! use claw_store::state::{At, Commit, CommitCause, Expect, Namespace, StateOp, WriterId};
 //! use claw_store::store::{Store, StoreError, StoreOptions};
 //!
@@ -55,6 +55,7 @@
 //!             cause: CommitCause::default(),
 //!         }],
 //!         events: vec![],
+//!         outcome: Outcome::Succeeded,
 //!     };
 //!     match store.transact(done).await {
 //!         Ok(_completed) => {}
@@ -72,6 +73,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+mod database;
 pub mod journal;
 pub mod state;
 pub mod store;

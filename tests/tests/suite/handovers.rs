@@ -2,7 +2,7 @@
 //! else. The agents here speak the protocol themselves, so that they can do so badly.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use claw_daemon::api::{Run, RunState};
@@ -137,6 +137,51 @@ poll()
     assert_eq!((run.state, run.attempts), (RunState::Succeeded, 1));
     await_ready(&fleet, "raw");
     assert_eq!(fleet.lines("marks"), ["attempt 1"]);
+    fleet.down();
+}
+
+/// Keeps the journal from being written as long as it lives.
+const LOCK: &str = "import pathlib, sqlite3, sys; \
+    journal = sqlite3.connect(sys.argv[1], isolation_level=None); \
+    journal.execute('BEGIN IMMEDIATE'); pathlib.Path('locked').touch(); sys.stdin.read()";
+
+/// The supervisor has said that it knows, and dies before its journal does.
+#[test]
+fn a_failure_that_was_answered_is_known_to_the_next_supervisor() {
+    let program = r#"
+def report():
+    body = {"attempt": 1, "ok": False, "error": {"message": "no", "retryable": False}}
+    return ask("POST", f"/v1/work/{item['work']}/done", body).get("duplicate", "unknown")
+
+def wait_for(name):
+    while not pathlib.Path(name).exists():
+        time.sleep(0.02)
+
+item = poll()
+mark(f"attempt {item['attempt']}")
+wait_for("locked")
+mark(f"duplicate: {report()}")
+wait_for("up")
+mark(f"duplicate: {report()}")
+while True:
+    mark(f"attempt {poll()['attempt']}")
+"#;
+    let mut fleet = raw(program, BACK_AT_ONCE);
+    fleet.run(&["trigger", "raw"]).ok();
+    fleet.await_lines("marks", 1);
+    let mut lock = fleet.command_of("python3");
+    let lock = lock.args(["-c", LOCK]).arg(fleet.data().join("journal.db"));
+    let mut lock = lock.stdin(Stdio::piped()).spawn().unwrap();
+    fleet.await_lines("marks", 2);
+    fleet.kill();
+    drop(lock.stdin.take());
+    assert!(lock.wait().unwrap().success());
+    fleet.up();
+    fs::write(fleet.path("up"), "").unwrap();
+    let run = await_run(&fleet, "raw");
+    assert_eq!((run.state, run.attempts), (RunState::Failed, 1));
+    let expected = ["attempt 1", "duplicate: False", "duplicate: True"];
+    assert_eq!(fleet.await_lines("marks", 3), expected);
     fleet.down();
 }
 
@@ -294,6 +339,12 @@ poll()
             .contains("says that it is not ready")
             .then_some(())
     });
+    let said = fleet.said();
+    let mut failures = said.lines().filter(|line| line.contains("probe failed"));
+    assert!(
+        failures.all(|line| line.contains("consecutive=")),
+        "each is told once: {said}"
+    );
     let unwell = fleet.await_agent("raw", "is shown as not ready", |agent| !agent.ready);
     assert_eq!(unwell.reason.code, "not_ready");
     assert!(unwell.reason.text.contains("its own check says no"));

@@ -153,6 +153,10 @@ fn what_cannot_be_installed_is_said_and_tried_again() {
             .is_some_and(|death| death.cause.exit_code == Some(75))
     });
     assert!(!failed.ready);
+    let why = fleet.run(&["why", "user"]).ok();
+    let because = "exited with code 75: requirements claw-sample cannot be installed: \
+        ERROR: No matching distribution found for claw-sample; see `clawctl logs user`";
+    assert!(why.contains(because), "{why}");
     let status = fleet.run(&["status", "user"]).out;
     for said in [
         "the virtual environment cannot be made: pip exited with code 1",
@@ -217,7 +221,8 @@ fn an_environment_in_the_making_keeps_nobody_waiting_and_is_made_anew_when_it_is
     Process::of(pid).unwrap().signal(Signal::KILL);
     drop(asked);
     answer(index.asked());
-    await_user(&fleet, "it is ready", |agent| agent.ready);
+    let ready = await_user(&fleet, "it is ready", |agent| agent.ready);
+    assert_eq!(ready.status_text, None, "what pip did is over");
     assert_eq!(logged(&fleet, "making the virtual environment"), 2);
     assert_eq!(environments(&fleet), torn);
     fleet.down();

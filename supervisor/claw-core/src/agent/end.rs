@@ -157,7 +157,7 @@ fn is_clean(spec: &AgentSpec, status: ExitStatus) -> bool {
 
 const fn plain(status: ExitStatus) -> Cause {
     match status {
-        ExitStatus::Code(code) => Cause::Exit { code },
+        ExitStatus::Code(code) => Cause::exit(code),
         ExitStatus::Signal(signal) => Cause::Signal { signal },
     }
 }

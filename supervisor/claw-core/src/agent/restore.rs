@@ -1,12 +1,11 @@
 //! One agent of an earlier supervisor, taken over.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{Recovered, StartProof};
-use crate::run::Run;
+use crate::run::{Run, WorkOutcome};
 use crate::spec::Mode;
 
 use super::Agent;
@@ -26,10 +25,8 @@ pub(crate) type Found = (Generation, Option<RunId>, Recovered);
 pub(crate) struct Legacy {
     /// Newest first.
     pub instances: Vec<Found>,
-    /// Oldest first.
-    pub runs: Vec<Arc<Run>>,
-    /// Of the runs, those that were done.
-    pub reported: BTreeSet<RunId>,
+    /// Oldest first, each with what was reported of its last attempt.
+    pub runs: Vec<(Arc<Run>, Option<WorkOutcome>)>,
 }
 
 impl Agent {
@@ -41,11 +38,12 @@ impl Agent {
         match &mut self.machine {
             Machine::Daemon(daemon) => take_over(daemon, common, cx, &mut instances),
             Machine::Oneshot(oneshot) => {
-                oneshot.take_over(common, cx, legacy.runs, &mut instances);
+                // No process of it could report anything.
+                let runs = legacy.runs.into_iter().map(|(run, _)| run).collect();
+                oneshot.take_over(common, cx, runs, &mut instances);
             }
             Machine::Worker(worker) => {
-                let left = (legacy.runs, legacy.reported);
-                worker.take_over(common, cx, left, &mut instances);
+                worker.take_over(common, cx, legacy.runs, &mut instances);
             }
         }
         let mut homeless = Vec::new();

@@ -114,16 +114,15 @@ impl Fleet {
                 legacy.instances.push((*generation, run, found));
             }
         }
+        let mut reported = inheritance.reported;
         for run in inheritance.runs {
             let spec = self.spec.agents.get(&run.agent);
             if spec.is_none_or(|spec| spec.mode == Mode::Daemon) {
                 self.call_off(turn, &run);
             } else {
                 let (_, legacy) = legacies.entry(run.agent.clone()).or_default();
-                if inheritance.reported.contains(&run.id) {
-                    legacy.reported.insert(run.id);
-                }
-                legacy.runs.push(run);
+                let outcome = reported.remove(&run.id);
+                legacy.runs.push((run, outcome));
             }
         }
         for name in self.spec.agents.keys() {

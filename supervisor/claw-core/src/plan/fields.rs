@@ -12,7 +12,7 @@ use super::render::{bytes, clean_exit, cpu, duration, list, signal, text, word};
 use crate::spec::schedule::RunOnStart;
 use crate::spec::{
     AgentSpec, Check, ExitCodes, FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Mode, Probe,
-    Probes, Progress, Resources, Restart, Schedule, Shutdown, Timing,
+    Probes, Program, Progress, Requirements, Resources, Restart, Schedule, Shutdown, Timing,
 };
 
 /// One field.
@@ -108,6 +108,7 @@ impl Fields {
     fn launch(&mut self, launch: &Launch) {
         let Launch {
             command,
+            program,
             env,
             secrets,
             working_dir,
@@ -116,6 +117,7 @@ impl Fields {
             config,
         } = launch;
         self.set("command", Replace, list(command, |word| text(word)));
+        self.program(program);
         for (name, value) in env {
             self.environment(name, value);
         }
@@ -131,6 +133,16 @@ impl Fields {
         let data_dirs = list(data_dirs, |dir| text(&dir.to_string_lossy()));
         self.set("data_dirs", Replace, data_dirs);
         self.set("config", Replace, config.to_string());
+    }
+
+    fn program(&mut self, program: &Program) {
+        let requirements = match program {
+            Program::Any => return,
+            Program::Python(Requirements::None) => "[]".to_owned(),
+            Program::Python(Requirements::File(file)) => text(&file.to_string_lossy()),
+            Program::Python(Requirements::Lines(lines)) => list(lines, |line| text(line)),
+        };
+        self.set("python.requirements", Replace, requirements);
     }
 
     /// What is called a secret is treated as one, also where `secrets` was not used for it.

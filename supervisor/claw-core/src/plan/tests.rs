@@ -6,8 +6,8 @@ use super::*;
 use crate::spec::schedule::{Overlap, RunOnStart};
 use crate::spec::{
     AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, ExitCodes, HookSpec, Hooks, Launch,
-    LogPolicy, OnFull, Probe, Probes, Progress, Resources, Restart, RestartPolicy, Schedule,
-    Secret, Shutdown, Timing,
+    LogPolicy, OnFull, Probe, Probes, Program, Progress, Resources, Restart, RestartPolicy,
+    Schedule, Secret, Shutdown, Timing,
 };
 
 const fn seconds(seconds: u64) -> Duration {
@@ -18,6 +18,7 @@ fn bare() -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command: vec!["node".to_owned(), "gateway.js".to_owned()],
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/srv/fleet".into(),

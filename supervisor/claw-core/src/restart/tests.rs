@@ -6,8 +6,8 @@ use super::*;
 use crate::death::{SpawnError, SpawnStage};
 use crate::order::{Hook, ProbeKind};
 
-const EXIT_1: Cause = Cause::Exit { code: 1 };
-const EXIT_0: Cause = Cause::Exit { code: 0 };
+const EXIT_1: Cause = Cause::exit(1);
+const EXIT_0: Cause = Cause::exit(0);
 
 fn codes() -> ExitCodes {
     ExitCodes {
@@ -102,9 +102,9 @@ fn causes_count_as_what_they_are() {
     let table = [
         (EXIT_0, Class::Success),
         (EXIT_1, Class::Failure),
-        (Cause::Exit { code: 75 }, Class::Retry),
-        (Cause::Exit { code: 78 }, Class::Fatal),
-        (Cause::Exit { code: 42 }, Class::Again),
+        (Cause::exit(75), Class::Retry),
+        (Cause::exit(78), Class::Fatal),
+        (Cause::exit(42), Class::Again),
         (Cause::Signal { signal: 15 }, Class::Failure),
         (Cause::Signal { signal: 13 }, Class::Failure),
         (Cause::Oom { kills: 1 }, Class::Failure),
@@ -181,7 +181,7 @@ fn policy_mode_and_class_decide() {
         (Oneshot, Never, 75, failed()),
     ];
     for (mode, policy, code, verdict) in table {
-        let cause = Cause::Exit { code };
+        let cause = Cause::exit(code);
         let found = decide(&restart(policy), mode, &cause, counters(1, 2), 0);
         assert_eq!(found, verdict, "{mode:?} {policy:?} {code}");
     }
@@ -232,7 +232,7 @@ fn a_fatal_code_gives_up_at_once_and_again_changes_nothing() {
                 decide(
                     &restart(policy),
                     mode,
-                    &Cause::Exit { code },
+                    &Cause::exit(code),
                     counters(0, 2),
                     0,
                 )

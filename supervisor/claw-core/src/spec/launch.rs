@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 pub struct Launch {
     /// The program and its arguments; never run by a shell. At least one element.
     pub command: Vec<String>,
+    /// What it is that the command starts.
+    pub program: Program,
     /// The environment beside the short list every agent gets.
     pub env: BTreeMap<String, String>,
     /// The secrets granted to it, by name; in its environment, and nowhere else.
@@ -24,6 +26,40 @@ pub struct Launch {
     pub data_dirs: Vec<PathBuf>,
     /// Free configuration, handed over as JSON in `OPENCLAW_CONFIG`; `null` when there is none.
     pub config: serde_json::Value,
+}
+
+/// What a command starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// Anything; it finds what it needs by itself.
+    #[default]
+    Any,
+    /// A source that the Python SDK runs: the last word of the command, after those for the SDK.
+    Python(Requirements),
+}
+
+/// The packages that a source needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirements {
+    /// Those of the interpreter.
+    None,
+    /// What a requirements file lists; absolute.
+    File(PathBuf),
+    /// What would be the lines of one; at least one.
+    Lines(Vec<String>),
+}
+
+impl Program {
+    /// The packages of its own that it wants to have installed, if there are any.
+    #[must_use]
+    pub const fn own_packages(&self) -> Option<&Requirements> {
+        match self {
+            Self::Python(wanted @ (Requirements::File(_) | Requirements::Lines(_))) => Some(wanted),
+            Self::Python(Requirements::None) | Self::Any => None,
+        }
+    }
 }
 
 /// A value that is never printed, logged or serialised. Two specs with different secrets

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::name::AgentName;
 
 pub use cron::{CronError, CronExpression};
-pub use launch::{HookSpec, Hooks, Launch, LogPolicy, OnFull, Resources, Secret};
+pub use launch::{
+    HookSpec, Hooks, Launch, LogPolicy, OnFull, Program, Requirements, Resources, Secret,
+};
 pub use probe::{Check, Probe, Probes, Progress};
 pub use restart::{Backoff, ExitCodes, Restart, RestartPolicy};
 pub use schedule::{CatchUp, Overlap, Schedule, Timing};

@@ -7,8 +7,8 @@ use claw_core::event::Freeze;
 use claw_core::spec::schedule::RunOnStart;
 use claw_core::spec::{
     AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, CronExpression, ExitCodes, HookSpec,
-    Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Progress, Resources, Restart,
-    RestartPolicy, Schedule, Shutdown, Timing,
+    Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Program, Progress, Resources,
+    Restart, RestartPolicy, Schedule, Shutdown, Timing,
 };
 use claw_core::{AgentName, Command};
 
@@ -190,6 +190,7 @@ fn defaults() -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command: vec!["agent".to_owned()],
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

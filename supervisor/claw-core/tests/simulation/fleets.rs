@@ -9,8 +9,8 @@ use claw_core::AgentName;
 use claw_core::spec::schedule::RunOnStart;
 use claw_core::spec::{
     AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, CronExpression, ExitCodes, FleetSpec,
-    HookSpec, Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Progress, Resources,
-    Restart, RestartPolicy, Schedule, Shutdown, Timing,
+    HookSpec, Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Program, Progress,
+    Resources, Restart, RestartPolicy, Schedule, Shutdown, Timing,
 };
 
 use crate::random::Random;
@@ -157,6 +157,7 @@ fn agent(random: &mut Random, number: u64, fleet: &FleetSpec) -> AgentSpec {
 fn launch(random: &mut Random) -> Launch {
     Launch {
         command: vec!["agent".to_owned(), random.below(1000).to_string()],
+        program: Program::Any,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         working_dir: "/".into(),

@@ -6,7 +6,7 @@
 //!      └───────────── facts ────────────────┴── store ◄─────────┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use super::agent_dir::AgentDir;
 use super::done;
 use super::endpoint::{Endpoint, Hold};
+use super::endpoints::Endpoints;
 use super::fault::{Code, Fault};
 use super::sdk::Sdk;
 use super::series::Page;
@@ -56,7 +57,7 @@ pub(crate) struct AgentApi {
 }
 
 pub(super) struct Shared {
-    endpoints: RwLock<BTreeMap<AgentName, Arc<Endpoint>>>,
+    pub(super) endpoints: Endpoints,
     pub(super) key: TokenKey,
     pub(super) store: Store,
     pub(super) facts: mpsc::Sender<Fact>,
@@ -82,7 +83,7 @@ impl AgentApi {
         let key = TokenKey::open(&parts.data_dir.join("agent-tokens.key"))?;
         Ok(Self {
             shared: Arc::new(Shared {
-                endpoints: RwLock::default(),
+                endpoints: Endpoints::default(),
                 key,
                 store: parts.store,
                 facts: parts.facts,
@@ -128,13 +129,11 @@ impl AgentApi {
                 release(&self.shared.store, &endpoint).await;
             }
         }
-        let mut reported = BTreeSet::new();
         for run in &inherited.runs {
-            if self.adopt_run(run).await == Adopted::Reported {
-                reported.insert(run.id);
+            if let Some(outcome) = self.adopt_run(run).await {
+                inherited.reported.insert(run.id, outcome);
             }
         }
-        inherited.reported = reported;
     }
 
     fn adopt_instances(&self, inherited: &Inheritance) {
@@ -159,19 +158,19 @@ impl AgentApi {
         }
     }
 
-    async fn adopt_run(&self, run: &Run) -> Adopted {
+    /// Takes over a run that was in the hands of an agent. Answers with its outcome if it was
+    /// reported, although the core does not know of it.
+    async fn adopt_run(&self, run: &Run) -> Option<WorkOutcome> {
         let (RunPhase::Running { .. }, Some(generation)) = (&run.phase, run.generation) else {
-            return Adopted::Unfinished;
+            return None;
         };
-        let Some(endpoint) = self.endpoint(&run.agent) else {
-            return Adopted::Unfinished;
-        };
-        match done::was_reported(self, &endpoint, run.id, run.attempts).await {
-            Ok(true) => {
+        let endpoint = self.endpoint(&run.agent)?;
+        match done::reported(self, &endpoint, run.id, run.attempts).await {
+            Ok(Some(outcome)) => {
                 endpoint.with(generation, |session| session.note_end(run.id, run.attempts));
-                return Adopted::Reported;
+                return Some(outcome);
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(run = %run.id, %error, "it is not known whether the run was done");
             }
@@ -183,19 +182,15 @@ impl AgentApi {
             payload: run.payload.as_deref().map(Arc::from),
         };
         endpoint.deliver(generation, context, None, Taken::Yes);
-        Adopted::Unfinished
+        None
     }
 
     pub(super) fn endpoint(&self, agent: &AgentName) -> Option<Arc<Endpoint>> {
-        let endpoints = self.shared.endpoints.read();
-        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.get(agent).cloned()
+        self.shared.endpoints.get(agent)
     }
 
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
-        let endpoints = self.shared.endpoints.read();
-        let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.values().cloned().collect()
+        self.shared.endpoints.all()
     }
 
     /// Which agents are replicas of which.
@@ -223,12 +218,6 @@ impl AgentApi {
         page.text()
     }
 
-    pub(super) fn add(&self, endpoint: Arc<Endpoint>) {
-        let endpoints = self.shared.endpoints.write();
-        let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-        endpoints.insert(endpoint.agent.clone(), endpoint);
-    }
-
     pub(super) fn agent_dir(&self, agent: &AgentName) -> AgentDir {
         AgentDir::of(&self.shared.data_dir, agent)
     }
@@ -240,10 +229,9 @@ impl AgentApi {
         instance: &InstanceId,
         spec: &Arc<AgentSpec>,
     ) -> Arc<AgentSpec> {
-        let Some(endpoint) = self.endpoint(&instance.agent) else {
+        let Some(endpoint) = self.shared.endpoints.begin(instance, Arc::clone(spec)) else {
             return Arc::clone(spec);
         };
-        endpoint.begin(instance.generation, Arc::clone(spec));
         let token = self.shared.key.token(instance);
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);
@@ -331,7 +319,7 @@ impl AgentApi {
         let Some(session) = endpoint.end(instance.generation) else {
             return;
         };
-        self.let_go(endpoint);
+        self.shared.endpoints.process_over(endpoint);
         let leases: BTreeSet<_> = session.leases.into_keys().collect();
         // Only workers are members of a group.
         if session.spec.mode != Mode::Worker && leases.is_empty() {
@@ -349,17 +337,6 @@ impl AgentApi {
             }
         };
         self.shared.tasks.spawn_on(releasing, &self.shared.runtime);
-    }
-
-    /// Forgets an endpoint whose agent is gone, together with its last process.
-    pub(super) fn let_go(&self, endpoint: &Arc<Endpoint>) {
-        if endpoint.is_let_go() {
-            endpoint.shut();
-            endpoint.wake();
-            let endpoints = self.shared.endpoints.write();
-            let mut endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
-            endpoints.remove(&endpoint.agent);
-        }
     }
 
     /// Other agents that are the same replica for a while: one that had no replicas ends beside
@@ -463,13 +440,6 @@ async fn hand_back(store: &Store, endpoint: &Endpoint, leases: BTreeSet<LeaseId>
     if let Err(error) = store.settle_all(&member, returns.collect()).await {
         tracing::debug!(%member, %error, "leases end in their time");
     }
-}
-
-/// What is known of an inherited run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Adopted {
-    Reported,
-    Unfinished,
 }
 
 /// What an agent says of itself, in the words that agents without the protocol have for it.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use claw_core::Generation;
-use claw_store::bus::Done;
+use claw_store::bus::{Done, Outcome};
 use claw_store::state::{Found, Look, What};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -70,6 +70,7 @@ async fn batch(
         }),
         commits,
         events,
+        outcome: Outcome::Succeeded,
     };
     let completed = context.api.shared.store.transact(done).await?;
     let (version, found) = match completed.seen {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError};
 
-use claw_core::spec::Mode;
+use claw_core::spec::{Mode, Program};
 use claw_core::{AgentName, AgentSpec, FleetSpec};
 use claw_store::StoreError;
 use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
@@ -13,7 +13,7 @@ use super::agent_dir::AgentDirError;
 use super::api::AgentApi;
 use super::declared::Declared;
 use super::endpoint::Endpoint;
-use super::sdk::{Sdk, SdkError, has_requirements};
+use super::sdk::{Sdk, SdkError};
 use super::{monitor, serve, topics};
 use crate::config::{Loaded, Replica, Scheduled, WorkerConfig};
 
@@ -98,9 +98,6 @@ impl AgentApi {
         let mut wanted = Vec::new();
         for endpoint in self.endpoints() {
             let spec = Arc::clone(&endpoint.lock().spec);
-            if spec.mode == Mode::Worker && endpoint.needs_monitor() {
-                monitor::start(self, Arc::clone(&endpoint));
-            }
             if !endpoint.is_served_as(spec.launch.user.as_deref()) {
                 wanted.push((self.agent_dir(&endpoint.agent), endpoint, spec));
             }
@@ -116,7 +113,12 @@ impl AgentApi {
             .await
             .map_err(|_ending| ConfigureError::Ending)??;
         for (endpoint, spec, listener) in listeners {
+            let is_first = !endpoint.is_served();
             let until = endpoint.serve_as(spec.launch.user.clone(), &self.shared.closing);
+            let Some(until) = until else { continue };
+            if is_first {
+                monitor::start(self, Arc::clone(&endpoint));
+            }
             serve::start(self, endpoint, (listener, until));
         }
         Ok(())
@@ -132,7 +134,7 @@ impl AgentApi {
         let preparing = tokio::task::spawn_blocking(move || {
             let prepared = agents.iter().map(|(agent_dir, shared, spec)| {
                 agent_dir.prepare(spec)?;
-                if has_requirements(&spec.launch) {
+                if spec.launch.program.own_packages().is_some() {
                     shared.prepare_environments(spec)?;
                 }
                 Ok(agent_dir.declared())
@@ -155,37 +157,23 @@ impl AgentApi {
     ) -> Arc<Endpoint> {
         let place = self.replicas().place(name).cloned();
         let place = place.unwrap_or_else(|| Replica::only(name));
-        let endpoint = self
-            .endpoint(name)
-            .unwrap_or_else(|| self.join(name, (spec, &worker), &place.group, groups));
-        {
-            let mut inside = endpoint.lock();
-            inside.spec = Arc::clone(spec);
-            inside.worker = worker;
-            inside.replica = place;
-            inside.retired = false;
-            inside.greeted = inside.greeted.max(declared.greeted);
-            if inside.asked.is_empty() {
-                inside.asked = declared.filters().unwrap_or_default();
-            }
+        // One whose group is new too is owed all events from now on.
+        let known = groups.iter().any(|known| known == place.group.as_str());
+        let endpoint = self.shared.endpoints.join(name, || {
+            let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
+            let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
+            Endpoint::new(name.clone(), spec, worker, joined)
+        });
+        let mut inside = endpoint.lock();
+        inside.spec = Arc::clone(spec);
+        inside.worker = worker;
+        inside.replica = place;
+        inside.greeted = inside.greeted.max(declared.greeted);
+        if inside.asked.is_empty() {
+            inside.asked = declared.filters().unwrap_or_default();
         }
-        // It may have been let go until just now.
-        self.add(Arc::clone(&endpoint));
+        drop(inside);
         endpoint
-    }
-
-    /// A new agent; one whose group is new too is owed all events from now on.
-    fn join(
-        &self,
-        name: &AgentName,
-        (spec, worker): (&Arc<AgentSpec>, &Arc<WorkerConfig>),
-        group: &AgentName,
-        groups: &[String],
-    ) -> Arc<Endpoint> {
-        let known = groups.iter().any(|known| known == group.as_str());
-        let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
-        let (spec, worker) = (Arc::clone(spec), Arc::clone(worker));
-        Arc::new(Endpoint::new(name.clone(), spec, worker, joined))
     }
 
     /// Gives the agent's group what the file and the program ask for.
@@ -238,18 +226,16 @@ impl AgentApi {
     /// uses them.
     fn retire(&self, fleet: &FleetSpec) {
         for endpoint in self.endpoints() {
-            let gone = !fleet.agents.contains_key(&endpoint.agent);
-            endpoint.lock().retired = gone;
-            self.let_go(&endpoint);
+            if !fleet.agents.contains_key(&endpoint.agent) {
+                self.shared.endpoints.retire(&endpoint);
+            }
         }
     }
 
     async fn provide_sdk(&self, fleet: &FleetSpec) -> Result<(), ConfigureError> {
         let mut agents = fleet.agents.values();
         let by_sdk = |spec: &Arc<AgentSpec>| {
-            spec.mode == Mode::Worker
-                && spec.launch.command.get(..4)
-                    == Some(&["python3", "-m", "openclaw", "run"].map(str::to_owned))
+            spec.mode == Mode::Worker && matches!(spec.launch.program, Program::Python(_))
         };
         let provided = self.shared.sdk.read();
         let provided = provided.unwrap_or_else(PoisonError::into_inner).is_some();

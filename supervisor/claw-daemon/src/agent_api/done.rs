@@ -8,7 +8,7 @@ use axum::response::Response;
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, InstanceId, RunId};
 use claw_store::StoreError;
-use claw_store::bus::{Done, LeaseId, Repeated, Settle};
+use claw_store::bus::{Done, LastReport, LeaseId, Outcome, Repeated, Settle};
 use claw_store::state::{Commit, Look, Mark};
 use serde::Deserialize;
 use serde_json::json;
@@ -100,7 +100,7 @@ pub(super) async fn done(
         generation,
         work,
         attempt: report.attempt,
-        outcome: report.outcome(),
+        outcome: work_outcome(report.outcome()),
         metrics: report.metrics.unwrap_or_default(),
         id,
     };
@@ -125,9 +125,6 @@ impl Ending {
         // No later attempt is offered between what is committed and the core's hearing of it.
         let _reporting = endpoint.reporting.read().await;
         let done = match self.work {
-            Work::Run(run) if self.outcome != WorkOutcome::Succeeded => {
-                return self.fail(context, run).await;
-            }
             Work::Run(run) => self.with_fence(endpoint, run, done),
             Work::Event(_) => done,
         };
@@ -150,28 +147,6 @@ impl Ending {
             "events": completed.events,
             "duplicate": completed.repeated == Repeated::Again,
         })))
-    }
-
-    /// A failed run changes nothing that must not be changed twice, so the store does not keep it.
-    async fn fail(&self, context: &Context, run: RunId) -> Result<Response, Fault> {
-        let endpoint = &context.endpoint;
-        let (has, had) = endpoint
-            .with(self.generation, |session| {
-                let had = session.ended.contains(&(run, self.attempt));
-                (session.has(run, self.attempt), had)
-            })
-            .unwrap_or_default();
-        if !has && !had {
-            return Err(lease_lost(&self.id));
-        }
-        if has {
-            endpoint.series.take(&self.metrics);
-            self.finish(context).await;
-        }
-        let version = super::state::head(&context.api, &endpoint.namespace()).await;
-        Ok(answer(
-            &json!({"version": version, "events": [], "duplicate": !has}),
-        ))
     }
 
     /// A run that the agent does not have can only be one that it has reported before: anything
@@ -264,6 +239,7 @@ impl Report<'_> {
             }),
             commits,
             events: outgoing::events(events, &Origin::of_outcome(endpoint))?,
+            outcome: self.outcome(),
         })
     }
 
@@ -281,12 +257,12 @@ impl Report<'_> {
         }
     }
 
-    fn outcome(&self) -> WorkOutcome {
+    fn outcome(&self) -> Outcome {
         if self.ok {
-            return WorkOutcome::Succeeded;
+            return Outcome::Succeeded;
         }
-        let (message, retryable) = self.failure();
-        WorkOutcome::Failed { message, retryable }
+        let (error, retryable) = self.failure();
+        Outcome::Failed { error, retryable }
     }
 
     fn failure(&self) -> (String, bool) {
@@ -308,20 +284,32 @@ fn checkpoint(api: &AgentApi, endpoint: &Endpoint) {
     });
 }
 
-/// Whether an attempt of a run up to this one was reported as done and committed, although the
-/// core does not know of it.
-pub(super) async fn was_reported(
+fn work_outcome(outcome: Outcome) -> WorkOutcome {
+    match outcome {
+        Outcome::Succeeded => WorkOutcome::Succeeded,
+        Outcome::Failed { error, retryable } => WorkOutcome::Failed {
+            message: error,
+            retryable,
+        },
+    }
+}
+
+/// How an attempt of a run ended that was reported and committed, although the core does not know
+/// of it. A run that an earlier attempt has done is done.
+pub(super) async fn reported(
     api: &AgentApi,
     endpoint: &Endpoint,
     run: RunId,
     attempt: u32,
-) -> Result<bool, StoreError> {
+) -> Result<Option<WorkOutcome>, StoreError> {
     let work = format!("{}/{run}", endpoint.agent);
-    api.shared.store.was_done(&work, attempt).await
+    let last = api.shared.store.last_report(&work, attempt).await?;
+    let ends = |last: &LastReport| last.attempt == attempt || last.outcome == Outcome::Succeeded;
+    Ok(last.filter(ends).map(|last| work_outcome(last.outcome)))
 }
 
-/// Lets a run be offered again if no earlier attempt of it was reported: the agent may have died
-/// after its report was committed and before anybody knew. Else the run is done.
+/// Lets a run be offered again unless an earlier attempt of it has done it: the agent may have died
+/// after its report was committed and before anybody knew.
 pub(super) async fn check_again(
     api: AgentApi,
     endpoint: Arc<Endpoint>,
@@ -329,13 +317,13 @@ pub(super) async fn check_again(
     instance: InstanceId,
 ) {
     let generation = instance.generation;
-    let reported = loop {
+    let before = loop {
         // A report that is under way ends first; a new one of an earlier attempt is refused.
         let between = endpoint.reporting.write().await;
-        let asked = was_reported(&api, &endpoint, run, attempt - 1).await;
+        let asked = reported(&api, &endpoint, run, attempt - 1).await;
         drop(between);
         match asked {
-            Ok(reported) => break reported,
+            Ok(before) => break before,
             Err(error) => {
                 tracing::warn!(%run, %error, "the run waits: it is not known whether it was done");
             }
@@ -346,9 +334,13 @@ pub(super) async fn check_again(
         }
         tokio::time::sleep(ASK_AGAIN).await;
     };
-    if !reported {
-        endpoint.checked(generation, run);
-        return;
+    match before {
+        Some(WorkOutcome::Succeeded) => {}
+        // What follows from a failure is the core's to decide, and it has.
+        Some(WorkOutcome::Failed { .. } | WorkOutcome::NotBegun) | None => {
+            endpoint.checked(generation, run);
+            return;
+        }
     }
     endpoint.with(generation, |session| session.drop_run(run));
     let fact = Fact::RunFinished {

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use claw_store::bus::{Done, Level, NewEvent, Publisher, Receipt, Stored};
+use claw_store::bus::{Done, Level, NewEvent, Outcome, Publisher, Receipt, Stored};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
@@ -71,6 +71,7 @@ async fn store_once(
         look: None,
         commits: Vec::new(),
         events,
+        outcome: Outcome::Succeeded,
     };
     Ok(context.api.shared.store.transact(done).await?.events)
 }

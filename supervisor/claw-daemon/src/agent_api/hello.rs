@@ -274,10 +274,10 @@ async fn resume_runs(
     };
     let mut ended = Vec::new();
     for (run, attempt) in lost {
-        let reported = done::was_reported(api, endpoint, run, attempt).await;
-        let outcome = if reported.unwrap_or(false) {
+        let reported = done::reported(api, endpoint, run, attempt).await;
+        let outcome = if let Ok(Some(outcome)) = reported {
             listed.push((run, attempt));
-            WorkOutcome::Succeeded
+            outcome
         } else if awaited == Resumption::Awaited {
             continue;
         } else {

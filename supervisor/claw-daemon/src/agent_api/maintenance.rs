@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::api::AgentApi;
-use super::sdk::has_requirements;
 
 /// How often versions of state that need not be kept are removed.
 const PRUNING: Duration = Duration::from_secs(3600);
@@ -45,7 +44,7 @@ impl AgentApi {
         let endpoints = self.endpoints();
         let wanting = endpoints.iter().filter(|endpoint| {
             let spec = endpoint.lock().spec.clone();
-            has_requirements(&spec.launch)
+            spec.launch.program.own_packages().is_some()
         });
         let kept: BTreeSet<String> = wanting
             .map(|endpoint| endpoint.identity().to_string())

@@ -12,12 +12,14 @@
 mod admission;
 mod agent_dir;
 mod api;
+mod assignment;
 mod batch;
 mod configure;
 mod control;
 mod declared;
 mod done;
 mod endpoint;
+mod endpoints;
 mod events;
 mod fault;
 mod feedback;

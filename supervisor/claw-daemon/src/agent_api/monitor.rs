@@ -1,5 +1,7 @@
 //! What happens to every worker from time to time: it is asked whether it lives and is well, its
 //! leases are renewed, its state is marked.
+//!
+//! Every endpoint has one monitor, from its first socket until it is gone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ impl Monitor {
         let mut changed = self.endpoint.watch();
         loop {
             changed.mark_unchanged();
-            if self.endpoint.is_let_go() {
+            if self.endpoint.is_gone() {
                 return;
             }
             if self.worker().is_some() {
@@ -187,10 +189,15 @@ async fn alive(api: AgentApi, endpoint: Arc<Endpoint>, generation: Generation, t
         (session.id.is_some(), session.handshake)
     });
     let answer = match session {
-        Some((true, _)) => {
-            let answer = inquire(&endpoint, generation, "liveness", timeout).await;
-            answer.is_ok()
-        }
+        Some((true, _)) => match inquire(&endpoint, generation, "liveness", timeout).await {
+            Ok(()) => true,
+            Err(Miss::Answered(detail)) => {
+                tracing::warn!(agent = %endpoint.agent, probe = "liveness", "probe failed: {detail}");
+                false
+            }
+            // Silence is the core's to judge, which says so in time.
+            Err(Miss::Silent(_)) => false,
+        },
         Some((false, Handshake::Expected)) | None => false,
         Some((false, Handshake::Pending | Handshake::Greeted | Handshake::Ready)) => true,
     };
@@ -207,6 +214,8 @@ async fn well(
     (generation, timeout, threshold): (Generation, Duration, u32),
 ) {
     let answer = inquire(&endpoint, generation, "readiness", timeout).await;
+    // The core tells of what failed.
+    let answer = answer.map_err(|miss| miss.to_string());
     judge(&api, &endpoint, generation, (answer, threshold)).await;
 }
 
@@ -260,13 +269,22 @@ async fn judge(
     }
 }
 
-/// Sends a probe and waits for its answer; an error says what was wrong.
+/// Why an agent's own check has not passed.
+#[derive(Debug, thiserror::Error)]
+enum Miss {
+    #[error("no answer within {} ms", .0.as_millis())]
+    Silent(Duration),
+    #[error("{0}")]
+    Answered(String),
+}
+
+/// Sends a probe and waits for its answer.
 async fn inquire(
     endpoint: &Endpoint,
     generation: Generation,
     probe: &'static str,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<(), Miss> {
     let (sender, receiver) = oneshot::channel();
     let until = Instant::now() + timeout;
     let id = endpoint.with(generation, |session| {
@@ -274,7 +292,7 @@ async fn inquire(
         session.probes.insert(id.clone(), sender);
         id
     });
-    let id = id.ok_or("this life is over")?;
+    let id = id.ok_or(Miss::Silent(timeout))?;
     let answer = tokio::time::timeout_at(until, receiver).await;
     let Ok(Ok(answer)) = answer else {
         endpoint.with(generation, |session| {
@@ -282,13 +300,12 @@ async fn inquire(
             session.messages.answered(&id);
         });
         tracing::debug!(agent = %endpoint.agent, probe, "a probe was not answered in time");
-        return Err(format!("no answer within {} ms", timeout.as_millis()));
+        return Err(Miss::Silent(timeout));
     };
     if answer.ok {
         return Ok(());
     }
     let detail = answer.detail.filter(|detail| !detail.is_empty());
     let detail = detail.unwrap_or_else(|| "its own check says no".to_owned());
-    tracing::warn!(agent = %endpoint.agent, probe, "probe failed: {detail}");
-    Err(detail)
+    Err(Miss::Answered(detail))
 }

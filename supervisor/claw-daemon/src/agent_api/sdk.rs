@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use claw_core::spec::Launch;
+use claw_core::spec::{Launch, Program, Requirements};
 use sha2::{Digest, Sha256};
 
 mod files {
@@ -89,15 +89,16 @@ impl Sdk {
     /// Has a program that is run by the SDK find it. Other programs only get it on their path.
     /// Virtual environments are kept in `environments`.
     pub(super) fn prepare_launch(&self, launch: &mut Launch, environments: &Path) {
-        let requires = has_requirements(launch);
-        let by_sdk = is_by_sdk(launch);
-        if let (true, Some(program)) = (by_sdk, launch.command.first_mut()) {
-            *program = self.python.to_string_lossy().into_owned();
-        }
-        if requires {
-            let environments = environments.to_string_lossy().into_owned();
-            let option = ["--environments".to_owned(), environments];
-            launch.command.splice(4..4, option);
+        match &launch.program {
+            Program::Any => {}
+            Program::Python(requirements) => {
+                let options = options(requirements, environments);
+                if let Some(interpreter) = launch.command.first_mut() {
+                    *interpreter = self.python.to_string_lossy().into_owned();
+                }
+                let source = launch.command.len().saturating_sub(1);
+                launch.command.splice(source..source, options);
+            }
         }
         let ours = self.package.to_string_lossy();
         let path = match launch.env.get("PYTHONPATH") {
@@ -108,14 +109,22 @@ impl Sdk {
     }
 }
 
-fn is_by_sdk(launch: &Launch) -> bool {
-    launch.command.get(1..4) == Some(&["-m", "openclaw", "run"].map(str::to_owned))
-}
-
-/// Whether a program of the SDK wants packages of its own.
-pub(super) fn has_requirements(launch: &Launch) -> bool {
-    let option = launch.command.get(4);
-    is_by_sdk(launch) && option.is_some_and(|option| option.starts_with("--require"))
+/// What the SDK is told of the packages that a source needs.
+fn options(requirements: &Requirements, environments: &Path) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let wanted = match requirements {
+        Requirements::None => return Vec::new(),
+        Requirements::File(file) => vec!["--requirements".to_owned(), text(file)],
+        Requirements::Lines(lines) => {
+            let options = lines
+                .iter()
+                .map(|line| ["--require".to_owned(), line.clone()]);
+            options.flatten().collect()
+        }
+    };
+    let mut options = vec!["--environments".to_owned(), text(environments)];
+    options.extend(wanted);
+    options
 }
 
 fn find(search: &str) -> Option<PathBuf> {
@@ -210,6 +219,53 @@ async fn compile(python: &Path, package: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How the one agent of a fleet is launched, whose file and folder these are.
+    fn launched(folder: &Path, agent: &str) -> Vec<String> {
+        let sdk = Sdk {
+            python: "/usr/bin/python3.12".into(),
+            package: "/data/sdk".into(),
+        };
+        let text = format!("project: t\nversion: '1.0'\nagents:\n  a: {{{agent}}}\n");
+        let environment = crate::config::Environment::with([]);
+        let loaded = crate::config::load_str(&text, &folder.join("openclaw.yaml"), &environment);
+        let mut launch = loaded.unwrap().fleet.agents["a"].launch.clone();
+        sdk.prepare_launch(&mut launch, Path::new("/data/environments"));
+        assert_eq!(launch.env["PYTHONPATH"], "/data/sdk");
+        launch.command
+    }
+
+    #[test]
+    fn a_source_is_run_with_what_it_requires_and_a_command_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        for name in ["a.py", "r.txt"] {
+            fs::write(of(name), "").unwrap();
+        }
+        let run = ["/usr/bin/python3.12", "-m", "openclaw", "run"];
+        let (source, file) = (of("a.py"), of("r.txt"));
+        let into = ["--environments", "/data/environments"];
+        let table: [(&str, &[&str]); 3] = [
+            ("source: a.py", &[]),
+            (
+                "source: a.py, python: {requirements: r.txt}",
+                &["--requirements", &file],
+            ),
+            (
+                "source: a.py, python: {requirements: [--no-index, b]}",
+                &["--require", "--no-index", "--require", "b"],
+            ),
+        ];
+        for (agent, wanted) in table {
+            let into = into.iter().filter(|_| !wanted.is_empty());
+            let words = run.iter().chain(into).chain(wanted);
+            let words: Vec<_> = words.copied().chain([source.as_str()]).collect();
+            assert_eq!(launched(folder.path(), agent), words);
+        }
+        let own = "command: [python3, -m, openclaw, run, --require, b], mode: worker";
+        let words = ["python3", "-m", "openclaw", "run", "--require", "b"];
+        assert_eq!(launched(folder.path(), own), words);
+    }
 
     #[test]
     fn the_package_is_whole() {

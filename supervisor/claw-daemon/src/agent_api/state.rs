@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
-use claw_store::bus::{Completed, Done};
+use claw_store::bus::{Completed, Done, Outcome};
 use claw_store::state::{At, Commit, Expect, Look, Namespace, StateOp, Value, What};
 use claw_store::store::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -208,6 +208,7 @@ async fn write(
         look,
         commits: vec![commit],
         events: Vec::new(),
+        outcome: Outcome::Succeeded,
     };
     Ok(context.api.shared.store.transact(done).await?)
 }

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::admission::{Caller, Context, SESSION, json as answer, session_lost};
 use super::api::AgentApi;
-use super::endpoint::{Endpoint, Offer, Opened};
+use super::assignment::{Offer, Opened};
+use super::endpoint::Endpoint;
 use super::fault::Fault;
 use super::item::Item;
 use super::serve::{Handed, Peer};

@@ -167,7 +167,7 @@ impl From<&core::Cause> for Cause {
             hook: None,
         };
         match cause {
-            core::Cause::Exit { code } => Self {
+            core::Cause::Exit { code, .. } => Self {
                 exit_code: Some(*code),
                 ..plain
             },

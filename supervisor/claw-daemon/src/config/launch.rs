@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use claw_core::spec::{Launch, Secret};
+use claw_core::spec::{Launch, Program, Secret};
 
 use super::diagnostic::Code;
 use super::environment::Privilege;
@@ -71,8 +71,10 @@ impl Reader<'_> {
         self.env(fields, &mut variables);
         self.secrets(fields, &mut variables);
         let working_dir = fields.get("working_dir").and_then(|item| self.path(&item));
+        let (command, program) = self.program(fields);
         Launch {
-            command: self.program(fields),
+            command,
+            program,
             env: variables.open,
             secrets: variables.kept,
             working_dir: working_dir.unwrap_or_else(|| self.folder.to_owned()),
@@ -82,7 +84,7 @@ impl Reader<'_> {
         }
     }
 
-    fn program(&mut self, fields: &Fields<'_>) -> Vec<String> {
+    fn program(&mut self, fields: &Fields<'_>) -> (Vec<String>, Program) {
         let ways = fields.present(&["source", "command"]);
         self.only_one(
             &ways,
@@ -94,14 +96,14 @@ impl Reader<'_> {
         }
         self.needs_source(fields);
         if let Some(item) = fields.get("command") {
-            return self.command(&item).unwrap_or_default();
+            return (self.command(&item).unwrap_or_default(), Program::Any);
         }
         if fields.get("image").is_none() {
             let message = format!("`{}` has no `source` and no `command`", fields.item.name());
             let help = "give it a program, such as `source: agents/monitor.py` or `command: [node, agent.js]`";
             self.error(&fields.item, Code::MissingKey, message, help);
         }
-        Vec::new()
+        (Vec::new(), Program::Any)
     }
 
     /// A program with its arguments: a list, or a text that is split into words.

@@ -1,5 +1,9 @@
 //! Agents of the Python SDK: `source` and `python`.
 
+use std::path::PathBuf;
+
+use claw_core::spec::{Program, Requirements};
+
 use super::diagnostic::Code;
 use super::include::lexical;
 use super::item::{Fields, Item};
@@ -11,12 +15,18 @@ use super::tree::Value;
 const INCLUDING: [&str; 4] = ["-r", "--requirement", "-c", "--constraint"];
 
 impl Reader<'_> {
-    /// `FILE` or `FILE:CLASS`, a file below the folder of the fleet file.
-    pub(super) fn source(&mut self, fields: &Fields<'_>, item: &Item<'_>) -> Vec<String> {
-        let requirements = self.requirements(fields);
-        let Some(text) = self.text(item) else {
-            return Vec::new();
-        };
+    /// `FILE` or `FILE:CLASS`, a file below the folder of the fleet file, and what it needs.
+    pub(super) fn source(
+        &mut self,
+        fields: &Fields<'_>,
+        item: &Item<'_>,
+    ) -> (Vec<String>, Program) {
+        let program = Program::Python(self.requirements(fields));
+        (self.source_command(item).unwrap_or_default(), program)
+    }
+
+    fn source_command(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
+        let text = self.text(item)?;
         let (file, class) = match text.rsplit_once(':') {
             Some((file, class)) => (file, Some(class)),
             None => (text.as_str(), None),
@@ -52,28 +62,28 @@ impl Reader<'_> {
                 format!("the source {} {what}", item.shown()),
                 help,
             );
-            return Vec::new();
+            return None;
         }
         let mut named = path.to_string_lossy().into_owned();
         if let Some(class) = class {
             named = format!("{named}:{class}");
         }
-        let mut command = ["python3", "-m", "openclaw", "run"]
-            .map(str::to_owned)
-            .to_vec();
-        command.extend(requirements);
-        command.push(named);
-        command
+        Some(
+            ["python3", "-m", "openclaw", "run", &named]
+                .map(str::to_owned)
+                .to_vec(),
+        )
     }
 
-    /// What has to be installed for it, as options of its command: a file, or lines of one.
-    fn requirements(&mut self, fields: &Fields<'_>) -> Vec<String> {
+    /// What has to be installed for it: a file, or lines of one.
+    fn requirements(&mut self, fields: &Fields<'_>) -> Requirements {
         let python = self.inner(fields, "python", &PYTHON);
         let Some(item) = python.and_then(|python| python.get("requirements")) else {
-            return Vec::new();
+            return Requirements::None;
         };
         if let Value::Text(_) = item.node.value {
-            return self.requirements_file(&item);
+            let file = self.requirements_file(&item);
+            return file.map_or(Requirements::None, Requirements::File);
         }
         let lines = self.one_or_more(&item);
         if lines.is_empty() && !matches!(item.node.value, Value::Map(_)) {
@@ -82,24 +92,18 @@ impl Reader<'_> {
             self.error(&item, Code::InvalidValue, message, help);
         }
         let lines = lines.iter().filter_map(|line| self.requirement(line));
-        let options = lines.flat_map(|line| ["--require".to_owned(), line]);
-        options.collect()
+        Requirements::Lines(lines.collect())
     }
 
-    fn requirements_file(&mut self, item: &Item<'_>) -> Vec<String> {
-        let Some(path) = self.path(item) else {
-            return Vec::new();
-        };
+    fn requirements_file(&mut self, item: &Item<'_>) -> Option<PathBuf> {
+        let path = self.path(item)?;
         if !path.is_file() {
             let message = format!("the requirements file {} does not exist", item.shown());
             let help = "name a file, or list the packages themselves: `requirements: [PACKAGE]`";
             self.error(item, Code::InvalidValue, message, help);
-            return Vec::new();
+            return None;
         }
-        vec![
-            "--requirements".to_owned(),
-            path.to_string_lossy().into_owned(),
-        ]
+        Some(path)
     }
 
     /// One line of what would be a requirements file.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use claw_core::order::RunContext;
 use claw_core::spec::Mode;
 use claw_core::spec::{
-    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Resources, Restart,
+    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Program, Resources, Restart,
     RestartPolicy, Shutdown,
 };
 use claw_core::{
@@ -251,6 +251,7 @@ pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command,
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::dead::{DeadId, DeadLetter, Figures, Which};
-use super::delivery::{Completed, Delivery, Done, LeaseId, Member, Pulled, Readiness, Resumed};
-use super::delivery::{Settle, Settled};
+use super::delivery::{
+    Completed, Delivery, Done, LastReport, LeaseId, Member, Pulled, Readiness, Resumed, Settle,
+    Settled,
+};
 use super::event::{Level, NewEvent, Publisher, Receipt, Seq};
 use super::group::{GroupConfig, Start, Subscription};
 use super::publish::Publication;
@@ -291,16 +293,19 @@ impl Store {
         .await
     }
 
-    /// Whether one of the attempts of a piece of work up to this one was ended by
-    /// [`Store::transact`], as far back as that is remembered. Reads what is committed: ask when no
-    /// such call is under way.
+    /// The last attempt of a piece of work up to this one that was ended by [`Store::transact`], as
+    /// far back as that is remembered. Reads what is committed: ask when no such call is under way.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub async fn was_done(&self, work: &str, attempt: u32) -> Result<bool, StoreError> {
+    pub async fn last_report(
+        &self,
+        work: &str,
+        attempt: u32,
+    ) -> Result<Option<LastReport>, StoreError> {
         let work = work.to_owned();
-        self.read(move |conn| transact::was_done(conn, &work, attempt))
+        self.read(move |conn| transact::last_report(conn, &work, attempt))
             .await
     }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bus::event::{Event, NewEvent, Receipt, Seq};
 use crate::state::{Commit, Found, Look, Version};
 use crate::store::UnixMs;
@@ -155,6 +157,32 @@ pub struct Done {
     pub commits: Vec<Commit>,
     /// What it publishes. An event of a lease follows from the event that was handled.
     pub events: Vec<NewEvent>,
+    /// How the attempt ended, for [`Store::last_report`](crate::store::Store::last_report).
+    pub outcome: Outcome,
+}
+
+/// How an attempt of a piece of work ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It did its work.
+    #[default]
+    Succeeded,
+    /// It did not.
+    Failed {
+        /// Why, for people.
+        error: String,
+        /// Whether another attempt may help.
+        retryable: bool,
+    },
+}
+
+/// The last attempt of a piece of work that was reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastReport {
+    /// Which attempt.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// The answer to [`Done`]; a repeat gets the same one.

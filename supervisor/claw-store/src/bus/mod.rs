@@ -40,8 +40,8 @@ mod transact;
 pub use api::Pause;
 pub use dead::{DeadId, DeadLetter, DeadReason, Figures, Which};
 pub use delivery::{
-    Completed, Delivery, Done, Gap, LeaseId, Member, NoLease, Pulled, Readiness, Repeated, Resumed,
-    Seen, Settle, Settled,
+    Completed, Delivery, Done, Gap, LastReport, LeaseId, Member, NoLease, Outcome, Pulled,
+    Readiness, Repeated, Resumed, Seen, Settle, Settled,
 };
 pub use event::{Attributes, Cause, Event, Level, NewEvent, Publisher, Receipt, Seq, Stored};
 pub use group::{

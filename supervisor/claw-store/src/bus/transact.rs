@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::delivery::{Completed, Done, LeaseId, Member, Repeated, Seen, Settle, Settled};
+use super::delivery::{
+    Completed, Done, LastReport, LeaseId, Member, Outcome, Repeated, Seen, Settle, Settled,
+};
 use super::event::{Level, NewEvent, Publisher, Receipt, Stored};
 use super::publish::{self, Publication, RETRY_AFTER};
 use crate::state::{self, Found, PreparedCommit, Version};
@@ -65,7 +67,7 @@ pub(super) fn transact(
         repeated: Repeated::First,
     };
     if let Some(work) = &done.work {
-        remember(core, work, done.attempt, &completed)?;
+        remember(core, (work, done.attempt), &completed, done.outcome)?;
     }
     Ok(completed)
 }
@@ -119,6 +121,9 @@ struct Answer {
     events: Vec<String>,
     #[serde(default)]
     seen: Option<(Version, Vec<Option<FoundAs>>)>,
+    /// Answers that do not say it are older than reports of failures.
+    #[serde(default)]
+    outcome: Outcome,
 }
 
 /// The version of a key, and its value as text.
@@ -139,9 +144,9 @@ enum IsNew {
 
 fn remember(
     core: &Core,
-    work: &str,
-    attempt: u32,
+    (work, attempt): (&str, u32),
     completed: &Completed,
+    outcome: Outcome,
 ) -> Result<(), StoreError> {
     let receipts = completed.receipts.iter().map(|receipt| {
         let new = match receipt.stored {
@@ -161,6 +166,7 @@ fn remember(
         }),
         versions: completed.versions.clone(),
         receipts: receipts.collect(),
+        outcome,
     };
     let answer =
         serde_json::to_string(&answer).map_err(|error| StoreError::Invalid(error.to_string()))?;
@@ -204,12 +210,27 @@ fn seen_again((version, keys): (Version, Vec<Option<FoundAs>>)) -> Seen {
     }
 }
 
-pub(super) fn was_done(conn: &Connection, work: &str, attempt: u32) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM done WHERE work = ?1 AND attempt <= ?2)";
-    let done = conn
+pub(super) fn last_report(
+    conn: &Connection,
+    work: &str,
+    attempt: u32,
+) -> Result<Option<LastReport>, StoreError> {
+    let sql = "SELECT attempt, answer FROM done WHERE work = ?1 AND attempt <= ?2
+        ORDER BY attempt DESC LIMIT 1";
+    let last: Option<(u32, String)> = conn
         .prepare_cached(sql)?
-        .query_row(params![work, attempt], |row| row.get(0))?;
-    Ok(done)
+        .query_row(params![work, attempt], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((attempt, answer)) = last else {
+        return Ok(None);
+    };
+    let outcome = read(&answer)?.outcome;
+    Ok(Some(LastReport { attempt, outcome }))
+}
+
+fn read(answer: &str) -> Result<Answer, StoreError> {
+    serde_json::from_str(answer)
+        .map_err(|error| StoreError::Unavailable(format!("an answer is damaged: {error}")))
 }
 
 fn remembered(core: &Core, work: &str, attempt: u32) -> Result<Option<Completed>, StoreError> {
@@ -222,8 +243,7 @@ fn remembered(core: &Core, work: &str, attempt: u32) -> Result<Option<Completed>
     let Some(answer) = answer else {
         return Ok(None);
     };
-    let answer: Answer = serde_json::from_str(&answer)
-        .map_err(|error| StoreError::Unavailable(format!("an answer is damaged: {error}")))?;
+    let answer = read(&answer)?;
     let receipt = |(seq, new)| Receipt {
         seq,
         stored: match new {

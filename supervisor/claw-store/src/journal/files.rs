@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::error::JournalError;
-use super::schema;
+use super::schema::SCHEMA;
 
 /// What lies at the path.
 pub(super) enum Found {
@@ -81,8 +81,7 @@ pub(super) fn create(path: &Path) -> Result<Metadata, JournalError> {
 fn write_schema(fresh: &Path) -> Result<(), rusqlite::Error> {
     let mut conn = Connection::open(fresh)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
-    schema::migrate(&mut conn)?;
+    SCHEMA.migrate(&mut conn)?;
     conn.close().map_err(|(_conn, error)| error)
 }
 

@@ -93,5 +93,4 @@ pub use reader::Reader;
 pub use row::{Counts, Ended, InstanceRow, SlotRow};
 pub use stats::{Latency, Stats};
 
-pub(crate) use open::quick_check;
 pub(crate) use sync::checkpoint;

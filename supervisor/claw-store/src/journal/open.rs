@@ -2,30 +2,29 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::JournalError;
 use super::files::{self, Found, Log};
 use super::handle::Shared;
 use super::limits::{
-    BUSY_CHECKPOINT_PAGES, BUSY_TIMEOUT, CHECK_PROBLEMS, CHECK_TIME, INLINE_CHECKPOINT_PAGES,
-    OPEN_BUSY_TIMEOUT, READERS,
+    BUSY_CHECKPOINT_PAGES, BUSY_TIMEOUT, CHECK_TIME, INLINE_CHECKPOINT_PAGES, OPEN_BUSY_TIMEOUT,
+    READERS,
 };
 use super::load::{self, Opened};
 use super::mark::{self, Mark};
 use super::queue::Queue;
 use super::reader::Reader;
 use super::retention::Retention;
-use super::schema;
+use super::schema::SCHEMA;
 use super::stats::Meters;
 use super::sync::{self, AckFn, Acks, SyncFn, SyncQueue, Syncer};
 use super::writer::{Disk, Writer};
+use crate::database;
 
 /// How to open a journal.
 pub struct Options {
@@ -90,7 +89,9 @@ pub(super) fn open(
     }
     check(path, &conn, &mut notes)?;
     use_log(&conn).map_err(failed("write"))?;
-    schema::migrate(&mut conn).map_err(failed("bring up to date"))?;
+    SCHEMA
+        .migrate(&mut conn)
+        .map_err(failed("bring up to date"))?;
 
     let mut opened = load::load(&conn)
         .map_err(|(doing, error)| JournalError::from_sqlite(path, doing, error))?;
@@ -105,22 +106,11 @@ pub(super) fn open(
     Ok((shared, opened))
 }
 
-/// A connection that never checkpoints behind our back: neither after a commit nor when it is
-/// closed, which would delete the log too.
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, JournalError> {
-    let open = || {
-        let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        conn.busy_timeout(OPEN_BUSY_TIMEOUT)?;
-        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-        conn.pragma_update(None, "synchronous", "NORMAL")?;
-        conn.pragma_update(None, "cell_size_check", true)?;
-        conn.pragma_update(None, "temp_store", "MEMORY")?;
-        conn.set_prepared_statement_cache_capacity(64);
-        Ok(conn)
-    };
-    open().map_err(|error| JournalError::from_sqlite(path, "open", error))
+    let conn = database::connect(path, mode, OPEN_BUSY_TIMEOUT)
+        .map_err(|error| JournalError::from_sqlite(path, "open", error))?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
 }
 
 /// Refuses what is not ours or newer than we are, before anything is written.
@@ -129,18 +119,18 @@ fn identify(path: &Path, conn: &Connection) -> Result<(), JournalError> {
     let application: i64 = conn
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(failed)?;
-    if application != schema::APPLICATION_ID {
+    if application != SCHEMA.application_id {
         return Err(JournalError::NotAJournal {
             path: path.to_owned(),
             detail: "it is an SQLite database of another program".to_owned(),
         });
     }
-    let found = schema::version_of(conn).map_err(failed)?;
-    if found > schema::KNOWN {
+    let found = database::version_of(conn).map_err(failed)?;
+    if found > SCHEMA.known() {
         return Err(JournalError::TooNew {
             path: path.to_owned(),
             found,
-            known: schema::KNOWN,
+            known: SCHEMA.known(),
         });
     }
     Ok(())
@@ -148,7 +138,7 @@ fn identify(path: &Path, conn: &Connection) -> Result<(), JournalError> {
 
 /// Checks the structure of the database, for a bounded time.
 fn check(path: &Path, conn: &Connection, notes: &mut Vec<String>) -> Result<(), JournalError> {
-    match quick_check(conn, CHECK_TIME) {
+    match database::quick_check(conn, CHECK_TIME) {
         Ok(problems) if problems.is_empty() => Ok(()),
         Ok(problems) => Err(JournalError::Damaged {
             path: path.to_owned(),
@@ -163,31 +153,6 @@ fn check(path: &Path, conn: &Connection, notes: &mut Vec<String>) -> Result<(), 
         }
         Err(error) => Err(JournalError::from_sqlite(path, "check", error)),
     }
-}
-
-/// What is wrong with the structure of a database, as far as it is seen in the given time.
-pub(crate) fn quick_check(
-    conn: &Connection,
-    bound: Duration,
-) -> Result<Vec<String>, rusqlite::Error> {
-    let interrupt = conn.get_interrupt_handle();
-    let (done, wait) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || match wait.recv_timeout(bound) {
-            Err(RecvTimeoutError::Timeout) => interrupt.interrupt(),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
-        });
-        let result = problems(conn);
-        drop(done);
-        result
-    })
-}
-
-fn problems(conn: &Connection) -> Result<Vec<String>, rusqlite::Error> {
-    let mut query = conn.prepare(&format!("PRAGMA quick_check({CHECK_PROBLEMS})"))?;
-    let rows = query.query_map([], |row| row.get::<_, String>(0))?;
-    let lines = rows.filter(|line| line.as_ref().map_or(true, |line| line != "ok"));
-    lines.collect()
 }
 
 /// A new file and a copy of one are in rollback mode; SQLite keeps the mode in the file.

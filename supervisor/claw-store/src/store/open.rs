@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::clock::{Clock, SystemClock, UnixMs};
@@ -18,10 +17,10 @@ use super::handle::{Shared, Signals};
 use super::limits::{CHECK_TIME, OPEN_BUSY_TIMEOUT, READERS};
 use super::queue::Queue;
 use super::reader::Readers;
-use super::schema;
+use super::schema::SCHEMA;
 use super::writer::{Log, Writer};
 use crate::bus::Bus;
-use crate::journal;
+use crate::database;
 use crate::state::{Cache, KeepPolicy, Spaces};
 
 /// How to open a store.
@@ -134,7 +133,9 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenErr
     let failed = |doing| move |error: rusqlite::Error| from_sqlite(path, doing, error);
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
         .map_err(failed("write"))?;
-    schema::migrate(&mut conn).map_err(failed("bring up to date"))?;
+    SCHEMA
+        .migrate(&mut conn)
+        .map_err(failed("bring up to date"))?;
     files::sync_directory(path).map_err(|error| failed_io(path, "sync the directory of", error))?;
 
     let now = options.clock.now();
@@ -180,18 +181,9 @@ fn load(conn: Connection, now: UnixMs, options: &StoreOptions) -> Result<Core, L
     })
 }
 
-/// A connection that never checkpoints behind our back: neither after a commit nor when it is
-/// closed, which would delete the log too.
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, OpenError> {
     let open = || {
-        let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        conn.busy_timeout(OPEN_BUSY_TIMEOUT)?;
-        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-        conn.pragma_update(None, "synchronous", "NORMAL")?;
-        conn.pragma_update(None, "cell_size_check", true)?;
-        conn.pragma_update(None, "temp_store", "MEMORY")?;
+        let conn = database::connect(path, mode, OPEN_BUSY_TIMEOUT)?;
         conn.pragma_update(None, "cache_size", -16_384)?;
         conn.set_prepared_statement_cache_capacity(128);
         Ok(conn)
@@ -205,18 +197,18 @@ fn identify(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     let application: i64 = conn
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(failed)?;
-    let found = schema::version_of(conn).map_err(failed)?;
+    let found = database::version_of(conn).map_err(failed)?;
     // Both are 0 in a file whose creation was cut short.
-    if application != schema::APPLICATION_ID && (application, found) != (0, 0) {
+    if application != SCHEMA.application_id && (application, found) != (0, 0) {
         return Err(OpenError::NotAStore {
             path: path.to_owned(),
         });
     }
-    if found > schema::KNOWN {
+    if found > SCHEMA.known() {
         return Err(OpenError::TooNew {
             path: path.to_owned(),
             found,
-            known: schema::KNOWN,
+            known: SCHEMA.known(),
         });
     }
     Ok(())
@@ -224,7 +216,7 @@ fn identify(path: &Path, conn: &Connection) -> Result<(), OpenError> {
 
 /// Checks the structure of the database, for a bounded time.
 fn check(path: &Path, conn: &Connection) -> Result<(), OpenError> {
-    match journal::quick_check(conn, CHECK_TIME) {
+    match database::quick_check(conn, CHECK_TIME) {
         Ok(problems) if problems.is_empty() => Ok(()),
         Ok(problems) => Err(OpenError::Damaged {
             path: path.to_owned(),

@@ -1,7 +1,8 @@
 //! Statements 62 to 64, and the outbox: what follows from what.
 
 use claw_store::bus::{
-    Completed, DeadReason, Delivery, Done, Member, NewEvent, Repeated, Settle, Settled,
+    Completed, DeadReason, Delivery, Done, LastReport, Member, NewEvent, Outcome, Repeated, Settle,
+    Settled,
 };
 use claw_store::state::{At, Commit, Look, What};
 
@@ -16,6 +17,7 @@ fn done(member: &Member, delivery: &Delivery) -> Done {
         look: None,
         commits: vec![],
         events: vec![],
+        outcome: Outcome::Succeeded,
     }
 }
 
@@ -144,6 +146,43 @@ async fn finished_work_is_done_once_and_answers_as_the_first_time() {
     bench.nothing(&member("g", 0)).await;
 }
 
+#[tokio::test]
+async fn how_the_last_reported_attempt_ended_is_known_over_a_restart() {
+    let bench = Bench::new();
+    let failed = Outcome::Failed {
+        error: "no".to_owned(),
+        retryable: false,
+    };
+    let report = |attempt: u32, outcome: &Outcome| Done {
+        attempt,
+        outcome: outcome.clone(),
+        ..swap(Some("run".to_owned()), u64::from(attempt))
+    };
+    for (attempt, outcome) in [(1, &failed), (3, &Outcome::Succeeded)] {
+        bench
+            .store
+            .transact(report(attempt, outcome))
+            .await
+            .unwrap();
+    }
+    let again = report(1, &Outcome::Succeeded);
+    let again = bench.store.transact(again).await.unwrap();
+    assert_eq!(again.repeated, Repeated::Again);
+    let bench = bench.restart();
+    let expected = [
+        None,
+        Some((1, failed.clone())),
+        Some((1, failed)),
+        Some((3, Outcome::Succeeded)),
+        Some((3, Outcome::Succeeded)),
+    ];
+    for (attempt, expected) in (0..).zip(expected) {
+        let last = bench.store.last_report("run", attempt).await.unwrap();
+        let expected = expected.map(|(attempt, outcome)| LastReport { attempt, outcome });
+        assert_eq!(last, expected, "up to attempt {attempt}");
+    }
+}
+
 /// Many writers that each put their number and get what was there before: nothing that was put
 /// is missing, and nothing comes twice.
 #[tokio::test]
@@ -197,6 +236,7 @@ fn swap(work: Option<String>, number: u64) -> Done {
         }),
         commits: vec![set("k", &number.to_string())],
         events: vec![event("u", number)],
+        outcome: Outcome::Succeeded,
     }
 }
 

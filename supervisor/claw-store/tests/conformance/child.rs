@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use claw_store::Store;
-use claw_store::bus::{Done, Level, Publisher, Settle};
+use claw_store::bus::{Done, Level, Outcome, Publisher, Settle};
 use claw_store::store::ManualClock;
 
 use crate::support::*;
@@ -86,6 +86,7 @@ async fn forever(store: Store, work: Work, next: Arc<AtomicU64>) {
                     settle: None,
                     commits: vec![set("n", &n.to_string())],
                     events: vec![event("t", n)],
+                    outcome: Outcome::Succeeded,
                 };
                 store.transact(done).await.unwrap();
                 say(&n.to_string());

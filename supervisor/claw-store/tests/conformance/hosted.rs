@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use claw_store::bus::{
-    Completed, DeadLetter, Delivery, Done, Event, Figures, Force, GroupConfig, LeaseId, Level,
-    Member, NewEvent, Pause, Publisher, Pulled, Readiness, Receipt, Removed, Resumed, Seq, Settle,
-    Settled, Start, Subscription, Which,
+    Completed, DeadLetter, Delivery, Done, Event, Figures, Force, GroupConfig, LastReport, LeaseId,
+    Level, Member, NewEvent, Pause, Publisher, Pulled, Readiness, Receipt, Removed, Resumed, Seq,
+    Settle, Settled, Start, Subscription, Which,
 };
 use claw_store::state::{
     At, Commit, CommitCause, Difference, Export, KeyInfo, Mark, Namespace, NamespaceInfo, Pruned,
@@ -275,6 +275,7 @@ offered! {
     held(member: &Member) -> Vec<Delivery>;
     import(namespace: &Namespace, export: Export, writer: WriterId, cause: CommitCause) -> Version;
     import_events(events: Vec<Arc<Event>>) -> u64;
+    last_report(work: &str, attempt: u32) -> Option<LastReport>;
     list(namespace: &Namespace, prefix: &str, at: At) -> Vec<KeyInfo>;
     namespaces() -> Vec<NamespaceInfo>;
     orphan_group(name: &str) -> ();

@@ -22,7 +22,7 @@ async fn a_life_is_read_back_with_its_evidence() {
             intent_at: Some(at(0)),
             started: Some((4711, at(1))),
             ended: Some(Ended {
-                cause: Cause::Exit { code: 3 },
+                cause: Cause::exit(3),
                 failed: true,
                 report: None,
                 at: at(2),
@@ -41,7 +41,7 @@ async fn the_second_outcome_of_a_life_is_dropped_and_counted() {
     let reader = bench.journal.reader();
     let rows = reader.outcomes(agent("a"), 10).await.unwrap();
     let cause = rows[0].ended.as_ref().map(|ended| &ended.cause);
-    assert_eq!(cause, Some(&Cause::Exit { code: 3 }));
+    assert_eq!(cause, Some(&Cause::exit(3)));
     assert_eq!(bench.journal.stats().duplicate_outcomes, 1);
 }
 

@@ -134,7 +134,7 @@ pub(crate) fn started(name: &str, generation: u64) -> Record {
 pub(crate) fn outcome(name: &str, generation: u64, code: u8) -> Record {
     Record::Outcome {
         instance: instance(name, generation),
-        cause: Cause::Exit { code },
+        cause: Cause::exit(code),
         failed: code != 0,
         report: None,
         at: at(2),

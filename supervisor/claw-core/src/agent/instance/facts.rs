@@ -175,8 +175,19 @@ impl Instance {
             Phase::Draining { cause, .. } => Ending::Ours(cause.clone()),
             Phase::Stopping { ending, .. } | Phase::Killing { ending, .. } => ending.clone(),
         };
-        let cause = End::observed(&report);
+        let cause = self.explained(End::observed(&report));
         Life::Over(judge(&ending, cause, Some(report), &self.spec))
+    }
+
+    /// A program may say why it fails, by a status with the number of an error (`sd_notify(3)`).
+    fn explained(&self, cause: Cause) -> Cause {
+        if let Cause::Exit { code, said: None } = cause
+            && code != 0
+        {
+            let said = self.failure.clone();
+            return Cause::Exit { code, said };
+        }
+        cause
     }
 
     fn lost(&self, cx: &mut Context<'_>) -> Life {

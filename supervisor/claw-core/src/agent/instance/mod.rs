@@ -63,6 +63,8 @@ pub(crate) struct Instance {
     frozen_since: Option<Mono>,
     run_deadline: Option<Mono>,
     status_text: Option<String>,
+    /// Why it is about to fail, in its own words.
+    failure: Option<String>,
 }
 
 #[derive(Debug)]
@@ -191,6 +193,7 @@ impl Instance {
             frozen_since: None,
             run_deadline: None,
             status_text: None,
+            failure: None,
         }
     }
 
@@ -218,8 +221,10 @@ impl Instance {
         self.process.is_some()
     }
 
+    /// What it says of itself, as long as its main process lives.
     pub(crate) fn status_text(&self) -> Option<&str> {
-        self.status_text.as_deref()
+        let text = self.status_text.as_deref();
+        text.filter(|_| self.exit.is_none())
     }
 
     pub(crate) const fn health(&self) -> &Health {

@@ -54,7 +54,10 @@ impl Instance {
 
     pub(super) fn notified(&mut self, cx: &mut Context<'_>, note: &Notification) {
         if let Some(text) = &note.status {
-            self.status_text = Some(text.clone());
+            let text = Some(text).filter(|text| !text.is_empty());
+            let fails = note.errno.is_some_and(|errno| errno != 0);
+            self.failure = text.filter(|_| fails).cloned();
+            self.status_text = text.cloned();
         }
         if let (Phase::Up, Some(pid), Some(process)) =
             (&self.phase, note.main_pid, &mut self.process)

@@ -129,21 +129,12 @@ impl Worker {
         let called_off = self.runs.works[index]
             .at_work()
             .and_then(Delivery::called_off);
-        let ended = match (outcome, called_off) {
-            (WorkOutcome::Succeeded, _) => Attempt::Succeeded,
-            (WorkOutcome::Failed { .. }, Some(cause)) => ended_for(cause),
-            (WorkOutcome::Failed { message, retryable }, None) => {
-                let cause = Cause::RunFailed {
-                    message: message.clone(),
-                    retryable: *retryable,
-                };
-                let judged = cause.clone();
-                Attempt::Ended { cause, judged }
+        match ended(outcome, called_off) {
+            Some(attempt) => {
+                self.runs.conclude(common, cx, index, attempt);
             }
-            (WorkOutcome::NotBegun, Some(cause)) => ended_for(cause),
-            (WorkOutcome::NotBegun, None) => return self.given_back(common, cx, index),
-        };
-        self.runs.conclude(common, cx, index, ended);
+            None => self.given_back(common, cx, index),
+        }
     }
 
     /// The instance was told of nothing before it had to finish.
@@ -279,6 +270,23 @@ pub(super) fn interrupted(common: &Common, end: &End) -> Attempt {
         Attempt::CalledOff(cause)
     } else {
         Attempt::CutOff(cause)
+    }
+}
+
+/// What a report of a run is for its attempt; `None`: it was not begun.
+pub(super) fn ended(outcome: &WorkOutcome, called_off: Option<&Cause>) -> Option<Attempt> {
+    match (outcome, called_off) {
+        (WorkOutcome::Succeeded, _) => Some(Attempt::Succeeded),
+        (WorkOutcome::Failed { .. } | WorkOutcome::NotBegun, Some(cause)) => Some(ended_for(cause)),
+        (WorkOutcome::Failed { message, retryable }, None) => {
+            let cause = Cause::RunFailed {
+                message: message.clone(),
+                retryable: *retryable,
+            };
+            let judged = cause.clone();
+            Some(Attempt::Ended { cause, judged })
+        }
+        (WorkOutcome::NotBegun, None) => None,
     }
 }
 

@@ -3,12 +3,11 @@
 //! A run that was in the hands of an instance that still lives waits for it to say whether it
 //! still works on it; the hands of one that is gone have dropped it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::id::{Generation, RunId};
+use crate::id::Generation;
 use crate::memory::Recovered;
-use crate::run::{Run, RunPhase};
+use crate::run::{Run, RunPhase, WorkOutcome};
 
 use super::super::context::Context;
 use super::super::dossier::Common;
@@ -16,17 +15,17 @@ use super::super::instance::Instance;
 use super::super::restore::{self, Found, end_of};
 use super::super::runs::Attempt;
 use super::delivery::Delivery;
-use super::finish::{interrupted, lost};
+use super::finish::{ended, interrupted, lost};
 use super::{Resumption, Stage, Worker};
 
 impl Worker {
-    /// Takes over runs, of which some were reported as done, and the newest instance; `instances`
-    /// is left with the others.
+    /// Takes over runs, with what was reported of them, and the newest instance; `instances` is left
+    /// with the others.
     pub(crate) fn take_over(
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,
-        (runs, reported): (Vec<Arc<Run>>, BTreeSet<RunId>),
+        runs: Vec<(Arc<Run>, Option<WorkOutcome>)>,
         instances: &mut Vec<Found>,
     ) {
         let lives: Vec<(Generation, Recovered)> = instances
@@ -37,21 +36,27 @@ impl Worker {
         if let Some(instance) = self.life.instance() {
             self.resumption = Resumption::Awaited(instance.generation());
         }
-        for run in runs {
-            if reported.contains(&run.id) {
-                self.take_over_done(common, cx, &run);
-            } else {
-                self.take_over_run(common, cx, &run, &lives);
+        for (run, reported) in runs {
+            match reported.and_then(|outcome| ended(&outcome, None)) {
+                Some(attempt) => self.take_over_reported(common, cx, &run, attempt),
+                None => self.take_over_run(common, cx, &run, &lives),
             }
         }
         self.runs.replan(common, cx);
         self.runs.run_at_interrupted_start(common, cx);
     }
 
-    /// The agent had done it, and the supervisor before this one could not write that down.
-    fn take_over_done(&mut self, common: &mut Common, cx: &mut Context<'_>, run: &Run) {
+    /// The agent had said how it ended, and the supervisor before this one could not write that
+    /// down.
+    fn take_over_reported(
+        &mut self,
+        common: &mut Common,
+        cx: &mut Context<'_>,
+        run: &Run,
+        attempt: Attempt,
+    ) {
         if let Some(index) = self.runs.take_over(common, cx, run) {
-            self.runs.conclude(common, cx, index, Attempt::Succeeded);
+            self.runs.conclude(common, cx, index, attempt);
         }
     }
 

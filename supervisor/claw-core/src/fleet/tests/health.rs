@@ -1,6 +1,6 @@
 //! Health: probes, heartbeats, silence, and our own pauses.
 
-use crate::death::ExitStatus;
+use crate::death::{Cause, ExitStatus};
 use crate::event::{Command, Event, Fact, Freeze};
 use crate::notification::{Notification, WatchdogSignal};
 use crate::order::{ProbeKind, ProbeOutcome, SelfCheck};
@@ -26,6 +26,46 @@ fn beat(signal: WatchdogSignal) -> Notification {
     Notification {
         watchdog: Some(signal),
         ..Notification::default()
+    }
+}
+
+#[test]
+fn a_program_that_says_why_it_fails_is_quoted_and_says_nothing_any_more() {
+    let says = |text: &str, errno: Option<u16>| Notification {
+        status: Some(text.to_owned()),
+        errno,
+        ..Notification::default()
+    };
+    let unexplained = Cause::exit(75);
+    let explained = Cause::Exit {
+        code: 75,
+        said: Some("no network".to_owned()),
+    };
+    for (notes, code, cause) in [
+        (vec![says("no network", Some(11))], 75, &explained),
+        (vec![says("no network", Some(11))], 0, &Cause::exit(0)),
+        (vec![says("half done", None)], 75, &unexplained),
+        (vec![says("fine", Some(0))], 75, &unexplained),
+        (
+            vec![says("no network", Some(11)), says("", None)],
+            75,
+            &unexplained,
+        ),
+    ] {
+        let mut world = World::new(vec![("a", daemon())]);
+        world.started("a");
+        let last = notes.last().and_then(|note| note.status.clone());
+        for note in notes {
+            world.notify("a", note);
+        }
+        let shown = last.filter(|text| !text.is_empty());
+        assert_eq!(world.status("a").status_text, shown);
+        let (instance, status) = (world.newest("a"), ExitStatus::Code(code));
+        world.fact(Fact::MainExited { instance, status });
+        assert_eq!(world.status("a").status_text, None);
+        world.exits("a", code);
+        let last_death = world.status("a").last_death;
+        assert_eq!(last_death.map(|(cause, _)| cause).as_ref(), Some(cause));
     }
 }
 

@@ -208,10 +208,23 @@ fn a_run_that_was_reported_to_an_earlier_supervisor_is_not_made_again() {
         let (world, run) = busy(Overlap::Queue);
         let mut inheritance = inherited(&world, run);
         inheritance.instances = vec![(world.newest("a"), None, found)];
-        inheritance.reported.insert(run);
-        let mut world = World::restored(vec![("a", worker(Overlap::Queue))], inheritance);
-        assert_eq!(run_phases(&world.done), ["succeeded"]);
-        assert!(delivered(&world.pass(secs(120))).is_empty());
+        let failed = |retryable| WorkOutcome::Failed {
+            message: "no".to_owned(),
+            retryable,
+        };
+        for (outcome, phase) in [
+            (WorkOutcome::Succeeded, "succeeded"),
+            (failed(false), "failed"),
+        ] {
+            let mut inheritance = inheritance.clone();
+            inheritance.reported.insert(run, outcome);
+            let mut world = World::restored(vec![("a", worker(Overlap::Queue))], inheritance);
+            assert_eq!(run_phases(&world.done), [phase]);
+            assert!(delivered(&world.pass(secs(120))).is_empty());
+        }
+        inheritance.reported.insert(run, failed(true));
+        let world = World::restored(vec![("a", worker(Overlap::Queue))], inheritance);
+        assert_eq!(run_phases(&world.done), ["retrying"]);
     }
 }
 

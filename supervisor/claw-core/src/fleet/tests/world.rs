@@ -23,8 +23,8 @@ use crate::run::{Run, RunOutcome, RunPhase};
 use crate::spec::schedule::RunOnStart;
 use crate::spec::{
     AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, ExitCodes, FleetSpec, Hooks, Launch,
-    LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Resources, Restart, RestartPolicy, Schedule,
-    Shutdown, Timing,
+    LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Program, Resources, Restart, RestartPolicy,
+    Schedule, Shutdown, Timing,
 };
 use crate::status::{AgentStatus, PublicState};
 
@@ -318,6 +318,7 @@ pub(crate) fn daemon() -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
+            program: Program::Any,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),
@@ -586,5 +587,5 @@ pub(crate) fn stale(actions: &[Action]) -> usize {
 
 /// A cause for tests that need some failure.
 pub(crate) const fn exit(code: u8) -> Cause {
-    Cause::Exit { code }
+    Cause::exit(code)
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use claw_core::spec::{
-    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Resources, Restart,
+    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Program, Resources, Restart,
     RestartPolicy, Secret, Shutdown,
 };
 use claw_core::status::{LiveInstance, RunSummary};
@@ -53,12 +53,12 @@ pub(super) fn statuses() -> Vec<AgentStatus> {
     vec![
         AgentStatus {
             reason: Reason::BackingOff {
-                cause: Cause::Exit { code: 3 },
+                cause: Cause::exit(3),
                 until: ago(-40),
                 failures: 2,
             },
             restarts: 1,
-            last_death: Some((Cause::Exit { code: 3 }, ago(60))),
+            last_death: Some((Cause::exit(3), ago(60))),
             ..status("broken", PublicState::Error)
         },
         status("idle", PublicState::Stopped),
@@ -142,7 +142,7 @@ pub(super) fn old_run() -> Run {
             started: Some(ago(119)),
             at: ago(90),
             outcome: RunOutcome::Failed {
-                cause: Cause::Exit { code: 1 },
+                cause: Cause::exit(1),
             },
         },
         attempts: 2,
@@ -186,7 +186,7 @@ pub(super) fn transition() -> Transition {
         text: "broken#2 exited with code 3".to_owned(),
         what: TransitionKind::Ended {
             generation: 2,
-            cause: (&Cause::Exit { code: 3 }).into(),
+            cause: (&Cause::exit(3)).into(),
             failed: true,
             exit: Some(Exit {
                 exit_code: Some(3),
@@ -204,6 +204,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
     let spec = AgentSpec {
         launch: Launch {
             command: vec!["./monitor".to_owned()],
+            program: Program::Any,
             env: BTreeMap::from([
                 ("LEVEL".to_owned(), "info".to_owned()),
                 ("SLACK_TOKEN".to_owned(), "xoxb-very-secret".to_owned()),

@@ -13,7 +13,7 @@ fn busy_fleet() -> Fleet {
     let fleet = Fleet::new();
     fleet.finish(RunOutcome::Succeeded);
     fleet.finish(RunOutcome::Failed {
-        cause: Cause::Exit { code: 1 },
+        cause: Cause::exit(1),
     });
     let detail = "503".to_owned();
     let probe = ProbeKind::Liveness;
