@@ -10,14 +10,14 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::run::Run;
 use claw_core::{AgentName, AgentSpec, Generation, InstanceId, RunId, RunPhase, Wall};
-use claw_store::bus::{Delivery, LeaseId, Member, Seq, Subscription};
+use claw_store::bus::{Delivery, Held, Member, Seq, Subscription};
 use claw_store::state::Namespace;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::message::Message;
-use super::origin::follows;
+use super::origin::in_hand;
 use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
 use super::session::{Flow, Given, Handshake, Session, Taken};
@@ -407,18 +407,22 @@ impl Endpoint {
         let taken = self.with(generation, |session| {
             let waits = session.poll == poll;
             if waits {
-                session.leases.extend(events.iter().map(follows));
+                session.leases.extend(events.iter().map(in_hand));
             }
             waits
         });
         taken == Some(true)
     }
 
-    /// An event is settled, so there is room for other work.
-    pub(super) fn settled(&self, generation: Generation, lease: LeaseId) {
-        self.with(generation, |session| {
-            session.leases.remove(&lease);
-            session.messages.drop_cancel(&lease.to_string());
+    /// An event or a batch is settled, so there is room for other work.
+    pub(super) fn settled(&self, generation: Generation, settled: Held) {
+        self.with(generation, |session| match settled {
+            Held::One(lease) => {
+                session.leases.remove(&lease);
+            }
+            Held::Batch(batch) => {
+                session.leases.retain(|_, held| held.batch != Some(batch));
+            }
         });
         self.wake();
     }
@@ -429,7 +433,7 @@ mod tests {
     use std::path::Path;
 
     use claw_core::run::{Run, RunOutcome, Trigger};
-    use claw_store::bus::{Attributes, Event};
+    use claw_store::bus::{Attributes, BatchId, Event, LeaseId};
     use claw_store::store::UnixMs;
 
     use super::*;
@@ -485,6 +489,7 @@ mod tests {
             lease: LeaseId(lease),
             attempt: 1,
             until: UnixMs(0),
+            batch: None,
             event: Arc::new(event),
         }
     }
@@ -534,5 +539,23 @@ mod tests {
         assert!(endpoint.take_events((LIFE, second), &[delivery(2)]));
         let held = endpoint.with(LIFE, |session| session.leases.keys().copied().collect());
         assert_eq!(held, Some(vec![LeaseId(2)]));
+    }
+
+    #[test]
+    fn a_batch_is_one_piece_of_work_until_the_last_of_it_is_settled() {
+        let endpoint = busy(&run());
+        let poll = endpoint.open_poll(LIFE).unwrap();
+        let batch = Some(BatchId(5));
+        let events = [5, 6, 7].map(|lease| Delivery {
+            batch,
+            ..delivery(lease)
+        });
+        assert!(endpoint.take_events((LIFE, poll), &events));
+        let pieces = || endpoint.with(LIFE, |session| session.busy());
+        assert_eq!(pieces(), Some(2), "beside the run");
+        endpoint.settled(LIFE, Held::One(LeaseId(5)));
+        assert_eq!(pieces(), Some(2));
+        endpoint.settled(LIFE, Held::Batch(BatchId(5)));
+        assert_eq!(pieces(), Some(1));
     }
 }
