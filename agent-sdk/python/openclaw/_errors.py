@@ -132,6 +132,7 @@ class RetryLater(OpenClawError):
 
 _BY_CODE: dict[str, type[ProtocolError]] = {
     "forbidden": Forbidden,
+    "topic_not_allowed": Forbidden,
     "fenced": Fenced,
     "lease_lost": LeaseLost,
     "version_conflict": VersionConflict,

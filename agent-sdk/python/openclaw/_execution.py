@@ -15,7 +15,7 @@ from ._agent import Agent
 from ._deadline import timeout
 from ._errors import Cancelled, ProtocolError, Reject, RetryLater, VersionConflict
 from ._event import Event, Trigger, parse_time
-from ._handlers import handlers_of, is_buffered
+from ._handlers import Handler, handlers_of, is_buffered
 from ._work import Scope, Work, current
 
 MAX_MESSAGE_CHARACTERS = 2000
@@ -100,22 +100,29 @@ class Execution:
         if self.work.kind == "run":
             self.work.buffered = is_buffered(type(self._agent).run, "through")
             return await invoke(self._agent.run)
-        if not self._known or self.work.event is None:
+        if not self._known or not self.work.given:
             raise Reject(f"unsupported work of kind {self.work.kind!r}")
-        event = self.work.event
-        matched = [
-            handler
-            for handler in handlers_of(type(self._agent))
-            if any(s.matches(event.name, event.source) for s in handler.subscriptions)
-        ]
-        for handler in matched:
-            self.work.buffered = handler.buffered
-            await invoke(getattr(self._agent, handler.method), event)
-        if not matched:
+        unheard = set(range(len(self.work.given)))
+        for handler in handlers_of(type(self._agent)):
+            heard = [n for n, event in enumerate(self.work.given) if handler.takes(event)]
+            unheard.difference_update(heard)
+            await self._handle(handler, [self.work.given[n] for n in heard])
+        if unheard:
             # An event of the fleet file's `subscribe`, for a class that only has a run.
             self.work.buffered = is_buffered(type(self._agent).run, "buffered")
             return await invoke(self._agent.run)
         return None
+
+    async def _handle(self, handler: Handler, events: list[Event]) -> None:
+        if not events:
+            return
+        self.work.buffered = handler.buffered
+        method = getattr(self._agent, handler.method)
+        if handler.batch:
+            await invoke(method, events)
+            return
+        for event in events:
+            await invoke(method, event)
 
     async def _tell_author(self, problem: Exception) -> None:
         if self.abandoned:
@@ -149,7 +156,7 @@ async def _outcome(task: asyncio.Task[Any]) -> Any:
 
 
 def work_of(fields: dict[str, Any]) -> Work:
-    """Build the work of an item, with its trigger and event."""
+    """Build the work of an item, with its trigger and events."""
     attempt = fields["attempt"]
     raw = fields.get("trigger") or {}
     slot = raw.get("slot")
@@ -160,8 +167,30 @@ def work_of(fields: dict[str, Any]) -> Work:
         run=fields.get("run"),
         attempt=attempt,
     )
-    event = Event.from_wire(fields["event"], attempt) if fields.get("event") else None
-    return Work(fields, trigger, event)
+    items = [item for item in fields.get("items") or [fields] if item.get("event")]
+    given = [Event.from_wire(item["event"], item["attempt"]) for item in items]
+    return Work(fields, trigger, given)
+
+
+def pieces_of(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the items of a batch together: they are handled, and reported, as one piece of work."""
+    pieces: list[dict[str, Any]] = []
+    batches: dict[str, dict[str, Any]] = {}
+    for item in items:
+        batch = item.get("batch")
+        if batch is None:
+            pieces.append(item)
+        elif batch in batches:
+            batches[batch]["items"].append(item)
+        else:
+            # A batch that comes again is another one, so there is no second attempt at it.
+            piece = {**item, "work": batch, "run": batch, "attempt": 1, "items": [item]}
+            batches[batch] = piece
+            pieces.append(piece)
+    for piece in batches.values():
+        longest = max(piece["items"], key=lambda item: item["event"].get("hops", 0))
+        piece["traceparent"] = longest.get("traceparent")
+    return pieces
 
 
 async def invoke(method: Callable[..., Any], *arguments: Any) -> Any:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ._errors import ConfigError
+
+if TYPE_CHECKING:
+    from ._event import Event
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SUBSCRIPTIONS = "__openclaw_subscriptions__"
 _WRITES = "__openclaw_writes__"
+_BATCH = "__openclaw_batch__"
 
 
 class Subscription(NamedTuple):
@@ -30,16 +34,28 @@ class Handler(NamedTuple):
     method: str
     subscriptions: tuple[Subscription, ...]
     buffered: bool
+    batch: bool
+
+    def takes(self, event: Event) -> bool:
+        """Say whether it is called for an event."""
+        return any(one.matches(event.name, event.source) for one in self.subscriptions)
 
 
-def on(event: str, *, source: str | None = None) -> Callable[[F], F]:
-    """Call the method for each such event; `*` stands for one token, a last `>` for the rest."""
+def on(event: str, *, source: str | None = None, batch: bool = False) -> Callable[[F], F]:
+    """Call the method for each such event; `*` stands for one token, a last `>` for the rest.
+
+    With `batch=True` it is called with a list: of all events that the fleet file's
+    `delivery: {batch: …}` has collected, or of the only one.
+    """
     if not isinstance(event, str) or not _is_filter(event):
         raise ConfigError(f"@on({event!r}): an event name is words of a–z 0–9 _ - joined by dots")
 
     def mark(method: F) -> F:
         known: tuple[Subscription, ...] = getattr(method, _SUBSCRIPTIONS, ())
         setattr(method, _SUBSCRIPTIONS, (Subscription(event, source), *known))
+        if known and batch != getattr(method, _BATCH, False):
+            raise ConfigError(f"@on({event!r}): a method takes lists of events, or single ones")
+        setattr(method, _BATCH, batch)
         return method
 
     return mark
@@ -71,7 +87,8 @@ def handlers_of(cls: type) -> list[Handler]:
             method = getattr(cls, name, None)
             subscriptions = getattr(method, _SUBSCRIPTIONS, ())
             if subscriptions and name not in found:
-                found[name] = Handler(name, subscriptions, is_buffered(method, "buffered"))
+                writes, batch = is_buffered(method, "buffered"), getattr(method, _BATCH, False)
+                found[name] = Handler(name, subscriptions, writes, batch)
     return list(found.values())
 
 

@@ -33,7 +33,7 @@ class Op(NamedTuple):
 class Work:
     """One attempt at a run or an event."""
 
-    def __init__(self, fields: dict[str, Any], trigger: Trigger, event: Event | None) -> None:
+    def __init__(self, fields: dict[str, Any], trigger: Trigger, given: list[Event]) -> None:
         self.id: str = fields["work"]
         self.attempt: int = fields["attempt"]
         self.kind: str = fields["kind"]
@@ -41,7 +41,7 @@ class Work:
         self.traceparent: str | None = fields.get("traceparent")
         self.timeout_ms: int | None = fields.get("timeout_ms")
         self.trigger = trigger
-        self.event = event
+        self.given = given
         self.buffered = False
         # What an author leaves running in the background outlives the work it was begun in.
         self.over = False

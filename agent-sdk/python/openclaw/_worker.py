@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._background import OnBroken, watch
 from ._deadline import TIMEOUTS, timeout
 from ._errors import LeaseLost, ProtocolError, VersionConflict
-from ._execution import Execution
+from ._execution import Execution, pieces_of
 
 if TYPE_CHECKING:
     from ._agent import Agent
@@ -135,7 +135,7 @@ class Worker:
             begun = asyncio.get_running_loop().time()
             self._poll_over.clear()
             try:
-                for fields in await self._pull(free):
+                for fields in pieces_of(await self._pull(free)):
                     self._begin(fields)
             finally:
                 self._poll_over.set()

@@ -359,3 +359,25 @@ fn replicas_are_agents_that_share_a_name() {
         );
     }
 }
+
+#[test]
+fn events_are_gathered_and_published_as_the_file_says() {
+    let loaded = accepted(
+        "  free: {command: [x], mode: worker, delivery: {debounce: 5s}}\n  \
+         bound: {command: [x], mode: worker, publishes: [reported, \"alerts.>\"], \
+         delivery: {batch: {size: 50, wait: 2s}}}\n  \
+         mute: {command: [x], mode: worker, publishes: []}\n",
+        &nothing(),
+    );
+    let worker = |name: &str| &loaded.workers[&name.parse::<AgentName>().unwrap()];
+    let may = |name: &str, topic: &str| worker(name).may_publish(topic);
+    assert!(may("free", "anything"));
+    assert!(may("bound", "reported") && may("bound", "alerts.disk.full"));
+    assert!(!may("bound", "alerts") && !may("bound", "reported.twice"));
+    assert!(!may("mute", "reported"));
+    let (free, bound) = (&worker("free").delivery, &worker("bound").delivery);
+    assert_eq!(free.debounce, Some(Duration::from_secs(5)));
+    assert_eq!((free.batch, bound.debounce), (None, None));
+    let batch = bound.batch.unwrap();
+    assert_eq!((batch.size, batch.wait), (50, Duration::from_secs(2)));
+}

@@ -14,6 +14,8 @@ mod delivery;
 mod failure;
 #[path = "conformance/figures.rs"]
 mod figures;
+#[path = "conformance/gathering.rs"]
+mod gathering;
 #[path = "conformance/grammar.rs"]
 mod grammar;
 #[path = "conformance/history.rs"]

@@ -2,9 +2,12 @@
 //! are not whole. The packages are made here, and nothing is fetched.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use claw_daemon::api::{Agent, State};
@@ -170,32 +173,66 @@ fn what_cannot_be_installed_is_said_and_tried_again() {
     fleet.down();
 }
 
-/// A package index that answers when it is told to.
-struct Index(TcpListener);
+/// A package index that answers every request, once it may. pip tries again what fails, on
+/// connections that may be gone by the time they are looked at, so each has a thread.
+struct Index {
+    port: u16,
+    /// Counts connections.
+    asked: Arc<AtomicUsize>,
+    answers: Arc<(Mutex<Answers>, Condvar)>,
+}
+
+/// Whether an index answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    Withheld,
+    Given,
+}
 
 impl Index {
     fn open() -> Self {
-        Self(TcpListener::bind(("127.0.0.1", 0)).unwrap())
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answers = Arc::new((Mutex::new(Answers::Withheld), Condvar::new()));
+        let (count, gate) = (Arc::clone(&asked), Arc::clone(&answers));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::SeqCst);
+                let gate = Arc::clone(&gate);
+                // Who asked may have been killed meanwhile.
+                thread::spawn(move || answer(connection, &gate).ok());
+            }
+        });
+        Self {
+            port,
+            asked,
+            answers,
+        }
     }
 
     fn requirements(&self) -> String {
-        let port = self.0.local_addr().unwrap().port();
+        let port = self.port;
         let options = "--no-index, --find-links wheels";
         format!("[{options}, \"--find-links http://127.0.0.1:{port}/\", claw-sample]")
     }
 
-    /// The request of a pip that has come so far.
-    fn asked(&self) -> TcpStream {
-        self.0.accept().unwrap().0
+    fn answer_all(&self) {
+        let (answers, changed) = &*self.answers;
+        *answers.lock().unwrap() = Answers::Given;
+        changed.notify_all();
     }
 }
 
-fn answer(mut asked: TcpStream) {
+fn answer(mut asked: TcpStream, gate: &(Mutex<Answers>, Condvar)) -> io::Result<()> {
     let mut request = [0; 4096];
-    assert!(asked.read(&mut request).unwrap() > 0);
+    let _length = asked.read(&mut request)?;
+    let (answers, changed) = gate;
+    let withheld = |answers: &mut Answers| *answers == Answers::Withheld;
+    drop(changed.wait_while(answers.lock().unwrap(), withheld));
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    asked.write_all(page.as_bytes()).unwrap();
-    asked.shutdown(Shutdown::Write).unwrap();
+    asked.write_all(page.as_bytes())?;
+    asked.shutdown(Shutdown::Write)
 }
 
 #[test]
@@ -204,7 +241,8 @@ fn an_environment_in_the_making_keeps_nobody_waiting_and_is_made_anew_when_it_is
     let mut fleet = fleet(&index.requirements(), "");
     wheel(&fleet, "1.0");
     fleet.up();
-    let asked = index.asked();
+    let asked = || (index.asked.load(Ordering::SeqCst) > 0).then_some(());
+    within(MAKING, "pip asks the index", asked);
     fleet.await_agent("plain", "is ready", |agent| agent.ready);
     let making = await_user(&fleet, "it says what it does", |agent| {
         agent
@@ -219,8 +257,7 @@ fn an_environment_in_the_making_keeps_nobody_waiting_and_is_made_anew_when_it_is
     assert_eq!(torn.len(), 1);
     let pid = making.instance.unwrap().pid.unwrap().cast_signed();
     Process::of(pid).unwrap().signal(Signal::KILL);
-    drop(asked);
-    answer(index.asked());
+    index.answer_all();
     let ready = await_user(&fleet, "it is ready", |agent| agent.ready);
     assert_eq!(ready.status_text, None, "what pip did is over");
     assert_eq!(logged(&fleet, "making the virtual environment"), 2);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::run::Run;
 use claw_core::{Generation, RunId, RunPhase, Wall};
-use claw_store::bus::{Delivery, LeaseId};
+use claw_store::bus::{Delivery, Held};
 use tokio::time::Instant;
 
 use super::endpoint::{Endpoint, Hold};
 use super::message::Message;
-use super::origin::follows;
+use super::origin::in_hand;
 use super::session::{Flow, Given, Handshake, Taken};
 
 /// What becomes of a poll that has just come.
@@ -192,18 +192,22 @@ impl Endpoint {
         let taken = self.with(generation, |session| {
             let waits = session.poll == poll;
             if waits {
-                session.leases.extend(events.iter().map(follows));
+                session.leases.extend(events.iter().map(in_hand));
             }
             waits
         });
         taken == Some(true)
     }
 
-    /// An event is settled, so there is room for other work.
-    pub(super) fn settled(&self, generation: Generation, lease: LeaseId) {
-        self.with(generation, |session| {
-            session.leases.remove(&lease);
-            session.messages.drop_cancel(&lease.to_string());
+    /// An event or a batch is settled, so there is room for other work.
+    pub(super) fn settled(&self, generation: Generation, settled: Held) {
+        self.with(generation, |session| match settled {
+            Held::One(lease) => {
+                session.leases.remove(&lease);
+            }
+            Held::Batch(batch) => {
+                session.leases.retain(|_, held| held.batch != Some(batch));
+            }
         });
         self.wake();
     }
@@ -215,7 +219,7 @@ mod tests {
     use std::sync::Arc;
 
     use claw_core::run::{Run, RunOutcome, Trigger};
-    use claw_store::bus::{Attributes, Event};
+    use claw_store::bus::{Attributes, BatchId, Event, LeaseId};
     use claw_store::store::UnixMs;
 
     use super::*;
@@ -271,6 +275,7 @@ mod tests {
             lease: LeaseId(lease),
             attempt: 1,
             until: UnixMs(0),
+            batch: None,
             event: Arc::new(event),
         }
     }
@@ -338,5 +343,25 @@ mod tests {
         assert!(endpoint.take_events((LIFE, open), &[delivery(1)]));
         endpoint.end(LIFE);
         assert_eq!(endpoint.open_poll(LIFE, Some("s_2")), Opened::Over);
+    }
+
+    #[test]
+    fn a_batch_is_one_piece_of_work_until_the_last_of_it_is_settled() {
+        let endpoint = busy(&run());
+        let Opened::Poll(poll) = endpoint.open_poll(LIFE, None) else {
+            panic!("the agent lives");
+        };
+        let batch = Some(BatchId(5));
+        let events = [5, 6, 7].map(|lease| Delivery {
+            batch,
+            ..delivery(lease)
+        });
+        assert!(endpoint.take_events((LIFE, poll), &events));
+        let pieces = || endpoint.with(LIFE, |session| session.busy());
+        assert_eq!(pieces(), Some(2), "beside the run");
+        endpoint.settled(LIFE, Held::One(LeaseId(5)));
+        assert_eq!(pieces(), Some(2));
+        endpoint.settled(LIFE, Held::Batch(BatchId(5)));
+        assert_eq!(pieces(), Some(1));
     }
 }

@@ -195,6 +195,8 @@ impl AgentApi {
                 lease: delivery.lease,
                 concurrency: inside.spec.concurrency.get(),
                 bound: delivery.bound,
+                debounce: delivery.debounce,
+                batch: delivery.batch,
             }
         };
         let identity = endpoint.identity();

@@ -8,7 +8,7 @@ use axum::response::Response;
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, InstanceId, RunId};
 use claw_store::StoreError;
-use claw_store::bus::{Done, LastReport, LeaseId, Outcome, Repeated, Settle};
+use claw_store::bus::{Done, Held, LastReport, LeaseId, Outcome, Repeated, Settle};
 use claw_store::state::{Commit, Look, Mark};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +27,7 @@ use super::{limits, wire, write_rate};
 const MESSAGE: usize = 2000;
 
 /// The lease of nobody: settling it is refused before anything is done.
-const NOBODY: LeaseId = LeaseId(u64::MAX);
+const NOBODY: Held = Held::One(LeaseId(u64::MAX));
 
 /// The time between two questions to a store that cannot answer.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -76,7 +76,17 @@ impl WorkError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Run(RunId),
-    Event(LeaseId),
+    Events(Held),
+}
+
+impl Work {
+    fn of(id: &str) -> Result<Self, Fault> {
+        let (run, lease, batch) = (id.parse(), id.parse(), id.parse());
+        let lease = lease.map(|lease| Self::Events(Held::One(lease)));
+        let batch = batch.map(|batch| Self::Events(Held::Batch(batch)));
+        let known = run.map(Self::Run).ok().or(lease.ok()).or(batch.ok());
+        known.ok_or_else(|| lease_lost(id))
+    }
 }
 
 pub(super) async fn done(
@@ -87,11 +97,7 @@ pub(super) async fn done(
 ) -> Result<Response, Fault> {
     let report: Report<'_> = wire::read(&body)?;
     report.check()?;
-    let work = match (id.parse::<RunId>(), id.parse::<LeaseId>()) {
-        (Ok(run), _) => Work::Run(run),
-        (Err(_), Ok(lease)) => Work::Event(lease),
-        (Err(_), Err(_)) => return Err(lease_lost(&id)),
-    };
+    let work = Work::of(&id)?;
     let done = report.done(&context.endpoint, work, &id)?;
     if !done.commits.is_empty() {
         write_rate::turn(&context).await?;
@@ -126,13 +132,13 @@ impl Ending {
         let _reporting = endpoint.reporting.read().await;
         let done = match self.work {
             Work::Run(run) => self.with_fence(endpoint, run, done),
-            Work::Event(_) => done,
+            Work::Events(_) => done,
         };
         let completed = match context.api.shared.store.transact(done).await {
             Ok(completed) => completed,
             Err(StoreError::StaleLease(_)) => {
-                if let Work::Event(lease) = self.work {
-                    endpoint.settled(self.generation, lease);
+                if let Work::Events(held) = self.work {
+                    endpoint.settled(self.generation, held);
                 }
                 return Err(lease_lost(&self.id));
             }
@@ -160,8 +166,8 @@ impl Ending {
     async fn finish(&self, context: &Context) {
         let (api, endpoint) = (&context.api, &context.endpoint);
         match self.work {
-            Work::Event(lease) => {
-                endpoint.settled(self.generation, lease);
+            Work::Events(held) => {
+                endpoint.settled(self.generation, held);
                 api.show_work(endpoint, self.generation).await;
             }
             Work::Run(run) => {
@@ -230,7 +236,7 @@ impl Report<'_> {
             work: Some(format!("{}/{id}", endpoint.agent)),
             attempt: self.attempt,
             settle: match work {
-                Work::Event(lease) => Some((lease, self.settle())),
+                Work::Events(held) => Some((held, self.settle())),
                 Work::Run(_) => None,
             },
             look: Some(Look {

@@ -15,6 +15,7 @@ pub(super) enum Code {
     Timeout,
     Unauthorized,
     Forbidden,
+    TopicNotAllowed,
     Fenced,
     UnknownKey,
     NotFound,
@@ -40,6 +41,7 @@ impl Code {
             }
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::TopicNotAllowed => "topic_not_allowed",
             Self::Fenced => "fenced",
             Self::UnknownKey => "unknown_key",
             Self::NotFound => "not_found",
@@ -64,7 +66,7 @@ impl Code {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::Fenced => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::TopicNotAllowed | Self::Fenced => StatusCode::FORBIDDEN,
             Self::UnknownKey | Self::NotFound => StatusCode::NOT_FOUND,
             Self::LeaseLost | Self::SessionLost | Self::Refused => StatusCode::CONFLICT,
             Self::VersionConflict => StatusCode::PRECONDITION_FAILED,
@@ -86,6 +88,7 @@ impl Code {
             | Self::MethodNotAllowed
             | Self::Unauthorized
             | Self::Forbidden
+            | Self::TopicNotAllowed
             | Self::Fenced
             | Self::UnknownKey
             | Self::NotFound

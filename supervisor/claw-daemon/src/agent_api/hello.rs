@@ -1,10 +1,12 @@
 //! `POST /v1/hello`, `/v1/ready` and `/v1/status`: how an agent introduces itself.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, RunId, SelfCheck};
-use claw_store::bus::{LeaseId, Readiness, Start};
+use claw_store::bus::{Held, LeaseId, Readiness, Start};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -15,7 +17,7 @@ use super::declared::{Declared, DeclaredSchedule, DeclaredSubscription};
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::limits;
-use super::origin::{Leases, follows};
+use super::origin::{Leases, in_hand};
 use super::session::{Flow, Handshake, OwnCheck, Resumption, Session, Taken};
 use super::{done, token, wire};
 use crate::config::Scheduled;
@@ -220,27 +222,26 @@ async fn resume(
     let endpoint = &context.endpoint;
     let listed = running.unwrap_or_default();
     let others = context.api.held_beside(endpoint);
-    let leases: Vec<LeaseId> = listed
-        .iter()
-        .filter_map(|one| one.work.parse().ok())
-        .chain(others.iter().copied())
-        .collect();
+    let mut leases = leases_of(context, &listed).await?;
+    leases.extend(&others);
     let events = context
         .api
         .shared
         .store
         .resume(&endpoint.member(), leases)
         .await?;
-    let kept = events.kept.iter().map(follows);
+    let kept = events.kept.iter().map(in_hand);
     let kept: Leases = kept.filter(|(lease, _)| !others.contains(lease)).collect();
     let mut resumed = Resumed::default();
     let mut runs: Vec<(RunId, u32)> = Vec::new();
     for one in &listed {
         let run = one.work.parse::<RunId>().ok();
-        let known = match (run, one.work.parse::<LeaseId>()) {
-            (Some(run), _) => knows(endpoint, generation, run, one.attempt),
-            (None, Ok(lease)) => kept.contains_key(&lease),
-            (None, Err(_)) => false,
+        let known = match run {
+            Some(run) => knows(endpoint, generation, run, one.attempt),
+            None => named(one).is_some_and(|named| {
+                let mut kept = kept.iter();
+                kept.any(|(lease, held)| named == Held::One(*lease) || named == held.piece(*lease))
+            }),
         };
         if known {
             runs.extend(run.map(|run| (run, one.attempt)));
@@ -252,6 +253,27 @@ async fn resume(
     endpoint.with(generation, |session| session.leases = kept);
     resume_runs(&context.api, endpoint, generation, runs).await;
     Ok(resumed)
+}
+
+/// The delivery or the batch that an agent lists.
+fn named(one: &Running) -> Option<Held> {
+    let (lease, batch) = (one.work.parse(), one.work.parse());
+    lease.map(Held::One).ok().or(batch.map(Held::Batch).ok())
+}
+
+/// The leases of what an agent lists.
+async fn leases_of(context: &Context, listed: &[Running]) -> Result<Vec<LeaseId>, Fault> {
+    let listed: BTreeSet<Held> = listed.iter().filter_map(named).collect();
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (store, member) = (&context.api.shared.store, context.endpoint.member());
+    let held = store.held(&member).await?;
+    let held = held.iter().filter(|one| {
+        let batch = one.batch.map(Held::Batch);
+        listed.contains(&Held::One(one.lease)) || batch.is_some_and(|batch| listed.contains(&batch))
+    });
+    Ok(held.map(|one| one.lease).collect())
 }
 
 fn knows(endpoint: &Endpoint, generation: Generation, run: RunId, attempt: u32) -> bool {

@@ -18,6 +18,8 @@ pub(super) struct Item {
     trigger: Told,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<EventTold>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
     deadline: Option<String>,
     timeout_ms: Option<u64>,
     lease_ms: u64,
@@ -68,6 +70,7 @@ impl Item {
                 payload: context.payload.as_deref().and_then(raw),
             },
             event: None,
+            batch: None,
             deadline: given.deadline.map(wire::time),
             timeout_ms: left,
             lease_ms: lease_ms(),
@@ -100,6 +103,7 @@ impl Item {
                 chain: first.unwrap_or(&event.id).clone(),
                 hops: event.attributes.hop,
             }),
+            batch: delivery.batch.map(|batch| batch.to_string()),
             deadline: None,
             timeout_ms: None,
             lease_ms: lease_ms(),

@@ -59,4 +59,4 @@ pub(crate) use fault::seconds;
 pub(crate) use limits::{ADOPT_GRACE, LEASE};
 pub(crate) use outgoing::event_id;
 pub(crate) use token::{hex, hmac_sha256, same};
-pub(crate) use topics::{inside, outside, refused_name};
+pub(crate) use topics::{OURS, inside, outside, refused_name};

@@ -3,16 +3,20 @@
 //! that is handled just as what is reported with its end does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use claw_core::Generation;
-use claw_store::bus::{Cause, Delivery, LeaseId};
+use claw_core::{AgentName, Generation};
+use claw_store::bus::{BatchId, Cause, Delivery, Held, LeaseId};
 use http::HeaderMap;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::endpoint::Endpoint;
+use super::fault::{Code, Fault};
 use super::outgoing;
 use super::session::Session;
 use super::token::hex;
+use crate::config::WorkerConfig;
 
 /// Where an event comes from.
 #[derive(Debug, Clone)]
@@ -21,6 +25,9 @@ pub(super) struct Origin {
     /// The `traceparent` of the request.
     pub(super) trace: Option<String>,
     pub(super) cause: Option<Cause>,
+    /// What the fleet file says of the agent at this moment.
+    worker: Arc<WorkerConfig>,
+    agent: AgentName,
 }
 
 impl Origin {
@@ -32,6 +39,8 @@ impl Origin {
             source: endpoint.identity().to_string(),
             trace,
             cause: held.flatten(),
+            worker: endpoint.worker(),
+            agent: endpoint.identity(),
         }
     }
 
@@ -41,20 +50,68 @@ impl Origin {
             source: endpoint.identity().to_string(),
             trace: None,
             cause: None,
+            worker: endpoint.worker(),
+            agent: endpoint.identity(),
         }
+    }
+
+    /// Checks that the agent may publish an event of this name.
+    pub(super) fn allows(&self, topic: &str) -> Result<(), Fault> {
+        if self.worker.may_publish(topic) {
+            return Ok(());
+        }
+        let filters = self.worker.publishes.iter().flatten();
+        let names: Vec<String> = filters
+            .map(|filter| filter.as_str())
+            .chain([topic])
+            .map(written)
+            .collect();
+        let (agent, names) = (&self.agent, names.join(", "));
+        let line = format!("publishes: [{names}]");
+        let message = format!(
+            "`{agent}` may not publish `{topic}`; the fleet file allows it with `{line}` under `agents: {agent}:`"
+        );
+        let detail = json!({"event": topic, "line": line});
+        Err(Fault::new(Code::TopicNotAllowed, message).detail(detail))
     }
 }
 
-/// Events in an agent's hands, and what follows from each.
-pub(super) type Leases = BTreeMap<LeaseId, Cause>;
+/// A filter as the fleet file has it, where `*` and `>` have a meaning of their own.
+fn written(filter: &str) -> String {
+    if filter.contains(['*', '>']) {
+        format!("\"{filter}\"")
+    } else {
+        filter.to_owned()
+    }
+}
 
-/// What follows from an event in an agent's hands.
-pub(super) fn follows(delivery: &Delivery) -> (LeaseId, Cause) {
+/// Events in an agent's hands.
+pub(super) type Leases = BTreeMap<LeaseId, InHand>;
+
+/// An event in an agent's hands.
+#[derive(Debug, Clone)]
+pub(super) struct InHand {
+    /// What follows from it.
+    cause: Cause,
+    /// What it was given with.
+    pub(super) batch: Option<BatchId>,
+}
+
+impl InHand {
+    /// The piece of work that it is, or is part of.
+    pub(super) fn piece(&self, lease: LeaseId) -> Held {
+        self.batch.map_or(Held::One(lease), Held::Batch)
+    }
+}
+
+/// An event that an agent gets.
+pub(super) fn in_hand(delivery: &Delivery) -> (LeaseId, InHand) {
     let cause = Cause {
         trace_parent: Some(traceparent(delivery)),
         ..delivery.event.as_cause()
     };
-    (delivery.lease, cause)
+    let batch = delivery.batch;
+    (delivery.lease, InHand { cause, batch })
 }
 
 /// The trace of the work that an event is, the same for as long as the lease lasts: a span of the
@@ -86,7 +143,8 @@ fn part(trace: &str, place: usize) -> Option<&str> {
 
 impl Session {
     /// What something that is published now follows from: the event whose work the request names
-    /// by span or trace, or else the only piece of work in the agent's hands.
+    /// by span or trace, or else the only piece of work in the agent's hands. Of a batch it is the
+    /// event with the longest chain.
     fn at_hand(&self, trace: Option<&str>) -> Option<Cause> {
         for place in [SPAN, TRACE] {
             let named = trace.and_then(|trace| part(trace, place));
@@ -94,12 +152,14 @@ impl Session {
                 let known = cause.trace_parent.as_deref();
                 named.is_some() && known.and_then(|known| part(known, place)) == named
             };
-            let mut found = self.leases.values().filter(same);
+            let causes = self.leases.values().map(|held| &held.cause);
+            let mut found = causes.filter(same);
             if let (Some(cause), None) = (found.next(), found.next()) {
                 return Some(cause.clone());
             }
         }
-        let only = self.leases.values().next().filter(|_| self.busy() == 1);
-        only.cloned()
+        let causes = self.leases.values().map(|held| &held.cause);
+        let only = causes.max_by_key(|cause| cause.hop);
+        only.filter(|_| self.busy() == 1).cloned()
     }
 }

@@ -182,6 +182,7 @@ impl Emitted<'_> {
     /// Checks the event, and puts it into the words of the bus.
     pub(super) fn event(&self, origin: &Origin) -> Result<NewEvent, Fault> {
         topics::check(&self.name)?;
+        origin.allows(&self.name)?;
         let data = self.data.map_or("null", RawValue::get).as_bytes().to_vec();
         if data.len() > limits::EVENT {
             return Err(Fault::too_large("the data of an event", limits::EVENT));

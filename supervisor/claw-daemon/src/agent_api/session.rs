@@ -6,7 +6,7 @@
 //!   Pending ── asks for work without hello ─┘
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,13 +164,14 @@ impl Session {
         begins
     }
 
-    /// Pieces of work in its hands.
+    /// Pieces of work in its hands; a batch is one.
     pub(super) fn busy(&self) -> usize {
         let taken = self
             .given
             .values()
             .filter(|given| given.taken == Taken::Yes);
-        taken.count() + self.leases.len()
+        let held = self.leases.iter().map(|(lease, held)| held.piece(*lease));
+        taken.count() + held.collect::<BTreeSet<_>>().len()
     }
 
     /// Whether there is nothing that it could work on.

@@ -11,7 +11,7 @@ use super::fault::Fault;
 const NAME: usize = 255;
 
 /// The first tokens that are the supervisor's.
-const OURS: [&str; 2] = [RESERVED, "agent"];
+pub(crate) const OURS: [&str; 2] = [RESERVED, "agent"];
 
 /// A name or filter of the protocol, as the bus has it.
 pub(crate) fn inside(name: &str) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Response};
 use claw_core::{Fact, Generation, RunId};
-use claw_store::bus::{Delivery, LeaseId, Settle};
+use claw_store::bus::{Delivery, Held, LeaseId, Settle};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -208,7 +208,7 @@ async fn give_back(
 ) {
     let store = &api.shared.store;
     for lease in leases {
-        endpoint.settled(generation, lease);
+        endpoint.settled(generation, Held::One(lease));
         if let Err(error) = store
             .settle(&endpoint.member(), lease, Settle::Return)
             .await

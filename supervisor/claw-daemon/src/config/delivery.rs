@@ -4,11 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use claw_core::spec::Mode;
-use claw_store::bus::{Bound, Ordering, Overflow, RetryPolicy};
+use claw_store::bus::{Batch, Bound, Ordering, Overflow, RetryPolicy};
 
 use super::diagnostic::Code;
 use super::item::Fields;
-use super::keys_events::DELIVERY;
+use super::keys_events::{BATCH, DELIVERY, LARGEST_BATCH};
 use super::reader::Reader;
 use crate::agent_api::LEASE;
 
@@ -28,6 +28,10 @@ pub struct Delivery {
     pub lease: Duration,
     /// How many events may wait, and what happens with more.
     pub bound: Option<Bound>,
+    /// How long it is quiet after an event before that is delivered.
+    pub debounce: Option<Duration>,
+    /// How events are collected.
+    pub batch: Option<Batch>,
 }
 
 impl Default for Delivery {
@@ -37,6 +41,8 @@ impl Default for Delivery {
             retry: RetryPolicy::default(),
             lease: LEASE,
             bound: None,
+            debounce: None,
+            batch: None,
         }
     }
 }
@@ -57,11 +63,14 @@ impl Reader<'_> {
         let concurrency = self.number(&fields, "concurrency", 64);
         let concurrency =
             concurrency.and_then(|number| NonZeroU32::new(u32::try_from(number).ok()?));
+        let debounce = fields.get("debounce");
         let delivery = Delivery {
             ordering: ordering.unwrap_or_default(),
             retry: self.retry(&fields),
             lease: self.lease(&fields),
             bound: self.bound(&fields),
+            debounce: debounce.and_then(|item| self.some_time(&item)),
+            batch: self.batch(&fields),
         };
         (delivery, concurrency.unwrap_or(NonZeroU32::MIN))
     }
@@ -104,6 +113,24 @@ impl Reader<'_> {
             self.error(&item, Code::InvalidValue, message, help);
         }
         lease
+    }
+
+    fn batch(&mut self, fields: &Fields<'_>) -> Option<Batch> {
+        let fields = self.inner(fields, "batch", &BATCH)?;
+        let size = self.number(&fields, "size", LARGEST_BATCH);
+        let wait = fields.get("wait");
+        let wait = wait.and_then(|item| self.some_time(&item));
+        for key in ["size", "wait"] {
+            if fields.get(key).is_none() {
+                let message = format!("a batch needs `{key}`");
+                let help = "write `batch: {size: 50, wait: 2s}`: as many as that, or what there is after that time";
+                self.key_error(&fields.item, Code::MissingKey, &message, help);
+            }
+        }
+        Some(Batch {
+            size: u32::try_from(size?).ok()?,
+            wait: wait?,
+        })
     }
 
     fn bound(&mut self, fields: &Fields<'_>) -> Option<Bound> {

@@ -39,6 +39,11 @@ pub(super) static AGENT: Section = Section {
             "Events it gets beside those that its program asks for: names, or filters with `*` and `>`.",
         ),
         key(
+            "publishes",
+            Kind::TextOrList,
+            "The only events it may publish: names, or filters with `*` and `>`.",
+        ),
+        key(
             "shared_state",
             Kind::Section(&SHARED_STATE),
             "What of the fleet's shared state it may use.",

@@ -47,6 +47,31 @@ pub(super) static SHARDING: Section = Section {
     habits: &[("ranges", "did you mean `boundaries`?")],
 };
 
+/// Events that one batch may have: they are given in one answer.
+pub(super) const LARGEST_BATCH: u64 = 1_000;
+
+/// `delivery: {batch:}`
+pub(super) static BATCH: Section = Section {
+    title: "`batch`",
+    keys: &[
+        key(
+            "size",
+            Kind::Whole(1, LARGEST_BATCH),
+            "As many events as are enough, and the most in one batch.",
+        ),
+        key(
+            "wait",
+            Kind::Duration,
+            "How long the oldest event waits for others.",
+        ),
+    ],
+    habits: &[
+        ("max_size", "did you mean `size`?"),
+        ("timeout", "did you mean `wait`?"),
+        ("max_wait", "did you mean `wait`?"),
+    ],
+};
+
 /// `delivery:`
 pub(super) static DELIVERY: Section = Section {
     title: "`delivery`",
@@ -87,6 +112,16 @@ pub(super) static DELIVERY: Section = Section {
             Kind::Choice(&["reject", "drop_oldest"]),
             "What happens with one more: its publisher is told to come again, or the oldest goes.",
         ),
+        key(
+            "debounce",
+            Kind::Duration,
+            "How long it is quiet after an event before that is delivered; the last one counts.",
+        ),
+        key(
+            "batch",
+            Kind::Section(&BATCH),
+            "How many events are collected to be delivered together.",
+        ),
     ],
     habits: &[
         ("retries", "did you mean `max_attempts`?"),
@@ -94,5 +129,7 @@ pub(super) static DELIVERY: Section = Section {
         ("order", "did you mean `ordering`?"),
         ("prefetch", "did you mean `concurrency`?"),
         ("visibility_timeout", "did you mean `lease`?"),
+        ("quiet", "did you mean `debounce`?"),
+        ("batch_size", "did you mean `batch: {size: 50, wait: 2s}`?"),
     ],
 };

@@ -1,5 +1,5 @@
-//! What an agent may do with state, events and other agents: `subscribe`, `shared_state`,
-//! `read_from`, `manages`, `max_state_size`, and the secrets of its `config`.
+//! What an agent may do with state, events and other agents: `subscribe`, `publishes`,
+//! `shared_state`, `read_from`, `manages`, `max_state_size`, and the secrets of its `config`.
 //!
 //! Nothing of it touches a process, so a change of it is in force at once.
 
@@ -18,6 +18,7 @@ use super::keys_health::{HEALTH, PROBE};
 use super::reader::Reader;
 use super::tree::Value;
 use super::value::{Rejected, quantity};
+use crate::agent_api::OURS;
 
 /// What an agent's state may hold when the file does not say.
 const MAX_STATE_SIZE: u64 = 100 << 20;
@@ -29,14 +30,16 @@ const PER_MINUTE: NonZeroU32 = NonZeroU32::new(60_000).unwrap();
 /// The highest rate that the file can ask for.
 const MOST_PER_MINUTE: u64 = 60_000_000;
 
-/// As many as a program may ask for itself.
-const MAX_SUBSCRIPTIONS: usize = 64;
+/// As many subscriptions as a program may ask for itself.
+const MAX_FILTERS: usize = 64;
 
 /// What an agent may do beside its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerConfig {
     /// Events it gets beside those that its program asks for.
     pub subscribe: Vec<TopicFilter>,
+    /// Events it may publish; all but the supervisor's, unless the file says which.
+    pub publishes: Option<Vec<TopicFilter>>,
     /// What of the shared state it may read; what it may write it may read too.
     pub shared_read: Vec<KeyPattern>,
     /// What of the shared state it may write.
@@ -107,6 +110,7 @@ impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             subscribe: Vec::new(),
+            publishes: None,
             shared_read: Vec::new(),
             shared_write: Vec::new(),
             read_from: Vec::new(),
@@ -136,6 +140,13 @@ impl WorkerConfig {
     #[must_use]
     pub fn may_write(&self, key: &str) -> bool {
         self.shared_write.iter().any(|pattern| pattern.takes(key))
+    }
+
+    /// Whether it may publish an event of this name.
+    #[must_use]
+    pub fn may_publish(&self, topic: &str) -> bool {
+        let allowed = self.publishes.as_ref();
+        allowed.is_none_or(|filters| filters.iter().any(|filter| filter.matches(topic)))
     }
 
     /// Whether it may command another agent.
@@ -183,6 +194,7 @@ impl Reader<'_> {
         let shared = shared.as_ref();
         let worker = WorkerConfig {
             subscribe: self.subscribe(fields, spec.mode),
+            publishes: self.publishes(fields, spec.mode),
             shared_read: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "read")),
             shared_write: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "write")),
             read_from: self.agent_names(fields, "read_from"),
@@ -209,6 +221,7 @@ impl Reader<'_> {
         }
         for item in fields.present(&[
             "subscribe",
+            "publishes",
             "shared_state",
             "read_from",
             "manages",
@@ -226,25 +239,41 @@ impl Reader<'_> {
         let Some(item) = fields.get("subscribe").filter(|_| mode == Mode::Worker) else {
             return Vec::new();
         };
-        let items = self.one_or_more(&item);
-        if items.len() > MAX_SUBSCRIPTIONS {
-            let message = format!("an agent has at most {MAX_SUBSCRIPTIONS} subscriptions");
-            self.error(
-                &item,
-                Code::InvalidValue,
-                message,
-                "use filters with `*` or `>`",
-            );
-        }
-        let filter = |text: &str| {
-            TopicFilter::try_new(text).map_err(|error| {
-                Rejected::new(error.to_string())
-                    .help("write names such as `data_collected`, `feeds.*` or `feeds.>`")
-            })
+        self.topics(&item, filter)
+    }
+
+    fn publishes(&mut self, fields: &Fields<'_>, mode: Mode) -> Option<Vec<TopicFilter>> {
+        let item = fields.get("publishes").filter(|_| mode == Mode::Worker)?;
+        let allowed = |text: &str| {
+            let first = text.split('.').next().unwrap_or_default();
+            if OURS.contains(&first) {
+                return Err(
+                    Rejected::new(format!("events below `{first}` are the supervisor's"))
+                        .help("name events that the agent itself may publish"),
+                );
+            }
+            filter(text)
         };
+        Some(self.topics(&item, allowed))
+    }
+
+    fn topics(
+        &mut self,
+        item: &Item<'_>,
+        filter: impl Fn(&str) -> Result<TopicFilter, Rejected>,
+    ) -> Vec<TopicFilter> {
+        let items = self.one_or_more(item);
+        if items.len() > MAX_FILTERS {
+            let message = format!(
+                "an agent has at most {MAX_FILTERS} names under `{}`",
+                item.name()
+            );
+            let help = "use filters with `*` or `>`";
+            self.error(item, Code::InvalidValue, message, help);
+        }
         let filters = items
             .iter()
-            .filter_map(|item| self.parsed(item, "an event", filter));
+            .filter_map(|item| self.parsed(item, "an event", &filter));
         filters.collect()
     }
 
@@ -311,6 +340,13 @@ impl Reader<'_> {
             threshold: probe.threshold,
         })
     }
+}
+
+fn filter(text: &str) -> Result<TopicFilter, Rejected> {
+    TopicFilter::try_new(text).map_err(|error| {
+        Rejected::new(error.to_string())
+            .help("write names such as `data_collected`, `feeds.*` or `feeds.>`")
+    })
 }
 
 /// The values of `config` that came from the environment.

@@ -89,6 +89,8 @@ pub struct Figures {
     pub expired: u64,
     /// Events dropped because the group was full, since the group began.
     pub dropped: u64,
+    /// Events whose place another one took within the quiet time, since the group began.
+    pub superseded: u64,
     /// Events that retention removed by force, since the group began.
     pub lost: u64,
     /// When the oldest event that is not settled was recorded.

@@ -1,13 +1,14 @@
 //! What replicas ask for, on the writer's thread.
 
 use super::dead::Figures;
-use super::delivery::{Delivery, LeaseId, Member, Pulled, Readiness, Resumed, Settle, Settled};
+use super::delivery::{Delivery, Held, LeaseId, Member, Pulled, Readiness, Resumed};
+use super::delivery::{Settle, Settled};
 use super::engine::GroupId;
-use super::event::SharedEvent;
+use super::event::{Seq, SharedEvent};
 use super::group::{Handed, Joined};
 use super::refill::Behind;
 use super::row;
-use crate::store::limits::PULL_MAX;
+use crate::store::limits::{PULL_BYTES, PULL_MAX};
 use crate::store::{Core, StoreError};
 
 /// How often one pull reads on before it lets others have a turn.
@@ -20,25 +21,80 @@ impl Core {
         if self.bus.entry(id)?.group.join(member.replica) == Joined::Now {
             self.bus.touch(id);
         }
-        let mut handed = self.hand_out(id, member.replica, max)?;
-        for _ in 0..REFILLS {
-            if handed.len() >= max || self.refill(id)? == Behind::No {
-                break;
-            }
-            handed.extend(self.hand_out(id, member.replica, max - handed.len())?);
-        }
-        if handed.len() < max {
-            handed.extend(self.hand_out(id, member.replica, max - handed.len())?);
-        }
+        let handed = if self.bus.entry(id)?.group.config.gathers() {
+            self.hand_out_gathered(id, member.replica, max)?
+        } else {
+            self.hand_out_all(id, member.replica, max)?
+        };
         let gap = self.bus.entry(id)?.group.take_gap();
         if gap.is_some() || !handed.is_empty() {
             self.bus.touch(id);
         }
-        let mut deliveries = Vec::with_capacity(handed.len());
-        for one in handed {
-            deliveries.extend(self.delivery(id, one)?);
-        }
+        let deliveries = self.deliveries(id, handed)?;
         Ok(Pulled { deliveries, gap })
+    }
+
+    fn hand_out_all(
+        &mut self,
+        id: GroupId,
+        replica: u32,
+        max: usize,
+    ) -> Result<Vec<Handed>, StoreError> {
+        let mut handed = self.hand_out(id, replica, max)?;
+        for _ in 0..REFILLS {
+            if handed.len() >= max || self.refill(id)? == Behind::No {
+                break;
+            }
+            handed.extend(self.hand_out(id, replica, max - handed.len())?);
+        }
+        if handed.len() < max {
+            handed.extend(self.hand_out(id, replica, max - handed.len())?);
+        }
+        Ok(handed)
+    }
+
+    /// Hands out what has waited for others, at most so many pieces. What follows an event decides
+    /// about it, so a group that is behind reads on first; if that takes long, with the next pull.
+    fn hand_out_gathered(
+        &mut self,
+        id: GroupId,
+        replica: u32,
+        max: usize,
+    ) -> Result<Vec<Handed>, StoreError> {
+        for _ in 0..REFILLS {
+            if self.refill(id)? == Behind::No {
+                let batch = self.bus.entry(id)?.group.config.batch;
+                let size = batch.map_or(1, |batch| batch.size.max(1));
+                let most = PULL_MAX / usize::try_from(size).unwrap_or(PULL_MAX);
+                return self.hand_out(id, replica, max.min(most.max(1)));
+            }
+        }
+        self.bus.touch(id);
+        Ok(Vec::new())
+    }
+
+    /// With their events. Of a batch, what would be too much for one answer is somebody else's.
+    fn deliveries(
+        &mut self,
+        id: GroupId,
+        handed: Vec<Handed>,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut deliveries: Vec<Delivery> = Vec::with_capacity(handed.len());
+        let mut bytes = 0;
+        for one in handed {
+            let (seq, batch) = (one.seq, one.batch);
+            let Some(delivery) = self.delivery(id, one)? else {
+                continue;
+            };
+            bytes += delivery.event.data.len();
+            let begun = deliveries.last().is_some_and(|last| last.batch == batch);
+            if batch.is_some() && begun && bytes > PULL_BYTES {
+                self.settle_one(id, seq, Settle::Return)?;
+                continue;
+            }
+            deliveries.push(delivery);
+        }
+        Ok(deliveries)
     }
 
     fn hand_out(
@@ -76,6 +132,7 @@ impl Core {
         };
         Ok(Some(Delivery {
             lease: handed.lease,
+            batch: handed.batch,
             attempt: handed.attempt,
             until: handed.until,
             event,
@@ -89,14 +146,82 @@ impl Core {
         settle: Settle,
     ) -> Result<Settled, StoreError> {
         let (id, seq) = self.leased(member, lease)?;
+        self.settle_one(id, seq, settle)
+    }
+
+    fn settle_one(&mut self, id: GroupId, seq: Seq, settle: Settle) -> Result<Settled, StoreError> {
         let now = self.now;
-        let bus = &mut self.bus;
-        let Some(entry) = bus.groups.get_mut(&id) else {
-            return Err(StoreError::StaleLease(lease));
+        let jitter = &mut self.bus.jitter;
+        let entry = self.bus.groups.get_mut(&id);
+        let settled = entry.map(|entry| entry.group.settle(seq, settle, now, jitter));
+        self.bus.touch(id);
+        // Whoever asks has found the event in the group.
+        settled.ok_or_else(|| StoreError::NotFound {
+            kind: "group",
+            name: id.to_string(),
+        })
+    }
+
+    /// Settles what a replica holds, all of it in one way: what failed together comes again
+    /// together. Of a batch, the answer is that of the event that fared best.
+    pub(super) fn settle_held(
+        &mut self,
+        (id, seqs): &(GroupId, Vec<Seq>),
+        settle: Settle,
+    ) -> Result<Option<Settled>, StoreError> {
+        let settle = self.same_delay(*id, seqs, settle)?;
+        let mut answer = None;
+        for seq in seqs {
+            let settled = self.settle_one(*id, *seq, settle.clone())?;
+            answer = match (answer, settled) {
+                (Some(Settled::Dead) | None, other) => Some(other),
+                (better, _) => better,
+            };
+        }
+        Ok(answer)
+    }
+
+    fn same_delay(
+        &mut self,
+        id: GroupId,
+        seqs: &[Seq],
+        settle: Settle,
+    ) -> Result<Settle, StoreError> {
+        let Settle::Nak { delay: None, error } = settle else {
+            return Ok(settle);
         };
-        let settled = entry.group.settle(seq, settle, now, &mut bus.jitter);
-        bus.touch(id);
-        Ok(settled)
+        let mut jitter = self.bus.jitter.clone();
+        let group = &self.bus.entry(id)?.group;
+        let attempts = seqs
+            .iter()
+            .filter_map(|seq| Some(group.open.get(seq)?.attempts));
+        let attempts = attempts.filter(|attempts| !group.config.retry.is_spent(*attempts));
+        let delay =
+            (attempts.max()).map(|attempts| group.config.retry.delay(attempts, &mut jitter));
+        self.bus.jitter = jitter;
+        Ok(Settle::Nak { delay, error })
+    }
+
+    /// The events of what the replica holds.
+    pub(super) fn holds(
+        &mut self,
+        member: &Member,
+        held: Held,
+    ) -> Result<(GroupId, Vec<Seq>), StoreError> {
+        match held {
+            Held::One(lease) => {
+                let (id, seq) = self.leased(member, lease)?;
+                Ok((id, vec![seq]))
+            }
+            Held::Batch(batch) => {
+                let id = self.bus.id(&member.group)?;
+                let held = self.bus.entry(id)?.group.held_of(batch, member.replica);
+                if held.is_empty() {
+                    return Err(StoreError::StaleLease(LeaseId(batch.0)));
+                }
+                Ok((id, held.into_iter().map(|(_lease, seq)| seq).collect()))
+            }
+        }
     }
 
     /// The event of a lease that the replica holds.
@@ -205,6 +330,7 @@ impl Core {
             dead: row::number(dead),
             expired: group.counts.expired,
             dropped: group.counts.dropped,
+            superseded: group.counts.superseded,
             lost: group.counts.lost,
             oldest,
             floor: entry.floor(head),

@@ -21,6 +21,33 @@ impl fmt::Display for LeaseId {
     }
 }
 
+/// Names deliveries that were made together to one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ba-{:x}", self.0)
+    }
+}
+
+impl FromStr for BatchId {
+    type Err = NoLease;
+
+    fn from_str(text: &str) -> Result<Self, NoLease> {
+        numbered(text, "ba-").map(Self)
+    }
+}
+
+/// What a replica holds and settles at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Held {
+    /// One delivery.
+    One(LeaseId),
+    /// Those of a batch that it has not settled one by one.
+    Batch(BatchId),
+}
+
 /// A text that names no lease.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} names no lease")]
@@ -30,10 +57,14 @@ impl FromStr for LeaseId {
     type Err = NoLease;
 
     fn from_str(text: &str) -> Result<Self, NoLease> {
-        let number = text.strip_prefix("ev-");
-        let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
-        number.map(Self).ok_or_else(|| NoLease(text.to_owned()))
+        numbered(text, "ev-").map(Self)
     }
+}
+
+fn numbered(text: &str, prefix: &str) -> Result<u64, NoLease> {
+    let number = text.strip_prefix(prefix);
+    let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
+    number.ok_or_else(|| NoLease(text.to_owned()))
 }
 
 /// A replica of a group.
@@ -71,6 +102,8 @@ pub struct Delivery {
     pub attempt: u32,
     /// When the lease ends unless it is renewed.
     pub until: UnixMs,
+    /// The batch that it is part of, if the group collects events.
+    pub batch: Option<BatchId>,
     /// The event.
     pub event: Arc<Event>,
 }
@@ -149,13 +182,14 @@ pub struct Done {
     pub work: Option<String>,
     /// Which attempt.
     pub attempt: u32,
-    /// How the lease is settled; a run has none.
-    pub settle: Option<(LeaseId, Settle)>,
+    /// How what it held is settled; a run has nothing.
+    pub settle: Option<(Held, Settle)>,
     /// What it reads before anything is changed.
     pub look: Option<Look>,
     /// What it changes in the state, one version for each namespace.
     pub commits: Vec<Commit>,
-    /// What it publishes. An event of a lease follows from the event that was handled.
+    /// What it publishes. It follows from the event that was handled, of a batch from the one
+    /// with the longest chain.
     pub events: Vec<NewEvent>,
     /// How the attempt ended, for [`Store::last_report`](crate::store::Store::last_report).
     pub outcome: Outcome,
@@ -188,7 +222,7 @@ pub struct LastReport {
 /// The answer to [`Done`]; a repeat gets the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completed {
-    /// What became of the delivery.
+    /// What became of the delivery; of a batch, of the event that fared best.
     pub settled: Option<Settled>,
     /// The versions that the commits made.
     pub versions: Vec<Version>,

@@ -286,7 +286,8 @@ impl Bus {
             return;
         };
         entry.group.offer(event, now);
-        let unsaved = !entry.group.unsaved.is_empty();
+        // What waits for others has a deadline, and may have taken the place of another.
+        let unsaved = !entry.group.unsaved.is_empty() || entry.group.config.gathers();
         match entry.group.config.bound {
             Some(bound) if bound.policy == Overflow::DropOldest => {
                 entry.group.drop_oldest(bound.max_pending);

@@ -40,12 +40,12 @@ mod transact;
 pub use api::Pause;
 pub use dead::{DeadId, DeadLetter, DeadReason, Figures, Which};
 pub use delivery::{
-    Completed, Delivery, Done, Gap, LastReport, LeaseId, Member, NoLease, Outcome, Pulled,
-    Readiness, Repeated, Resumed, Seen, Settle, Settled,
+    BatchId, Completed, Delivery, Done, Gap, Held, LastReport, LeaseId, Member, NoLease, Outcome,
+    Pulled, Readiness, Repeated, Resumed, Seen, Settle, Settled,
 };
 pub use event::{Attributes, Cause, Event, Level, NewEvent, Publisher, Receipt, Seq, Stored};
 pub use group::{
-    Bound, Group, GroupConfig, Handed, Offered, Ordering, Overflow, RetryPolicy, Start,
+    Batch, Bound, Group, GroupConfig, Handed, Offered, Ordering, Overflow, RetryPolicy, Start,
     Subscription,
 };
 pub use retention::{Force, Removed};

@@ -6,10 +6,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::dedup::Window;
-use super::delivery::LeaseId;
 use super::engine::{Beginning, Bus, Entry, GroupId};
 use super::event::{Event, Seq};
-use super::group::{Counts, Effect, Group, GroupConfig, Phase, Ranges, Recovered, Row};
+use super::group::{Counts, Effect, Group, GroupConfig, InFlight, Phase, Ranges, Recovered, Row};
 use super::row::{self, column, number};
 use crate::store::limits::WINDOW;
 use crate::store::{Core, EventLimits, LoadError, StoreError, UnixMs};
@@ -18,15 +17,6 @@ mod blob;
 mod stored;
 
 pub(super) use stored::{read_config, write_config};
-
-/// An event in flight, as it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct InFlight {
-    seq: Seq,
-    attempts: u32,
-    lease: LeaseId,
-    replica: u32,
-}
 
 impl Core {
     /// Writes what is known of events and groups that changed in this transaction.
@@ -53,7 +43,7 @@ fn write_group(conn: &Connection, id: GroupId, entry: &Entry, head: Seq) -> Resu
         write_effect(conn, id, *seq, effect)?;
     }
     let group = &entry.group;
-    let flying: Vec<_> = group.flying().map(in_flight).collect();
+    let flying: Vec<_> = group.flying().collect();
     let counts = serde_json::to_string(&group.counts)
         .map_err(|error| StoreError::Invalid(error.to_string()))?;
     let sql = "UPDATE grp SET floor = ?2, acked = ?3, inflight = ?4, counts = ?5 WHERE id = ?1";
@@ -65,15 +55,6 @@ fn write_group(conn: &Connection, id: GroupId, entry: &Entry, head: Seq) -> Resu
         counts,
     ])?;
     Ok(())
-}
-
-fn in_flight((lease, replica, seq, attempts): (LeaseId, u32, Seq, u32)) -> InFlight {
-    InFlight {
-        seq,
-        attempts,
-        lease,
-        replica,
-    }
 }
 
 fn write_effect(
@@ -229,6 +210,7 @@ impl Returning {
             group.cursor = seq;
             group.admit(event, None, known, now);
         } else {
+            group.supersede_by(event);
             group.beyond += 1;
         }
     }
@@ -327,6 +309,7 @@ fn known_events(
             attempts: one.attempts,
             phase: Phase::InFlight {
                 lease: one.lease,
+                batch: one.batch,
                 replica: one.replica,
                 until,
             },

@@ -28,17 +28,25 @@ impl Core {
         let reached_head = events.len() < usize::try_from(REFILL_ROWS).unwrap_or(usize::MAX);
         for event in &events {
             if !group.has_room() {
+                self.bus.touch(id);
                 return Ok(Behind::No);
             }
             group.catch_up(event, now);
         }
+        let gathers = group.config.gathers();
         if reached_head {
             group.cursor = head;
             // Retention may have removed some that were counted.
             group.beyond = 0;
-            return Ok(Behind::No);
         }
-        Ok(Behind::Yes)
+        if gathers {
+            self.bus.touch(id);
+        }
+        Ok(if reached_head {
+            Behind::No
+        } else {
+            Behind::Yes
+        })
     }
 }
 

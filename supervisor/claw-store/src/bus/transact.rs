@@ -5,10 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::delivery::{
-    Completed, Done, LastReport, LeaseId, Member, Outcome, Repeated, Seen, Settle, Settled,
-};
-use super::event::{Level, NewEvent, Publisher, Receipt, Stored};
+use super::delivery::{Completed, Done, LastReport, Outcome, Repeated, Seen, Settle, Settled};
+use super::engine::GroupId;
+use super::event::{Level, NewEvent, Publisher, Receipt, Seq, Stored};
 use super::publish::{self, Publication, RETRY_AFTER};
 use crate::state::{self, Found, PreparedCommit, Version};
 use crate::store::limits::REMEMBERED_BYTES;
@@ -25,7 +24,7 @@ pub(super) fn transact(
         return Ok(before);
     }
     let held = match &done.settle {
-        Some((lease, _settle)) => Some(core.leased(&done.member, *lease)?),
+        Some((held, _settle)) => Some(core.holds(&done.member, *held)?),
         None => None,
     };
     let found = match &done.look {
@@ -37,8 +36,8 @@ pub(super) fn transact(
     for commit in commits {
         versions.push(state::commit(core, commit)?);
     }
-    let events = match held {
-        Some((_group, seq)) => follow(core, seq, done.events)?,
+    let events = match &held {
+        Some((_group, seqs)) => follow(core, seqs, done.events)?,
         None => done.events,
     };
     let receipts = match publish::publish(core, events, Publisher::Outside)? {
@@ -50,8 +49,8 @@ pub(super) fn transact(
             });
         }
     };
-    let settled = match done.settle {
-        Some((lease, settle)) => Some(settle_with(core, &done.member, lease, settle)?),
+    let settled = match held.zip(done.settle) {
+        Some((held, (_named, settle))) => settle_with(core, &held, settle)?,
         None => None,
     };
     let seen = done.look.zip(found).map(|(look, keys)| Seen {
@@ -83,13 +82,18 @@ impl Done {
     }
 }
 
-/// What is emitted while an event is handled follows from it, unless it says otherwise.
-fn follow(core: &Core, seq: u64, events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError> {
+/// What is emitted while an event is handled follows from it, unless it says otherwise. Of several,
+/// the one with the longest chain counts, so that a loop is known for one also if it goes through batches.
+fn follow(core: &Core, seqs: &[Seq], events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError> {
     if events.is_empty() {
         return Ok(events);
     }
-    let handled = core.handled(seq)?;
-    let cause = handled.map(|event| event.as_cause());
+    let mut handled = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        handled.extend(core.handled(*seq)?);
+    }
+    let longest = handled.iter().max_by_key(|event| event.attributes.hop);
+    let cause = longest.map(|event| event.as_cause());
     let follow = |event: NewEvent| NewEvent {
         cause: event.cause.or_else(|| cause.clone()),
         ..event
@@ -99,16 +103,17 @@ fn follow(core: &Core, seq: u64, events: Vec<NewEvent>) -> Result<Vec<NewEvent>,
 
 fn settle_with(
     core: &mut Core,
-    member: &Member,
-    lease: LeaseId,
+    held: &(GroupId, Vec<Seq>),
     settle: Settle,
-) -> Result<Settled, StoreError> {
-    let (group, seq) = core.leased(member, lease)?;
-    if let Some(open) = core.bus.entry(group)?.group.open.get(&seq) {
-        let before = Box::new(open.clone());
-        core.undo.push(Undo::Settled(group, seq, before));
+) -> Result<Option<Settled>, StoreError> {
+    let (group, seqs) = held;
+    for seq in seqs {
+        if let Some(open) = core.bus.entry(*group)?.group.open.get(seq) {
+            let before = Box::new(open.clone());
+            core.undo.push(Undo::Settled(*group, *seq, before));
+        }
     }
-    core.settle(member, lease, settle)
+    core.settle_held(held, settle)
 }
 
 /// An answer as a column.

@@ -64,6 +64,9 @@ pub const REFILL_ROWS: u32 = 512;
 /// Deliveries that one pull may ask for.
 pub const PULL_MAX: usize = 1_024;
 
+/// Bytes of the events of batches that one pull gives: an answer is made in memory.
+pub const PULL_BYTES: usize = 16 * 1024 * 1024;
+
 /// How many events may lie before one in its chain.
 pub const HOP_LIMIT: u32 = 32;
 

@@ -1,8 +1,8 @@
 //! Statements 62 to 64, and the outbox: what follows from what.
 
 use claw_store::bus::{
-    Completed, DeadReason, Delivery, Done, LastReport, Member, NewEvent, Outcome, Repeated, Settle,
-    Settled,
+    Completed, DeadReason, Delivery, Done, Held, LastReport, Member, NewEvent, Outcome, Repeated,
+    Settle, Settled,
 };
 use claw_store::state::{At, Commit, Look, What};
 
@@ -13,7 +13,7 @@ fn done(member: &Member, delivery: &Delivery) -> Done {
         member: member.clone(),
         work: Some(delivery.lease.to_string()),
         attempt: delivery.attempt,
-        settle: Some((delivery.lease, Settle::Ack)),
+        settle: Some((Held::One(delivery.lease), Settle::Ack)),
         look: None,
         commits: vec![],
         events: vec![],

@@ -16,6 +16,7 @@ mod delivery;
 mod durability;
 mod failure;
 mod figures;
+mod gathering;
 mod grammar;
 mod history;
 mod hosted;

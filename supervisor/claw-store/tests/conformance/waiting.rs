@@ -14,17 +14,13 @@ waits! {
     statement_25_the_death_of_a_node_moves_its_events:
         "needs several supervisors over one backend",
     statement_52_a_rolling_update_leaves_no_gap:
-        "replicas are started and stopped by the daemon",
+        "an apply restarts all replicas of an agent at once, not one after another",
     statement_58_missed_ticks_follow_the_policy:
         "schedules belong to the core; the store gets each tick as an event",
-    statement_61_debounce_and_batch:
-        "deliveries are gathered by the daemon, between the store and the handler",
-    statement_64_an_agent_publishes_only_its_topics:
-        "the daemon knows an agent's rights; its leases are shown in causality.rs",
     statement_65_projects_on_one_broker_do_not_meet:
         "concerns brokers; the embedded store belongs to one project",
     statement_67_every_emit_leaves_an_audit_record:
-        "the audit log belongs to the daemon",
+        "there is no audit log yet that outlives the supervisor's own log",
     s14_postgresql_gives_the_same_answers:
         "needs the PostgreSQL backend; the same operations run against a model in state_history.rs",
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use claw_store::bus::{GroupConfig, Level, NewEvent, Publisher, Settle, TopicFilter};
+use claw_store::bus::{GroupConfig, Held, Level, NewEvent, Publisher, Settle, TopicFilter};
 use claw_store::{Store, StoreOptions};
 
 use super::*;
@@ -53,7 +53,7 @@ async fn hello_waits_for_a_report_that_is_under_way() {
     let held = store.pull(&member, 1).await.unwrap().deliveries;
     let lease = held[0].lease;
     endpoint.with(LIFE, |session| {
-        session.leases.extend(held.iter().map(follows))
+        session.leases.extend(held.iter().map(in_hand))
     });
 
     let report = endpoint.reporting.read().await;
@@ -71,7 +71,7 @@ async fn hello_waits_for_a_report_that_is_under_way() {
     }
     assert!(!hello.is_finished(), "a report is under way");
     store.settle(&member, lease, Settle::Ack).await.unwrap();
-    endpoint.settled(LIFE, lease);
+    endpoint.settled(LIFE, Held::One(lease));
     drop(report);
     hello.await.unwrap().unwrap();
     let busy = endpoint.with(LIFE, |session| session.busy());

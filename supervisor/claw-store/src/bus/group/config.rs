@@ -31,6 +31,11 @@ pub struct GroupConfig {
     pub concurrency: u32,
     /// How many events may wait, and what happens with more.
     pub bound: Option<Bound>,
+    /// How long it is quiet after an event before that is delivered: another one of the same topic
+    /// and key within this time takes its place.
+    pub debounce: Option<Duration>,
+    /// How events are collected before they are delivered.
+    pub batch: Option<Batch>,
 }
 
 impl GroupConfig {
@@ -46,7 +51,14 @@ impl GroupConfig {
             lease: Duration::from_secs(60),
             concurrency: 1,
             bound: None,
+            debounce: None,
+            batch: None,
         }
+    }
+
+    /// Whether events wait for others before they are delivered.
+    pub(crate) fn gathers(&self) -> bool {
+        self.debounce.is_some() || self.batch.is_some()
     }
 
     /// Whether the group takes an event.
@@ -132,6 +144,15 @@ impl Default for RetryPolicy {
             jitter_percent: 20,
         }
     }
+}
+
+/// When the events that wait are enough to be delivered, all at once to one replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// When so many wait, at least 1; no more than these are in one batch.
+    pub size: u32,
+    /// When the oldest of them has waited so long.
+    pub wait: Duration,
 }
 
 /// How many events may wait for a group.

@@ -67,11 +67,12 @@ impl Group {
         let mut hand = Vec::new();
         for (lease, seq) in self.held(replica) {
             if let Some(open) = self.open.get(&seq)
-                && let Phase::InFlight { until, .. } = open.phase
+                && let Phase::InFlight { until, batch, .. } = open.phase
             {
                 hand.push(Handed {
                     seq,
                     lease,
+                    batch,
                     attempt: open.attempts,
                     until,
                     event: None,
@@ -90,7 +91,7 @@ impl Group {
             Readiness::Unready => 0,
             Readiness::Ready => {
                 let most = usize::try_from(self.config.concurrency).unwrap_or(usize::MAX);
-                most.saturating_sub(member.held.len())
+                most.saturating_sub(self.pieces(member))
             }
         }
     }

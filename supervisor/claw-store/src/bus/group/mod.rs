@@ -12,6 +12,7 @@
 //! [`Group::unsaved`] what has to be written beside the group's own row.
 
 mod config;
+mod gather;
 mod members;
 mod pull;
 mod ranges;
@@ -19,7 +20,7 @@ mod retry;
 mod settle;
 mod state;
 
-pub use config::{Bound, GroupConfig, Ordering, Overflow, RetryPolicy, Start, Subscription};
+pub use config::{Batch, Bound, GroupConfig, Ordering, Overflow, RetryPolicy, Start, Subscription};
 pub use pull::Handed;
 pub use state::{Group, Offered};
 
@@ -28,4 +29,4 @@ pub(crate) use pull::Source;
 pub(crate) use ranges::Ranges;
 pub(crate) use retry::Jitter;
 pub(crate) use settle::Changed;
-pub(crate) use state::{Counts, Effect, OpenEvent, Phase, Recovered, Row};
+pub(crate) use state::{Counts, Effect, InFlight, OpenEvent, Phase, Recovered, Row};

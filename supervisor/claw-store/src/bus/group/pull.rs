@@ -1,7 +1,7 @@
 //! Which event is next, and for whom.
 
 use super::state::{Group, Phase};
-use crate::bus::delivery::{Gap, LeaseId};
+use crate::bus::delivery::{BatchId, Gap, LeaseId};
 use crate::bus::event::{Seq, SharedEvent};
 use crate::store::UnixMs;
 
@@ -12,6 +12,8 @@ pub struct Handed {
     pub seq: Seq,
     /// Its lease.
     pub lease: LeaseId,
+    /// The batch that it is part of.
+    pub batch: Option<BatchId>,
     /// Which delivery of it this is, from 1.
     pub attempt: u32,
     /// When the lease ends.
@@ -34,14 +36,20 @@ impl Source {
         }
     }
 
-    fn take(&mut self) -> LeaseId {
+    pub(super) fn take(&mut self) -> LeaseId {
         self.next += 1;
         LeaseId(self.next)
+    }
+
+    /// The batch that begins with the next lease.
+    pub(super) fn batch(&self) -> BatchId {
+        BatchId(self.next + 1)
     }
 }
 
 impl Group {
-    /// Hands out what is next for a replica, at most so many.
+    /// Hands out what is next for a replica, at most so many; where events are collected, so many
+    /// batches.
     pub(crate) fn pull(
         &mut self,
         replica: u32,
@@ -57,6 +65,16 @@ impl Group {
         let mine: Vec<usize> = (0..self.lanes.len())
             .filter(|lane| self.is_lane_of(*lane, replica))
             .collect();
+        if let Some(batch) = self.config.batch {
+            for _ in 0..free {
+                let together = self.pull_batch(batch, (replica, &mine), now, names);
+                if together.is_empty() {
+                    break;
+                }
+                handed.extend(together);
+            }
+            return handed;
+        }
         while handed.len() < free {
             let firsts = mine.iter().filter_map(|lane| self.lanes[*lane].first());
             let Some(seq) = firsts.min().copied() else {
@@ -67,7 +85,7 @@ impl Group {
                 self.close(seq);
                 continue;
             }
-            handed.extend(self.hand(seq, replica, now, names));
+            handed.extend(self.hand(seq, (replica, None), now, names.take()));
         }
         handed
     }
@@ -84,14 +102,19 @@ impl Group {
         !self.paused && (ready || self.beyond > 0 || self.counts.gap.is_some())
     }
 
-    fn has_expired(&self, seq: Seq, now: UnixMs) -> bool {
+    pub(super) fn has_expired(&self, seq: Seq, now: UnixMs) -> bool {
         let expires = self.open.get(&seq).and_then(|open| open.expires);
         expires.is_some_and(|at| at <= now)
     }
 
-    fn hand(&mut self, seq: Seq, replica: u32, now: UnixMs, names: &mut Source) -> Option<Handed> {
+    pub(super) fn hand(
+        &mut self,
+        seq: Seq,
+        (replica, batch): (u32, Option<BatchId>),
+        now: UnixMs,
+        lease: LeaseId,
+    ) -> Option<Handed> {
         let until = now.after(self.config.lease);
-        let lease = names.take();
         let open = self.open.get_mut(&seq)?;
         open.attempts += 1;
         let attempt = open.attempts;
@@ -102,6 +125,7 @@ impl Group {
         self.redelivered += u64::from(attempt > 1);
         let phase = Phase::InFlight {
             lease,
+            batch,
             replica,
             until,
         };
@@ -109,6 +133,7 @@ impl Group {
         Some(Handed {
             seq,
             lease,
+            batch,
             attempt,
             until,
             event,

@@ -162,6 +162,9 @@ impl Group {
         if open.row == Row::Present {
             self.unsaved.insert(seq, Effect::Clear);
         }
+        if self.newest.get(&open.burst) == Some(&seq) {
+            self.newest.remove(&open.burst);
+        }
         self.mark_settled(seq);
         self.leave_chain(seq, open.chain);
     }
@@ -188,15 +191,16 @@ impl Group {
             None => {
                 self.chains.remove(&chain);
             }
-            Some(next)
-                if self
-                    .open
-                    .get(&next)
-                    .is_some_and(|open| open.phase == Phase::Blocked) =>
-            {
-                self.put(next, Phase::Ready);
-            }
-            Some(_) => {}
+            Some(next) => match self.open.get(&next) {
+                Some(open) if open.phase == Phase::Blocked => {
+                    let phase = match open.attempts {
+                        0 => self.fresh_phase(open.at),
+                        _ => Phase::Ready,
+                    };
+                    self.put(next, phase);
+                }
+                Some(_) | None => {}
+            },
         }
     }
 

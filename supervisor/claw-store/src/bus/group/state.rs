@@ -8,7 +8,7 @@ use super::config::{GroupConfig, Ordering};
 use super::members::MemberState;
 use super::ranges::Ranges;
 use crate::bus::dead::DeadReason;
-use crate::bus::delivery::{Gap, LeaseId};
+use crate::bus::delivery::{BatchId, Gap, LeaseId};
 use crate::bus::event::{Event, Seq, SharedEvent};
 use crate::bus::slot::{Sharding, first_64_bits, slot_of};
 use crate::store::UnixMs;
@@ -32,6 +32,8 @@ pub struct Group {
     pub(super) members: BTreeMap<u32, MemberState>,
     /// Open events of a topic and key, in order; only the first may be handed out.
     pub(super) chains: HashMap<u64, VecDeque<Seq>>,
+    /// The newest event of a topic and key, where that may take the place of the one before it.
+    pub(super) newest: HashMap<u64, Seq>,
     /// Events above the cursor that the group takes.
     pub(crate) beyond: u64,
     pub(crate) counts: Counts,
@@ -48,6 +50,8 @@ pub(crate) struct Counts {
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
     pub(crate) lost: u64,
+    #[serde(default)]
+    pub(crate) superseded: u64,
     /// Not yet told to a replica.
     pub(crate) gap: Option<(Seq, Seq, u64)>,
 }
@@ -59,6 +63,8 @@ pub(crate) struct OpenEvent {
     pub(crate) expires: Option<UnixMs>,
     /// 0 where it waits for no other.
     pub(crate) chain: u64,
+    /// 0 where no other takes its place.
+    pub(crate) burst: u64,
     pub(crate) lane: u8,
     /// Deliveries so far.
     pub(crate) attempts: u32,
@@ -84,12 +90,24 @@ pub(crate) enum Phase {
     Ready,
     InFlight {
         lease: LeaseId,
+        batch: Option<BatchId>,
         replica: u32,
         until: UnixMs,
     },
+    /// For its next attempt, or for it to be quiet.
     Waiting {
         due: UnixMs,
     },
+}
+
+/// An event in the hands of a replica, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub(crate) seq: Seq,
+    pub(crate) attempts: u32,
+    pub(crate) lease: LeaseId,
+    pub(crate) batch: Option<BatchId>,
+    pub(crate) replica: u32,
 }
 
 /// What has to be written about an event.
@@ -148,6 +166,7 @@ impl Group {
             leases: BTreeMap::new(),
             members: BTreeMap::new(),
             chains: HashMap::new(),
+            newest: HashMap::new(),
             beyond: 0,
             counts: Counts::default(),
             redelivered: 0,
@@ -176,12 +195,23 @@ impl Group {
         self.leases.len() as u64
     }
 
-    /// What is in the hands of replicas: lease, replica, event, and how often it was delivered.
-    pub(crate) fn flying(&self) -> impl Iterator<Item = (LeaseId, u32, Seq, u32)> {
-        self.leases.iter().filter_map(|(lease, seq)| {
+    /// What is in the hands of replicas.
+    pub(crate) fn flying(&self) -> impl Iterator<Item = InFlight> {
+        self.leases.values().filter_map(|seq| {
             let open = self.open.get(seq)?;
             match open.phase {
-                Phase::InFlight { replica, .. } => Some((*lease, replica, *seq, open.attempts)),
+                Phase::InFlight {
+                    lease,
+                    batch,
+                    replica,
+                    until: _,
+                } => Some(InFlight {
+                    seq: *seq,
+                    attempts: open.attempts,
+                    lease,
+                    batch,
+                    replica,
+                }),
                 Phase::Blocked | Phase::Ready | Phase::Waiting { .. } => None,
             }
         })
@@ -197,6 +227,7 @@ impl Group {
             }
             self.beyond += u64::from(wanted);
             return if wanted {
+                self.supersede_by(event);
                 Offered::Later
             } else {
                 Offered::Passed
@@ -235,9 +266,10 @@ impl Group {
         let chain = self.chain_of(event);
         // Who redrives the end of a loop lets it through once more.
         let looping = known.is_none() && event.attributes.hop > HOP_LIMIT;
+        let is_new = known.is_none();
         let known = known.unwrap_or(Recovered {
             attempts: 0,
-            phase: Phase::Ready,
+            phase: self.fresh_phase(event.at),
             row: Row::Absent,
             error: None,
         });
@@ -246,6 +278,7 @@ impl Group {
             at: event.at,
             expires: event.expires,
             chain,
+            burst: self.burst_of(event),
             lane: self.lane_of(event),
             attempts: known.attempts,
             phase: known.phase,
@@ -272,7 +305,12 @@ impl Group {
             return;
         }
         self.file(seq, &open);
+        let (burst, at) = (open.burst, open.at);
         self.open.insert(seq, open);
+        let before = self.note_newest(seq, burst);
+        if is_new {
+            self.supersede(before, at);
+        }
     }
 
     /// One of its topic and key came before it after all.
@@ -290,6 +328,10 @@ impl Group {
             Phase::Blocked => {}
             Phase::Ready => {
                 self.lanes[usize::from(open.lane)].insert(seq);
+                // Somebody is woken for a batch that is not full by then.
+                if let Some(ripe) = self.ripe_at(open) {
+                    self.due.insert((ripe, seq));
+                }
             }
             Phase::Waiting { due } => {
                 self.due.insert((due, seq));
@@ -298,6 +340,7 @@ impl Group {
                 lease,
                 replica,
                 until,
+                batch: _,
             } => {
                 self.due.insert((until, seq));
                 self.leases.insert(lease, seq);
@@ -313,6 +356,9 @@ impl Group {
             Phase::Blocked => {}
             Phase::Ready => {
                 self.lanes[usize::from(open.lane)].remove(&seq);
+                if let Some(ripe) = self.ripe_at(open) {
+                    self.due.remove(&(ripe, seq));
+                }
             }
             Phase::Waiting { due } => {
                 self.due.remove(&(due, seq));
@@ -321,6 +367,7 @@ impl Group {
                 lease,
                 replica,
                 until,
+                batch: _,
             } => {
                 self.due.remove(&(until, seq));
                 self.leases.remove(&lease);
@@ -375,6 +422,7 @@ impl Group {
         self.lanes = vec![BTreeSet::new(); lanes];
         self.due.clear();
         self.chains.clear();
+        self.newest.clear();
         self.turn = 0;
         let members = std::mem::take(&mut self.members);
         self.leases.clear();
@@ -384,7 +432,11 @@ impl Group {
             let Some(known) = open.remove(&event.seq) else {
                 continue;
             };
+            let untouched = known.attempts == 0 && known.row == Row::Absent;
             let phase = match known.phase {
+                Phase::Blocked | Phase::Ready | Phase::Waiting { .. } if untouched => {
+                    self.fresh_phase(known.at)
+                }
                 Phase::Blocked => Phase::Ready,
                 other @ (Phase::Ready | Phase::InFlight { .. } | Phase::Waiting { .. }) => other,
             };
@@ -396,6 +448,7 @@ impl Group {
             };
             self.admit(event, None, Some(known), event.at);
         }
+        self.supersede_all();
         for (replica, member) in members {
             self.members.entry(replica).or_default().readiness = member.readiness;
         }

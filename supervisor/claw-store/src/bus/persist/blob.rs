@@ -1,8 +1,7 @@
 //! Short lists of numbers as bytes: seven bits each, the lowest first.
 
-use super::InFlight;
-use crate::bus::delivery::LeaseId;
-use crate::bus::group::Ranges;
+use crate::bus::delivery::{BatchId, LeaseId};
+use crate::bus::group::{InFlight, Ranges};
 
 pub(super) fn ranges(ranges: &Ranges) -> Vec<u8> {
     let (mut bytes, mut last) = (Vec::new(), 0);
@@ -25,11 +24,16 @@ pub(super) fn read_ranges(bytes: &[u8]) -> Option<Ranges> {
     Some(ranges)
 }
 
+/// Where the place in a batch stands, above the attempts.
+const PLACE: u32 = 32;
+
+/// A delivery of a batch has its place in it, from 1, above its attempts; others have nothing there.
 pub(super) fn flying(flying: &[InFlight]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for one in flying {
+        let place = one.batch.map_or(0, |batch| one.lease.0 - batch.0 + 1);
         put(&mut bytes, one.seq);
-        put(&mut bytes, u64::from(one.attempts));
+        put(&mut bytes, u64::from(one.attempts) | place << PLACE);
         put(&mut bytes, one.lease.0);
         put(&mut bytes, u64::from(one.replica));
     }
@@ -39,10 +43,19 @@ pub(super) fn flying(flying: &[InFlight]) -> Vec<u8> {
 pub(super) fn read_flying(bytes: &[u8]) -> Option<Vec<InFlight>> {
     let (mut flying, mut bytes) = (Vec::new(), bytes);
     while !bytes.is_empty() {
+        let seq = take(&mut bytes)?;
+        let counted = take(&mut bytes)?;
+        let (attempts, place) = (counted & u64::from(u32::MAX), counted >> PLACE);
+        let lease = LeaseId(take(&mut bytes)?);
+        let batch = match place {
+            0 => None,
+            place => Some(BatchId((lease.0 + 1).checked_sub(place)?)),
+        };
         flying.push(InFlight {
-            seq: take(&mut bytes)?,
-            attempts: u32::try_from(take(&mut bytes)?).ok()?,
-            lease: LeaseId(take(&mut bytes)?),
+            seq,
+            attempts: u32::try_from(attempts).ok()?,
+            lease,
+            batch,
             replica: u32::try_from(take(&mut bytes)?).ok()?,
         });
     }
@@ -93,6 +106,25 @@ mod tests {
             let back: Vec<_> = numbers.iter().map(|_| take(&mut rest).unwrap()).collect();
             prop_assert_eq!((back, rest.len()), (numbers, 0));
         }
+    }
+
+    #[test]
+    fn deliveries_come_back_with_their_batches() {
+        let one = |lease: u64, batch| InFlight {
+            seq: lease + 7,
+            attempts: 3,
+            lease: LeaseId((5 << 40) + lease),
+            batch,
+            replica: 2,
+        };
+        let batch = Some(BatchId((5 << 40) + 1));
+        let sent = [
+            one(0, None),
+            one(1, batch),
+            one(2, batch),
+            one(1_000, batch),
+        ];
+        assert_eq!(read_flying(&flying(&sent)).unwrap(), sent);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::bus::group::{Bound, GroupConfig, Ordering, RetryPolicy, Subscription};
+use crate::bus::group::{Batch, Bound, GroupConfig, Ordering, RetryPolicy, Subscription};
 use crate::bus::slot::Sharding;
 
 #[derive(Serialize, Deserialize)]
@@ -18,6 +18,10 @@ struct Stored {
     lease: Duration,
     concurrency: u32,
     bound: Option<Bound>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    debounce: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<Batch>,
 }
 
 pub(crate) fn write_config(config: &GroupConfig) -> Result<String, serde_json::Error> {
@@ -31,6 +35,8 @@ pub(crate) fn write_config(config: &GroupConfig) -> Result<String, serde_json::E
         lease: config.lease,
         concurrency: config.concurrency,
         bound: config.bound,
+        debounce: config.debounce,
+        batch: config.batch,
     })
 }
 
@@ -45,5 +51,7 @@ pub(crate) fn read_config(text: &str) -> Option<GroupConfig> {
         lease: stored.lease,
         concurrency: stored.concurrency,
         bound: stored.bound,
+        debounce: stored.debounce,
+        batch: stored.batch,
     })
 }
