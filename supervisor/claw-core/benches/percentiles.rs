@@ -88,6 +88,7 @@ impl World {
         let spec = FleetSpec {
             project: "bench".to_owned(),
             max_concurrent_starts: NonZeroU32::new(10).expect("not zero"),
+            groups: Vec::new(),
             agents: agents.collect(),
         };
         let names = spec

@@ -31,6 +31,7 @@ mod replicas;
 mod requirements_heavy;
 mod restarts;
 mod rights;
+mod rolling;
 mod schedules;
 mod stopping;
 mod stored;

@@ -52,6 +52,15 @@ impl Machine {
         }
     }
 
+    /// Another spec is in force, and what runs goes on under the old one.
+    pub(crate) fn replan(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        match self {
+            Self::Daemon(_) => {}
+            Self::Oneshot(oneshot) => oneshot.runs.retune(common, cx),
+            Self::Worker(worker) => worker.replan(common, cx),
+        }
+    }
+
     pub(crate) fn kill(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(daemon) => daemon.kill(common, cx),

@@ -8,7 +8,6 @@ use crate::memory::{Recovered, StartProof};
 use crate::run::{Run, WorkOutcome};
 use crate::spec::Mode;
 
-use super::Agent;
 use super::context::Context;
 use super::daemon::Daemon;
 use super::dossier::Common;
@@ -16,6 +15,7 @@ use super::end::{End, EndKind};
 use super::instance::{Adopted, HadComeUp, Instance};
 use super::machine::Machine;
 use super::verdict::after;
+use super::{Agent, Takeover};
 
 /// An instance without an outcome: its generation, its run, and what was found of it.
 pub(crate) type Found = (Generation, Option<RunId>, Recovered);
@@ -32,7 +32,12 @@ pub(crate) struct Legacy {
 impl Agent {
     /// Takes over what was left and follows the goal. Returns live instances that belong to
     /// nothing any more.
-    pub(crate) fn boot(&mut self, cx: &mut Context<'_>, legacy: Legacy) -> Vec<InstanceId> {
+    pub(crate) fn boot(
+        &mut self,
+        cx: &mut Context<'_>,
+        legacy: Legacy,
+        takeover: Takeover,
+    ) -> Vec<InstanceId> {
         let common = &mut self.common;
         let mut instances = legacy.instances;
         match &mut self.machine {
@@ -58,21 +63,26 @@ impl Agent {
                 }
             }
         }
-        self.catch_up_with_file(cx);
+        self.catch_up_with_file(cx, takeover);
         self.follow(cx);
         homeless
     }
 
     /// The fleet file may have been changed while no supervisor was there to see it: what an
-    /// apply would have restarted is restarted now.
-    fn catch_up_with_file(&mut self, cx: &mut Context<'_>) {
+    /// apply would have restarted is restarted now, or in its turn.
+    fn catch_up_with_file(&mut self, cx: &mut Context<'_>, takeover: Takeover) {
         if !self.common.was_reconfigured() {
             return;
         }
         self.common.forgive();
         self.common.save(cx);
-        self.machine
-            .restart(&mut self.common, cx, Cause::Reconfigured);
+        match takeover {
+            Takeover::InTurn if self.is_ready() => {}
+            Takeover::AtOnce | Takeover::InTurn => {
+                self.machine
+                    .restart(&mut self.common, cx, Cause::Reconfigured);
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod dependencies;
 mod orphans;
 mod reload;
 mod restore;
+mod rolls;
 mod shutdown;
 mod starts;
 mod turn;
@@ -42,6 +43,7 @@ use crate::status::AgentStatus;
 use deadlines::Deadlines;
 use dependencies::{Dependents, missing};
 use orphans::Orphans;
+use rolls::Rolls;
 use shutdown::Stage;
 use starts::Starts;
 use turn::{Todo, Turn};
@@ -69,6 +71,7 @@ pub struct Fleet {
     dependents: Dependents,
     deadlines: Deadlines,
     starts: Starts,
+    rolls: Rolls,
     /// Those of which something runs.
     busy: BTreeSet<AgentName>,
     /// Those whose slots are planned on the wall clock.
@@ -276,6 +279,9 @@ impl Fleet {
             let waiting = waiting.cloned().map(Todo::CheckDependencies);
             turn.todo.extend(waiting);
         }
+        if let Some(group) = self.rolls.group_under_way(name) {
+            turn.todo.push_back(Todo::Roll(group));
+        }
         if !at_rest {
             self.busy.insert(name.clone());
         } else if self.busy.remove(name) || before.is_none() {
@@ -300,6 +306,7 @@ impl Fleet {
                     self.came_to_rest(turn, &name);
                     self.retire_if_gone(turn, &name);
                 }
+                Some(Todo::Roll(group)) => self.roll(turn, group),
                 None => {
                     if admissions == 0 {
                         return;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::action::{Action, Answer};
-use crate::agent::{Agent, Legacy, Place};
+use crate::agent::{Agent, Legacy, Place, Takeover};
 use crate::id::Ticket;
 use crate::memory::AgentMemory;
 use crate::name::AgentName;
@@ -14,6 +14,7 @@ use crate::spec::FleetSpec;
 
 use super::Fleet;
 use super::dependencies::Dependents;
+use super::rolls::Rolls;
 use super::shutdown::Stage;
 use super::turn::{Todo, Turn};
 
@@ -25,6 +26,7 @@ impl Fleet {
         }
         let old = std::mem::replace(&mut self.spec, Arc::clone(fleet));
         self.dependents = Dependents::of_spec(fleet);
+        self.rolls = Rolls::of_spec(fleet);
         let (mut added, mut changed, mut removed) = (Vec::new(), Vec::new(), Vec::new());
         for change in diff(&old, fleet) {
             let class = change.class();
@@ -45,6 +47,7 @@ impl Fleet {
             }
         }
         self.check_waiting(turn);
+        self.begin_rolls(turn);
         turn.out.push(Action::Reply {
             ticket,
             result: Ok(Answer::Configured {
@@ -97,7 +100,7 @@ impl Fleet {
         agent.begin_anew();
         self.agents.insert(name.clone(), agent);
         self.visit(turn, name, |agent, cx| {
-            agent.boot(cx, Legacy::default());
+            agent.boot(cx, Legacy::default(), Takeover::AtOnce);
         });
     }
 
@@ -111,9 +114,11 @@ impl Fleet {
         let Some(spec) = self.spec.agents.get(name).map(Arc::clone) else {
             return;
         };
-        self.visit(turn, name, |agent, cx| match class {
-            ReloadClass::Live => agent.change_live(cx, &spec),
-            ReloadClass::Restart => agent.change_by_restart(cx, spec),
+        let takeover = self.rolls.takeover(name);
+        self.visit(turn, name, |agent, cx| match (class, takeover) {
+            (ReloadClass::Live, _) => agent.change_live(cx, &spec),
+            (ReloadClass::Restart, Takeover::AtOnce) => agent.change_by_restart(cx, spec),
+            (ReloadClass::Restart, Takeover::InTurn) => agent.change_in_turn(cx, spec),
         });
     }
 

@@ -20,6 +20,7 @@ use crate::spec::{FleetSpec, Mode};
 use super::deadlines::Deadlines;
 use super::dependencies::Dependents;
 use super::orphans::Orphans;
+use super::rolls::Rolls;
 use super::shutdown::Stage;
 use super::starts::Starts;
 use super::turn::Turn;
@@ -48,14 +49,16 @@ impl Fleet {
         for name in specs.agents.keys() {
             if let Some((_, legacy)) = legacies.remove(name) {
                 let mut homeless = Vec::new();
+                let takeover = fleet.rolls.takeover(name);
                 fleet.visit(&mut turn, name, |agent, cx| {
-                    homeless = agent.boot(cx, legacy)
+                    homeless = agent.boot(cx, legacy, takeover);
                 });
                 for instance in homeless {
                     fleet.stop_orphan(&mut turn, instance);
                 }
             }
         }
+        fleet.begin_rolls(&mut turn);
         fleet.drain(&mut turn);
         fleet.run_due(&mut turn);
         (fleet, turn.out)
@@ -64,6 +67,7 @@ impl Fleet {
     fn empty(spec: Arc<FleetSpec>, seed: u64, now: Now) -> Self {
         Self {
             dependents: Dependents::of_spec(&spec),
+            rolls: Rolls::of_spec(&spec),
             spec,
             agents: BTreeMap::new(),
             seen: BTreeMap::new(),

@@ -32,6 +32,7 @@ pub(super) fn of_fleet(fleet: &FleetSpec) -> BTreeMap<String, Field> {
         project,
         max_concurrent_starts,
         agents: _,
+        groups: _,
     } = fleet;
     let mut fields = Fields::default();
     fields.set("project", Live, text(project));

@@ -143,6 +143,7 @@ fn fleet(agents: &[(&str, AgentSpec)]) -> FleetSpec {
     FleetSpec {
         project: "fleet".to_owned(),
         max_concurrent_starts: NonZeroU32::new(10).unwrap(),
+        groups: Vec::new(),
         agents: agents.collect(),
     }
 }

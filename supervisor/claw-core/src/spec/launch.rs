@@ -13,6 +13,7 @@ pub struct Launch {
     /// The program and its arguments; never run by a shell. At least one element.
     pub command: Vec<String>,
     /// What it is that the command starts.
+    #[serde(skip)]
     pub program: Program,
     /// The environment beside the short list every agent gets.
     pub env: BTreeMap<String, String>,

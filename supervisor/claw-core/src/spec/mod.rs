@@ -35,6 +35,10 @@ pub struct FleetSpec {
     pub max_concurrent_starts: NonZeroU32,
     /// Its agents. Dependencies name agents of this map and have no cycle.
     pub agents: BTreeMap<AgentName, Arc<AgentSpec>>,
+    /// Agents of this map that stand in for one another, as replicas do, each in one group at
+    /// most. A change that takes a restart ends no more than one of a group at a time.
+    #[serde(skip)]
+    pub groups: Vec<Vec<AgentName>>,
 }
 
 /// One agent.

@@ -53,6 +53,7 @@ impl Stage {
             spec: FleetSpec {
                 project: "story".to_owned(),
                 max_concurrent_starts: NonZeroU32::new(10).unwrap(),
+                groups: Vec::new(),
                 agents: BTreeMap::new(),
             },
             fleet: None,

@@ -31,12 +31,26 @@ pub(crate) fn fleet(random: &mut Random) -> FleetSpec {
         project: "simulated".to_owned(),
         max_concurrent_starts: starts(random),
         agents: BTreeMap::new(),
+        groups: Vec::new(),
     };
     for number in 0..agents {
         let spec = agent(random, number, &fleet);
         fleet.agents.insert(name(number), Arc::new(spec));
     }
+    // Drawn aside: what else happens in a world does not depend on it.
+    fleet.groups = groups(&mut random.clone(), &fleet);
     fleet
+}
+
+/// Some agents that are no oneshots stand in for one another.
+fn groups(random: &mut Random, fleet: &FleetSpec) -> Vec<Vec<AgentName>> {
+    let mut groups = vec![Vec::new(), Vec::new()];
+    for (name, spec) in &fleet.agents {
+        if spec.mode != Mode::Oneshot && random.chance(50) {
+            groups[usize::from(random.chance(30))].push(name.clone());
+        }
+    }
+    groups
 }
 
 fn starts(random: &mut Random) -> NonZeroU32 {
@@ -62,6 +76,13 @@ pub(crate) fn changed(random: &mut Random, old: &FleetSpec) -> FleetSpec {
         }
     }
     keep_valid(&mut fleet);
+    let is_alone = |name: &AgentName| {
+        let spec = fleet.agents.get(name);
+        spec.is_none_or(|spec| spec.mode == Mode::Oneshot)
+    };
+    for group in &mut fleet.groups {
+        group.retain(|name| !is_alone(name));
+    }
     fleet
 }
 

@@ -59,6 +59,7 @@ impl Reader<'_> {
         let fleet = FleetSpec {
             project,
             max_concurrent_starts,
+            groups: expanded.replicas.groups(),
             agents: expanded.agents,
         };
         Some(Read {

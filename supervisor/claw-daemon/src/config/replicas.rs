@@ -61,6 +61,11 @@ impl Replicas {
         self.groups.get(group).map(Vec::as_slice)
     }
 
+    /// The agents that are replicas of one another.
+    pub(super) fn groups(&self) -> Vec<Vec<AgentName>> {
+        self.groups.values().cloned().collect()
+    }
+
     /// The name of an agent towards others: that of its group, or its own.
     #[must_use]
     pub fn identity(&self, agent: &AgentName) -> AgentName {

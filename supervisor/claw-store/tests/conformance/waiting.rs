@@ -13,8 +13,6 @@ waits! {
         "concerns the adapters of Redis, NATS and PostgreSQL; the embedded store syncs itself",
     statement_25_the_death_of_a_node_moves_its_events:
         "needs several supervisors over one backend",
-    statement_52_a_rolling_update_leaves_no_gap:
-        "an apply restarts all replicas of an agent at once, not one after another",
     statement_58_missed_ticks_follow_the_policy:
         "schedules belong to the core; the store gets each tick as an event",
     statement_65_projects_on_one_broker_do_not_meet:

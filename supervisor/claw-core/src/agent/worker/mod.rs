@@ -103,6 +103,11 @@ impl Worker {
         self.settle(common, cx);
     }
 
+    /// Another spec is in force for runs, and what runs goes on under the old one.
+    pub(crate) fn replan(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        self.runs.retune(common, cx);
+    }
+
     /// Another spec is in force, and what runs goes on.
     pub(crate) fn retune(
         &mut self,

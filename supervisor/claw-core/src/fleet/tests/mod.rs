@@ -8,6 +8,7 @@ mod order;
 mod properties;
 mod reload;
 mod restored;
+mod rolls;
 mod slots;
 mod workers;
 mod world;

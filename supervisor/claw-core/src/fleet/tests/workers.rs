@@ -214,7 +214,7 @@ fn a_run_that_was_reported_to_an_earlier_supervisor_is_not_made_again() {
         };
         for (outcome, phase) in [
             (WorkOutcome::Succeeded, "succeeded"),
-            (failed(false), "failed"),
+            (failed(false), "failed: run_failed"),
         ] {
             let mut inheritance = inheritance.clone();
             inheritance.reported.insert(run, outcome);

@@ -302,10 +302,15 @@ pub(crate) fn report(at: Wall, status: ExitStatus) -> ExitReport {
     }
 }
 
+/// Agents with a number at the end are replicas of one another.
 pub(crate) fn fleet_of(agents: Vec<(&str, AgentSpec)>) -> FleetSpec {
+    let numbered = agents.iter().map(|(agent, _)| *agent);
+    let numbered = numbered.filter(|agent| agent.ends_with(|last: char| last.is_ascii_digit()));
+    let replicas: Vec<AgentName> = numbered.map(name).collect();
     FleetSpec {
         project: "test".to_owned(),
         max_concurrent_starts: NonZeroU32::new(10).expect("not zero"),
+        groups: vec![replicas],
         agents: agents
             .into_iter()
             .map(|(agent, spec)| (name(agent), Arc::new(spec)))

@@ -126,7 +126,9 @@ impl Deliveries {
         let fit = known.is_some_and(|known| {
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
             let alive = instances.live.contains(id) && known.started.is_some() && !known.ended;
-            let unchecked = seen.spec.agents.get(&id.agent).is_none_or(is_unchecked);
+            let unchecked = seen.spec.agents.get(&id.agent).is_none_or(is_unchecked)
+                // A replica goes on under the configuration it was started with until its turn.
+                || known.spec.as_ref().is_some_and(is_unchecked);
             let proved = unchecked || known.readiness_passed;
             alive && !ending && !known.frozen && known.said_ready && proved
         });

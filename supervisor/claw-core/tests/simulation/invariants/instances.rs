@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use claw_core::action::{Announcement, Happened};
+use claw_core::death::Cause;
 use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
 use claw_core::notification::Lifecycle;
 use claw_core::order::HookOutcome;
 use claw_core::spec::{AgentSpec, Check, FleetSpec, Mode};
+use claw_core::status::Reason;
 use claw_core::{
     Action, AgentName, Event, Fact, Generation, Hook, Inheritance, InstanceId, Order, ProbeKind,
     ProbeOutcome, Record,
@@ -151,7 +154,8 @@ impl Instances {
         if let Fact::Probed { probe, outcome, .. } = fact {
             let harmless = *probe == ProbeKind::Readiness
                 || matches!(outcome, ProbeOutcome::Unknown(_) | ProbeOutcome::Success);
-            must(!harmless || ends.is_none(), "readiness", || {
+            let is_turn = seen.actions.iter().any(|action| is_turn_of(action, id));
+            must(!harmless || ends.is_none() || is_turn, "readiness", || {
                 format!("{fact:?} led to {ends:?}")
             })?;
         }
@@ -319,4 +323,20 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
 fn waits_for_ready(spec: &AgentSpec) -> bool {
     let startup = spec.probes.startup.as_ref();
     startup.is_none_or(|probe| probe.check == Check::Heartbeat)
+}
+
+/// Whether an instance is ended for another configuration: a replica's turn may come with any
+/// change of its group.
+fn is_turn_of(action: &Action, id: &InstanceId) -> bool {
+    let Action::Announce(Announcement {
+        agent, happened, ..
+    }) = action
+    else {
+        return false;
+    };
+    let Happened::StateChanged { reason, .. } = happened else {
+        return false;
+    };
+    let cause = Cause::Reconfigured;
+    *agent == id.agent && *reason == Reason::Ending { cause }
 }

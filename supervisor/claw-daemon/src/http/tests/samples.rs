@@ -238,6 +238,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
     FleetSpec {
         project: "test-fleet".to_owned(),
         max_concurrent_starts: NonZeroU32::MIN,
+        groups: Vec::new(),
         agents: BTreeMap::from([(name("monitor"), Arc::new(spec))]),
     }
 }
