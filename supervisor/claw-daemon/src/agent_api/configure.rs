@@ -72,6 +72,7 @@ impl AgentApi {
         store.set_quotas(quotas.into_iter().collect()).await?;
         store.set_rates(rates.into_iter().collect()).await?;
         self.retire(&loaded.fleet);
+        self.keep_joined(loaded, declared).await?;
         let mut groups = BTreeSet::new();
         for (name, spec) in &loaded.fleet.agents {
             let Some(endpoint) = self.endpoint(name).filter(|_| spec.mode == Mode::Worker) else {
@@ -155,9 +156,19 @@ impl AgentApi {
     ) -> Arc<Endpoint> {
         let place = self.replicas().place(name).cloned();
         let place = place.unwrap_or_else(|| Replica::only(name));
-        let endpoint = self
-            .endpoint(name)
-            .unwrap_or_else(|| self.join(name, (spec, &worker), &place.group, groups));
+        let endpoint = self.endpoint(name).unwrap_or_else(|| {
+            // It is owed events from now on if its group is new, else from where an earlier
+            // supervisor made the group.
+            let known = groups.iter().any(|known| known == place.group.as_str());
+            let from_now = || *self.shared.store.head().borrow() + 1;
+            let joined = if known {
+                declared.joined
+            } else {
+                Some(from_now())
+            };
+            let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
+            Arc::new(Endpoint::new(name.clone(), spec, worker, joined))
+        });
         {
             let mut inside = endpoint.lock();
             inside.spec = Arc::clone(spec);
@@ -174,18 +185,26 @@ impl AgentApi {
         endpoint
     }
 
-    /// A new agent; one whose group is new too is owed all events from now on.
-    fn join(
+    /// Writes down from where on new agents are owed events, before their groups are made.
+    async fn keep_joined(
         &self,
-        name: &AgentName,
-        (spec, worker): (&Arc<AgentSpec>, &Arc<WorkerConfig>),
-        group: &AgentName,
-        groups: &[String],
-    ) -> Arc<Endpoint> {
-        let known = groups.iter().any(|known| known == group.as_str());
-        let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
-        let (spec, worker) = (Arc::clone(spec), Arc::clone(worker));
-        Arc::new(Endpoint::new(name.clone(), spec, worker, joined))
+        loaded: &Loaded,
+        declared: Vec<Declared>,
+    ) -> Result<(), ConfigureError> {
+        let agents = loaded.fleet.agents.iter().zip(declared);
+        let workers = agents.filter(|((_, spec), _)| spec.mode == Mode::Worker);
+        let changed = workers.filter_map(|((name, _), declared)| {
+            let joined = self.endpoint(name)?.joined;
+            let owed = declared.greeted.is_none() && declared.joined != joined;
+            owed.then(|| (self.agent_dir(name), Declared { joined, ..declared }))
+        });
+        let changed: Vec<_> = changed.collect();
+        let keeping = tokio::task::spawn_blocking(move || {
+            let mut changed = changed.iter();
+            changed.try_for_each(|(agent_dir, declared)| agent_dir.keep(declared))
+        });
+        let kept = keeping.await.map_err(|_ending| ConfigureError::Ending)?;
+        Ok(kept?)
     }
 
     /// Gives the agent's group what the file and the program ask for.
