@@ -174,8 +174,9 @@ while True:
     let mut lock = lock.stdin(Stdio::piped()).spawn().unwrap();
     fleet.await_lines("marks", 2);
     fleet.kill();
-    drop(lock.stdin.take());
-    assert!(lock.wait().unwrap().success());
+    // Closed in order, it would tidy up what the supervisor has to find.
+    lock.kill().unwrap();
+    lock.wait().unwrap();
     fleet.up();
     fs::write(fleet.path("up"), "").unwrap();
     let run = await_run(&fleet, "raw");

@@ -70,6 +70,22 @@ fn an_event_waits_for_an_agent_that_starts_more_slowly() {
     fleet.down();
 }
 
+/// The supervisor that hears what an agent takes need not be the one that knew it as new.
+#[test]
+fn an_event_waits_for_a_slow_agent_over_the_death_of_the_supervisor() {
+    let late = format!(
+        "import pathlib, time\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.02)\n{LISTENER}"
+    );
+    let counter = "schedule: {every: 1h, run_on_start: true}";
+    let mut fleet = fleet(&[("listener", &late, ""), ("counter", COUNTER, counter)]);
+    fleet.await_lines("runs", 1);
+    fleet.crash_and_up();
+    fleet.crash_and_up();
+    fs::write(fleet.path("go"), "").unwrap();
+    assert_eq!(fleet.await_lines("heard", 1)[0], "1 counter 1");
+    fleet.down();
+}
+
 pub(crate) const BACK_AT_ONCE: &str = "restart_policy: {initial_delay: 50ms}";
 
 /// One that works until a file is there, in a run and in a handler.

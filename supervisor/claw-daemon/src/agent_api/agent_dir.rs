@@ -200,6 +200,13 @@ impl AgentDir {
         fs::rename(&fresh, &path)
     }
 
+    /// The same, with an error that names the file. Blocks.
+    pub(super) fn keep(&self, declared: &Declared) -> Result<(), AgentDirError> {
+        let path = self.path.join("declared.json");
+        let kept = self.declare(declared);
+        kept.map_err(|source| AgentDirError::Io { path, source })
+    }
+
     fn owner(&self, spec: &AgentSpec) -> Result<Option<(Uid, Gid)>, AgentDirError> {
         let Some(name) = &spec.launch.user else {
             return Ok(None);

@@ -72,6 +72,7 @@ impl AgentApi {
         store.set_quotas(quotas.into_iter().collect()).await?;
         store.set_rates(rates.into_iter().collect()).await?;
         self.retire(&loaded.fleet);
+        self.keep_joined(loaded, declared).await?;
         let mut groups = BTreeSet::new();
         for (name, spec) in &loaded.fleet.agents {
             let Some(endpoint) = self.endpoint(name).filter(|_| spec.mode == Mode::Worker) else {
@@ -157,10 +158,15 @@ impl AgentApi {
     ) -> Arc<Endpoint> {
         let place = self.replicas().place(name).cloned();
         let place = place.unwrap_or_else(|| Replica::only(name));
-        // One whose group is new too is owed all events from now on.
-        let known = groups.iter().any(|known| known == place.group.as_str());
         let endpoint = self.shared.endpoints.join(name, || {
-            let joined = (!known).then(|| *self.shared.store.head().borrow() + 1);
+            // It is owed events from now on if its group is new, else from where an earlier
+            // supervisor made the group.
+            let known = groups.iter().any(|known| known == place.group.as_str());
+            let joined = if known {
+                declared.joined
+            } else {
+                Some(*self.shared.store.head().borrow() + 1)
+            };
             let (spec, worker) = (Arc::clone(spec), Arc::clone(&worker));
             Endpoint::new(name.clone(), spec, worker, joined)
         });
@@ -174,6 +180,28 @@ impl AgentApi {
         }
         drop(inside);
         endpoint
+    }
+
+    /// Writes down from where on new agents are owed events, before their groups are made.
+    async fn keep_joined(
+        &self,
+        loaded: &Loaded,
+        declared: Vec<Declared>,
+    ) -> Result<(), ConfigureError> {
+        let agents = loaded.fleet.agents.iter().zip(declared);
+        let workers = agents.filter(|((_, spec), _)| spec.mode == Mode::Worker);
+        let changed = workers.filter_map(|((name, _), declared)| {
+            let joined = self.endpoint(name)?.joined;
+            let owed = declared.greeted.is_none() && declared.joined != joined;
+            owed.then(|| (self.agent_dir(name), Declared { joined, ..declared }))
+        });
+        let changed: Vec<_> = changed.collect();
+        let keeping = tokio::task::spawn_blocking(move || {
+            let mut changed = changed.iter();
+            changed.try_for_each(|(agent_dir, declared)| agent_dir.keep(declared))
+        });
+        let kept = keeping.await.map_err(|_ending| ConfigureError::Ending)?;
+        Ok(kept?)
     }
 
     /// Gives the agent's group what the file and the program ask for.

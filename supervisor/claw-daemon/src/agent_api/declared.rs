@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use claw_core::spec::Schedule;
 use claw_core::{AgentSpec, Generation};
-use claw_store::bus::{Subscription, TopicFilter};
+use claw_store::bus::{Seq, Subscription, TopicFilter};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
@@ -27,6 +27,10 @@ pub(super) struct Declared {
     /// The last life of it that has said hello.
     #[serde(default)]
     pub(super) greeted: Option<Generation>,
+    /// The first event that it is owed, until it has said for the first time which ones it takes:
+    /// the supervisor that hears it may be another one than that which made its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) joined: Option<Seq>,
 }
 
 /// A schedule as it stands in hello.

@@ -30,7 +30,7 @@ pub(super) enum Hold {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(super) agent: AgentName,
-    /// The first event after it joined the fleet, if its group is as new as that.
+    /// The first event after it joined the fleet, if it has yet to say which ones it takes.
     pub(super) joined: Option<Seq>,
     inside: Mutex<Inside>,
     /// Changes whenever a poll may have an answer.

@@ -158,6 +158,7 @@ fn check(endpoint: &Endpoint, generation: Generation, hello: &Hello) -> Result<D
         schedule: hello.schedule.clone(),
         subscriptions: hello.subscriptions.clone().unwrap_or_default(),
         greeted: None,
+        joined: None,
     };
     declared.check()?;
     Ok(declared)
