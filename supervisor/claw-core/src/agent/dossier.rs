@@ -31,6 +31,7 @@ pub(crate) struct Common {
     pub place: Place,
     /// Agents it waits for, as the fleet found last.
     pub missing: Vec<AgentName>,
+    pub rest: Rest,
     pub books: Books,
 }
 
@@ -45,6 +46,16 @@ impl From<bool> for Changes {
     fn from(changes: bool) -> Self {
         if changes { Self::Yes } else { Self::No }
     }
+}
+
+/// What an earlier supervisor left of it that it could not take over, such as an instance of
+/// another mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing, or nothing any more.
+    Gone,
+    /// The fleet ends it.
+    Ending,
 }
 
 /// Its place in the fleet.
@@ -71,6 +82,7 @@ impl Common {
             memory,
             place: Place::Member,
             missing: Vec::new(),
+            rest: Rest::Gone,
             books: Books::default(),
         }
     }

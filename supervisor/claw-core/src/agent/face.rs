@@ -2,13 +2,14 @@
 
 use crate::action::Happened;
 use crate::clock::{Now, Wall};
+use crate::death::Cause;
 use crate::memory::{Goal, Hold, Latch};
 use crate::status::{AgentStatus, PublicState, Reason, RunSummary};
 
 use super::Agent;
 use super::context::Context;
 use super::daemon::{Daemon, Phase};
-use super::dossier::Common;
+use super::dossier::{Common, Rest};
 use super::instance::{Instance, Standing};
 use super::machine::Machine;
 use super::verdict::Then;
@@ -72,6 +73,10 @@ impl Agent {
             Machine::Oneshot(oneshot) => oneshot.face(&self.common, now),
             Machine::Worker(worker) => worker.face(&self.common, now),
         };
+        if state == PublicState::Stopped && self.common.rest == Rest::Ending {
+            let cause = Cause::Reconfigured;
+            return (PublicState::Stopping, false, Reason::Ending { cause });
+        }
         let ready = state == PublicState::Running
             && match &self.machine {
                 Machine::Daemon(daemon) => daemon.instance().is_some_and(Instance::is_ready),

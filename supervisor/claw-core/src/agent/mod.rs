@@ -45,7 +45,7 @@ use books::Books;
 use context::Context;
 use daemon::Daemon;
 use dossier::Common;
-pub(crate) use dossier::Place;
+pub(crate) use dossier::{Place, Rest};
 use face::Face;
 pub(crate) use instance::Report;
 use machine::Machine;
@@ -169,6 +169,16 @@ impl Agent {
             self.machine.open(&self.common);
         }
         self.common.missing = missing;
+        self.finish(cx);
+    }
+
+    pub(crate) const fn rest(&self) -> Rest {
+        self.common.rest
+    }
+
+    /// Something is left of it from an earlier supervisor, or nothing any more.
+    pub(crate) fn rest_is(&mut self, cx: &mut Context<'_>, rest: Rest) {
+        self.common.rest = rest;
         self.finish(cx);
     }
 

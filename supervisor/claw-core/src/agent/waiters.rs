@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use super::Agent;
 use super::context::Context;
 use super::daemon::successor_settled;
-use super::dossier::Common;
+use super::dossier::{Common, Rest};
 use super::machine::Machine;
 
 /// How long a person waits for the journal before being told that it does not answer.
@@ -156,7 +156,7 @@ impl Agent {
         if self.waiters.0.is_empty() {
             return;
         }
-        let at_rest = self.is_at_rest();
+        let at_rest = self.is_at_rest() && self.common.rest == Rest::Gone;
         let (machine, common) = (&self.machine, &self.common);
         let granted = |waiter: &mut Waiter| {
             waiter.record.is_none()

@@ -210,6 +210,7 @@ impl Fleet {
         if self.orphans.owns(&instance) {
             if let Some((cause, report)) = self.orphans.report(&instance, &report) {
                 self.bury(turn, &instance, cause, report);
+                self.note_rest(turn, &instance.agent);
                 turn.todo.push_back(Todo::CheckDependencies(instance.agent));
             }
             return;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::agent::Report;
 use crate::agent::books::Books;
 use crate::agent::context::{Context, Source};
+use crate::agent::{Report, Rest};
 use crate::clock::Mono;
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::{Cause, ExitReport};
@@ -155,6 +155,22 @@ impl Orphans {
 }
 
 impl Fleet {
+    /// Tells an agent whether something of it is still on its way down.
+    pub(super) fn note_rest(&mut self, turn: &mut Turn, agent: &AgentName) {
+        let rest = if self.orphans.has_any_of(agent) {
+            Rest::Ending
+        } else {
+            Rest::Gone
+        };
+        if self
+            .agents
+            .get(agent)
+            .is_some_and(|known| known.rest() != rest)
+        {
+            self.visit(turn, agent, |agent, cx| agent.rest_is(cx, rest));
+        }
+    }
+
     /// Begins to stop a live instance that belongs to no agent, or not to its agent as it is now.
     pub(super) fn stop_orphan(&mut self, turn: &mut Turn, instance: InstanceId) {
         let spec = self.spec.agents.get(&instance.agent);

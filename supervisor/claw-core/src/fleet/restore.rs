@@ -58,6 +58,9 @@ impl Fleet {
                 }
             }
         }
+        for name in specs.agents.keys() {
+            fleet.note_rest(&mut turn, name);
+        }
         fleet.begin_rolls(&mut turn);
         fleet.drain(&mut turn);
         fleet.run_due(&mut turn);

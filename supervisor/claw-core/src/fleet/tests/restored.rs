@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::death::{Cause, ExitStatus};
-use crate::event::Fact;
+use crate::event::{Command, Fact};
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{AgentMemory, Goal, Inheritance, Latch, Recovered, StartProof};
 use crate::record::Record;
 use crate::run::{Run, RunPhase, Trigger};
 use crate::spec::schedule::RunOnStart;
 use crate::spec::{AgentSpec, Check, Mode, Overlap, RestartPolicy};
-use crate::status::PublicState::{Error, Initializing, Running, Stopped};
+use crate::status::PublicState::{Error, Initializing, Running, Stopped, Stopping};
 
 use super::world::{
     World, begin, daemon, deliveries, every, exit, name, orders, outcomes, probe, records, report,
@@ -136,6 +136,24 @@ fn an_instance_of_another_configuration_is_replaced() {
     let done = changed.gone_of(instance(7), ExitStatus::Signal(15));
     assert_eq!(outcomes(&done), [(7, "reconfigured", false)]);
     assert_eq!(orders(&done), ["release a#7", "spawn a#8"]);
+}
+
+#[test]
+fn an_agent_is_stopped_when_what_it_was_before_is_gone() {
+    let memory = AgentMemory {
+        mode: Some(Mode::Oneshot),
+        ..AgentMemory::default()
+    };
+    let mut world = World::restored(vec![("a", daemon())], left(memory, alive()));
+    assert_eq!(orders(&world.done), ["thaw a#7", "signal 15 a#7"]);
+    let stop = world.ask_later(Command::Stop { agent: name("a") });
+    assert_eq!(
+        (world.answer(stop), world.face("a")),
+        (None, (Stopping, "ending"))
+    );
+    world.gone_of(instance(7), ExitStatus::Signal(15));
+    assert!(world.answer(stop).is_some());
+    assert_eq!(world.face("a"), (Stopped, "asked"));
 }
 
 #[test]
