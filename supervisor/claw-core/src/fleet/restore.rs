@@ -3,7 +3,7 @@
 //! Per instance without an outcome: alive, it is adopted; ended, its report is taken; lost or
 //! rebooted, it is said so; never started, it is forgotten. Then each agent follows its goal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::Action;
@@ -11,10 +11,11 @@ use crate::agent::context::Source;
 use crate::agent::{Agent, Legacy};
 use crate::clock::Now;
 use crate::death::Cause;
-use crate::id::{Generation, InstanceId};
+use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{AgentMemory, Inheritance, Recovered};
 use crate::name::AgentName;
 use crate::record::Record;
+use crate::run::Run;
 use crate::spec::{FleetSpec, Mode};
 
 use super::deadlines::Deadlines;
@@ -102,6 +103,7 @@ impl Fleet {
                 self.forget(turn, name, memory.last_generation);
             }
         }
+        let mut begun = Begun::default();
         let mut instances = inheritance.instances;
         instances.sort_by(|(one, ..), (other, ..)| other.cmp(one));
         for (instance, run, found) in instances {
@@ -115,6 +117,9 @@ impl Fleet {
             memory.last_generation = memory.last_generation.max(*generation);
             let alive = matches!(found, Recovered::Alive { .. });
             let mode = self.spec.agents.get(agent).map(|agent| agent.mode);
+            if mode != Some(Mode::Oneshot) {
+                begun.note(run, *generation, &found);
+            }
             if alive && (legacy.is_taken(mode, run) || is_of_another_kind(memory, mode)) {
                 self.end_orphan(turn, instance, found);
             } else {
@@ -129,7 +134,7 @@ impl Fleet {
             } else {
                 let (_, legacy) = legacies.entry(run.agent.clone()).or_default();
                 let outcome = reported.remove(&run.id);
-                legacy.runs.push((run, outcome));
+                legacy.runs.push((begun.counted(run), outcome));
             }
         }
         for name in self.spec.agents.keys() {
@@ -156,6 +161,33 @@ impl Fleet {
             Recovered::Rebooted => self.bury(turn, &instance, Cause::HostReboot, None),
             Recovered::NeverStarted => self.bury(turn, &instance, Cause::Reconfigured, None),
         }
+    }
+}
+
+/// Attempts of instances that their agents cannot take over, as they are of another mode: they
+/// count, although the journal may not have heard of them.
+#[derive(Default)]
+struct Begun(BTreeMap<RunId, BTreeSet<Generation>>);
+
+impl Begun {
+    fn note(&mut self, run: Option<RunId>, generation: Generation, found: &Recovered) {
+        if let Some(run) = run
+            && *found != Recovered::NeverStarted
+        {
+            self.0.entry(run).or_default().insert(generation);
+        }
+    }
+
+    fn counted(&mut self, mut run: Arc<Run>) -> Arc<Run> {
+        let unheard = |generation: &Generation| Some(*generation) > run.generation;
+        let begun = self.0.remove(&run.id).unwrap_or_default();
+        let begun: Vec<Generation> = begun.into_iter().filter(unheard).collect();
+        for generation in begun {
+            let run = Arc::make_mut(&mut run);
+            run.attempts = run.attempts.saturating_add(1);
+            run.generation = Some(generation);
+        }
+        run
     }
 }
 

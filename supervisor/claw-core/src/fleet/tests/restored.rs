@@ -139,6 +139,21 @@ fn an_instance_of_another_configuration_is_replaced() {
 }
 
 #[test]
+fn an_attempt_of_another_mode_counts_also_when_its_number_was_not_written_down() {
+    let mut inheritance = with_run(RunPhase::Queued, Some(alive()));
+    let memory = inheritance.agents.get_mut(&name("a")).unwrap();
+    memory.mode = Some(Mode::Oneshot);
+    let mut worker = daemon();
+    worker.mode = Mode::Worker;
+    let mut world = World::restored(vec![("a", worker)], inheritance);
+    world.gone_of(instance(7), ExitStatus::Signal(15));
+    world.started("a");
+    let done = world.ready("a");
+    let attempts: Vec<u32> = deliveries(&done).map(|(_, run)| run.attempt).collect();
+    assert_eq!(attempts, [2]);
+}
+
+#[test]
 fn an_agent_is_stopped_when_what_it_was_before_is_gone() {
     let memory = AgentMemory {
         mode: Some(Mode::Oneshot),
