@@ -5,8 +5,8 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use claw_store::bus::{Done, GroupConfig, Level, Member, NewEvent, Outcome, Publisher, Settle};
-//! use claw_store::bus::{Start, TopicFilter};
+//! use claw_store::bus::{Done, GroupConfig, Held, Level, Member, NewEvent, Outcome, Publisher};
+//! use claw_store::bus::{Settle, Start, TopicFilter};
 //! use claw_store::state::{At, Commit, CommitCause, Expect, Namespace, StateOp, WriterId};
 //! use claw_store::store::{Store, StoreError, StoreOptions};
 //!
@@ -46,7 +46,7 @@
 //!         member: replica.clone(),
 //!         work: Some(delivery.lease.to_string()),
 //!         attempt: delivery.attempt,
-//!         settle: Some((delivery.lease, Settle::Ack)),
+//!         settle: Some((Held::One(delivery.lease), Settle::Ack)),
 //!         look: None,
 //!         commits: vec![Commit {
 //!             namespace,
