@@ -7,7 +7,7 @@ use crate::sut::Plant;
 const WORLDS: u64 = 40;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 33] = [
+const BUGS: [(Plant, &[&str]); 34] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -43,6 +43,7 @@ const BUGS: [(Plant, &[&str]); 33] = [
     (Plant::IgnoresTheEndOfRuns, &["stuck"]),
     (Plant::IgnoresOverlap, &["overlap"]),
     (Plant::SignalsTheDraining, &["drain"]),
+    (Plant::ChangesAllAtOnce, &["roll"]),
     (Plant::None, &[]),
 ];
 

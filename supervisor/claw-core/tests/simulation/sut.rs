@@ -53,6 +53,7 @@ pub(crate) enum Plant {
     IgnoresTheEndOfRuns,
     IgnoresOverlap,
     SignalsTheDraining,
+    ChangesAllAtOnce,
 }
 
 /// Tickets of commands that a planted bug gives by itself.
@@ -190,6 +191,10 @@ impl Sut {
             (Plant::IgnoresTheEndOfRuns, Event::Fact(Fact::RunFinished { .. })) => Event::Tick,
             (Plant::IgnoresOverlap, Event::Configure { ticket, mut fleet }) => {
                 allow_all(Arc::make_mut(&mut fleet));
+                Event::Configure { ticket, fleet }
+            }
+            (Plant::ChangesAllAtOnce, Event::Configure { ticket, mut fleet }) => {
+                Arc::make_mut(&mut fleet).groups.clear();
                 Event::Configure { ticket, fleet }
             }
             (_, event) => event,

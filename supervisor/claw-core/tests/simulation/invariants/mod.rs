@@ -6,6 +6,7 @@ mod deliveries;
 mod faces;
 mod instances;
 mod orders;
+mod rolls;
 mod runs;
 mod tickets;
 
@@ -78,6 +79,7 @@ pub(crate) struct Watch {
     runs: runs::Runs,
     deliveries: deliveries::Deliveries,
     faces: faces::Faces,
+    rolls: rolls::Rolls,
     /// The memory of each agent as it was written down last.
     memories: BTreeMap<AgentName, AgentMemory>,
     ticks_at_once: u32,
@@ -107,6 +109,8 @@ impl Watch {
             self.deliveries.check(seen, action, &self.instances)?;
             self.runs.check(seen, action, &self.instances)?;
             self.instances.check(seen, action, &self.memories)?;
+            self.rolls
+                .check(seen, action, (&self.instances, &self.memories))?;
         }
         self.faces.learn(seen);
         self.instances.check_kills(seen)
@@ -155,6 +159,7 @@ impl Watch {
     pub(crate) fn supervisor_died(&mut self) {
         self.tickets.supervisor_died();
         self.faces.supervisor_died();
+        self.rolls.supervisor_died();
         self.instances.supervisor_died();
     }
 

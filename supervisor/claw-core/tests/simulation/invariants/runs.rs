@@ -253,7 +253,8 @@ impl Runs {
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
         self.settled.retain(|agent, settled| {
             let memory = inheritance.agents.get(agent);
-            memory.is_none_or(|memory| memory.last_slot <= Some(*settled))
+            let settled = Some(*settled);
+            memory.is_none_or(|memory| memory.last_slot <= settled && memory.armed_since <= settled)
         });
         for known in self.known.values_mut() {
             known.finished = true;
