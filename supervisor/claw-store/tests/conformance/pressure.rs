@@ -119,6 +119,9 @@ async fn statement_45_a_stuck_group_does_not_slow_down_another() {
 #[tokio::test]
 async fn statement_46_a_million_pending_events_take_little_memory() {
     let bench = Bench::new();
+    bench
+        .store
+        .spared("what a killed process held would stay in the memory of this one");
     bench.group("g", wide("t")).await;
     let count = scaled(1_000_000, 60_000);
     bench.numbers("t", 0..count / 10).await;
