@@ -27,7 +27,7 @@ def decode(text: bytes | bytearray | str) -> Any:
     """Return the value of a tagged JSON text; every call makes a fresh one."""
     # `json.loads` would first guess the encoding of bytes.
     plain = text if isinstance(text, str) else text.decode()
-    value = json.loads(plain)
+    value = _loads(plain)
     return untag(value) if '"$' in plain else value
 
 
@@ -44,6 +44,7 @@ def untag(value: Any) -> Any:
     return {key: untag(item) for key, item in value.items()}
 
 
+_loads = json.JSONDecoder().decode
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -182,18 +182,19 @@ class ReplyReader:
 
 
 def _parse_head(head: bytes) -> Reply:
-    lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = lines[0].partition(" ")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
     code, _, reason = rest.partition(" ")
     if not version.startswith("HTTP/1.") or not code.isdigit():
         raise WireError("the answer is not HTTP/1.1")
     headers: dict[str, str] = {}
-    for line in lines[1:]:
+    for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
             raise WireError("a header of the answer has no colon")
-        key = name.strip().lower()
-        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+        name = name.strip().lower()
+        value = value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if version == "HTTP/1.0":
         headers.setdefault("connection", "close")
     return Reply(int(code), reason, headers, b"")

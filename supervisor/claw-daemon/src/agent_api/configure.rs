@@ -55,8 +55,8 @@ impl AgentApi {
     ///
     /// Says what stands in the way.
     pub(crate) async fn configure(&self, loaded: &Loaded) -> Result<(), ConfigureError> {
-        self.provide_sdk(&loaded.fleet).await?;
-        let declared = self.prepare_dirs(loaded).await?;
+        let provided = self.provide_sdk(&loaded.fleet);
+        let ((), declared) = tokio::try_join!(provided, self.prepare_dirs(loaded))?;
         let known = self.shared.store.groups().await?;
         self.set_replicas(&loaded.replicas);
         let (mut quotas, mut rates) = (BTreeMap::new(), BTreeMap::new());
@@ -267,13 +267,21 @@ impl AgentApi {
         let by_sdk = |spec: &Arc<AgentSpec>| {
             spec.mode == Mode::Worker && matches!(spec.launch.program, Program::Python(_))
         };
-        let provided = self.shared.sdk.read();
-        let provided = provided.unwrap_or_else(PoisonError::into_inner).is_some();
-        if provided || !agents.any(by_sdk) {
+        if !agents.any(by_sdk) {
             return Ok(());
         }
+        let before = self.shared.sdk.read();
+        let before = before.unwrap_or_else(PoisonError::into_inner).clone();
+        let has_one = before.is_some();
         let search = std::env::var("PATH").unwrap_or_default();
-        let sdk = Sdk::prepare(&self.shared.data_dir, &search).await?;
+        let sdk = match Sdk::prepare(&self.shared.data_dir, &search, before).await {
+            Ok(sdk) => sdk,
+            Err(error) if has_one => {
+                tracing::warn!(%error, "agents go on with the Python found before");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut place = self
             .shared
             .sdk

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,8 +24,9 @@ const OLDEST: (u32, u32) = (3, 10);
 const QUESTION: &str =
     "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable, sep='\\n')";
 
-/// How long an interpreter may take to say its version: a cold disk, not a broken one.
-const ANSWER_TIME: Duration = Duration::from_secs(20);
+/// How long an interpreter may take to say its version: a cold disk or a machine with far too much
+/// to do, not a broken one.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// Why agents of the SDK cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,9 @@ pub enum SdkError {
         minor: u32,
     },
     /// The interpreter does not answer.
-    #[error("`{}` does not say its version: {detail}", path.display())]
+    #[error(
+        "agents with a `source` need Python 3.10 or newer, and `{}` does not say its version: {detail}; mend it, or put another `python3` before it on the path", path.display()
+    )]
     Mute {
         /// The interpreter.
         path: PathBuf,
@@ -65,25 +69,48 @@ pub enum SdkError {
     },
 }
 
+/// A file that a search for the interpreter ends at, told apart from another one in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds since the epoch.
+    modified: (i64, i64),
+}
+
 /// An unpacked SDK with an interpreter for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sdk {
+    found: Found,
     python: PathBuf,
     package: PathBuf,
 }
 
 impl Sdk {
-    /// Finds an interpreter and unpacks the package. Blocks.
-    pub(super) async fn prepare(data_dir: &Path, search: &str) -> Result<Self, SdkError> {
-        let python = find(search).ok_or(SdkError::NoPython)?;
-        let python = ask(&python).await?;
+    /// Finds an interpreter and unpacks the package. What was prepared before is the answer as long
+    /// as the search ends at the same file. Blocks.
+    pub(super) async fn prepare(
+        data_dir: &Path,
+        search: &str,
+        before: Option<Self>,
+    ) -> Result<Self, SdkError> {
+        let found = find(search).ok_or(SdkError::NoPython)?;
+        if let Some(before) = before.filter(|before| before.found == found) {
+            return Ok(before);
+        }
+        let python = ask(&found.path, ANSWER_TIME).await?;
         let package = data_dir.join("sdk").join(format!("python-{}", hash()));
         unpack(&package).map_err(|source| SdkError::Unpack {
             path: package.clone(),
             source,
         })?;
         compile(&python, &package).await;
-        Ok(Self { python, package })
+        Ok(Self {
+            found,
+            python,
+            package,
+        })
     }
 
     /// Has a program that is run by the SDK find it. Other programs only get it on their path.
@@ -127,34 +154,38 @@ fn options(requirements: &Requirements, environments: &Path) -> Vec<String> {
     options
 }
 
-fn find(search: &str) -> Option<PathBuf> {
+fn find(search: &str) -> Option<Found> {
     let mut folders = std::env::split_paths(search);
     folders.find_map(|folder| {
         let path = folder.join("python3");
-        path.is_file().then_some(path)
+        let file = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        Some(Found {
+            path,
+            device: file.dev(),
+            inode: file.ino(),
+            modified: (file.mtime(), file.mtime_nsec()),
+        })
     })
 }
 
 /// The interpreter itself: what is on the path may be a script that looks for it at each start.
-async fn ask(path: &Path) -> Result<PathBuf, SdkError> {
+async fn ask(path: &Path, limit: Duration) -> Result<PathBuf, SdkError> {
     let mute = |detail: String| SdkError::Mute {
         path: path.to_owned(),
         detail,
     };
     let mut command = tokio::process::Command::new(path);
     command.args(["-c", QUESTION]).kill_on_drop(true);
-    let answer = tokio::time::timeout(ANSWER_TIME, command.output()).await;
-    let answer = answer.map_err(|_elapsed| mute("it took too long".to_owned()))?;
+    let answer = tokio::time::timeout(limit, command.output()).await;
+    let answer = answer.map_err(|_elapsed| mute(format!("no answer within {limit:?}")))?;
     let answer = answer.map_err(|error| mute(error.to_string()))?;
     let text = String::from_utf8_lossy(&answer.stdout).into_owned();
     let mut lines = text.lines();
     let mut number = || lines.next().and_then(|line| line.parse::<u32>().ok());
     let (Some(major), Some(minor)) = (number(), number()) else {
-        let said: String = String::from_utf8_lossy(&answer.stderr)
-            .chars()
-            .take(200)
-            .collect();
-        return Err(mute(said));
+        let said = String::from_utf8_lossy(&answer.stderr);
+        let said: String = said.trim().chars().take(200).collect();
+        return Err(mute(format!("{}, {said:?}", answer.status)));
     };
     if (major, minor) < OLDEST {
         let path = path.to_owned();
@@ -223,6 +254,12 @@ mod tests {
     /// How the one agent of a fleet is launched, whose file and folder these are.
     fn launched(folder: &Path, agent: &str) -> Vec<String> {
         let sdk = Sdk {
+            found: Found {
+                path: "/usr/bin/python3".into(),
+                device: 1,
+                inode: 1,
+                modified: (0, 0),
+            },
             python: "/usr/bin/python3.12".into(),
             package: "/data/sdk".into(),
         };
@@ -279,17 +316,64 @@ mod tests {
         }
     }
 
+    /// Puts a script into a folder as its `python3`, in place of what is there.
+    fn install(folder: &Path, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let fresh = folder.join("fresh");
+        fs::write(&fresh, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&fresh, folder.join("python3")).unwrap();
+    }
+
+    async fn prepare(folder: &Path, before: Option<Sdk>) -> Result<Sdk, SdkError> {
+        Sdk::prepare(folder, &folder.to_string_lossy(), before).await
+    }
+
     #[tokio::test]
     async fn an_interpreter_that_is_too_old_or_none_is_refused_in_words() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let empty = dir.path().to_string_lossy().into_owned();
-        let none = Sdk::prepare(dir.path(), &empty).await.unwrap_err();
+        let none = prepare(dir.path(), None).await.unwrap_err();
         assert!(none.to_string().contains("there is no `python3`"), "{none}");
-        let old = dir.path().join("python3");
-        fs::write(&old, "#!/bin/sh\nprintf '3\\n9\\n%s\\n' \"$0\"\n").unwrap();
-        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
-        let refused = Sdk::prepare(dir.path(), &empty).await.unwrap_err();
+        install(dir.path(), "printf '3\\n9\\n%s\\n' \"$0\"");
+        let refused = prepare(dir.path(), None).await.unwrap_err();
         assert!(refused.to_string().ends_with("is 3.9"), "{refused}");
+        install(dir.path(), "echo no library >&2; exit 3");
+        let mute = prepare(dir.path(), None).await.unwrap_err();
+        let wanted = "does not say its version: exit status: 3, \"no library\"; mend it";
+        assert!(mute.to_string().contains(wanted), "{mute}");
+    }
+
+    #[tokio::test]
+    async fn a_slow_interpreter_is_waited_for_and_asked_once() {
+        // It is asked by `-c`; whatever else is wanted of it is to compile the package.
+        const SLOW: &str = r#"
+[ "$1" = -c ] || exit 0
+sleep 1
+echo asked >> "${0%/*}/asked"
+printf '3\n12\n%s\n' "$0""#;
+        let dir = tempfile::tempdir().unwrap();
+        let times_asked = || {
+            let asked = fs::read_to_string(dir.path().join("asked")).unwrap();
+            asked.lines().count()
+        };
+        install(dir.path(), SLOW);
+        let first = prepare(dir.path(), None).await.unwrap();
+        assert_eq!(first.python, dir.path().join("python3"));
+        let second = prepare(dir.path(), Some(first.clone())).await.unwrap();
+        assert_eq!((&second, times_asked()), (&first, 1));
+        install(dir.path(), SLOW);
+        let third = prepare(dir.path(), Some(second)).await.unwrap();
+        assert_ne!(third.found, first.found);
+        assert_eq!(times_asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_interpreter_that_says_nothing_is_told_with_the_time_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        install(dir.path(), "exec sleep 600");
+        let path = dir.path().join("python3");
+        let mute = ask(&path, Duration::from_millis(50)).await.unwrap_err();
+        let wanted = "does not say its version: no answer within 50ms";
+        assert!(mute.to_string().contains(wanted), "{mute}");
     }
 }
