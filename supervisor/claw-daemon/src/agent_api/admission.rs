@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::middleware::Next;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use claw_core::{Fact, Generation};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use tower::ServiceExt;
 
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
@@ -21,8 +22,8 @@ use super::fault::{Code, Fault};
 use super::limits;
 use super::peer;
 use super::refusals::Patience;
-use super::serve::Peer;
-use super::token::Verdict;
+use super::serve::{Known, Peer};
+use super::token::{self, Verdict};
 
 /// What every route has at hand.
 #[derive(Clone)]
@@ -40,33 +41,34 @@ pub(super) const SESSION: &str = "openclaw-session";
 
 /// Lets a request in, or says why not.
 pub(super) async fn admission(
-    State(context): State<Context>,
+    context: &Context,
+    peer: &Peer,
+    app: &Router,
     mut request: Request,
-    next: Next,
 ) -> Response {
     if let Some(delay) = context.endpoint.pace.delay() {
         tokio::time::sleep(delay).await;
     }
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     // What a stranger's requests are answered says nothing about the agent.
-    let (caused_by, response) = match admit(&context, &request) {
+    let (caused_by, response) = match admit(context, peer, &request) {
         Ok(generation) => {
             request.extensions_mut().insert(Caller(generation));
-            (Some(generation), carry_out(&context, request, next).await)
+            request.extensions_mut().insert(peer.clone());
+            (Some(generation), carry_out(context, app, request).await)
         }
         Err(refusal) => (None, *refusal),
     };
     if let Some(fault) = response.extensions().get::<Fault>() {
         let agent = &context.endpoint.agent;
-        let (code, message) = (fault.code(), fault.message());
+        let (code, message, path) = (fault.code(), fault.message(), uri.path());
         if fault.is_nonsense() {
             tracing::warn!(target: "audit", %agent, %method, path, code, "refused: {message}");
             context.endpoint.series.count_refusal();
             if let Some(generation) = caused_by
                 && context.endpoint.refusals.count(generation) == Patience::Over
             {
-                end_broken(&context, generation).await;
+                end_broken(context, generation).await;
             }
         } else {
             tracing::debug!(%agent, %method, path, code, "{message}");
@@ -76,13 +78,16 @@ pub(super) async fn admission(
 }
 
 /// Has a request answered once there is room for its body.
-async fn carry_out(context: &Context, request: Request, next: Next) -> Response {
+async fn carry_out(context: &Context, app: &Router, request: Request) -> Response {
     let length = content_length(request.headers()).unwrap_or(0);
     let Some(_room) = context.endpoint.bodies.take(length).await else {
         let message = "the agent sends more at a time than is kept of it; try again";
         return Fault::new(Code::Unavailable, message).into_response();
     };
-    next.run(request).await
+    match app.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
 }
 
 fn content_length(head: &HeaderMap) -> Option<usize> {
@@ -97,12 +102,16 @@ async fn end_broken(context: &Context, generation: Generation) {
     context.api.tell(Fact::BrokeProtocol { instance }).await;
 }
 
-fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Response>> {
+fn admit(context: &Context, peer: &Peer, request: &Request) -> Result<Generation, Box<Response>> {
     let head = request.headers();
     let size = head
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if size.sum::<usize>() + request.uri().to_string().len() > limits::HEAD {
+    let target = request.uri();
+    let host = target.authority().map_or(0, |host| host.as_str().len());
+    let path = target.path_and_query();
+    let path = path.map_or(0, |path| path.as_str().len());
+    if size.sum::<usize>() + host + path > limits::HEAD {
         return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             .into_response()
             .into());
@@ -114,8 +123,7 @@ fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Respons
             .into());
     }
     let generation =
-        authenticate(context, head).map_err(|fault| Box::new(fault.into_response()))?;
-    belongs(context, request, generation).map_err(|fault| Box::new(fault.into_response()))?;
+        authenticate(context, peer, head).map_err(|fault| Box::new(fault.into_response()))?;
     // Hello is how a session that was lost is replaced.
     if request.uri().path() != "/v1/hello" {
         in_session(context, head, generation).map_err(|fault| Box::new(fault.into_response()))?;
@@ -123,7 +131,7 @@ fn admit(context: &Context, request: &Request) -> Result<Generation, Box<Respons
     Ok(generation)
 }
 
-fn authenticate(context: &Context, head: &HeaderMap) -> Result<Generation, Fault> {
+fn authenticate(context: &Context, peer: &Peer, head: &HeaderMap) -> Result<Generation, Fault> {
     let token = head
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -132,39 +140,39 @@ fn authenticate(context: &Context, head: &HeaderMap) -> Result<Generation, Fault
     let Some(token) = token else {
         return unauthorized("there is no `Authorization: Bearer …`; send $OPENCLAW_TOKEN");
     };
-    match context.api.shared.key.judge(&context.endpoint.agent, token) {
-        Verdict::Forged => unauthorized("the token is not one of this agent"),
-        Verdict::Session(generation) => {
-            if context.endpoint.with(generation, |_| ()).is_none() {
-                let message = "this life of the agent is over; another one has taken its place";
-                return Err(Fault::new(Code::Fenced, message));
-            }
-            Ok(generation)
-        }
+    let known = peer.known.get();
+    let known = known.filter(|known| token::same(known.token.as_bytes(), token.as_bytes()));
+    let generation = match known {
+        Some(known) => known.generation,
+        None => match context.api.shared.key.judge(&context.endpoint.agent, token) {
+            Verdict::Session(generation) => generation,
+            Verdict::Forged => return unauthorized("the token is not one of this agent"),
+        },
+    };
+    if context.endpoint.with(generation, |_| ()).is_none() {
+        let message = "this life of the agent is over; another one has taken its place";
+        return Err(Fault::new(Code::Fenced, message));
     }
+    if known.is_none() {
+        belongs(context, peer, generation)?;
+        // A second token over the same connection is asked about again, and not remembered.
+        let token = token.to_owned();
+        peer.known.set(Known { generation, token }).ok();
+    }
+    Ok(generation)
 }
 
-fn belongs(context: &Context, request: &Request, generation: Generation) -> Result<(), Fault> {
-    let Some(found) = request.extensions().get::<Peer>() else {
-        return Ok(());
-    };
-    if found.known.get() == Some(&generation) {
-        return Ok(());
-    }
+fn belongs(context: &Context, peer: &Peer, generation: Generation) -> Result<(), Fault> {
     let main = context
         .endpoint
         .with(generation, |session| session.pid)
         .flatten();
     let instance = context.endpoint.instance(generation);
-    if found
-        .pid
-        .is_some_and(|pid| !peer::belongs(pid, &instance, main))
-    {
+    let is_stranger = |pid| !peer::belongs(pid, &instance, main);
+    if peer.pid.is_some_and(is_stranger) {
         let message = "the process at the other end does not belong to the agent";
         return Err(Fault::new(Code::Forbidden, message));
     }
-    // A second token over the same connection is asked about again, and not remembered.
-    found.known.set(generation).ok();
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::response::Response;
 use claw_store::bus::{Done, Level, NewEvent, Outcome, Publisher, Receipt, Stored};
 use http::HeaderMap;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::admission::{Caller, Context, WholeBody, json as answer};
+use super::admission::{Context, WholeBody, json as answer};
 use super::fault::Fault;
 use super::origin::Origin;
 use super::outgoing::{self, Emitted};
@@ -15,19 +15,23 @@ use super::wire;
 
 pub(super) async fn publish(
     State(context): State<Context>,
-    Caller(generation): Caller,
-    headers: HeaderMap,
+    origin: Origin,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let emitted: Emitted<'_> = wire::read(&body)?;
-    let origin = Origin::of(&context.endpoint, generation, &headers);
     let event = emitted.event(&origin)?;
     let id = event.id.clone();
     let receipts = store(&context, vec![event]).await?;
     let duplicate = receipts
         .first()
         .is_some_and(|one| one.stored == Stored::Duplicate);
-    Ok(answer(&json!({"id": id, "duplicate": duplicate})))
+    Ok(answer(&Published { id, duplicate }))
+}
+
+#[derive(Serialize)]
+struct Published {
+    id: String,
+    duplicate: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,12 +42,11 @@ struct Many<'a> {
 
 pub(super) async fn publish_many(
     State(context): State<Context>,
-    Caller(generation): Caller,
+    origin: Origin,
     headers: HeaderMap,
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let many: Many<'_> = wire::read(&body)?;
-    let origin = Origin::of(&context.endpoint, generation, &headers);
     let events = outgoing::events(&many.events, &origin)?;
     let ids = match outgoing::idempotency(&headers, &context.endpoint)? {
         None => {

@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use claw_core::{AgentName, Generation};
 use claw_store::bus::{BatchId, Cause, Delivery, Held, LeaseId};
 use http::HeaderMap;
+use http::request::Parts;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::admission::{Caller, Context};
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
 use super::outgoing;
@@ -34,13 +37,15 @@ impl Origin {
     /// Events that a request publishes at once.
     pub(super) fn of(endpoint: &Endpoint, generation: Generation, headers: &HeaderMap) -> Self {
         let trace = outgoing::trace(headers);
-        let held = endpoint.with(generation, |session| session.at_hand(trace.as_deref()));
+        let inside = endpoint.lock();
+        let session = inside.sessions.get(&generation);
+        let agent = &inside.replica.group;
         Self {
-            source: endpoint.identity().to_string(),
+            source: agent.to_string(),
+            cause: session.and_then(|session| session.at_hand(trace.as_deref())),
             trace,
-            cause: held.flatten(),
-            worker: endpoint.worker(),
-            agent: endpoint.identity(),
+            worker: Arc::clone(&inside.worker),
+            agent: agent.clone(),
         }
     }
 
@@ -73,6 +78,15 @@ impl Origin {
         );
         let detail = json!({"event": topic, "line": line});
         Err(Fault::new(Code::TopicNotAllowed, message).detail(detail))
+    }
+}
+
+impl FromRequestParts<Context> for Origin {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Fault> {
+        let Caller(generation) = Caller::from_request_parts(parts, context).await?;
+        Ok(Self::of(&context.endpoint, generation, &parts.headers))
     }
 }
 

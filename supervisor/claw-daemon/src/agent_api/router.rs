@@ -1,21 +1,15 @@
 //! The routes of the protocol.
 
-use std::sync::Arc;
-
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
-use super::admission::{Context, admission};
-use super::api::AgentApi;
-use super::endpoint::Endpoint;
+use super::admission::Context;
 use super::fault::{Code, Fault};
 use super::{batch, control, done, events, feedback, fleet, hello, others, state, work};
 
-/// The service of one agent's socket.
-pub(super) fn app(api: AgentApi, endpoint: Arc<Endpoint>) -> Router {
-    let context = Context { api, endpoint };
+/// What one agent may ask for, once it is admitted. Bodies are bounded by
+/// [`WholeBody`](super::admission::WholeBody).
+pub(super) fn app(context: Context) -> Router {
     let own = get(state::get_own).merge(put(state::put_own).delete(state::delete_own));
     let shared = get(state::get_shared).merge(put(state::put_shared).delete(state::delete_shared));
     Router::new()
@@ -47,8 +41,6 @@ pub(super) fn app(api: AgentApi, endpoint: Arc<Endpoint>) -> Router {
         .route("/v1/fleet/{agent}/{verb}", post(fleet::command))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(context.clone(), admission))
         .with_state(context)
 }
 

@@ -19,8 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
+use super::admission::{Context, admission};
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::limits;
@@ -29,13 +29,19 @@ use super::router;
 use super::stream::Watched;
 
 /// Who is at the other end of a connection, by the kernel's word.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Peer {
     pub(super) pid: Option<u32>,
-    /// Which life it was found to belong to; asked once a connection.
-    pub(super) known: Arc<OnceLock<Generation>>,
+    /// Which life it was found to belong to, and by which token; asked once a connection.
+    pub(super) known: Arc<OnceLock<Known>>,
     /// The work in the last answer, until it is certain that the answer was read.
     pub(super) handed: Arc<Mutex<Option<Handed>>>,
+}
+
+/// A life that has shown its token, and whose process is the one at the other end.
+pub(super) struct Known {
+    pub(super) generation: Generation,
+    pub(super) token: String,
 }
 
 /// Work on its way to a caller that says no hello, and so cannot say what never arrived.
@@ -96,7 +102,12 @@ async fn accept(
     let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let strangers = Arc::new(Semaphore::new(limits::STRANGERS));
     // Most programs never connect, and the table of routes is the largest thing that one needs.
-    let app = LazyCell::new(|| router::app(api.clone(), Arc::clone(&endpoint)));
+    let app = LazyCell::new(|| {
+        router::app(Context {
+            api: api.clone(),
+            endpoint: Arc::clone(&endpoint),
+        })
+    });
     loop {
         let accepted = tokio::select! {
             biased;
@@ -126,8 +137,9 @@ async fn accept(
         };
         let (api, endpoint, app) = (api.clone(), Arc::clone(&endpoint), Router::clone(&app));
         let tasks = api.shared.tasks.clone();
+        let context = Context { api, endpoint };
         tasks.spawn(async move {
-            serve(&api, &endpoint, app, (stream, peer)).await;
+            serve(context, app, (stream, peer)).await;
             drop(place);
         });
     }
@@ -142,16 +154,12 @@ fn is_stranger(endpoint: &Endpoint, pid: u32) -> bool {
     !sessions.any(|(instance, main)| peer::belongs(pid, instance, *main))
 }
 
-async fn serve(
-    api: &AgentApi,
-    endpoint: &Arc<Endpoint>,
-    app: Router,
-    (stream, peer): (UnixStream, Peer),
-) {
-    let caller = peer.clone();
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        answer(app.clone(), peer.clone(), request)
-    });
+async fn serve(context: Context, app: Router, (stream, peer): (UnixStream, Peer)) {
+    let served = Arc::new(Served { context, app, peer });
+    let Context { api, endpoint } = &served.context;
+    let answering = Arc::clone(&served);
+    let service =
+        service_fn(move |request: http::Request<Incoming>| answer(Arc::clone(&answering), request));
     let (stream, broke) = Watched::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -167,7 +175,7 @@ async fn serve(
         }
     };
     let lost = ended.is_err() || broke.load(Ordering::Relaxed);
-    if lost && let Some(handed) = caller.take_handed() {
+    if lost && let Some(handed) = served.peer.take_handed() {
         super::work::take_back(api, endpoint, handed).await;
     }
     let agent = &endpoint.agent;
@@ -181,14 +189,20 @@ async fn serve(
     }
 }
 
-async fn answer(
+/// What the requests of one connection share.
+struct Served {
+    context: Context,
     app: Router,
     peer: Peer,
+}
+
+async fn answer(
+    served: Arc<Served>,
     request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
+    let Served { context, app, peer } = &*served;
     // Who asks again has read the answer before.
     drop(peer.take_handed());
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(peer);
-    app.oneshot(request).await
+    let request = request.map(Body::new);
+    Ok(admission(context, peer, app, request).await)
 }

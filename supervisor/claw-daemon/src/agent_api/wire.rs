@@ -1,5 +1,6 @@
 //! JSON as agents send and get it: bounded before it is looked at, values byte by byte.
 
+use memchr::memchr2;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -38,15 +39,14 @@ pub(super) fn read_or_default<'a, T: Deserialize<'a> + Default>(
 
 /// Counts brackets outside of texts; whether they match is for the parser to say.
 fn shallow(bytes: &[u8]) -> Result<(), Fault> {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match (in_text, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_text = !in_text,
-            (false, b'[' | b'{') => depth += 1,
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            (true | false, _) => {}
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at += text_length(&bytes[at..]),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
         if depth > limits::DEPTH {
             let message = format!("the body is nested deeper than {}", limits::DEPTH);
@@ -54,6 +54,20 @@ fn shallow(bytes: &[u8]) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// How long the text is whose first quote lies before these bytes, with its last one.
+fn text_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        // What is escaped ends nothing.
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// Checks an opaque id.
@@ -90,6 +104,9 @@ mod tests {
         assert_eq!(check(deeper.as_bytes()).unwrap_err().code(), "bad_request");
         let text = format!("\"\\\"{}\"", "[".repeat(500));
         check(text.as_bytes()).unwrap();
+        let behind_text = format!("[\"\\\\\",{deep}]");
+        assert!(check(behind_text.as_bytes()).is_err(), "its text has ended");
+        check(b"\"\\").unwrap_err();
     }
 
     #[test]
