@@ -89,7 +89,9 @@ async fn run_command(inner: &Inner, execution: Execution<'_>) -> ProbeOutcome {
             | SpawnStage::Cgroup
             | SpawnStage::Limits
             | SpawnStage::User
-            | SpawnStage::Fork => ProbeOutcome::Unknown(error.detail),
+            | SpawnStage::Fork
+            | SpawnStage::Engine
+            | SpawnStage::Image => ProbeOutcome::Unknown(error.detail),
         },
     }
 }
