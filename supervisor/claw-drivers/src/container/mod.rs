@@ -22,6 +22,7 @@ mod create;
 mod cursor;
 mod driver;
 mod engine;
+mod executed;
 mod fault;
 mod follow;
 mod ignore;

@@ -25,7 +25,10 @@ use crate::driver::FactSender;
 use crate::log::{LogPolicy, LogWriter, Stamp, Stream};
 
 /// Pieces that are written together, at most; each is a line, or 16 KiB of a long one.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
+
+/// An engine that has output of an ended container to give hands it out without such a pause.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The clocks of both streams of a container are one, but the pieces are taken by two threads.
 const SKEW: i64 = 5;
@@ -164,11 +167,18 @@ impl Output {
         let stream = client.docker.logs(id, Some(self.options().build()));
         let mut chunks = pin!(stream.ready_chunks(BATCH));
         let mut filter = Filter::new(self.taken);
-        while let Some(chunk) = chunks.next().await {
+        loop {
+            let chunk = tokio::time::timeout(SILENCE, chunks.next()).await;
+            let chunk = chunk.map_err(|_elapsed| EngineError::Silent {
+                address: client.address.clone(),
+                after: SILENCE,
+            })?;
+            let Some(chunk) = chunk else {
+                return Ok(());
+            };
             let taken = self.take(chunk, &mut filter).await;
             taken.map_err(|error| client.fault(error))?;
         }
-        Ok(())
     }
 
     fn options(&self) -> LogsOptionsBuilder {
@@ -211,14 +221,20 @@ impl Output {
         self.taken = after;
         let mut rest = merge(pieces);
         let segments = rest.iter().map(segment).collect::<Vec<_>>();
-        self.with_sink(move |sink| {
+        let mut note = Some(move |sink: &Sink| {
             let position = sink.log.position();
             let (from, to) = (before.resumption(), after.resumption());
             sink.cursor.note(position, &segments, &from, &to);
-        })
-        .await;
+        });
         while !rest.is_empty() {
-            let left = self.with_sink(move |sink| write(&mut sink.log, rest)).await;
+            let first = note.take();
+            let left = self.with_sink(move |sink| {
+                if let Some(first) = first {
+                    first(sink);
+                }
+                write(&mut sink.log, rest)
+            });
+            let left = left.await;
             // The runtime ends, and the supervisor with it; the next one goes on here.
             let Some(left) = left else { return };
             rest = left;

@@ -17,8 +17,8 @@ use super::output::{Left, Output};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long the last words of a container that has ended are asked for. Then its end is told
-/// without them: an engine that was restarted has lost them in any case.
+/// How long an engine that is away is waited for, for the last words of a container that has
+/// ended. Then its end is told without them.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// A running take-over; dropping it ends it.
@@ -89,17 +89,17 @@ async fn last_words(inner: &Inner, instance: &InstanceId, container: &str, outpu
             let client = inner.engine.client().await?;
             output.catch_up(&client, container).await
         };
-        let error = match tokio::time::timeout_at(deadline, attempt).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) if error.is_away() && Instant::now() + pause < deadline => {
+        // Each part of it has a limit of its own; the whole has as much to take as there is.
+        let error = match attempt.await {
+            Ok(()) => return,
+            Err(error) if error.is_away() && Instant::now() + pause < deadline => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
             }
             // It was removed, by hand, with its output.
-            Ok(Err(error)) if error.status() == 404 || error.status() == 409 => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => "the container engine does not answer".to_owned(),
+            Err(error) if error.status() == 404 || error.status() == 409 => return,
+            Err(error) => error,
         };
         tracing::warn!(%instance, %error, "the end of its output is lost");
         output

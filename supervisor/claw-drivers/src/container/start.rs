@@ -11,11 +11,13 @@ use bollard::query_parameters::{
 };
 use claw_core::order::RunContext;
 use claw_core::spec::Container;
-use claw_core::{AgentSpec, Fact, SpawnError, SpawnStage, Wall};
+use claw_core::spec::container::Init;
+use claw_core::{AgentSpec, ExitStatus, Fact, SpawnError, SpawnStage, Wall};
 use tokio::io::AsyncWriteExt;
 
 use super::create::Blueprint;
 use super::engine::{Client, QUICK, SLOW};
+use super::executed::{self, Executed};
 use super::fault::EngineError;
 use super::instance::{Asked, Follower};
 use super::output::{Output, Progress};
@@ -302,8 +304,46 @@ impl Follower {
                 }
             }
         };
+        if blueprint.container.init == Init::Engine {
+            self.check_executed(client, id, pid, &program(blueprint))
+                .await?;
+        }
         self.told_started(id, pid, at).await;
         Ok(())
+    }
+
+    /// Whether the small first process could execute the program: to the engine, a start that
+    /// fails there is one that went well.
+    async fn check_executed(
+        &self,
+        client: &Client,
+        id: &str,
+        pid: u32,
+        program: &str,
+    ) -> Result<(), SpawnError> {
+        let worker = id.to_owned();
+        let waited = tokio::task::spawn_blocking(move || executed::wait(pid, &worker)).await;
+        if matches!(waited, Ok(Executed::Yes)) {
+            return Ok(());
+        }
+        let found = state::look(client, &self.inner.project, id).await;
+        let Ok(Some(Standing::Ended(ending))) = found.map(|found| found.map(|it| it.standing))
+        else {
+            return Ok(());
+        };
+        let errno = match ending.status {
+            ExitStatus::Code(127) => nix::libc::ENOENT,
+            ExitStatus::Code(126) => nix::libc::EACCES,
+            ExitStatus::Code(_) | ExitStatus::Signal(_) => return Ok(()),
+        };
+        let Some(why) = executed::last_words(client, id).await else {
+            return Ok(());
+        };
+        Err(SpawnError {
+            stage: SpawnStage::Exec,
+            errno,
+            detail: format!("cannot execute `{program}` in the image: {why}"),
+        })
     }
 
     /// Writes the payload to the container's standard input, as it reads.

@@ -1,14 +1,19 @@
 //! Ending and removing containers of ours that nobody needs any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use claw_core::InstanceId;
+use tokio::time::Instant;
 
 use super::driver::Inner;
 use super::engine::{Client, QUICK, SLOW};
 use super::fault::EngineError;
 use super::{name, state};
+
+/// Between looks at a removal that somebody else has begun.
+const UNDER_WAY: Duration = Duration::from_millis(50);
 
 /// Removes what carries our project's label and belongs to no instance that is known, and what
 /// was to be removed while the engine was away.
@@ -51,17 +56,23 @@ pub(super) async fn sweep(inner: &Arc<Inner>, client: &Client) -> Result<(), Eng
 
 /// Ends and removes a container with its anonymous volumes; one that is gone is no error.
 pub(super) async fn remove(client: &Client, container: &str) -> Result<(), EngineError> {
-    let options = RemoveContainerOptionsBuilder::new()
-        .force(true)
-        .v(true)
-        .build();
-    let removal = client.docker.remove_container(container, Some(options));
-    match client.within(SLOW, removal).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.status() == 404 => Ok(()),
-        // Somebody else removes it at this moment.
-        Err(error) if error.status() == 409 && error.to_string().contains("in progress") => Ok(()),
-        Err(error) => Err(error),
+    let deadline = Instant::now() + SLOW;
+    loop {
+        let options = RemoveContainerOptionsBuilder::new()
+            .force(true)
+            .v(true)
+            .build();
+        let removal = client.docker.remove_container(container, Some(options));
+        match client.within(SLOW, removal).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.status() == 404 => return Ok(()),
+            // Somebody else removes it at this moment.
+            Err(error) if error.status() == 409 && Instant::now() < deadline => {
+                tracing::debug!(container, %error, "its removal is under way");
+                tokio::time::sleep(UNDER_WAY).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

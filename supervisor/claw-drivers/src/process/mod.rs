@@ -52,5 +52,5 @@ pub(crate) use driver::Inner;
 pub(crate) use execute::{Execution, Kind, describe, execute};
 pub(crate) use paths::{log_dir, project as project_of};
 pub(crate) use procfs::{boot_id, descendants};
-pub(crate) use signal::{KILL, send as send_signal};
+pub(crate) use signal::{KILL, pause, send as send_signal};
 pub(crate) use wire::ExecEnd;
