@@ -42,8 +42,8 @@ pub(super) struct Blueprint<'a> {
     pub(super) container: &'a Container,
     pub(super) run: Option<&'a RunContext>,
     pub(super) control_env: &'a BTreeMap<String, String>,
-    /// The host's directory with its notification socket, where there is one.
-    pub(super) notify: Option<&'a Path>,
+    /// The host's directory with its notification socket.
+    pub(super) notify: &'a Path,
 }
 
 impl Blueprint<'_> {
@@ -134,14 +134,14 @@ impl Blueprint<'_> {
                 ..Mount::default()
             }
         });
-        let notify = self.notify.map(|dir| Mount {
+        let notify = Mount {
             target: Some(NOTIFY_DIR.to_owned()),
-            source: Some(text(dir)),
+            source: Some(text(self.notify)),
             typ: Some(MountType::BIND),
             read_only: Some(true),
             ..Mount::default()
-        });
-        written.chain(notify).collect()
+        };
+        written.chain([notify]).collect()
     }
 
     /// The image has its own `PATH` and home; only what is meant for the agent is added.
@@ -164,12 +164,10 @@ impl Blueprint<'_> {
             set("OPENCLAW_TRIGGER", run.trigger.code().to_owned());
             set("OPENCLAW_ATTEMPT", run.attempt.to_string());
         }
-        if self.notify.is_some() {
-            set("NOTIFY_SOCKET", format!("{NOTIFY_DIR}/{NOTIFY_SOCKET}"));
-            let liveness = self.spec.probes.liveness.as_ref();
-            if let Some(probe) = liveness.filter(|probe| probe.check == Check::Heartbeat) {
-                set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
-            }
+        set("NOTIFY_SOCKET", format!("{NOTIFY_DIR}/{NOTIFY_SOCKET}"));
+        let liveness = self.spec.probes.liveness.as_ref();
+        if let Some(probe) = liveness.filter(|probe| probe.check == Check::Heartbeat) {
+            set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
         }
         all.into_iter()
             .map(|(key, value)| format!("{key}={value}"))

@@ -56,34 +56,42 @@ pub(super) async fn run(inner: Arc<Inner>) {
         if !inner.is_watching() {
             return;
         }
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let error = match inner.engine.client().await {
             Ok(client) => {
                 epoch += 1;
                 let watched = watch(&inner, &client, epoch).await;
+                inner.engine.forget();
+                let Err(error) = watched else {
+                    return;
+                };
                 if *inner.sight.borrow() == Sight::Clear(epoch) {
+                    // It was there until now, or until it was asked the last time.
+                    let silent = matches!(error, EngineError::Silent { .. });
+                    let asked = if silent { ANSWER } else { Duration::ZERO };
+                    begun = Instant::now().checked_sub(asked).unwrap_or(begun);
                     (away, pause) = (None, FIRST_PAUSE);
                 }
-                inner.engine.forget();
-                match watched {
-                    Ok(()) => return,
-                    Err(error) => error,
-                }
+                error
             }
             Err(error) => error,
         };
         let since = *away.get_or_insert(begun);
         if since.elapsed() >= TOLERANCE {
-            inner.sight.send_if_modified(|sight| {
-                let lost = Sight::Lost(error.to_string());
-                let news = !matches!(sight, Sight::Lost(_));
-                *sight = lost;
-                news
-            });
+            lose(&inner, &error);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Tells that the engine cannot be asked; once, however the reasons change.
+fn lose(inner: &Inner, error: &EngineError) {
+    inner.sight.send_if_modified(|sight| {
+        let news = !matches!(sight, Sight::Lost(_));
+        *sight = Sight::Lost(error.to_string());
+        news
+    });
 }
 
 /// Watches one connection; ends without an error when there is nothing left to watch.
@@ -131,7 +139,9 @@ fn hint(inner: &Inner, event: &EventMessage) {
         return;
     };
     match event.action.as_deref().unwrap_or_default() {
-        "die" | "pause" | "unpause" | "destroy" | "restart" => inner.mail(&instance, Mail::Look),
+        "die" | "died" | "pause" | "unpause" | "destroy" | "remove" | "restart" => {
+            inner.mail(&instance, Mail::Look)
+        }
         "oom" => inner.mail(&instance, Mail::OutOfMemory),
         "rename" => {
             tracing::warn!(%instance, "its container was renamed; it is followed by its id");
