@@ -22,6 +22,10 @@ use super::{name, sweep};
 /// Between two questions whether the engine is there.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Between two looks for containers of ours that nobody knows: a request of a supervisor that was
+/// killed may be carried out after its successor has looked.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// So long an engine may take to say that it is there; it takes a millisecond.
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -104,7 +108,8 @@ async fn watch(inner: &Arc<Inner>, client: &Arc<Client>, epoch: u64) -> Result<(
         .build();
     let mut events = pin!(client.docker.events(Some(options)));
     inner.sight.send_replace(Sight::Clear(epoch));
-    inner.start_task(sweep::run(Arc::clone(inner), Arc::clone(client)));
+    let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -119,6 +124,9 @@ async fn watch(inner: &Arc<Inner>, client: &Arc<Client>, epoch: u64) -> Result<(
                     });
                 }
             },
+            _tick = sweeps.tick() => {
+                inner.start_task(sweep::run(Arc::clone(inner), Arc::clone(client)));
+            }
             _tick = ticks.tick() => {
                 if !inner.is_watching() {
                     return Ok(());
