@@ -272,6 +272,7 @@ fn agent(mode: Mode) -> AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

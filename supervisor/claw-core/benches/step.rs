@@ -109,6 +109,7 @@ fn agent() -> AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

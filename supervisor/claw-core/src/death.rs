@@ -67,6 +67,11 @@ pub enum SpawnStage {
     Fork = 254,
     /// The program could not be executed.
     Exec = 203,
+    /// The container engine, or the registry of an image, could not be reached or failed; it says
+    /// nothing about the agent (`EX_UNAVAILABLE` of `sysexits.h(3head)`).
+    Engine = 69,
+    /// There is no such image, or none for this machine; no repetition mends that (`EX_NOINPUT`).
+    Image = 66,
 }
 
 /// Why an instance could not be started.

@@ -156,6 +156,26 @@ pub enum Fact {
         /// Why, for people.
         reason: String,
     },
+    /// The start goes on, and takes long: an image is fetched or built. Said at least every 30
+    /// seconds; a driver that is silent for a minute has lost the start.
+    Preparing {
+        /// Whose.
+        instance: InstanceId,
+        /// What is done, and how far it is: one line for people.
+        detail: String,
+    },
+    /// Whoever runs the instance cannot be asked, so nobody knows whether it still runs.
+    Unobserved {
+        /// Which.
+        instance: InstanceId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// It can be asked again, and the instance runs.
+    Observed {
+        /// Which.
+        instance: InstanceId,
+    },
     /// The main process runs.
     Started {
         /// Whose.

@@ -15,7 +15,8 @@ use crate::spec::AgentSpec;
 /// order; each is answered by the facts named here, and no order blocks the sender.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// Start an instance. Answered by `Started` or `SpawnFailed`, later by `MainExited` and `Gone`.
+    /// Start an instance. Answered by `Started` or `SpawnFailed`, after any number of `Preparing`;
+    /// later by `MainExited` and `Gone`.
     Spawn {
         /// The new life.
         instance: InstanceId,

@@ -1,5 +1,6 @@
 //! What a new configuration changes: computed and shown before it is applied.
 
+mod container;
 mod fields;
 mod render;
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::death::Cause;
+use crate::death::{Cause, SpawnStage};
 use crate::spec::{Backoff, ExitCodes, Mode, Restart, RestartPolicy};
 
 /// What is remembered from one end to the next.
@@ -32,6 +32,10 @@ pub enum Class {
     Fatal,
     /// It asks to be started again at once, or ended through no fault of its own.
     Again,
+    /// Something that it needs was not there; that is no fault of its own, and may take time.
+    Hindered,
+    /// It cannot be started as it is written.
+    Refused,
     /// We ended it on purpose; that says nothing about it.
     Ordered,
 }
@@ -53,6 +57,8 @@ pub enum Verdict {
         /// Why.
         why: GiveUpReason,
     },
+    /// Do not start it as it is written; the cause says why.
+    Refuse,
     /// It did what it had to do.
     Complete,
     /// Leave it as it is.
@@ -106,11 +112,26 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunLost
-        | Cause::Spawn { .. }
         | Cause::Hook { .. }
         | Cause::Lost => Class::Failure,
+        Cause::Spawn { error } => classify_spawn(error.stage),
         Cause::HostReboot => Class::Again,
         Cause::Asked | Cause::Reconfigured | Cause::Replaced => Class::Ordered,
+    }
+}
+
+const fn classify_spawn(stage: SpawnStage) -> Class {
+    match stage {
+        SpawnStage::Engine => Class::Hindered,
+        SpawnStage::Image => Class::Refused,
+        SpawnStage::Prepare
+        | SpawnStage::Log
+        | SpawnStage::Cgroup
+        | SpawnStage::Limits
+        | SpawnStage::User
+        | SpawnStage::WorkingDir
+        | SpawnStage::Fork
+        | SpawnStage::Exec => Class::Failure,
     }
 }
 
@@ -142,6 +163,8 @@ pub fn decide(
     match (classify(&restart.exit_codes, cause), mode, restart.policy) {
         (Class::Ordered, _, _) => ordered(cause, counters),
         (Class::Again, _, _) => at_once(counters),
+        (Class::Hindered, _, _) => later(restart, counters.failures, counters, random),
+        (Class::Refused, _, _) => Verdict::Refuse,
         (Class::Fatal, _, _) => Verdict::GiveUp {
             failures,
             why: GiveUpReason::FatalCode,

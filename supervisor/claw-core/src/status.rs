@@ -64,6 +64,16 @@ pub enum Reason {
     PreStart,
     /// Its process is being started.
     Spawning,
+    /// What its start needs is fetched or built.
+    Preparing {
+        /// What is done, and how far it is.
+        detail: String,
+    },
+    /// Whoever runs it cannot be asked, so nobody knows whether it still runs.
+    Unobserved {
+        /// Why.
+        detail: String,
+    },
     /// Its process runs; startup probe or `READY=1` is awaited.
     StartingUp,
     /// A daemon runs.
@@ -130,6 +140,8 @@ impl Reason {
             Self::Queued => "queued",
             Self::PreStart => "pre_start",
             Self::Spawning => "spawning",
+            Self::Preparing { .. } => "preparing",
+            Self::Unobserved { .. } => "unobserved",
             Self::StartingUp => "starting_up",
             Self::Up => "up",
             Self::Waiting => "waiting",

@@ -193,8 +193,8 @@ impl Common {
             EndKind::Clean | EndKind::Unrecorded => false,
             EndKind::Unclean => true,
             EndKind::Judged => match classify(&self.spec.restart.exit_codes, &end.cause) {
-                Class::Success | Class::Again | Class::Ordered => false,
-                Class::Failure | Class::Retry | Class::Fatal => true,
+                Class::Success | Class::Again | Class::Hindered | Class::Ordered => false,
+                Class::Failure | Class::Retry | Class::Fatal | Class::Refused => true,
             },
         }
     }

@@ -116,8 +116,13 @@ fn instance_face(instance: &Instance, common: &Common) -> (PublicState, Reason) 
     match standing {
         Standing::Recording | Standing::Spawning => (PublicState::Initializing, Reason::Spawning),
         Standing::PreStart => (PublicState::Initializing, Reason::PreStart),
+        Standing::Preparing(detail) => (PublicState::Initializing, Reason::Preparing { detail }),
         Standing::StartingUp => (PublicState::Initializing, Reason::StartingUp),
         Standing::Up if instance.is_ready() => (PublicState::Running, Reason::Up),
+        Standing::Up if let Some(detail) = instance.unobserved() => {
+            let detail = detail.to_owned();
+            (PublicState::Running, Reason::Unobserved { detail })
+        }
         Standing::Up => {
             let detail = instance.health().unready_detail();
             (PublicState::Running, Reason::NotReady { detail })

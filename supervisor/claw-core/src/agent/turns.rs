@@ -40,9 +40,11 @@ impl Agent {
     pub(crate) fn awaits_turn(&self) -> bool {
         let stands = |instance: &Instance| match instance.standing() {
             Standing::Up | Standing::StartingUp => true,
-            Standing::Recording | Standing::PreStart | Standing::Spawning | Standing::Ending(_) => {
-                false
-            }
+            Standing::Recording
+            | Standing::PreStart
+            | Standing::Spawning
+            | Standing::Preparing(_)
+            | Standing::Ending(_) => false,
         };
         self.common.place == Place::Member
             && self.common.was_reconfigured()

@@ -57,6 +57,11 @@ pub(super) fn after(common: &mut Common, cx: &mut Context<'_>, end: &End) -> The
             common.memory.latch = Some(Latch::GaveUp { cause, failures });
             Then::Rest
         }
+        Verdict::Refuse => {
+            let reason = end.cause.to_string();
+            common.memory.latch = Some(Latch::Refused { reason });
+            Then::Rest
+        }
         Verdict::Complete => {
             common.memory.latch = Some(Latch::Completed);
             Then::Rest

@@ -170,6 +170,9 @@ impl Fleet {
             Fact::RecordFailed { record, reason } => {
                 return self.recorded(turn, record, &Err(reason));
             }
+            Fact::Preparing { instance, detail } => (instance, Report::Preparing(detail)),
+            Fact::Unobserved { instance, reason } => (instance, Report::Unobserved(reason)),
+            Fact::Observed { instance } => (instance, Report::Observed),
             Fact::Started { instance, pid, at } => (instance, Report::Started { pid, at }),
             Fact::SpawnFailed { instance, error } => (instance, Report::SpawnFailed(error)),
             Fact::MainExited { instance, status } => (instance, Report::MainExited(status)),

@@ -119,7 +119,10 @@ impl Orphans {
         let end = match report {
             Report::Gone(report) => (Cause::Reconfigured, Some(report.clone())),
             Report::Lost | Report::SpawnFailed(_) => (Cause::Lost, None),
-            Report::Started { .. }
+            Report::Preparing(_)
+            | Report::Unobserved(_)
+            | Report::Observed
+            | Report::Started { .. }
             | Report::MainExited(_)
             | Report::Probed(..)
             | Report::SelfChecked(_)

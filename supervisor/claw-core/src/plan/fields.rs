@@ -78,10 +78,10 @@ pub(super) fn of_agent(spec: &AgentSpec) -> BTreeMap<String, Field> {
 }
 
 #[derive(Default)]
-struct Fields(BTreeMap<String, Field>);
+pub(super) struct Fields(BTreeMap<String, Field>);
 
 impl Fields {
-    fn set(&mut self, path: impl Into<String>, class: ReloadClass, value: String) {
+    pub(super) fn set(&mut self, path: impl Into<String>, class: ReloadClass, value: String) {
         let field = Field {
             shown: value.clone(),
             value,
@@ -90,7 +90,12 @@ impl Fields {
         self.0.insert(path.into(), field);
     }
 
-    fn set_some(&mut self, path: impl Into<String>, class: ReloadClass, value: Option<String>) {
+    pub(super) fn set_some(
+        &mut self,
+        path: impl Into<String>,
+        class: ReloadClass,
+        value: Option<String>,
+    ) {
         if let Some(value) = value {
             self.set(path, class, value);
         }
@@ -110,6 +115,7 @@ impl Fields {
         let Launch {
             command,
             program,
+            container,
             env,
             secrets,
             working_dir,
@@ -119,6 +125,9 @@ impl Fields {
         } = launch;
         self.set("command", Replace, list(command, |word| text(word)));
         self.program(program);
+        if let Some(container) = container {
+            self.container(container);
+        }
         for (name, value) in env {
             self.environment(name, value);
         }

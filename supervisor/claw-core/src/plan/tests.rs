@@ -19,6 +19,7 @@ fn bare() -> AgentSpec {
         launch: Launch {
             command: vec!["node".to_owned(), "gateway.js".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/srv/fleet".into(),

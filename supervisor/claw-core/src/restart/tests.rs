@@ -93,10 +93,12 @@ fn a_service_that_lives_two_seconds_starts_at_most_twelve_times_in_ten_minutes()
 
 #[test]
 fn causes_count_as_what_they_are() {
-    let error = SpawnError {
-        stage: SpawnStage::Exec,
-        errno: 2,
-        detail: "cannot execute `node`: no such file".to_owned(),
+    let spawn = |stage| Cause::Spawn {
+        error: SpawnError {
+            stage,
+            errno: 2,
+            detail: "cannot execute `node`: no such file".to_owned(),
+        },
     };
     let detail = String::new();
     let table = [
@@ -119,7 +121,9 @@ fn causes_count_as_what_they_are() {
         (Cause::Protocol, Class::Failure),
         (Cause::StartTimeout, Class::Failure),
         (Cause::RunTimeout, Class::Failure),
-        (Cause::Spawn { error }, Class::Failure),
+        (spawn(SpawnStage::Exec), Class::Failure),
+        (spawn(SpawnStage::Engine), Class::Hindered),
+        (spawn(SpawnStage::Image), Class::Refused),
         (
             Cause::Hook {
                 hook: Hook::PreStart,
@@ -287,5 +291,31 @@ proptest! {
         let most = least.saturating_add(least / 100 * u32::from(percent));
         prop_assert!(found <= most.saturating_add(Duration::from_nanos(100)));
         prop_assert!(delay(&restart, nth.saturating_add(1), 0) >= least);
+    }
+}
+
+#[test]
+fn what_hinders_a_start_delays_it_and_is_never_held_against_the_agent() {
+    let cause = |stage| Cause::Spawn {
+        error: SpawnError {
+            stage,
+            errno: 0,
+            detail: "the engine does not answer".to_owned(),
+        },
+    };
+    let hindered = cause(SpawnStage::Engine);
+    for policy in [
+        RestartPolicy::Always,
+        RestartPolicy::OnFailure,
+        RestartPolicy::Never,
+    ] {
+        let verdict =
+            |cause: &Cause, before| decide(&restart(policy), Mode::Daemon, cause, before, 0);
+        assert_eq!(
+            verdict(&hindered, counters(5, 2)),
+            restarted(20, counters(5, 3))
+        );
+        let image = cause(SpawnStage::Image);
+        assert_eq!(verdict(&image, counters(0, 0)), Verdict::Refuse);
     }
 }

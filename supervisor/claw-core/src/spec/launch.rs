@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::container::Container;
+
 /// The program and its surroundings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Launch {
-    /// The program and its arguments; never run by a shell. At least one element.
+    /// The program and its arguments; never run by a shell. At least one element, but for a
+    /// container, whose image has a program of its own.
     pub command: Vec<String>,
+    /// The container that it runs in; `None` for a child process.
+    pub container: Option<Box<Container>>,
     /// What it is that the command starts.
     #[serde(skip)]
     pub program: Program,
@@ -19,9 +24,10 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// The secrets granted to it, by name; in its environment, and nowhere else.
     pub secrets: BTreeMap<String, Secret>,
-    /// Where it starts; absolute.
+    /// Where it starts, for a container the base of what is relative; absolute.
     pub working_dir: PathBuf,
-    /// The user it runs as; `None`: the supervisor's own.
+    /// The user it runs as; `None`: the supervisor's own. For a container `USER[:GROUP]` as the
+    /// image knows them, or numbers; `None`: 1000.
     pub user: Option<String>,
     /// Directories that are made, owned by its user and kept; absolute.
     pub data_dirs: Vec<PathBuf>,

@@ -3,6 +3,7 @@
 //! The fleet file is parsed into these types by the daemon; nothing here is
 //! ever half valid. Spec and runtime state never share a struct.
 
+pub mod container;
 pub mod cron;
 pub mod launch;
 pub mod probe;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::AgentName;
 
+pub use container::Container;
 pub use cron::{CronError, CronExpression};
 pub use launch::{
     HookSpec, Hooks, Launch, LogPolicy, OnFull, Program, Requirements, Resources, Secret,

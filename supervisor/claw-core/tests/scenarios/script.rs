@@ -191,6 +191,7 @@ fn defaults() -> AgentSpec {
         launch: Launch {
             command: vec!["agent".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

@@ -173,6 +173,8 @@ fn because(reason: &Reason) -> String {
         | Reason::Queued
         | Reason::PreStart
         | Reason::Spawning
+        | Reason::Preparing { .. }
+        | Reason::Unobserved { .. }
         | Reason::StartingUp
         | Reason::Up
         | Reason::Waiting

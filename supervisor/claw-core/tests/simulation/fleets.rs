@@ -179,6 +179,7 @@ fn launch(random: &mut Random) -> Launch {
     Launch {
         command: vec!["agent".to_owned(), random.below(1000).to_string()],
         program: Program::Any,
+        container: None,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         working_dir: "/".into(),

@@ -194,16 +194,11 @@ impl Host {
             Spawning::Works | Spawning::WorksUntold => {
                 vec![Then::Happens(soon, Happening::Starts(id.clone()))]
             }
-            Spawning::Fails => {
-                process.life = Life::Never;
-                let error = SpawnError {
-                    stage: SpawnStage::Exec,
-                    errno: 2,
-                    detail: "cannot execute `agent`: no such file".to_owned(),
-                };
-                let instance = id.clone();
-                vec![Then::Told(soon, Fact::SpawnFailed { instance, error })]
-            }
+            Spawning::WorksLate => works_late(id, soon),
+            Spawning::WorksUnseen => works_unseen(id, soon, random),
+            Spawning::Fails => fails(process, id, soon, SpawnStage::Exec),
+            Spawning::Hindered => fails(process, id, soon, SpawnStage::Engine),
+            Spawning::Refused => fails(process, id, soon, SpawnStage::Image),
             Spawning::Hangs => Vec::new(),
         }
     }
@@ -407,4 +402,46 @@ pub(crate) fn end_of(id: &InstanceId, life: &Life, clock: Clock) -> Fact {
         clock.time
     );
     Fact::Lost { instance }
+}
+
+fn fails(process: &mut Process, id: &InstanceId, soon: Duration, stage: SpawnStage) -> Vec<Then> {
+    process.life = Life::Never;
+    let error = SpawnError {
+        stage,
+        errno: 2,
+        detail: "cannot execute `agent`: no such file".to_owned(),
+    };
+    let instance = id.clone();
+    vec![Then::Told(soon, Fact::SpawnFailed { instance, error })]
+}
+
+/// Each word comes before the wait for it is over; all together take longer than that.
+fn works_late(id: &InstanceId, soon: Duration) -> Vec<Then> {
+    let words = (0..3).map(|nth| {
+        let fact = Fact::Preparing {
+            instance: id.clone(),
+            detail: format!("image: {nth} of 3"),
+        };
+        Then::Told(soon + nth * Duration::from_secs(30), fact)
+    });
+    let starts = Happening::Starts(id.clone());
+    let start = Then::Happens(soon + Duration::from_secs(100), starts);
+    words.chain([start]).collect()
+}
+
+fn works_unseen(id: &InstanceId, soon: Duration, random: &mut Random) -> Vec<Then> {
+    let lost = soon + random.millis(10, 20_000);
+    let reason = "the engine does not answer".to_owned();
+    let unobserved = Fact::Unobserved {
+        instance: id.clone(),
+        reason,
+    };
+    let observed = Fact::Observed {
+        instance: id.clone(),
+    };
+    vec![
+        Then::Happens(soon, Happening::Starts(id.clone())),
+        Then::Told(lost, unobserved),
+        Then::Told(lost + random.millis(10, 60_000), observed),
+    ]
 }

@@ -4,7 +4,7 @@ use crate::live;
 use crate::sut::Plant;
 
 /// A bug must show itself within so many worlds.
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
 const BUGS: [(Plant, &[&str]); 34] = [

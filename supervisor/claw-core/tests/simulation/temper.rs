@@ -20,7 +20,15 @@ pub(crate) enum Spawning {
     Works,
     /// The process runs and nobody is told.
     WorksUntold,
+    /// An image is fetched before the process runs.
+    WorksLate,
+    /// The process runs, and for a while nobody can be asked about it.
+    WorksUnseen,
     Fails,
+    /// What would run it is not there.
+    Hindered,
+    /// It can never run as it is written.
+    Refused,
     /// Nothing happens, and nobody is told.
     Hangs,
 }
@@ -213,6 +221,10 @@ fn spawning(random: &mut Random) -> Spawning {
         0..5 => Spawning::Fails,
         5 => Spawning::Hangs,
         6 => Spawning::WorksUntold,
+        7..10 => Spawning::WorksLate,
+        10..13 => Spawning::WorksUnseen,
+        13..15 => Spawning::Hindered,
+        15 if random.chance(20) => Spawning::Refused,
         _ => Spawning::Works,
     }
 }

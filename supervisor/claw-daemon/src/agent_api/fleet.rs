@@ -186,6 +186,8 @@ fn next_start(reason: &Reason) -> Option<String> {
         | Reason::Queued
         | Reason::PreStart
         | Reason::Spawning
+        | Reason::Preparing { .. }
+        | Reason::Unobserved { .. }
         | Reason::StartingUp
         | Reason::Up
         | Reason::Waiting

@@ -81,6 +81,8 @@ impl From<&core::Reason> for Reason {
             core::Reason::Queued
             | core::Reason::PreStart
             | core::Reason::Spawning
+            | core::Reason::Preparing { .. }
+            | core::Reason::Unobserved { .. }
             | core::Reason::StartingUp
             | core::Reason::Up
             | core::Reason::Waiting
@@ -103,6 +105,10 @@ fn sentence(reason: &core::Reason) -> String {
         core::Reason::Queued => "waits for its turn to start".to_owned(),
         core::Reason::PreStart => "its pre_start hook runs".to_owned(),
         core::Reason::Spawning => "its process is being started".to_owned(),
+        core::Reason::Preparing { detail } => detail.clone(),
+        core::Reason::Unobserved { detail } => {
+            format!("nobody knows whether it still runs: {detail}")
+        }
         core::Reason::StartingUp => "runs, and has yet to say that it is up".to_owned(),
         core::Reason::Up => "runs".to_owned(),
         core::Reason::Waiting => "waits for its next slot or trigger".to_owned(),

@@ -75,6 +75,7 @@ impl Reader<'_> {
         Launch {
             command,
             program,
+            container: None,
             env: variables.open,
             secrets: variables.kept,
             working_dir: working_dir.unwrap_or_else(|| self.folder.to_owned()),

@@ -252,6 +252,7 @@ pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
         launch: Launch {
             command,
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

@@ -12,11 +12,14 @@ use crate::spec::Mode;
 
 use super::super::context::Context;
 use super::super::end::{End, Ending, judge};
-use super::{Instance, Life, Phase, Process};
+use super::{Instance, Life, Phase, Process, SPAWN_WAIT};
 
 /// What a driver reports of this instance.
 #[derive(Debug)]
 pub(crate) enum Report {
+    Preparing(String),
+    Unobserved(String),
+    Observed,
     Started { pid: u32, at: Wall },
     SpawnFailed(SpawnError),
     MainExited(ExitStatus),
@@ -38,6 +41,9 @@ impl Report {
     /// The word for it, for traces.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
+            Self::Preparing(_) => "preparation",
+            Self::Unobserved(_) => "loss of sight",
+            Self::Observed => "sight",
             Self::Started { .. } => "start",
             Self::SpawnFailed(_) => "failed spawn",
             Self::MainExited(_) => "exit",
@@ -61,6 +67,9 @@ impl Instance {
     /// A driver has reported.
     pub(crate) fn report(&mut self, cx: &mut Context<'_>, report: Report) -> Life {
         match report {
+            Report::Preparing(detail) => self.prepares(cx, detail),
+            Report::Unobserved(reason) => self.unobserved = Some(reason),
+            Report::Observed => self.unobserved = None,
             Report::Started { pid, at } => self.started(cx, pid, at),
             Report::SpawnFailed(error) => return self.spawn_failed(cx, error),
             Report::MainExited(status) => self.main_exited(cx, status),
@@ -86,6 +95,28 @@ impl Instance {
             Mode::Worker => self.health.progressed(cx.mono()),
             Mode::Daemon | Mode::Oneshot => {
                 let detail = format!("{what} from {}, which is given no runs", self.id);
+                cx.stale(&self.id.agent, detail);
+            }
+        }
+    }
+
+    fn prepares(&mut self, cx: &mut Context<'_>, detail: String) {
+        let wait = cx.after(SPAWN_WAIT);
+        match &mut self.phase {
+            Phase::Spawning { give_up, preparing } => {
+                *give_up = wait;
+                *preparing = Some(detail);
+            }
+            // It heard of its end after it had said this.
+            Phase::Stopping { .. } | Phase::Killing { .. } if self.process.is_none() => {}
+            Phase::Recording { .. }
+            | Phase::PreStart { .. }
+            | Phase::CallingOff { .. }
+            | Phase::Up
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Killing { .. } => {
+                let detail = format!("{} was reported to be prepared when it runs", self.id);
                 cx.stale(&self.id.agent, detail);
             }
         }

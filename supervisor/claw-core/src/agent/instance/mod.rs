@@ -42,7 +42,7 @@ use super::health::Health;
 /// and tries again. Longer than a database lock of another process usually lasts.
 const INTENT_WAIT: Duration = Duration::from_secs(30);
 
-/// A driver that has not answered a spawn in this time has lost it; image pulls are not spawns.
+/// A driver that has not said anything about a spawn in this time has lost it.
 const SPAWN_WAIT: Duration = Duration::from_secs(60);
 
 /// How long after its own timeout a hook's answer may come. The driver kills the hook in time.
@@ -65,6 +65,8 @@ pub(crate) struct Instance {
     status_text: Option<String>,
     /// Why it is about to fail, in its own words.
     failure: Option<String>,
+    /// Why nobody knows whether it still runs.
+    unobserved: Option<String>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ enum Phase {
     },
     Spawning {
         give_up: Mono,
+        preparing: Option<String>,
     },
     Up,
     /// A worker finishes what it works on; the signal follows, within the same grace.
@@ -114,6 +117,7 @@ pub(crate) enum Standing {
     Recording,
     PreStart,
     Spawning,
+    Preparing(String),
     StartingUp,
     Up,
     Ending(Cause),
@@ -194,6 +198,7 @@ impl Instance {
             run_deadline: None,
             status_text: None,
             failure: None,
+            unobserved: None,
         }
     }
 
@@ -233,7 +238,15 @@ impl Instance {
 
     /// Ready for work, and nobody is ending it.
     pub(crate) fn is_ready(&self) -> bool {
-        self.standing() == Standing::Up && self.frozen_since.is_none() && self.health.is_ready()
+        self.standing() == Standing::Up
+            && self.frozen_since.is_none()
+            && self.unobserved.is_none()
+            && self.health.is_ready()
+    }
+
+    /// Why nobody knows whether it still runs, if so.
+    pub(crate) fn unobserved(&self) -> Option<&str> {
+        self.unobserved.as_deref()
     }
 
     /// Whether it finishes what it works on before its signal comes.
@@ -260,6 +273,10 @@ impl Instance {
         match &self.phase {
             Phase::Recording { .. } => Standing::Recording,
             Phase::PreStart { .. } => Standing::PreStart,
+            Phase::Spawning {
+                preparing: Some(detail),
+                ..
+            } => Standing::Preparing(detail.clone()),
             Phase::Spawning { .. } => Standing::Spawning,
             Phase::Up if self.health.is_up() => Standing::Up,
             Phase::Up => Standing::StartingUp,
@@ -273,7 +290,7 @@ impl Instance {
     }
 
     /// Between intent and up: takes one of the fleet's places for starting agents. A frozen one
-    /// comes up when somebody thaws it, and nobody shall wait for that.
+    /// comes up when somebody thaws it, and nobody shall wait for that, nor for an image.
     pub(crate) fn is_starting(&self) -> bool {
         if self.frozen_since.is_some() {
             return false;
@@ -283,7 +300,7 @@ impl Instance {
             | Standing::PreStart
             | Standing::Spawning
             | Standing::StartingUp => true,
-            Standing::Up | Standing::Ending(_) => false,
+            Standing::Preparing(_) | Standing::Up | Standing::Ending(_) => false,
         }
     }
 
@@ -344,6 +361,7 @@ impl Instance {
     fn spawn(&mut self, cx: &mut Context<'_>) {
         self.phase = Phase::Spawning {
             give_up: cx.after(SPAWN_WAIT),
+            preparing: None,
         };
         cx.order(Order::Spawn {
             instance: self.id.clone(),

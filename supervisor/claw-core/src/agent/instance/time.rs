@@ -33,7 +33,7 @@ impl Instance {
                 return Life::Over(End::never_began(cause.clone()));
             }
             Phase::CallingOff { kill_at, .. } if *kill_at <= now => self.kill_hook(cx),
-            Phase::Spawning { give_up } if *give_up <= now => {
+            Phase::Spawning { give_up, .. } if *give_up <= now => {
                 self.order_kill(cx, Ending::Ours(Cause::StartTimeout));
             }
             Phase::Draining { signal_at, .. } if *signal_at <= now => self.drained(cx),
@@ -65,7 +65,7 @@ impl Instance {
             Phase::CallingOff {
                 kill_at, give_up, ..
             } => Some((*kill_at.min(give_up), Why::Hook)),
-            Phase::Spawning { give_up } => Some((*give_up, Why::Spawn)),
+            Phase::Spawning { give_up, .. } => Some((*give_up, Why::Spawn)),
             Phase::Up if self.frozen_since.is_some() => None,
             Phase::Up => earlier(
                 self.health.deadline(),
@@ -84,7 +84,7 @@ impl Instance {
         match &mut self.phase {
             Phase::Recording { give_up, .. }
             | Phase::PreStart { give_up }
-            | Phase::Spawning { give_up } => *give_up = *give_up + late,
+            | Phase::Spawning { give_up, .. } => *give_up = *give_up + late,
             Phase::CallingOff {
                 kill_at, give_up, ..
             } => {

@@ -7,6 +7,7 @@ use crate::status::{PublicState, Reason};
 
 use super::super::dossier::Common;
 use super::super::face::{held, is_held, resting, waiting};
+use super::super::instance::Standing;
 use super::super::runs::is_given_up;
 use super::process::{Stage, Work};
 use super::{Gate, Oneshot};
@@ -24,11 +25,31 @@ impl Oneshot {
             return held(common);
         }
         if self.has_live() {
+            if let Some(detail) = self.preparing() {
+                return (PublicState::Initializing, Reason::Preparing { detail });
+            }
             let working = self.runs.works.iter().filter(|work| work.is_at_work());
             let runs = working.map(Work::id).collect();
             return (PublicState::Running, Reason::Working { runs });
         }
         self.idle_face(common, now)
+    }
+
+    /// What is prepared, when nothing of it runs before that is done.
+    fn preparing(&self) -> Option<String> {
+        let preparing = self.instances().map(|instance| match instance.standing() {
+            Standing::Preparing(detail) => Some(detail),
+            Standing::Recording
+            | Standing::PreStart
+            | Standing::Spawning
+            | Standing::StartingUp
+            | Standing::Up
+            | Standing::Ending(_) => None,
+        });
+        preparing
+            .collect::<Option<Vec<String>>>()?
+            .into_iter()
+            .next()
     }
 
     fn idle_face(&self, common: &Common, now: Now) -> (PublicState, Reason) {

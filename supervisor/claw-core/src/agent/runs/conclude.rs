@@ -242,6 +242,7 @@ fn next<W>(
                 Verdict::Complete
                 | Verdict::Restart { .. }
                 | Verdict::Stay { .. }
+                | Verdict::Refuse
                 | Verdict::GiveUp { .. } => Next::Done(last(common, work, &verdict, cause)),
             }
         }
@@ -253,6 +254,9 @@ fn last<W>(common: &mut Common, work: &Work<W>, verdict: &Verdict, cause: Cause)
     let latch = match verdict {
         Verdict::Complete => return RunOutcome::Succeeded,
         Verdict::Restart { .. } => None,
+        Verdict::Refuse => Some(Latch::Refused {
+            reason: cause.to_string(),
+        }),
         Verdict::Stay { .. } => Some(Latch::NotRestarted {
             cause: cause.clone(),
         }),

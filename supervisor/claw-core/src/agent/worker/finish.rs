@@ -31,7 +31,10 @@ impl Worker {
                 }
             }
             Report::Resumed(running) => self.resumed(common, cx, running),
-            Report::Started { .. }
+            Report::Preparing(_)
+            | Report::Unobserved(_)
+            | Report::Observed
+            | Report::Started { .. }
             | Report::SpawnFailed(_)
             | Report::MainExited(_)
             | Report::Gone(_)

@@ -2,6 +2,7 @@
 
 mod commands;
 mod daemons;
+mod engines;
 mod health;
 mod oneshots;
 mod order;

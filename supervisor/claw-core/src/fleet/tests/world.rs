@@ -324,6 +324,7 @@ pub(crate) fn daemon() -> AgentSpec {
         launch: Launch {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

@@ -171,6 +171,8 @@ fn restarts_later(restart: &Restart, cause: &Cause) -> bool {
         return false;
     }
     match classify(&restart.exit_codes, cause) {
+        Class::Hindered => true,
+        Class::Refused => false,
         Class::Success => restart.policy == RestartPolicy::Always,
         Class::Failure | Class::Retry => restart.policy != RestartPolicy::Never,
         Class::Fatal | Class::Again | Class::Ordered => false,

@@ -50,6 +50,8 @@ pub(crate) struct Known {
     pub(crate) hook: bool,
     pub(crate) pre_start_passed: bool,
     pub(crate) frozen: bool,
+    /// Its image is fetched.
+    pub(crate) preparing: bool,
     /// It has said of itself that it is ready.
     pub(crate) said_ready: bool,
     /// A readiness check of it has passed, ever.
@@ -185,8 +187,12 @@ impl Instances {
             | Fact::RunTaken { .. }
             | Fact::RunProgressed { .. }
             | Fact::RunFinished { .. }
+            | Fact::Observed { .. }
+            | Fact::Unobserved { .. }
             | Fact::Resumed { .. } => {}
+            Fact::Preparing { .. } => known.preparing = known.started.is_none(),
             Fact::Started { instance, .. } => {
+                known.preparing = false;
                 known.started.get_or_insert(seen.time);
                 let current = seen.spec.agents.get(&instance.agent);
                 known.up |= [known.spec.as_ref(), current]
@@ -243,7 +249,8 @@ impl Instances {
         let certain = |id: &&InstanceId| {
             let known = &self.known[*id];
             let ending = known.signalled.is_some() || known.killed || known.main_exited.is_some();
-            known.spawned.is_some() && !known.up && !ending && !known.frozen
+            let waits = known.frozen || known.preparing;
+            known.spawned.is_some() && !known.up && !ending && !waits
         };
         self.live.iter().filter(certain).collect()
     }
@@ -316,6 +323,9 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::RunProgressed { instance, .. }
         | Fact::RunFinished { instance, .. }
         | Fact::Resumed { instance, .. }
+        | Fact::Preparing { instance, .. }
+        | Fact::Unobserved { instance, .. }
+        | Fact::Observed { instance }
         | Fact::HookDone { instance, .. } => Some(instance),
     }
 }

@@ -205,6 +205,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
         launch: Launch {
             command: vec!["./monitor".to_owned()],
             program: Program::Any,
+            container: None,
             env: BTreeMap::from([
                 ("LEVEL".to_owned(), "info".to_owned()),
                 ("SLACK_TOKEN".to_owned(), "xoxb-very-secret".to_owned()),
