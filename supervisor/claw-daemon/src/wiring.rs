@@ -2,6 +2,7 @@
 
 mod configuration;
 mod history;
+mod images;
 mod logs;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
     let degraded = journal.clone();
     let load = journal.clone();
     let webhooks = reloader.clone();
+    let records = data_dir.clone();
     Ports {
         fleet: fleet(&handle),
         events: events(feed),
@@ -64,6 +66,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             let driver = Arc::clone(&driver);
             async move { driver.usage().await }
         }),
+        image_digest: Port::new(move |instance| images::digest(records.clone(), instance)),
         store: agent_api.store().clone(),
         agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),

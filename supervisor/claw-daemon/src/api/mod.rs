@@ -20,7 +20,8 @@ pub mod routes;
 
 pub(crate) use agent::seconds_between;
 pub use agent::{
-    Agent, AgentList, Death, Instance, Named, ProbeState, ResourceUse, RunCounts, State,
+    Agent, AgentList, Container, ContainerNetwork, Death, Instance, Named, ProbeState, ResourceUse,
+    RunCounts, State,
 };
 pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
 pub use event::{Event, Happened, Probe};
