@@ -40,6 +40,10 @@ pub(crate) struct Buffer {
     memory: Option<NonNull<u8>>,
 }
 
+// SAFETY: the pointer is to a private mapping that nobody else has; a mapping belongs to the whole
+// process, so any of its threads may use and unmap it.
+unsafe impl Send for Buffer {}
+
 impl Buffer {
     /// Returns the buffer, [`BUFFER_SIZE`] bytes large; the memory comes with the first call.
     pub(crate) fn bytes(&mut self) -> io::Result<&mut [u8]> {

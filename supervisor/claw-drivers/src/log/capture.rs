@@ -56,9 +56,12 @@ enum Then {
 }
 
 impl Capture {
-    /// Takes the first free lane below `log_dir` and opens it at its end.
-    pub(crate) fn open(log_dir: &Path, policy: LogPolicy) -> io::Result<Self> {
-        let lock = lane::acquire(log_dir)?;
+    /// Takes the lane `wanted` if it is free, else the first that is, and opens it at its end.
+    pub(crate) fn open(log_dir: &Path, wanted: Option<u32>, policy: LogPolicy) -> io::Result<Self> {
+        let lock = match wanted.map(|number| lane::try_lock(log_dir, number)) {
+            Some(Ok(Some(lock))) => lock,
+            Some(Ok(None) | Err(_)) | None => lane::acquire(log_dir)?,
+        };
         let newest = segment::list(&lock.dir)?.pop().unwrap_or(0);
         let segment = OpenSegment::reopen(&lock.dir, newest)?;
         let position = segment.start + segment.len;

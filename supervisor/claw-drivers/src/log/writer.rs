@@ -81,6 +81,18 @@ impl LogWriter {
     /// be opened is a log that cannot be written yet, see [`LogWriter::failure`].
     #[must_use]
     pub fn open(log_dir: impl Into<PathBuf>, policy: LogPolicy, now: Stamp) -> Self {
+        Self::open_lane(log_dir, None, policy, now)
+    }
+
+    /// As [`LogWriter::open`], but takes the lane `wanted` if nobody writes it: the one that an
+    /// earlier writer of the same output had.
+    #[must_use]
+    pub fn open_lane(
+        log_dir: impl Into<PathBuf>,
+        wanted: Option<u32>,
+        policy: LogPolicy,
+        now: Stamp,
+    ) -> Self {
         let mut writer = Self {
             log_dir: log_dir.into(),
             policy,
@@ -93,10 +105,16 @@ impl LogWriter {
             markers: Vec::new(),
             stats: LogStats::default(),
         };
-        if let Err(error) = writer.reopen() {
+        if let Err(error) = writer.reopen(wanted) {
             writer.fail(&error, now);
         }
         writer
+    }
+
+    /// Appends output that did not come through a pipe. To be called only while
+    /// [`LogWriter::wants`] says so: the policy `block` holds one piece of output, not two.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8], now: Stamp) {
+        self.store(stream, bytes, now);
     }
 
     /// Moves what `fd` holds, at most [`PUMP_LIMIT`] bytes, to the log. To be called when poll
@@ -318,7 +336,7 @@ impl LogWriter {
     /// Writes, in this order, what waits: held output, the marker of the drops, other markers.
     fn resume(&mut self, now: Stamp) -> io::Result<()> {
         if self.capture.is_none() {
-            self.reopen()?;
+            self.reopen(None)?;
         }
         if self.capture.as_ref().is_some_and(Capture::has_open_marker) {
             self.flush_markers(now)?;
@@ -372,8 +390,8 @@ impl LogWriter {
         outcome
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
-        self.capture = Some(Capture::open(&self.log_dir, self.policy)?);
+    fn reopen(&mut self, wanted: Option<u32>) -> io::Result<()> {
+        self.capture = Some(Capture::open(&self.log_dir, wanted, self.policy)?);
         Ok(())
     }
 }

@@ -9,13 +9,14 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::reach::Reach;
 use super::refusal;
 
 /// How much of a body is looked at; the rest is not even received.
 const BODY_LIMIT: usize = 4096;
 
 /// Succeeds when a GET is answered as expected. Redirects are an answer like any other.
-pub(super) async fn check(check: &Check) -> ProbeOutcome {
+pub(super) async fn check(reach: &Reach, check: &Check) -> ProbeOutcome {
     let Check::Http {
         host,
         port,
@@ -27,7 +28,7 @@ pub(super) async fn check(check: &Check) -> ProbeOutcome {
         return ProbeOutcome::Unknown("this is no http check".to_owned());
     };
     let target = format!("http://{host}:{port}{path}");
-    let stream = match TcpStream::connect((host.as_str(), *port)).await {
+    let stream = match reach.connect(host, *port).await {
         Ok(stream) => stream,
         Err(error) => return refusal::outcome(&format!("cannot connect to {host}:{port}"), &error),
     };

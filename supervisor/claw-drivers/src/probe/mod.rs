@@ -4,6 +4,7 @@
 //! supervisor. Nobody is restarted for that.
 
 mod http;
+mod reach;
 mod refusal;
 mod tcp;
 
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use claw_core::spec::{Check, Probe};
 use claw_core::{AgentSpec, ExitStatus, InstanceId, ProbeKind, ProbeOutcome, SpawnStage};
+
+pub(crate) use reach::{Reach, is_loopback};
 
 use crate::process::{ExecEnd, Execution, Inner, Kind, describe, execute};
 
@@ -25,14 +28,9 @@ pub(crate) async fn run(
     kind: ProbeKind,
     spec: &AgentSpec,
 ) -> ProbeOutcome {
-    let probe = match kind {
-        ProbeKind::Startup => &spec.probes.startup,
-        ProbeKind::Liveness => &spec.probes.liveness,
-        ProbeKind::Readiness => &spec.probes.readiness,
-        ProbeKind::Progress => &None,
-    };
-    let Some(probe) = probe else {
-        return ProbeOutcome::Unknown(format!("there is no {kind} probe that a driver can run"));
+    let probe = match wanted(kind, spec) {
+        Ok(probe) => probe,
+        Err(outcome) => return outcome,
     };
     match &probe.check {
         Check::Exec { command } => {
@@ -45,12 +43,37 @@ pub(crate) async fn run(
             };
             run_command(inner, execution).await
         }
-        Check::Http { .. } => within(probe, http::check(&probe.check)).await,
-        Check::Tcp { host, port } => within(probe, tcp::check(host, *port)).await,
-        Check::Heartbeat => {
-            ProbeOutcome::Unknown("a heartbeat is sent by the agent, no driver makes it".to_owned())
+        Check::Http { .. } | Check::Tcp { .. } => connect(probe, &Reach::Host).await,
+        Check::Heartbeat => heartbeat(),
+    }
+}
+
+/// The probe that is meant; the answer where there is none to be made.
+pub(crate) fn wanted(kind: ProbeKind, spec: &AgentSpec) -> Result<&Probe, ProbeOutcome> {
+    let probe = match kind {
+        ProbeKind::Startup => &spec.probes.startup,
+        ProbeKind::Liveness => &spec.probes.liveness,
+        ProbeKind::Readiness => &spec.probes.readiness,
+        ProbeKind::Progress => &None,
+    };
+    probe.as_ref().ok_or_else(|| {
+        ProbeOutcome::Unknown(format!("there is no {kind} probe that a driver can run"))
+    })
+}
+
+/// Makes a check that is a connection.
+pub(crate) async fn connect(probe: &Probe, reach: &Reach) -> ProbeOutcome {
+    match &probe.check {
+        Check::Tcp { host, port } => within(probe, tcp::check(reach, host, *port)).await,
+        Check::Http { .. } | Check::Exec { .. } | Check::Heartbeat => {
+            within(probe, http::check(reach, &probe.check)).await
         }
     }
+}
+
+/// The answer to whoever orders what only the agent can do.
+pub(crate) fn heartbeat() -> ProbeOutcome {
+    ProbeOutcome::Unknown("a heartbeat is sent by the agent, no driver makes it".to_owned())
 }
 
 /// Gives a check its time.
@@ -62,7 +85,7 @@ async fn within(probe: &Probe, check: impl Future<Output = ProbeOutcome>) -> Pro
     }
 }
 
-fn timed_out(timeout: Duration, took: Duration) -> ProbeOutcome {
+pub(crate) fn timed_out(timeout: Duration, took: Duration) -> ProbeOutcome {
     if took > timeout + LATENESS {
         ProbeOutcome::Unknown(format!(
             "the supervisor itself was held up ({} ms for a timeout of {} ms)",

@@ -1,13 +1,12 @@
 //! The `tcp` check.
 
-use claw_core::ProbeOutcome;
-use tokio::net::TcpStream;
-
+use super::reach::Reach;
 use super::refusal;
+use claw_core::ProbeOutcome;
 
 /// Succeeds when a connection is accepted.
-pub(super) async fn check(host: &str, port: u16) -> ProbeOutcome {
-    match TcpStream::connect((host, port)).await {
+pub(super) async fn check(reach: &Reach, host: &str, port: u16) -> ProbeOutcome {
+    match reach.connect(host, port).await {
         Ok(_connection) => ProbeOutcome::Success,
         Err(error) => refusal::outcome(&format!("cannot connect to {host}:{port}"), &error),
     }

@@ -119,6 +119,22 @@ impl ProcessDriver {
         prune(&self.inner.paths.log(agent), &policy, SystemTime::now()).map(drop)
     }
 
+    /// Tells apart what projects have outside their data directories, such as their containers.
+    #[must_use]
+    pub fn project(&self) -> String {
+        self.inner.paths.project()
+    }
+
+    /// Has the hooks after an instance that is not a process know how it ended.
+    pub(crate) fn remember_end(&self, instance: &InstanceId, report: &ExitReport) {
+        self.inner.remember_end(instance, report);
+    }
+
+    /// Undoes [`ProcessDriver::remember_end`].
+    pub(crate) fn forget_end(&self, instance: &InstanceId) {
+        lock(&self.inner.ended).remove(instance);
+    }
+
     /// The process id of the fork server, for measurements.
     pub async fn spawner_pid(&self) -> Option<u32> {
         self.inner.link.pid().await

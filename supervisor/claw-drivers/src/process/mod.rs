@@ -47,6 +47,10 @@ pub use driver::ProcessDriver;
 pub use entry::reenter;
 pub use link::LinkError;
 
+pub(crate) use cgroup::usage_of_process;
 pub(crate) use driver::Inner;
 pub(crate) use execute::{Execution, Kind, describe, execute};
+pub(crate) use paths::{log_dir, project as project_of};
+pub(crate) use procfs::{boot_id, descendants};
+pub(crate) use signal::{KILL, pause, send as send_signal};
 pub(crate) use wire::ExecEnd;

@@ -38,10 +38,7 @@ impl Paths {
 
     /// The directory of an agent's log lanes.
     pub(crate) fn log(&self, agent: &AgentName) -> PathBuf {
-        self.data_dir
-            .join("agents")
-            .join(agent.as_str())
-            .join("log")
+        log_dir(&self.data_dir, agent)
     }
 
     /// A name for our cgroups that two projects on one machine do not share.
@@ -67,6 +64,11 @@ impl Paths {
             .flat_map(of_agent)
             .collect()
     }
+}
+
+/// The directory of an agent's log lanes, whatever runs it.
+pub(crate) fn log_dir(data_dir: &Path, agent: &AgentName) -> PathBuf {
+    data_dir.join("agents").join(agent.as_str()).join("log")
 }
 
 /// A name for what a project has outside its data directory.

@@ -15,6 +15,7 @@
 mod capabilities;
 mod detect;
 mod file;
+mod foreign;
 mod group;
 mod mounts;
 mod v1;
@@ -24,4 +25,5 @@ pub use capabilities::{Backend, Capabilities, Enforcement, KillMethod};
 pub use detect::CgroupChoice;
 pub(crate) use detect::Cgroups;
 pub(crate) use file::CgroupError;
+pub(crate) use foreign::usage_of_process;
 pub(crate) use group::{Entrances, Group};

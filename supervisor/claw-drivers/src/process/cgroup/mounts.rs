@@ -44,19 +44,53 @@ impl Mounts {
         Some(hierarchy.point.join(below))
     }
 
+    /// The group of version 2 that `groups`, the text of a process's `/proc/<pid>/cgroup`, names.
+    pub(super) fn group_v2(&self, groups: &str) -> Option<PathBuf> {
+        let hierarchy = self
+            .hierarchies
+            .iter()
+            .find(|found| found.controllers.is_none())?;
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        hierarchy.directory(path)
+    }
+
+    /// The group of a version 1 controller that `groups` names.
+    pub(super) fn group_v1(&self, groups: &str, controller: &str) -> Option<PathBuf> {
+        let hierarchy = self
+            .hierarchies
+            .iter()
+            .find(|found| found.has(controller))?;
+        let path = groups.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            let named = controllers.split(',').any(|name| name == controller);
+            named.then_some(path)
+        })?;
+        hierarchy.directory(path)
+    }
+
     /// The top of what is mounted of a version 1 controller's hierarchy.
     ///
     /// Not our own group there: version 1 knows no delegation, and groups of ours must not
     /// depend on one that somebody else made and may want to remove.
     pub(super) fn top_v1(&self, controller: &str) -> Option<PathBuf> {
-        let has = |found: &&Hierarchy| {
-            let list = found.controllers.as_ref();
-            list.is_some_and(|list| list.iter().any(|name| name == controller))
-        };
         self.hierarchies
             .iter()
-            .find(has)
+            .find(|found| found.has(controller))
             .map(|found| found.point.clone())
+    }
+}
+
+impl Hierarchy {
+    fn has(&self, controller: &str) -> bool {
+        let list = self.controllers.as_ref();
+        list.is_some_and(|list| list.iter().any(|name| name == controller))
+    }
+
+    /// Where a group is, if it lies in the part that is mounted.
+    fn directory(&self, group: &str) -> Option<PathBuf> {
+        let below = Path::new(group).strip_prefix(&self.root).ok()?;
+        Some(self.point.join(below))
     }
 }
 

@@ -1,0 +1,257 @@
+//! From a spec to what the engine is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, PortMap,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+use claw_core::order::RunContext;
+use claw_core::spec::container::{
+    Access, Exec, Init, MountSource, Network, Port, PortProtocol, RootFs, Seccomp, Tmpfs,
+};
+use claw_core::spec::{Check, Container};
+use claw_core::{AgentSpec, InstanceId};
+
+use super::engine::Make;
+use super::name;
+
+/// Whoever an agent is inside that does not say: not root, and what most images call their user.
+const USER: &str = "1000:1000";
+
+/// Agents are killed for memory before the engine and the supervisor are.
+const OOM_SCORE_ADJ: i64 = 500;
+
+/// What the engine keeps of the output, in case that nobody takes it over for a while.
+const KEPT_SIZE: &str = "32m";
+const KEPT_FILES: &str = "2";
+
+/// Where the directory with the notification socket is inside.
+pub(super) const NOTIFY_DIR: &str = "/run/openclaw-notify";
+
+/// The name of the socket in it.
+pub(super) const NOTIFY_SOCKET: &str = "notify.sock";
+
+/// What a container is made from.
+pub(super) struct Blueprint<'a> {
+    pub(super) project: &'a str,
+    pub(super) make: Make,
+    pub(super) instance: &'a InstanceId,
+    pub(super) spec: &'a AgentSpec,
+    pub(super) container: &'a Container,
+    pub(super) run: Option<&'a RunContext>,
+    pub(super) control_env: &'a BTreeMap<String, String>,
+    /// The host's directory with its notification socket, where there is one.
+    pub(super) notify: Option<&'a Path>,
+}
+
+impl Blueprint<'_> {
+    /// Whether something is written to its standard input.
+    pub(super) fn payload(&self) -> Option<&str> {
+        self.run.and_then(|run| run.payload.as_deref())
+    }
+
+    pub(super) fn body(&self) -> ContainerCreateBody {
+        let (spec, container) = (self.spec, self.container);
+        let fed = self.payload().is_some();
+        let command = &spec.launch.command;
+        let ports = container.ports.iter().map(exposed).collect::<Vec<_>>();
+        ContainerCreateBody {
+            user: Some(spec.launch.user.clone().unwrap_or_else(|| USER.to_owned())),
+            attach_stdin: Some(fed),
+            open_stdin: Some(fed),
+            stdin_once: Some(fed),
+            env: Some(self.environment()),
+            cmd: (!command.is_empty()).then(|| command.clone()),
+            image: Some(container.image.clone()),
+            working_dir: container.working_dir.as_deref().map(text),
+            entrypoint: container.entrypoint.clone(),
+            labels: Some(name::labels(
+                self.project,
+                self.instance,
+                self.run.map(|run| run.run),
+            )),
+            exposed_ports: (!ports.is_empty()).then_some(ports),
+            stop_signal: Some(spec.shutdown.signal.to_string()),
+            host_config: Some(self.host_config()),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn host_config(&self) -> HostConfig {
+        let (spec, container) = (self.spec, self.container);
+        let memory = spec.resources.memory.map(signed);
+        HostConfig {
+            memory,
+            // The same: memory and no swap beside it.
+            memory_swap: memory,
+            nano_cpus: spec
+                .resources
+                .cpu_millis
+                .map(|millis| i64::from(millis) * 1_000_000),
+            pids_limit: spec.resources.pids.map(i64::from),
+            init: Some(container.init == Init::Engine),
+            ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
+            log_config: Some(log_config(self.make)),
+            network_mode: Some(
+                match container.network {
+                    Network::None => "none",
+                    Network::Bridge => "bridge",
+                }
+                .to_owned(),
+            ),
+            port_bindings: Some(bindings(&container.ports)),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                maximum_retry_count: None,
+            }),
+            auto_remove: Some(false),
+            mounts: Some(self.mounts()),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(container.capabilities.clone()),
+            oom_score_adj: Some(OOM_SCORE_ADJ),
+            privileged: Some(false),
+            readonly_rootfs: Some(container.root == RootFs::ReadOnly),
+            security_opt: Some(security(container.seccomp)),
+            tmpfs: Some(container.tmpfs.iter().map(tmpfs).collect()),
+            shm_size: Some(signed(container.shm)),
+            ..HostConfig::default()
+        }
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let written = self.container.mounts.iter().map(|mount| {
+            let (kind, source) = match &mount.source {
+                MountSource::Path(path) => (MountType::BIND, text(path)),
+                MountSource::Volume(volume) => (MountType::VOLUME, volume.clone()),
+            };
+            Mount {
+                target: Some(text(&mount.target)),
+                source: Some(source),
+                typ: Some(kind),
+                read_only: Some(mount.access == Access::ReadOnly),
+                ..Mount::default()
+            }
+        });
+        let notify = self.notify.map(|dir| Mount {
+            target: Some(NOTIFY_DIR.to_owned()),
+            source: Some(text(dir)),
+            typ: Some(MountType::BIND),
+            read_only: Some(true),
+            ..Mount::default()
+        });
+        written.chain(notify).collect()
+    }
+
+    /// The image has its own `PATH` and home; only what is meant for the agent is added.
+    fn environment(&self) -> Vec<String> {
+        let launch = &self.spec.launch;
+        let mut all = self.control_env.clone();
+        all.extend(launch.env.clone());
+        let secrets = launch.secrets.iter();
+        all.extend(secrets.map(|(key, secret)| (key.clone(), secret.expose().to_owned())));
+        // Replicas go by one name, which their spec says.
+        let agent = all.entry("OPENCLAW_AGENT".to_owned());
+        agent.or_insert_with(|| self.instance.agent.to_string());
+        let mut set = |key: &str, value: String| all.insert(key.to_owned(), value);
+        set("OPENCLAW_INSTANCE", self.instance.to_string());
+        if !launch.config.is_null() {
+            set("OPENCLAW_CONFIG", launch.config.to_string());
+        }
+        if let Some(run) = self.run {
+            set("OPENCLAW_RUN_ID", run.run.to_string());
+            set("OPENCLAW_TRIGGER", run.trigger.code().to_owned());
+            set("OPENCLAW_ATTEMPT", run.attempt.to_string());
+        }
+        if self.notify.is_some() {
+            set("NOTIFY_SOCKET", format!("{NOTIFY_DIR}/{NOTIFY_SOCKET}"));
+            let liveness = self.spec.probes.liveness.as_ref();
+            if let Some(probe) = liveness.filter(|probe| probe.check == Check::Heartbeat) {
+                set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
+            }
+        }
+        all.into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
+    }
+}
+
+/// Docker's `local` keeps bytes as they are; Podman does not have it.
+fn log_config(make: Make) -> HostConfigLogConfig {
+    let (kind, options) = match make {
+        Make::Docker => {
+            let options = [
+                ("max-size", KEPT_SIZE),
+                ("max-file", KEPT_FILES),
+                ("compress", "false"),
+            ];
+            ("local", options.to_vec())
+        }
+        Make::Podman => ("k8s-file", vec![("max-size", KEPT_SIZE)]),
+    };
+    let options = options.into_iter();
+    HostConfigLogConfig {
+        typ: Some(kind.to_owned()),
+        config: Some(
+            options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        ),
+    }
+}
+
+fn security(seccomp: Seccomp) -> Vec<String> {
+    let mut options = vec!["no-new-privileges".to_owned()];
+    match seccomp {
+        Seccomp::Default => {}
+        Seccomp::Off => options.push("seccomp=unconfined".to_owned()),
+    }
+    options
+}
+
+fn tmpfs(wanted: &Tmpfs) -> (String, String) {
+    let exec = match wanted.exec {
+        Exec::Allowed => "exec",
+        Exec::Denied => "noexec",
+    };
+    let options = format!("rw,nosuid,nodev,{exec},mode=1777,size={}", wanted.size);
+    (text(&wanted.target), options)
+}
+
+fn limit(name: &str, count: u64) -> ResourcesUlimits {
+    ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(signed(count)),
+        hard: Some(signed(count)),
+    }
+}
+
+fn exposed(port: &Port) -> String {
+    let protocol = match port.protocol {
+        PortProtocol::Tcp => "tcp",
+        PortProtocol::Udp => "udp",
+    };
+    format!("{}/{protocol}", port.container_port)
+}
+
+fn bindings(ports: &[Port]) -> PortMap {
+    let mut map: PortMap = HashMap::new();
+    for port in ports {
+        let binding = PortBinding {
+            host_ip: Some(port.host_ip.to_string()),
+            host_port: Some(port.host_port.to_string()),
+        };
+        let entry = map.entry(exposed(port)).or_default();
+        entry.get_or_insert_default().push(binding);
+    }
+    map
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,148 @@
+//! One container, as the supervisor follows it.
+
+use std::sync::Arc;
+
+use claw_core::{Fact, InstanceId};
+use tokio::sync::mpsc;
+
+use super::driver::Inner;
+use super::record::{Pace, Record};
+use crate::process::KILL;
+
+/// What reaches the follower of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mail {
+    Signal(i32),
+    Kill,
+    Freeze,
+    Thaw,
+    /// Something happened to the container.
+    Look,
+    /// Something in it was killed for memory.
+    OutOfMemory,
+}
+
+/// Follows one instance until its last fact.
+pub(super) struct Follower {
+    pub(super) inner: Arc<Inner>,
+    pub(super) record: Record,
+    pub(super) mail: mpsc::UnboundedReceiver<Mail>,
+    pub(super) wants: Wants,
+    pub(super) asked: Asked,
+}
+
+/// What the engine was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Nothing,
+    /// There may be a container.
+    ToCreate,
+}
+
+/// What is still to be done. Orders wait here as long as the engine is away.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    pub(super) kill: Kill,
+    pub(super) signals: Vec<i32>,
+    pub(super) look: Look,
+    pub(super) oom_kills: u64,
+}
+
+/// Whether it is to be killed, which wins over everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kill {
+    #[default]
+    No,
+    Wanted,
+    /// The engine took the order. It is repeated when an engine that was away comes back.
+    Sent,
+}
+
+/// Whether the container has to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Look {
+    #[default]
+    No,
+    Wanted,
+}
+
+/// The most signals that wait for an engine that is away.
+const SIGNALS_LIMIT: usize = 64;
+
+impl Wants {
+    pub(super) fn is_idle(&self) -> bool {
+        self.kill != Kill::Wanted && self.signals.is_empty() && self.look == Look::No
+    }
+
+    /// Whether a start that is not done is to be given up.
+    pub(super) fn calls_off(&self, stop_signal: i32) -> bool {
+        self.kill != Kill::No || self.signals.contains(&stop_signal)
+    }
+
+    /// The engine was away: what it was told may be forgotten.
+    pub(super) fn begin_anew(&mut self) {
+        self.look = Look::Wanted;
+        if self.kill == Kill::Sent {
+            self.kill = Kill::Wanted;
+        }
+    }
+}
+
+impl Follower {
+    pub(super) fn instance(&self) -> &InstanceId {
+        &self.record.instance
+    }
+
+    /// Notes what came; whether the record has changed is answered.
+    pub(super) fn take(&mut self, mail: Mail) -> Pace {
+        let stops = matches!(mail, Mail::Signal(number) if number == self.record.stop_signal);
+        match mail {
+            Mail::Kill | Mail::Signal(KILL) => {
+                self.wants.kill = Kill::Wanted;
+                self.wants.signals.clear();
+                self.record.pace = Pace::Running;
+            }
+            Mail::Signal(number) => {
+                if self.wants.signals.len() < SIGNALS_LIMIT {
+                    self.wants.signals.push(number);
+                }
+                // What stands still would sleep through what is to end it.
+                if stops {
+                    self.record.pace = Pace::Running;
+                }
+            }
+            Mail::Freeze if self.wants.kill == Kill::No => {
+                self.record.pace = Pace::Frozen;
+                self.wants.look = Look::Wanted;
+            }
+            Mail::Freeze => {}
+            Mail::Thaw => {
+                self.record.pace = Pace::Running;
+                self.wants.look = Look::Wanted;
+            }
+            Mail::Look => self.wants.look = Look::Wanted,
+            Mail::OutOfMemory => self.wants.oom_kills += 1,
+        }
+        self.record.pace
+    }
+
+    /// Takes all that has come.
+    pub(super) fn take_all(&mut self) {
+        while let Ok(mail) = self.mail.try_recv() {
+            self.take(mail);
+        }
+    }
+
+    /// Replaces the record; one that cannot be written costs work after a crash, and nothing else.
+    pub(super) async fn save(&self) {
+        let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
+        let written = tokio::task::spawn_blocking(move || inner.records.update(&record)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(instance = %self.instance(), %error, "its record cannot be written");
+        }
+    }
+
+    pub(super) async fn tell(&self, fact: Fact) {
+        self.inner.tell(fact).await;
+    }
+}

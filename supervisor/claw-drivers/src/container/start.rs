@@ -1,0 +1,430 @@
+//! From the order to a container that runs.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, StartContainerOptions,
+};
+use claw_core::order::RunContext;
+use claw_core::spec::Container;
+use claw_core::spec::container::Init;
+use claw_core::{AgentSpec, ExitStatus, Fact, SpawnError, SpawnStage, Wall};
+use tokio::io::AsyncWriteExt;
+
+use super::create::Blueprint;
+use super::engine::{Client, QUICK, SLOW};
+use super::executed::{self, Executed};
+use super::fault::EngineError;
+use super::instance::{Asked, Follower};
+use super::output::{Output, Progress};
+use super::progress::Teller;
+use super::record::Stage;
+use super::state::{self, Standing};
+use super::{image, name, refusal, sweep};
+
+/// Between two looks whether an engine that fell silent in the midst of a start is back.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often a container that nobody knows of is removed to make room for its name.
+const ATTEMPTS: usize = 3;
+
+/// Why there is no container.
+enum Failure {
+    /// Nothing of this attempt is left to be removed; the record is another's.
+    Before(SpawnError),
+    /// The record, and perhaps a container.
+    After(SpawnError),
+}
+
+impl Follower {
+    /// Starts the instance and follows it.
+    pub(super) async fn spawn(mut self, spec: Arc<AgentSpec>, run: Option<RunContext>) {
+        match self.start(&spec, run.as_ref()).await {
+            Ok((container, output)) => {
+                drop((spec, run));
+                self.follow(container, output).await;
+            }
+            Err(failure) => {
+                let instance = self.instance().clone();
+                let error = match failure {
+                    Failure::Before(error) => error,
+                    Failure::After(error) => {
+                        self.take_back().await;
+                        error
+                    }
+                };
+                self.inner.forget(&instance);
+                self.tell(Fact::SpawnFailed { instance, error }).await;
+            }
+        }
+    }
+
+    async fn start(
+        &mut self,
+        spec: &AgentSpec,
+        run: Option<&RunContext>,
+    ) -> Result<(String, Output), Failure> {
+        self.intend().await.map_err(Failure::Before)?;
+        let Some(container) = spec.launch.container.as_deref() else {
+            let detail = format!("`{}` has no image to run in", self.instance().agent);
+            return Err(Failure::After(prepare(0, detail)));
+        };
+        let client = self.inner.engine.client().await;
+        let client = client.map_err(|error| Failure::After(unreachable(&error)))?;
+        self.fetch(&client, container)
+            .await
+            .map_err(Failure::After)?;
+        let started = self.create_and_start(&client, spec, container, run).await;
+        started.map_err(Failure::After)
+    }
+
+    /// Writes the record, before anything of the instance exists.
+    async fn intend(&self) -> Result<(), SpawnError> {
+        let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
+        let written = tokio::task::spawn_blocking(move || inner.records.intend(&record)).await;
+        let error = match written {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_ending) => io::ErrorKind::Interrupted.into(),
+        };
+        let instance = self.instance();
+        let errno = error.raw_os_error().unwrap_or(0);
+        Err(if error.kind() == io::ErrorKind::AlreadyExists {
+            let why = "this generation has run already";
+            prepare(errno, format!("`{instance}` was not started: {why}"))
+        } else {
+            prepare(
+                errno,
+                format!("the record of `{instance}` cannot be written: {error}"),
+            )
+        })
+    }
+
+    /// Sees to the image, and gives up when the instance is not wanted any more.
+    async fn fetch(&mut self, client: &Client, container: &Container) -> Result<(), SpawnError> {
+        let instance = self.instance().clone();
+        let mut teller = Teller::new(Arc::clone(&self.inner), instance);
+        let mut ensuring = std::pin::pin!(image::ensure(client, container, &mut teller));
+        let id = loop {
+            tokio::select! {
+                done = &mut ensuring => break done?,
+                Some(mail) = self.mail.recv() => {
+                    self.take(mail);
+                    self.check_wanted()?;
+                }
+            }
+        };
+        self.record.image = Some(id);
+        Ok(())
+    }
+
+    fn check_wanted(&self) -> Result<(), SpawnError> {
+        if self.wants.calls_off(self.record.stop_signal) {
+            let detail = format!("the start of `{}` was called off", self.instance());
+            return Err(prepare(0, detail));
+        }
+        Ok(())
+    }
+
+    async fn create_and_start(
+        &mut self,
+        client: &Client,
+        spec: &AgentSpec,
+        container: &Container,
+        run: Option<&RunContext>,
+    ) -> Result<(String, Output), SpawnError> {
+        let (notify, output) = self.make_ready().await?;
+        let inner = Arc::clone(&self.inner);
+        let instance = self.instance().clone();
+        let blueprint = Blueprint {
+            project: &inner.project,
+            make: client.make,
+            instance: &instance,
+            spec,
+            container,
+            run,
+            control_env: &inner.control_env,
+            notify: notify.as_deref(),
+        };
+        let id = self.create(client, &blueprint).await?;
+        self.record.id = Some(id.clone());
+        self.record.output = Some(output.place());
+        self.record.stage = Stage::Created;
+        self.save().await;
+        self.take_all();
+        self.check_wanted()?;
+        self.run(client, &id, &blueprint).await?;
+        Ok((id, output))
+    }
+
+    /// Makes what the container needs of the host, and opens the log.
+    async fn make_ready(&self) -> Result<(Option<PathBuf>, Output), SpawnError> {
+        let instance = self.instance().clone();
+        let progress = Progress {
+            facts: self.inner.facts.clone(),
+            instance: instance.clone(),
+            interval: self.record.progress,
+            last: None,
+        };
+        let place = self.inner.place(&self.record);
+        let records = self.inner.records.clone();
+        let ready = tokio::task::spawn_blocking(move || {
+            let notify = records.notify(&instance);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&notify);
+            let output = Output::open(&place, None, progress);
+            made.map(|()| (None, output))
+        });
+        match ready.await {
+            Ok(Ok(ready)) => Ok(ready),
+            Ok(Err(error)) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                let detail = format!("its directory cannot be made: {error}");
+                Err(prepare(errno, detail))
+            }
+            Err(_ending) => Err(prepare(0, "the supervisor is ending".to_owned())),
+        }
+    }
+
+    /// Creates the container; its id. The name is taken at once with it, so there is never a
+    /// second one.
+    async fn create(
+        &mut self,
+        client: &Client,
+        blueprint: &Blueprint<'_>,
+    ) -> Result<String, SpawnError> {
+        let container = name::container(&self.inner.project, self.instance());
+        self.asked = Asked::ToCreate;
+        for _ in 0..ATTEMPTS {
+            let options = CreateContainerOptionsBuilder::new()
+                .name(&container)
+                .build();
+            let body = blueprint.body();
+            let asked = client.docker.create_container(Some(options), body);
+            let error = match client.within(SLOW, asked).await {
+                Ok(created) => {
+                    for warning in created.warnings {
+                        tracing::warn!(instance = %self.instance(), %warning, "the container engine warns");
+                    }
+                    return Ok(created.id);
+                }
+                Err(error) => error,
+            };
+            if error.is_away() {
+                self.wait_for_engine(client, &error).await?;
+            } else if error.status() != 409 {
+                return Err(refusal::start(blueprint.spec, &program(blueprint), &error));
+            }
+            if let Some(id) = self.settle_name(client, &container).await? {
+                return Ok(id);
+            }
+        }
+        let detail = format!("the name `{container}` of a container does not become free");
+        Err(prepare(0, detail))
+    }
+
+    /// Finds out who has our name: a container that an unanswered request made is taken, one that
+    /// an earlier life left is removed, and one that is not ours is left alone.
+    async fn settle_name(
+        &mut self,
+        client: &Client,
+        container: &str,
+    ) -> Result<Option<String>, SpawnError> {
+        let looked = state::look(client, &self.inner.project, container).await;
+        let found = match looked {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(unreachable(&error)),
+        };
+        if found.owner.as_ref() != Some(self.instance()) {
+            let short = found.id.get(..12).unwrap_or(&found.id);
+            let detail = format!(
+                "the name `{container}` is taken by a container that is not ours ({short}): remove \
+                 it with `docker rm -f {short}`, or rename it"
+            );
+            return Err(prepare(0, detail));
+        }
+        match found.standing {
+            Standing::Created => Ok(Some(found.id)),
+            Standing::Running { .. } | Standing::Ended(_) | Standing::Leaving => {
+                let removed = sweep::remove(client, &found.id).await;
+                removed.map_err(|error| unreachable(&error))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Starts the container and tells so.
+    async fn run(
+        &mut self,
+        client: &Client,
+        id: &str,
+        blueprint: &Blueprint<'_>,
+    ) -> Result<(), SpawnError> {
+        let refused =
+            |error: &EngineError| refusal::start(blueprint.spec, &program(blueprint), error);
+        if let Some(payload) = blueprint.payload() {
+            let fed = self.feed(client, id, payload.to_owned()).await;
+            fed.map_err(|error| refused(&error))?;
+        }
+        let (pid, at) = loop {
+            let asked = client
+                .docker
+                .start_container(id, None::<StartContainerOptions>);
+            let mut away = match client.within(SLOW, asked).await {
+                Ok(()) => None,
+                Err(error) if error.is_away() => Some(error),
+                Err(error) => return Err(refused(&error)),
+            };
+            // What the engine was asked for last may have been done, or not.
+            let found = loop {
+                if let Some(error) = &away {
+                    self.wait_for_engine(client, error).await?;
+                }
+                match state::look(client, &self.inner.project, id).await {
+                    Ok(found) => break found,
+                    Err(error) if error.is_away() => away = Some(error),
+                    Err(error) => return Err(refused(&error)),
+                }
+            };
+            match found.map(|found| found.standing) {
+                Some(Standing::Running { pid, at, .. }) => break (pid, at),
+                // It has ended already; the follower tells how.
+                Some(Standing::Ended(ending)) => break (0, ending.at),
+                Some(Standing::Created) if away.is_some() => self.check_wanted()?,
+                Some(Standing::Created | Standing::Leaving) | None => {
+                    let detail = "the container was taken away while it was started".to_owned();
+                    return Err(prepare(0, detail));
+                }
+            }
+        };
+        if blueprint.container.init == Init::Engine {
+            self.check_executed(client, id, pid, &program(blueprint))
+                .await?;
+        }
+        self.told_started(id, pid, at).await;
+        Ok(())
+    }
+
+    /// Whether the small first process could execute the program: to the engine, a start that
+    /// fails there is one that went well.
+    async fn check_executed(
+        &self,
+        client: &Client,
+        id: &str,
+        pid: u32,
+        program: &str,
+    ) -> Result<(), SpawnError> {
+        let worker = id.to_owned();
+        let waited = tokio::task::spawn_blocking(move || executed::wait(pid, &worker)).await;
+        if matches!(waited, Ok(Executed::Yes)) {
+            return Ok(());
+        }
+        let found = state::look(client, &self.inner.project, id).await;
+        let Ok(Some(Standing::Ended(ending))) = found.map(|found| found.map(|it| it.standing))
+        else {
+            return Ok(());
+        };
+        let errno = match ending.status {
+            ExitStatus::Code(127) => nix::libc::ENOENT,
+            ExitStatus::Code(126) => nix::libc::EACCES,
+            ExitStatus::Code(_) | ExitStatus::Signal(_) => return Ok(()),
+        };
+        let Some(why) = executed::last_words(client, id).await else {
+            return Ok(());
+        };
+        Err(SpawnError {
+            stage: SpawnStage::Exec,
+            errno,
+            detail: format!("cannot execute `{program}` in the image: {why}"),
+        })
+    }
+
+    /// Writes the payload to the container's standard input, as it reads.
+    async fn feed(&self, client: &Client, id: &str, payload: String) -> Result<(), EngineError> {
+        let options = AttachContainerOptionsBuilder::new()
+            .stdin(true)
+            .stream(true)
+            .build();
+        let attached = client.docker.attach_container(id, Some(options));
+        let mut attached = client.within(QUICK, attached).await?;
+        // It ends with the container at the latest.
+        self.inner.start_task(async move {
+            let written = attached.input.write_all(payload.as_bytes()).await;
+            if written.is_ok() {
+                attached.input.shutdown().await.ok();
+            }
+        });
+        Ok(())
+    }
+
+    async fn told_started(&mut self, id: &str, pid: u32, at: Wall) {
+        self.record.stage = Stage::Started { pid, at };
+        self.save().await;
+        let instance = self.instance().clone();
+        self.inner.note_running(&instance, id, pid);
+        self.tell(Fact::Started { instance, pid, at }).await;
+    }
+
+    /// Waits for an engine that fell silent, without which nobody knows what it has done.
+    async fn wait_for_engine(
+        &mut self,
+        client: &Client,
+        error: &EngineError,
+    ) -> Result<(), SpawnError> {
+        let instance = self.instance().clone();
+        let mut teller = Teller::new(Arc::clone(&self.inner), instance);
+        teller
+            .tell(format!("waiting for the container engine: {error}"))
+            .await;
+        let back = async {
+            while client.within(QUICK, client.docker.ping()).await.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        teller.beat_or(back).await;
+        self.take_all();
+        self.check_wanted()
+    }
+
+    /// Removes what there is of a start that failed.
+    async fn take_back(&self) {
+        let instance = self.instance().clone();
+        match self.asked {
+            Asked::Nothing => self.inner.bury(&instance).await,
+            Asked::ToCreate => sweep::release(Arc::clone(&self.inner), instance).await,
+        }
+    }
+}
+
+/// The program, for messages.
+fn program(blueprint: &Blueprint<'_>) -> String {
+    let entry = blueprint.container.entrypoint.as_ref();
+    let first = entry.and_then(|entry| entry.first());
+    first
+        .or_else(|| blueprint.spec.launch.command.first())
+        .cloned()
+        .unwrap_or_else(|| "the program of the image".to_owned())
+}
+
+fn unreachable(error: &EngineError) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Engine,
+        errno: 0,
+        detail: error.to_string(),
+    }
+}
+
+fn prepare(errno: i32, detail: String) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Prepare,
+        errno,
+        detail,
+    }
+}
