@@ -7,6 +7,7 @@
 
 mod agent;
 mod config;
+mod engine;
 mod event;
 mod health;
 mod log;
@@ -24,6 +25,7 @@ pub use agent::{
     RunCounts, State,
 };
 pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
+pub use engine::{Engine, EngineReport};
 pub use event::{Event, Happened, Probe};
 pub use health::{Degraded, Health, Overall, Part, Ready};
 pub use log::{LogLine, LogStream};

@@ -18,7 +18,8 @@ use futures_util::stream::BoxStream;
 
 use super::idempotency::Stored;
 use crate::api::{
-    Applied, Container, Degraded, Event, FieldError, LogLine, LogStream, Plan, Time, Transition,
+    Applied, Container, Degraded, Engine, Event, FieldError, LogLine, LogStream, Plan, Time,
+    Transition,
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
@@ -78,6 +79,8 @@ pub struct Ports {
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
     /// What the image of a live instance is, if it is a container and that is known.
     pub image_digest: Port<InstanceId, Option<String>>,
+    /// The container engine; `None` for a fleet without images. Takes a second at most.
+    pub engine: Port<(), Option<Engine>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.
     pub agent_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What of the supervisor does not work as it should; answers without waiting.

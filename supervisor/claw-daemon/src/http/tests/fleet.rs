@@ -145,6 +145,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         logs: logs(world),
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
+        engine: Port::new(|()| async { None }),
         image_digest: Port::new(|_instance| async { Some("sha256:0a1b".to_owned()) }),
         store: store.unwrap(),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
