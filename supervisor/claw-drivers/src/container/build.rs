@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use bollard::models::BuildInfo;
@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 
 use super::engine::Client;
 use super::fault::EngineError;
-use super::ignore::Ignore;
+use super::ignore::{Ignore, RULES};
+use super::image::{STALL, still_there};
 use super::progress::Teller;
 
 /// Pieces of the folder on their way to the engine.
@@ -67,7 +68,14 @@ pub(super) async fn build(
     let mut built = pin!(built);
     let mut lines = Vec::new();
     let outcome = loop {
-        match teller.beat_or(built.next()).await {
+        let waited = tokio::time::timeout(STALL, teller.beat_or(built.next())).await;
+        let Ok(next) = waited else {
+            match still_there(client, image).await {
+                Ok(()) => continue,
+                Err(error) => break Err(error),
+            }
+        };
+        match next {
             None => break Ok(()),
             Some(Ok(news)) => note(image, &news, &mut lines, teller).await,
             Some(Err(error)) => break Err(refused(wanted, &client.fault(error), &lines)),
@@ -125,8 +133,8 @@ fn folder(wanted: &Build, error: &io::Error) -> SpawnError {
 
 /// Writes the folder as an archive, piece by piece. Blocks.
 fn pack(
-    context: &std::path::Path,
-    dockerfile: &std::path::Path,
+    context: &Path,
+    dockerfile: &Path,
     ignore: &Ignore,
     sender: mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
@@ -139,8 +147,8 @@ fn pack(
             let entry = entry?;
             let name = folder.join(entry.file_name());
             let kind = entry.file_type()?;
-            // The engine needs it, whatever the list says.
-            let needed = name == dockerfile;
+            // The engine needs both, and leaves them out itself where the list says so.
+            let needed = name == dockerfile || name == Path::new(RULES);
             if ignore.excludes(&name) && !needed {
                 if kind.is_dir() && ignore.has_exceptions() {
                     folders.push(name);

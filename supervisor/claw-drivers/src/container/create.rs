@@ -42,8 +42,8 @@ pub(super) struct Blueprint<'a> {
     pub(super) container: &'a Container,
     pub(super) run: Option<&'a RunContext>,
     pub(super) control_env: &'a BTreeMap<String, String>,
-    /// The host's directory with its notification socket, where there is one.
-    pub(super) notify: Option<&'a Path>,
+    /// The host's directory with its notification socket.
+    pub(super) notify: &'a Path,
 }
 
 impl Blueprint<'_> {
@@ -58,7 +58,7 @@ impl Blueprint<'_> {
         let command = &spec.launch.command;
         let ports = container.ports.iter().map(exposed).collect::<Vec<_>>();
         ContainerCreateBody {
-            user: Some(spec.launch.user.clone().unwrap_or_else(|| USER.to_owned())),
+            user: Some(self.user().to_owned()),
             attach_stdin: Some(fed),
             open_stdin: Some(fed),
             stdin_once: Some(fed),
@@ -79,7 +79,14 @@ impl Blueprint<'_> {
         }
     }
 
+    /// As the image knows it, or as numbers.
+    fn user(&self) -> &str {
+        self.spec.launch.user.as_deref().unwrap_or(USER)
+    }
+
     fn host_config(&self) -> HostConfig {
+        let owner = ownership(self.user());
+        let tmpfs = |wanted| tmpfs(wanted, &owner);
         let (spec, container) = (self.spec, self.container);
         let memory = spec.resources.memory.map(signed);
         HostConfig {
@@ -134,14 +141,14 @@ impl Blueprint<'_> {
                 ..Mount::default()
             }
         });
-        let notify = self.notify.map(|dir| Mount {
+        let notify = Mount {
             target: Some(NOTIFY_DIR.to_owned()),
-            source: Some(text(dir)),
+            source: Some(text(self.notify)),
             typ: Some(MountType::BIND),
             read_only: Some(true),
             ..Mount::default()
-        });
-        written.chain(notify).collect()
+        };
+        written.chain([notify]).collect()
     }
 
     /// The image has its own `PATH` and home; only what is meant for the agent is added.
@@ -164,12 +171,10 @@ impl Blueprint<'_> {
             set("OPENCLAW_TRIGGER", run.trigger.code().to_owned());
             set("OPENCLAW_ATTEMPT", run.attempt.to_string());
         }
-        if self.notify.is_some() {
-            set("NOTIFY_SOCKET", format!("{NOTIFY_DIR}/{NOTIFY_SOCKET}"));
-            let liveness = self.spec.probes.liveness.as_ref();
-            if let Some(probe) = liveness.filter(|probe| probe.check == Check::Heartbeat) {
-                set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
-            }
+        set("NOTIFY_SOCKET", format!("{NOTIFY_DIR}/{NOTIFY_SOCKET}"));
+        let liveness = self.spec.probes.liveness.as_ref();
+        if let Some(probe) = liveness.filter(|probe| probe.check == Check::Heartbeat) {
+            set("WATCHDOG_USEC", probe.interval.as_micros().to_string());
         }
         all.into_iter()
             .map(|(key, value)| format!("{key}={value}"))
@@ -210,12 +215,25 @@ fn security(seccomp: Seccomp) -> Vec<String> {
     options
 }
 
-fn tmpfs(wanted: &Tmpfs) -> (String, String) {
+/// Makes a file system in memory its user's own. The mode alone would not do: where the image has
+/// a directory of that name, the runtime gives the file system the mode of that.
+fn ownership(user: &str) -> String {
+    let (uid, gid) = user.split_once(':').unwrap_or((user, user));
+    let numeric = |text: &str| text.parse::<u32>().is_ok();
+    if numeric(uid) && numeric(gid) {
+        format!(",uid={uid},gid={gid}")
+    } else {
+        String::new()
+    }
+}
+
+fn tmpfs(wanted: &Tmpfs, owner: &str) -> (String, String) {
     let exec = match wanted.exec {
         Exec::Allowed => "exec",
         Exec::Denied => "noexec",
     };
-    let options = format!("rw,nosuid,nodev,{exec},mode=1777,size={}", wanted.size);
+    let size = wanted.size;
+    let options = format!("rw,nosuid,nodev,{exec},mode=1777,size={size}{owner}");
     (text(&wanted.target), options)
 }
 

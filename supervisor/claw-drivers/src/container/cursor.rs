@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::Stream;
 
-/// A note has this length, blanks at its end: it is written at once over the one before.
+/// A note has this length at least, blanks at its end: it is written over the one before.
 const LENGTH: usize = 4096;
+
+/// And this length at most, when the streams take turns at each line.
+const LIMIT: usize = 128 * 1024;
 
 /// A time of the engine's, in nanoseconds since 1970, and how many pieces of that time there were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,12 +36,9 @@ pub(super) struct Resumption {
     pub(super) ahead: [usize; 2],
 }
 
-/// A stretch of one stream that is written to the log.
+/// So many bytes of one stream that are written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Segment {
-    pub(super) stream: Stream,
-    pub(super) length: usize,
-}
+pub(super) struct Segment(pub(super) Stream, pub(super) usize);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
@@ -101,7 +101,7 @@ impl CursorFile {
 }
 
 fn read(file: &File) -> Option<Note> {
-    let mut bytes = vec![0; 4 * LENGTH];
+    let mut bytes = vec![0; LIMIT];
     let length = file.read_at(&mut bytes, 0).ok()?;
     let mut notes = serde_json::Deserializer::from_slice(&bytes[..length]).into_iter();
     notes.next()?.ok()
@@ -109,7 +109,7 @@ fn read(file: &File) -> Option<Note> {
 
 impl Note {
     fn judge(&self, lane: Option<u32>, position: u64) -> Resumption {
-        let total: usize = self.segments.iter().map(|segment| segment.length).sum();
+        let total: usize = self.segments.iter().map(|segment| segment.1).sum();
         let written = usize::try_from(position.saturating_sub(self.position)).unwrap_or(usize::MAX);
         if lane != self.lane || written >= total {
             return self.to;
@@ -117,8 +117,8 @@ impl Note {
         let mut resumption = self.from;
         let mut left = written;
         for segment in &self.segments {
-            let part = left.min(segment.length);
-            let slot = usize::from(segment.stream == Stream::Stderr);
+            let part = left.min(segment.1);
+            let slot = usize::from(segment.0 == Stream::Stderr);
             resumption.ahead[slot] += part;
             left -= part;
         }
@@ -138,18 +138,9 @@ mod tests {
     }
 
     const SEGMENTS: [Segment; 3] = [
-        Segment {
-            stream: Stream::Stdout,
-            length: 10,
-        },
-        Segment {
-            stream: Stream::Stderr,
-            length: 5,
-        },
-        Segment {
-            stream: Stream::Stdout,
-            length: 7,
-        },
+        Segment(Stream::Stdout, 10),
+        Segment(Stream::Stderr, 5),
+        Segment(Stream::Stdout, 7),
     ];
 
     fn resumed(lane: u32, position: u64) -> Resumption {

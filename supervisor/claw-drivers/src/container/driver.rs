@@ -73,6 +73,7 @@ struct Known {
 #[derive(Debug)]
 struct Live {
     mail: mpsc::UnboundedSender<Mail>,
+    image: Option<String>,
     running: Option<RunningContainer>,
     /// The last that was measured.
     usage: Usage,
@@ -134,6 +135,14 @@ impl ContainerDriver {
     pub fn owns(&self, instance: &InstanceId) -> bool {
         let known = lock(&self.inner.known);
         known.live.contains_key(instance) || known.over.contains_key(instance)
+    }
+
+    /// The id of the image that a live instance runs on, such as `sha256:…`: what its reference
+    /// stood for when it was started.
+    #[must_use]
+    pub fn image(&self, instance: &InstanceId) -> Option<String> {
+        let known = lock(&self.inner.known);
+        known.live.get(instance)?.image.clone()
     }
 
     /// How a gone instance ended, until it is released.
@@ -267,6 +276,7 @@ impl Inner {
         let (sender, mail) = mpsc::unbounded_channel();
         let live = Live {
             mail: sender,
+            image: None,
             running: None,
             usage: Usage::default(),
             memory_peak: 0,
@@ -282,6 +292,7 @@ impl Inner {
             mail,
             wants: Wants::default(),
             asked: Asked::Nothing,
+            notify: None,
         }
     }
 
@@ -337,6 +348,17 @@ impl Inner {
         known.over.entry(instance.clone()).or_default();
         if known.over.len() > ENDS_LIMIT {
             known.over.pop_first();
+        }
+    }
+
+    /// The instance was never started: nobody will ask for it, or release it.
+    pub(super) fn discard(&self, instance: &InstanceId) {
+        lock(&self.known).live.remove(instance);
+    }
+
+    pub(super) fn note_image(&self, instance: &InstanceId, image: &str) {
+        if let Some(live) = lock(&self.known).live.get_mut(instance) {
+            live.image = Some(image.to_owned());
         }
     }
 

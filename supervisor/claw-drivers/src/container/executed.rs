@@ -39,7 +39,10 @@ pub(super) fn wait(pid: u32, container: &str) -> Executed {
     let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     while let Some(init) = program(pid) {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.unwrap_or_default();
+        // Not every kernel lists them.
+        let Ok(children) = children else {
+            return Executed::Unknown;
+        };
         let child = children.split(' ').find_map(|text| text.parse().ok());
         // One that ended again at once was executed or not: the container's end says so.
         if child.and_then(program).is_some_and(|found| found != init) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::query_parameters::KillContainerOptionsBuilder;
 use claw_core::{ExitReport, Fact};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::engine::{Client, QUICK};
@@ -41,6 +42,11 @@ impl Follower {
     pub(super) async fn follow(mut self, container: String, output: Output) {
         let (inner, instance) = (Arc::clone(&self.inner), self.instance().clone());
         let printing = Printing::start(inner, instance, container.clone(), output);
+        let mut listening = JoinSet::new();
+        if let Some(notify) = self.notify.take() {
+            let (instance, facts) = (self.instance().clone(), self.inner.facts.clone());
+            listening.spawn(notify.listen(instance, facts));
+        }
         let mut sight = self.inner.sight.subscribe();
         let mut seen = Seen::Yes;
         let mut retry = None;
@@ -73,6 +79,7 @@ impl Follower {
             }
         };
         self.conclude(course, printing).await;
+        drop(listening);
     }
 
     /// Takes notice of whether the engine can be asked.

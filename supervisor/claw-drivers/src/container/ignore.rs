@@ -5,6 +5,9 @@ use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
+/// The file with the rules.
+pub(super) const RULES: &str = ".dockerignore";
+
 /// The rules of a folder; the last one that fits a path decides.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
@@ -28,7 +31,7 @@ impl Ignore {
     pub(super) fn read(context: &Path) -> io::Result<Self> {
         // Says that the folder is missing, and not that its file is.
         context.read_dir()?;
-        match std::fs::read_to_string(context.join(".dockerignore")) {
+        match std::fs::read_to_string(context.join(RULES)) {
             Ok(text) => Ok(Self::parse(&text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! The image of a container: there, fetched, or built.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use claw_core::spec::Container;
@@ -14,6 +15,9 @@ use super::engine::{Client, QUICK};
 use super::fault::EngineError;
 use super::progress::{Layers, Teller};
 use super::refusal;
+
+/// News of a pull or a build come more often than this, as a rule.
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
 /// Sees to it that the image is there; its id.
 pub(super) async fn ensure(
@@ -78,7 +82,12 @@ async fn fetch(client: &Client, image: &str, teller: &mut Teller) -> Result<(), 
     let mut layers = Layers::default();
     let refused = |error: &EngineError| refusal::image(image, error, helper.as_deref());
     loop {
-        let Some(news) = teller.beat_or(pull.next()).await else {
+        let waited = tokio::time::timeout(STALL, teller.beat_or(pull.next())).await;
+        let Ok(next) = waited else {
+            still_there(client, image).await?;
+            continue;
+        };
+        let Some(news) = next else {
             return Ok(());
         };
         let news = news.map_err(|error| refused(&client.fault(error)))?;
@@ -93,6 +102,14 @@ async fn fetch(client: &Client, image: &str, teller: &mut Teller) -> Result<(), 
         );
         teller.tell(format!("fetching image {image}{layers}")).await;
     }
+}
+
+/// An engine that has said nothing for a while may have nothing to say, or be stuck.
+pub(super) async fn still_there(client: &Client, image: &str) -> Result<(), SpawnError> {
+    let asked = client.within(QUICK, client.docker.ping()).await;
+    asked
+        .map(drop)
+        .map_err(|error| refusal::image(image, &error, None))
 }
 
 /// Whether a reference says which of the images of that name is meant.

@@ -6,6 +6,7 @@ use claw_core::{Fact, InstanceId};
 use tokio::sync::mpsc;
 
 use super::driver::Inner;
+use super::notify::Notify;
 use super::record::{Pace, Record};
 use crate::process::KILL;
 
@@ -29,6 +30,8 @@ pub(super) struct Follower {
     pub(super) mail: mpsc::UnboundedReceiver<Mail>,
     pub(super) wants: Wants,
     pub(super) asked: Asked,
+    /// Listened to as soon as the core knows that the instance runs.
+    pub(super) notify: Option<Notify>,
 }
 
 /// What the engine was asked for.

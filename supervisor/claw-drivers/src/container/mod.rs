@@ -29,6 +29,7 @@ mod ignore;
 mod image;
 mod instance;
 mod name;
+mod notify;
 mod output;
 mod printing;
 mod probe;

@@ -6,16 +6,16 @@
 //! continued where it was left.
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bollard::container::LogOutput;
-use bollard::query_parameters::LogsOptionsBuilder;
+use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
 use bytes::Bytes;
 use claw_core::death::LogRange;
 use claw_core::{Fact, InstanceId};
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::cursor::{CursorFile, Moment, Resumption, Segment};
 use super::engine::Client;
@@ -25,13 +25,13 @@ use crate::driver::FactSender;
 use crate::log::{LogPolicy, LogWriter, Stamp, Stream};
 
 /// Pieces that are written together, at most; each is a line, or 16 KiB of a long one.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 
 /// An engine that has output of an ended container to give hands it out without such a pause.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// The clocks of both streams of a container are one, but the pieces are taken by two threads.
-const SKEW: i64 = 5;
+const SKEW: i64 = 1;
 
 /// Between attempts to write to a log that is full.
 const FULL_PAUSE: Duration = Duration::from_millis(250);
@@ -106,6 +106,46 @@ pub(super) enum Left {
     Broken(EngineError),
 }
 
+/// Output as the engine gives it, read ahead: what comes while the log is written goes into it
+/// together, however long a machine that is busy takes to change from one to the other.
+struct Incoming {
+    pieces: mpsc::Receiver<Result<LogOutput, bollard::errors::Error>>,
+    _reader: JoinSet<()>,
+}
+
+impl Incoming {
+    fn open(client: &Client, id: &str, options: LogsOptions) -> Self {
+        let mut stream = Box::pin(client.docker.logs(id, Some(options)));
+        let (sender, pieces) = mpsc::channel(BATCH);
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            while let Some(piece) = stream.next().await {
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            pieces,
+            _reader: reader,
+        }
+    }
+
+    /// What has come; `None` at the end. May be cancelled.
+    async fn next(&mut self) -> Option<Vec<Result<LogOutput, bollard::errors::Error>>> {
+        let mut chunk = Vec::new();
+        let count = self.pieces.recv_many(&mut chunk, BATCH).await;
+        (count > 0).then_some(chunk)
+    }
+}
+
+/// Neighbours of one stream: a flood of short lines is one write.
+struct Stretch {
+    stream: Stream,
+    at: Option<i64>,
+    bytes: Vec<u8>,
+}
+
 /// A piece of output as the engine gives it.
 struct Piece {
     stream: Stream,
@@ -143,14 +183,12 @@ impl Output {
         id: &str,
         stop: &mut watch::Receiver<bool>,
     ) -> Left {
-        let stream = client
-            .docker
-            .logs(id, Some(self.options().follow(true).build()));
-        let mut chunks = pin!(stream.ready_chunks(BATCH));
+        let options = self.options().follow(true).build();
+        let mut incoming = Incoming::open(client, id, options);
         let mut filter = Filter::new(self.taken);
         loop {
             let chunk = tokio::select! {
-                chunk = chunks.next() => chunk,
+                chunk = incoming.next() => chunk,
                 _asked = stop.wait_for(|asked| *asked) => return Left::Asked,
             };
             let Some(chunk) = chunk else {
@@ -164,11 +202,10 @@ impl Output {
 
     /// Takes over what the engine still has of a container that has ended.
     pub(super) async fn catch_up(&mut self, client: &Client, id: &str) -> Result<(), EngineError> {
-        let stream = client.docker.logs(id, Some(self.options().build()));
-        let mut chunks = pin!(stream.ready_chunks(BATCH));
+        let mut incoming = Incoming::open(client, id, self.options().build());
         let mut filter = Filter::new(self.taken);
         loop {
-            let chunk = tokio::time::timeout(SILENCE, chunks.next()).await;
+            let chunk = tokio::time::timeout(SILENCE, incoming.next()).await;
             let chunk = chunk.map_err(|_elapsed| EngineError::Silent {
                 address: client.address.clone(),
                 after: SILENCE,
@@ -219,7 +256,7 @@ impl Output {
             after.note(piece);
         }
         self.taken = after;
-        let mut rest = merge(pieces);
+        let mut rest = merge(&pieces);
         let segments = rest.iter().map(segment).collect::<Vec<_>>();
         let mut note = Some(move |sink: &Sink| {
             let position = sink.log.position();
@@ -280,27 +317,27 @@ impl Output {
 }
 
 /// Writes as much as the log takes; what is left waits for room.
-fn write(log: &mut LogWriter, pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut pieces = pieces.into_iter();
+fn write(log: &mut LogWriter, stretches: Vec<Stretch>) -> Vec<Stretch> {
+    let mut stretches = stretches.into_iter();
     let now = Stamp::now();
     if log.deadline().is_some_and(|at| at <= now.mono) {
         log.on_deadline(now);
     }
     while log.wants() {
-        let Some(piece) = pieces.next() else {
+        let Some(stretch) = stretches.next() else {
             return Vec::new();
         };
-        let wall = piece.at.and_then(wall).unwrap_or(now.wall);
+        let wall = stretch.at.and_then(wall).unwrap_or(now.wall);
         log.write(
-            piece.stream,
-            &piece.bytes,
+            stretch.stream,
+            &stretch.bytes,
             Stamp {
                 mono: now.mono,
                 wall,
             },
         );
     }
-    pieces.collect()
+    stretches.collect()
 }
 
 fn wall(nanoseconds: i64) -> Option<std::time::SystemTime> {
@@ -308,25 +345,23 @@ fn wall(nanoseconds: i64) -> Option<std::time::SystemTime> {
     std::time::UNIX_EPOCH.checked_add(since)
 }
 
-/// Joins neighbours of one stream: a flood of short lines is one write.
-fn merge(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut merged: Vec<Piece> = Vec::with_capacity(pieces.len());
+fn merge(pieces: &[Piece]) -> Vec<Stretch> {
+    let mut merged: Vec<Stretch> = Vec::new();
     for piece in pieces {
         match merged.last_mut() {
-            Some(last) if last.stream == piece.stream => {
-                last.bytes = [&last.bytes[..], &piece.bytes[..]].concat().into();
-            }
-            Some(_) | None => merged.push(piece),
+            Some(last) if last.stream == piece.stream => last.bytes.extend_from_slice(&piece.bytes),
+            Some(_) | None => merged.push(Stretch {
+                stream: piece.stream,
+                at: piece.at,
+                bytes: piece.bytes.to_vec(),
+            }),
         }
     }
     merged
 }
 
-fn segment(piece: &Piece) -> Segment {
-    Segment {
-        stream: piece.stream,
-        length: piece.bytes.len(),
-    }
+const fn segment(stretch: &Stretch) -> Segment {
+    Segment(stretch.stream, stretch.bytes.len())
 }
 
 impl Piece {

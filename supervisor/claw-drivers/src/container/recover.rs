@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::driver::Inner;
 use super::instance::Look;
+use super::notify::Notify;
 use super::output::{Output, Progress};
 use super::record::{Record, Stage};
 use super::state::{self, Ending, Standing};
@@ -198,8 +199,21 @@ async fn adopt(inner: &Arc<Inner>, record: Record, container: String, pid: u32) 
         return;
     };
     let instance = record.instance.clone();
+    let dir = inner.records.notify(&instance);
+    let bound = tokio::task::spawn_blocking(move || Notify::bind(&dir)).await;
     let mut follower = Inner::follower(inner, record);
+    match bound {
+        Ok(Ok(notify)) => follower.notify = Some(notify),
+        Ok(Err(error)) => {
+            tracing::warn!(%instance, %error, "its notifications cannot be received any more");
+        }
+        // The runtime is ending.
+        Err(_ending) => {}
+    }
     follower.wants.look = Look::Wanted;
+    if let Some(image) = &follower.record.image {
+        inner.note_image(&instance, image);
+    }
     inner.note_running(&instance, &container, pid);
     inner.start_task(follower.follow(container, output));
 }

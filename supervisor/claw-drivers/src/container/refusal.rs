@@ -115,6 +115,7 @@ pub(super) fn start(spec: &AgentSpec, program: &str, error: &EngineError) -> Spa
 /// The end of a chain of causes, which is the part that says what is wrong.
 fn tail(text: &str) -> String {
     let marks = [
+        "unable to start container process: ",
         "starting container process caused: ",
         "OCI runtime create failed: ",
     ];
@@ -123,4 +124,83 @@ fn tail(text: &str) -> String {
         Some(rest.trim_end_matches(": unknown").to_owned())
     });
     found.unwrap_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, message: &str) -> EngineError {
+        EngineError::Refused {
+            status,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_registry_that_cannot_be_reached_says_nothing_about_the_image() {
+        for (status, message, stage) in [
+            (
+                404,
+                "manifest for a/b:1 not found: manifest unknown: manifest unknown",
+                SpawnStage::Image,
+            ),
+            (
+                0,
+                "no matching manifest for linux/amd64 in the manifest list entries",
+                SpawnStage::Image,
+            ),
+            (
+                404,
+                "pull access denied for a/b, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                SpawnStage::Image,
+            ),
+            (400, "invalid reference format", SpawnStage::Image),
+            (
+                500,
+                "Get \"https://ghcr.io/v2/\": dial tcp: lookup ghcr.io: no such host",
+                SpawnStage::Engine,
+            ),
+            (
+                500,
+                "Get \"https://ghcr.io/v2/\": net/http: request canceled while waiting for connection",
+                SpawnStage::Engine,
+            ),
+            (
+                0,
+                "toomanyrequests: You have reached your pull rate limit.",
+                SpawnStage::Engine,
+            ),
+            (
+                500,
+                "error pulling image configuration: Get \"https://cdn/x\": 404 not found",
+                SpawnStage::Engine,
+            ),
+        ] {
+            let error = image("ghcr.io/a/b:1", &refused(status, message), None);
+            assert_eq!(error.stage, stage, "{message}");
+            assert!(error.detail.contains("ghcr.io/a/b:1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_helper_that_was_not_asked_is_named() {
+        let error = refused(500, "unauthorized: authentication required");
+        let error = image("quay.io/a/b:1", &error, Some("docker-credential-pass"));
+        assert_eq!(error.stage, SpawnStage::Image);
+        assert!(
+            error.detail.contains("kept by `docker-credential-pass`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn of_a_long_chain_the_end_is_told() {
+        let said = "OCI runtime create failed: container_linux.go:380: starting container process caused: exec: \"x\": executable file not found in $PATH: unknown";
+        assert_eq!(
+            tail(said),
+            "exec: \"x\": executable file not found in $PATH"
+        );
+        assert_eq!(tail("driver failed"), "driver failed");
+    }
 }

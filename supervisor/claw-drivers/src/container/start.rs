@@ -1,7 +1,6 @@
 //! From the order to a container that runs.
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use super::engine::{Client, QUICK, SLOW};
 use super::executed::{self, Executed};
 use super::fault::EngineError;
 use super::instance::{Asked, Follower};
+use super::notify::Notify;
 use super::output::{Output, Progress};
 use super::progress::Teller;
 use super::record::Stage;
@@ -57,7 +57,7 @@ impl Follower {
                         error
                     }
                 };
-                self.inner.forget(&instance);
+                self.inner.discard(&instance);
                 self.tell(Fact::SpawnFailed { instance, error }).await;
             }
         }
@@ -118,6 +118,7 @@ impl Follower {
                 }
             }
         };
+        self.inner.note_image(self.instance(), &id);
         self.record.image = Some(id);
         Ok(())
     }
@@ -148,7 +149,7 @@ impl Follower {
             container,
             run,
             control_env: &inner.control_env,
-            notify: notify.as_deref(),
+            notify: &notify,
         };
         let id = self.create(client, &blueprint).await?;
         self.record.id = Some(id.clone());
@@ -162,7 +163,7 @@ impl Follower {
     }
 
     /// Makes what the container needs of the host, and opens the log.
-    async fn make_ready(&self) -> Result<(Option<PathBuf>, Output), SpawnError> {
+    async fn make_ready(&mut self) -> Result<(PathBuf, Output), SpawnError> {
         let instance = self.instance().clone();
         let progress = Progress {
             facts: self.inner.facts.clone(),
@@ -171,21 +172,19 @@ impl Follower {
             last: None,
         };
         let place = self.inner.place(&self.record);
-        let records = self.inner.records.clone();
+        let dir = self.inner.records.notify(&instance);
         let ready = tokio::task::spawn_blocking(move || {
-            let notify = records.notify(&instance);
-            let made = std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(&notify);
-            let output = Output::open(&place, None, progress);
-            made.map(|()| (None, output))
+            let notify = Notify::bind(&dir)?;
+            Ok::<_, io::Error>((notify, dir, Output::open(&place, None, progress)))
         });
         match ready.await {
-            Ok(Ok(ready)) => Ok(ready),
+            Ok(Ok((notify, dir, output))) => {
+                self.notify = Some(notify);
+                Ok((dir, output))
+            }
             Ok(Err(error)) => {
                 let errno = error.raw_os_error().unwrap_or(0);
-                let detail = format!("its directory cannot be made: {error}");
+                let detail = format!("its notification socket cannot be made: {error}");
                 Err(prepare(errno, detail))
             }
             Err(_ending) => Err(prepare(0, "the supervisor is ending".to_owned())),

@@ -22,6 +22,10 @@ use super::{name, sweep};
 /// Between two questions whether the engine is there.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Between two looks for containers of ours that nobody knows: a request of a supervisor that was
+/// killed may be carried out after its successor has looked.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// So long an engine may take to say that it is there; it takes a millisecond.
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -56,34 +60,42 @@ pub(super) async fn run(inner: Arc<Inner>) {
         if !inner.is_watching() {
             return;
         }
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let error = match inner.engine.client().await {
             Ok(client) => {
                 epoch += 1;
                 let watched = watch(&inner, &client, epoch).await;
+                inner.engine.forget();
+                let Err(error) = watched else {
+                    return;
+                };
                 if *inner.sight.borrow() == Sight::Clear(epoch) {
+                    // It was there until now, or until it was asked the last time.
+                    let silent = matches!(error, EngineError::Silent { .. });
+                    let asked = if silent { ANSWER } else { Duration::ZERO };
+                    begun = Instant::now().checked_sub(asked).unwrap_or(begun);
                     (away, pause) = (None, FIRST_PAUSE);
                 }
-                inner.engine.forget();
-                match watched {
-                    Ok(()) => return,
-                    Err(error) => error,
-                }
+                error
             }
             Err(error) => error,
         };
         let since = *away.get_or_insert(begun);
         if since.elapsed() >= TOLERANCE {
-            inner.sight.send_if_modified(|sight| {
-                let lost = Sight::Lost(error.to_string());
-                let news = !matches!(sight, Sight::Lost(_));
-                *sight = lost;
-                news
-            });
+            lose(&inner, &error);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Tells that the engine cannot be asked; once, however the reasons change.
+fn lose(inner: &Inner, error: &EngineError) {
+    inner.sight.send_if_modified(|sight| {
+        let news = !matches!(sight, Sight::Lost(_));
+        *sight = Sight::Lost(error.to_string());
+        news
+    });
 }
 
 /// Watches one connection; ends without an error when there is nothing left to watch.
@@ -96,7 +108,8 @@ async fn watch(inner: &Arc<Inner>, client: &Arc<Client>, epoch: u64) -> Result<(
         .build();
     let mut events = pin!(client.docker.events(Some(options)));
     inner.sight.send_replace(Sight::Clear(epoch));
-    inner.start_task(sweep::run(Arc::clone(inner), Arc::clone(client)));
+    let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -111,6 +124,9 @@ async fn watch(inner: &Arc<Inner>, client: &Arc<Client>, epoch: u64) -> Result<(
                     });
                 }
             },
+            _tick = sweeps.tick() => {
+                inner.start_task(sweep::run(Arc::clone(inner), Arc::clone(client)));
+            }
             _tick = ticks.tick() => {
                 if !inner.is_watching() {
                     return Ok(());
@@ -131,7 +147,9 @@ fn hint(inner: &Inner, event: &EventMessage) {
         return;
     };
     match event.action.as_deref().unwrap_or_default() {
-        "die" | "pause" | "unpause" | "destroy" | "restart" => inner.mail(&instance, Mail::Look),
+        "die" | "died" | "pause" | "unpause" | "destroy" | "remove" | "restart" => {
+            inner.mail(&instance, Mail::Look)
+        }
         "oom" => inner.mail(&instance, Mail::OutOfMemory),
         "rename" => {
             tracing::warn!(%instance, "its container was renamed; it is followed by its id");

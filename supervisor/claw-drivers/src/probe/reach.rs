@@ -81,14 +81,17 @@ async fn inside(
         .spawn(move || {
             let attempt = || {
                 nix::sched::setns(&*network, CloneFlags::CLONE_NEWNET)?;
-                let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+                // Of two addresses the first is the one that is meant.
+                let mut first = None;
                 for address in addresses {
                     match std::net::TcpStream::connect_timeout(&address, limit) {
                         Ok(stream) => return Ok(stream),
-                        Err(error) => last = error,
+                        Err(error) => {
+                            first.get_or_insert(error);
+                        }
                     }
                 }
-                Err(last)
+                Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
             };
             // Nobody listens when the check has timed out.
             sender.send(attempt()).ok();

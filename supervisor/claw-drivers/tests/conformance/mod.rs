@@ -34,6 +34,7 @@ macro_rules! suite {
             output_goes_on_where_it_was_left,
             a_start_that_never_was_and_one_of_another_boot_are_told_apart,
             what_belongs_to_no_open_instance_is_ended,
+            a_crash_at_any_moment_of_a_start_leaves_nothing_unknown,
         }
         $crate::conformance::each! { $platform, limits:
             a_main_process_that_takes_too_much_memory_is_killed_and_counted,

@@ -105,3 +105,27 @@ pub(crate) async fn what_belongs_to_no_open_instance_is_ended<P: Platform>(mut s
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+pub(crate) async fn a_crash_at_any_moment_of_a_start_leaves_nothing_unknown<P: Platform>(
+    mut stage: Stage<P>,
+) {
+    for round in 0..12 {
+        let sleep = unique_sleep();
+        let spec = stage.agent(&["sleep", &sleep]);
+        let instance = stage.spawn(spec);
+        tokio::time::sleep(std::time::Duration::from_millis(30 * round)).await;
+        stage.crash();
+        stage.restart().await;
+        let recovered = stage.driver().recover(vec![stage.open(&instance)]).await;
+        match &recovered[..] {
+            [(_, _, Recovered::Alive { .. })] => {
+                assert!(runs(&sleep), "round {round}");
+                stage.kill(&instance);
+                assert_eq!(stage.gone(&instance).await.status, ExitStatus::Signal(9));
+            }
+            [(_, _, Recovered::NeverStarted | Recovered::Lost)] => {}
+            other => panic!("round {round}: {other:?}"),
+        }
+        eventually("its end", || !runs(&sleep)).await;
+    }
+}

@@ -274,7 +274,7 @@ impl<P: Platform> Drop for Stage<P> {
     }
 }
 
-fn agent(command: Vec<String>) -> AgentSpec {
+pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
     AgentSpec {
         launch: Launch {
             command,

@@ -138,9 +138,10 @@ impl OwnEngine {
 
     /// Kills it, as a crash does.
     pub(crate) fn kill(&self) {
-        let pid = self.pid();
+        let stat = format!("/proc/{}/stat", self.pid());
         self.signal(nix::sys::signal::Signal::SIGKILL);
-        while nix::sys::signal::kill(pid, None).is_ok() {
+        let lives = || std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z "));
+        while lives() {
             std::thread::yield_now();
         }
         std::fs::remove_file(self.dir.path().join("engine.pid")).ok();
@@ -154,6 +155,10 @@ impl OwnEngine {
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
+        // A test that failed may have left it stopped.
+        if self.dir.path().join("engine.pid").exists() {
+            self.signal(nix::sys::signal::Signal::SIGCONT);
+        }
         Command::new(tool())
             .arg("stop")
             .arg(self.dir.path())

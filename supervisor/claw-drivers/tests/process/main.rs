@@ -15,6 +15,9 @@
     reason = "a test fails by panicking, tells what it skips, and looks for one fact of many"
 )]
 
+#[path = "../conformance/mod.rs"]
+mod conformance;
+
 mod agents;
 mod crash;
 mod exec;
@@ -22,11 +25,16 @@ mod limits;
 mod notify;
 mod output;
 mod performance;
+mod platform;
 mod probe;
 mod spawn;
 mod tree;
 mod user;
 mod world;
+
+mod alike {
+    crate::conformance::suite!(crate::platform::Processes);
+}
 
 /// Runs before `main`.
 #[used]

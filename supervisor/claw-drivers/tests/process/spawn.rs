@@ -24,26 +24,6 @@ async fn an_exit_code_is_reported_and_the_directory_goes_with_the_release() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_death_by_signal_is_reported_as_one() {
-    let mut world = World::new().await;
-    let (instance, _) = world.started(script("kill -SEGV $$; sleep 5")).await;
-    assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(11));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_real_time_signal_can_be_sent_and_died_of() {
-    let mut world = World::new().await;
-    let (instance, _) = world
-        .started(agent(vec!["sleep".into(), "1000".into()]))
-        .await;
-    world.order(Order::Signal {
-        instance: instance.clone(),
-        signal: 40,
-    });
-    assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(40));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_program_is_named_with_the_path_that_was_searched() {
     let mut world = World::new().await;
     let mut spec = agent(vec!["no-such-program".to_owned()]);
@@ -87,23 +67,6 @@ async fn a_missing_working_directory_is_named() {
     assert_eq!(
         error.detail,
         "cannot enter the working directory `/no/such/dir`: no such file or directory"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_generation_is_started_once() {
-    let mut world = World::new().await;
-    let (instance, _) = world.started(script("exit 0")).await;
-    world.gone(&instance).await;
-    world.order(Order::Spawn {
-        instance: instance.clone(),
-        spec: script("exit 0").into(),
-        run: None,
-    });
-    let error = world.spawn_failed(&instance).await;
-    assert_eq!(
-        error.detail,
-        "`agent#1` was not started: this generation has run already"
     );
 }
 

@@ -125,23 +125,6 @@ async fn a_pipe_held_open_elsewhere_delays_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_signal_lets_the_agent_end_as_it_likes() {
-    let mut world = World::new().await;
-    let ready = world.file("ready");
-    let text = format!(
-        "trap 'exit 4' TERM; echo > {}; while :; do sleep 0.05; done",
-        ready.display()
-    );
-    let (instance, _) = world.started(script(&text)).await;
-    eventually("the trap", || ready.exists()).await;
-    world.order(Order::Signal {
-        instance: instance.clone(),
-        signal: 15,
-    });
-    assert_eq!(world.gone(&instance).await.status, ExitStatus::Code(4));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_agent_hears_the_stop_signal() {
     let mut world = World::new().await;
     let (instance, pid) = world
