@@ -12,8 +12,9 @@ use claw_core::Fact;
 use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::memory::Inheritance;
+use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::{ProcessConfig, ProcessDriver};
-use claw_drivers::{Driver, OpenInstance};
+use claw_drivers::{Driver, Drivers, OpenInstance};
 use claw_store::journal::{self, Ack, Journal, Opened};
 use claw_store::store::EventLimits;
 use claw_store::{Store, StoreOptions};
@@ -33,7 +34,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{retention, signals, watch, wiring};
+use crate::{removals, retention, signals, watch, wiring};
 
 /// What a supervisor is started with.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ pub struct Daemon {
     notes: Vec<String>,
     supervision: JoinHandle<()>,
     thread: SupervisionThread,
-    driver: Arc<ProcessDriver>,
+    driver: Arc<Drivers>,
     server: http::Running,
     journal: Journal,
     store: Store,
@@ -78,8 +79,8 @@ impl Daemon {
         notes.extend(opened.notes.iter().cloned());
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
-        let config = ProcessConfig::new(data_dir.path().to_owned(), facts);
-        let (thread, driver) = start_driver(config).await?;
+        let engine = loaded.supervisor.engine.clone();
+        let (thread, driver) = start_drivers(&data_dir, facts, engine).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
@@ -106,13 +107,14 @@ impl Daemon {
         if let Err(error) = watch::start(reloader.clone()) {
             notes.push(format!("changes of the fleet file go unnoticed: {error}"));
         }
-        retention::start(Arc::clone(&driver), reloader.clone());
+        retention::start(Arc::clone(driver.process()), reloader.clone());
         let loaded = reloader.current();
         let ports = wiring::ports(wiring::Parts {
             handle: handle.clone(),
             feed: feed.clone(),
             reloader,
             journal: journal.clone(),
+            containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
             data_dir: data_dir.path().to_owned(),
@@ -174,10 +176,11 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
+        removals::settle(self.data_dir.path(), self.driver.containers()).await;
         drop(self.thread);
         let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || {
-            driver.clear_up();
+            driver.process().clear_up();
             (store.close(), journal.close())
         };
         match tokio::task::spawn_blocking(closing).await {
@@ -201,14 +204,24 @@ const fn mode_of(on_exit: OnExit) -> ShutdownMode {
     }
 }
 
-/// Starts the driver, with its tasks on the thread of supervision.
-async fn start_driver(
-    config: ProcessConfig,
-) -> Result<(SupervisionThread, Arc<ProcessDriver>), StartError> {
+/// Starts the drivers: that of processes with its tasks on the thread of supervision, that of
+/// containers with others, since what an engine takes its time for is no process's business.
+async fn start_drivers(
+    data_dir: &DataDir,
+    facts: mpsc::Sender<Fact>,
+    engine: Option<String>,
+) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
+    let data_dir = data_dir.path().to_owned();
+    let config = ProcessConfig::new(data_dir.clone(), facts.clone());
     let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
     let starting = thread.tasks().spawn(ProcessDriver::start(config));
-    let driver = Arc::new(starting.await.map_err(ending)??);
-    Ok((thread, driver))
+    let processes = Arc::new(starting.await.map_err(ending)??);
+    let containers = ContainerDriver::start(ContainerConfig {
+        engine,
+        ..ContainerConfig::new(data_dir, facts)
+    });
+    let drivers = Drivers::new(processes, Arc::new(containers));
+    Ok((thread, Arc::new(drivers)))
 }
 
 /// The fleet file, or the last good one, loudly, when the file is broken.
@@ -306,7 +319,7 @@ async fn open_store(data_dir: &DataDir) -> Result<Store, StartError> {
 async fn inherit(
     loaded: &Loaded,
     thread: &SupervisionThread,
-    driver: &Arc<ProcessDriver>,
+    driver: &Arc<Drivers>,
     opened: Opened,
 ) -> Result<Inheritance, StartError> {
     let open = opened

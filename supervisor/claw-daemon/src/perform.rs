@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::action::Happened;
-use claw_core::{Action, Announcement, Order, PublicState, Ticket};
+use claw_core::{Action, Announcement, Order, PublicState, Reason, Ticket};
 use claw_drivers::Driver;
 use claw_store::journal::{Entry, Journal};
 
@@ -136,35 +136,39 @@ impl<D: Driver> Performer<D> {
     }
 }
 
+fn log_state(agent: &str, (state, ready): (PublicState, bool), reason: &Reason) {
+    let (word, code) = (state.as_str(), reason.code());
+    if let Reason::Preparing { detail } = reason {
+        tracing::info!(agent, state = word, reason = code, "{detail}");
+    } else if let Reason::Unobserved { detail } = reason {
+        tracing::warn!(
+            agent,
+            state = word,
+            reason = code,
+            "nobody knows how it is: {detail}"
+        );
+    } else if state == PublicState::Error {
+        tracing::warn!(agent, state = word, reason = code, "agent failed");
+    } else {
+        tracing::info!(
+            agent,
+            state = word,
+            ready,
+            reason = code,
+            "agent is {state}"
+        );
+    }
+}
+
 /// One line of the supervisor's own log for what a user cares about.
 fn log(announcement: &Announcement) {
     let agent = announcement.agent.as_str();
     match &announcement.happened {
         Happened::StateChanged {
-            state: PublicState::Error,
-            reason,
-            ..
-        } => {
-            tracing::warn!(
-                agent,
-                state = "error",
-                reason = reason.code(),
-                "agent failed"
-            );
-        }
-        Happened::StateChanged {
             state,
             ready,
             reason,
-        } => {
-            tracing::info!(
-                agent,
-                state = state.as_str(),
-                ready,
-                reason = reason.code(),
-                "agent is {state}"
-            );
-        }
+        } => log_state(agent, (*state, *ready), reason),
         Happened::Started { instance, pid } => {
             tracing::info!(agent, instance = %instance, pid, "agent started");
         }

@@ -253,6 +253,9 @@ fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {
     if old.listen != new.listen {
         return Err(ReloadFailure::NeedsRestart("supervisor.listen".to_owned()));
     }
+    if old.engine != new.engine {
+        return Err(ReloadFailure::NeedsRestart("supervisor.engine".to_owned()));
+    }
     Ok(())
 }
 

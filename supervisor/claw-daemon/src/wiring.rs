@@ -8,13 +8,16 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use claw_core::InstanceId;
 use claw_drivers::Driver;
+use claw_drivers::container::ContainerDriver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
 use crate::agent_api::AgentApi;
-use crate::api::{Degraded, Event, Part};
+use crate::api::{Degraded, Engine, Event, Part};
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
 use crate::http::ports::{FleetPorts, JournalLatency, JournalLoad, Port, Subscribe};
@@ -33,6 +36,8 @@ pub(crate) struct Parts<D> {
     pub(crate) journal: Journal,
     /// What runs.
     pub(crate) driver: Arc<D>,
+    /// What asks the container engine.
+    pub(crate) containers: Arc<ContainerDriver>,
     /// What agents say over their sockets.
     pub(crate) agent_api: AgentApi,
     /// Where logs lie.
@@ -47,6 +52,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         reloader,
         journal,
         driver,
+        containers,
         agent_api,
         data_dir,
     } = parts;
@@ -64,12 +70,51 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             let driver = Arc::clone(&driver);
             async move { driver.usage().await }
         }),
+        image_digest: image_digest(&containers),
+        engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
         agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,
     }
+}
+
+fn image_digest(containers: &Arc<ContainerDriver>) -> Port<InstanceId, Option<String>> {
+    let containers = Arc::clone(containers);
+    Port::new(move |instance| {
+        let containers = Arc::clone(&containers);
+        async move { containers.image(&instance) }
+    })
+}
+
+/// An engine that hangs must not make the supervisor seem to.
+const ENGINE_TIME: Duration = Duration::from_secs(1);
+
+fn engine(containers: Arc<ContainerDriver>, reloader: Reloader) -> Port<(), Option<Engine>> {
+    Port::new(move |()| {
+        let containers = Arc::clone(&containers);
+        let loaded = reloader.current();
+        async move {
+            let mut agents = loaded.fleet.agents.values();
+            let any = agents.any(|spec| spec.launch.container.is_some());
+            if any {
+                Some(ask(&containers).await)
+            } else {
+                None
+            }
+        }
+    })
+}
+
+async fn ask(containers: &ContainerDriver) -> Engine {
+    let asked = tokio::time::timeout(ENGINE_TIME, containers.engine()).await;
+    asked.map_or_else(
+        |_elapsed| Engine::Unreachable {
+            detail: "the container engine does not answer within a second".to_owned(),
+        },
+        Into::into,
+    )
 }
 
 fn fleet(handle: &Handle) -> FleetPorts {

@@ -11,6 +11,7 @@ mod caller;
 mod chains;
 mod commands;
 mod conformance_table;
+mod containers;
 mod crashes_heavy;
 mod dice;
 mod durability_heavy;

@@ -71,7 +71,7 @@ impl Fields {
         self.set("build.dockerfile", Replace, path(dockerfile));
         self.set_some("build.target", Replace, target.as_deref().map(text));
         for (name, value) in args {
-            self.set(format!("build.args.{name}"), Replace, text(value));
+            self.variable("build.args", name, value);
         }
     }
 }

@@ -129,7 +129,7 @@ impl Fields {
             self.container(container);
         }
         for (name, value) in env {
-            self.environment(name, value);
+            self.variable("env", name, value);
         }
         for (name, secret) in secrets {
             self.set_masked(
@@ -156,8 +156,8 @@ impl Fields {
     }
 
     /// What is called a secret is treated as one, also where `secrets` was not used for it.
-    fn environment(&mut self, name: &str, value: &str) {
-        let path = format!("env.{name}");
+    pub(super) fn variable(&mut self, below: &str, name: &str, value: &str) {
+        let path = format!("{below}.{name}");
         let upper = name.to_ascii_uppercase();
         let endings = [
             "KEY",

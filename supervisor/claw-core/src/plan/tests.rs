@@ -226,3 +226,52 @@ fn the_fleet_has_fields_of_its_own() {
         "supervisor.max_concurrent_starts: 10 -> 1 (live)"
     );
 }
+
+fn boxed(image: &str, key: &str) -> AgentSpec {
+    use crate::spec::container::{Build, Container, Init, Network, PullPolicy, RootFs, Seccomp};
+    let mut spec = bare();
+    let args = [("VERSION", "1"), ("API_KEY", key)];
+    let args = args.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    spec.launch.container = Some(Box::new(Container {
+        image: image.to_owned(),
+        pull: PullPolicy::Missing,
+        build: Some(Build {
+            context: "/srv/fleet".into(),
+            dockerfile: "Dockerfile".into(),
+            target: None,
+            args: args.into(),
+        }),
+        entrypoint: None,
+        working_dir: None,
+        mounts: Vec::new(),
+        ports: Vec::new(),
+        root: RootFs::ReadOnly,
+        tmpfs: Vec::new(),
+        shm: 16 << 20,
+        network: Network::None,
+        seccomp: Seccomp::Default,
+        capabilities: Vec::new(),
+        nofile: 1024,
+        init: Init::Engine,
+    }));
+    spec
+}
+
+#[test]
+fn another_image_replaces_the_container_and_keys_of_a_build_are_not_shown() {
+    let old = fleet(&[("a", boxed("my/agent:1", "hush")), ("b", bare())]);
+    let new = fleet(&[("a", boxed("my/agent:2", "shout")), ("b", bare())]);
+    let changes = shown(&diff(&old, &new));
+    assert!(
+        changes.contains(r#"image: "my/agent:1" -> "my/agent:2" (restart)"#),
+        "{changes}"
+    );
+    assert!(
+        changes.contains("build.args.API_KEY: *** -> *** (restart)"),
+        "{changes}"
+    );
+    assert!(
+        !changes.contains("VERSION") && !changes.contains(" b "),
+        "{changes}"
+    );
+}

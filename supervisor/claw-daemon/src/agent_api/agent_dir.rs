@@ -5,6 +5,8 @@
 //!  <data_dir>/agents/<name>/api/          its user's, mode 0700
 //!    agent.sock                           made anew by each supervisor
 //!    config.json                          `config` with every variable in its place
+//!  <data_dir>/agents/<name>/container/    ours, mode 0700: only its container sees what is below
+//!    api/                                 the same, for every user of the container
 //!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas; what its
 //!                                         `python.requirements` ask for, made by its own process
 //!  <data_dir>/agents/<name>/declared.json what its program said of itself last
@@ -21,10 +23,15 @@ use claw_core::{AgentName, AgentSpec};
 use nix::unistd::{Gid, Uid, User};
 
 use super::declared::Declared;
+use super::inside;
 use crate::config::Replica;
 
 /// The longest path of a unix socket (`unix(7)`, `sun_path` without its end).
 const PATH: usize = 107;
+
+const SOCKET: &str = "agent.sock";
+const FRESH_SOCKET: &str = "socket.new";
+const CONFIG: &str = "config.json";
 
 /// Why an agent's socket cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,18 @@ pub enum AgentDirError {
         /// The user.
         user: String,
     },
+    /// Only root can make a directory for somebody else.
+    #[error(
+        "the directory {} of `{agent}` is to be that of user {uid} in its container, and the supervisor does not run as root; write `user: \"{own}\"`, or make the directory for that user yourself", path.display(), own = Uid::effective()
+    )]
+    NotOurs {
+        /// Whose.
+        agent: AgentName,
+        /// The directory.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+    },
     /// The system refused a step.
     #[error("cannot make {}", path.display())]
     Io {
@@ -57,6 +76,24 @@ pub enum AgentDirError {
         #[source]
         source: io::Error,
     },
+}
+
+/// For whom a socket is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// A process of this user, as the fleet file says it.
+    Process(Option<String>),
+    /// A container.
+    Container,
+}
+
+impl Audience {
+    pub(super) fn of(spec: &AgentSpec) -> Self {
+        match &spec.launch.container {
+            Some(_) => Self::Container,
+            None => Self::Process(spec.launch.user.clone()),
+        }
+    }
 }
 
 /// An agent's directory.
@@ -74,16 +111,25 @@ impl AgentDir {
         }
     }
 
-    fn api(&self) -> PathBuf {
-        self.path.join("api")
+    /// The directory with everything for the socket, which is ours.
+    fn home(&self, spec: &AgentSpec) -> PathBuf {
+        match Audience::of(spec) {
+            Audience::Process(_) => self.path.clone(),
+            Audience::Container => self.path.join("container"),
+        }
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
-        self.api().join("agent.sock")
+    /// The directory that the agent sees.
+    pub(super) fn api(&self, spec: &AgentSpec) -> PathBuf {
+        self.home(spec).join("api")
     }
 
-    fn config(&self) -> PathBuf {
-        self.api().join("config.json")
+    fn socket(&self, spec: &AgentSpec) -> PathBuf {
+        self.api(spec).join(SOCKET)
+    }
+
+    fn config(&self, spec: &AgentSpec) -> PathBuf {
+        self.api(spec).join(CONFIG)
     }
 
     pub(super) fn environments(&self) -> PathBuf {
@@ -92,34 +138,45 @@ impl AgentDir {
 
     /// Puts into a spec what its process is told of the socket.
     pub(super) fn describe(&self, spec: &mut AgentSpec, replica: &Replica, token: String) {
+        let seen = match Audience::of(spec) {
+            Audience::Process(_) => self.api(spec),
+            Audience::Container => PathBuf::from(inside::API),
+        };
+        let worker = spec.mode == Mode::Worker;
         let launch = &mut spec.launch;
         let mut set = |name: &str, value: String| launch.env.insert(name.to_owned(), value);
-        let path = |path: PathBuf| path.to_string_lossy().into_owned();
-        set("OPENCLAW_SOCK", path(self.socket()));
+        let path = |name: &str| seen.join(name).to_string_lossy().into_owned();
+        set("OPENCLAW_SOCK", path(SOCKET));
         set("OPENCLAW_PROTOCOL", "1".to_owned());
         set("OPENCLAW_AGENT", replica.group.to_string());
         set("OPENCLAW_REPLICA", replica.index.to_string());
         set("OPENCLAW_REPLICAS", replica.count.to_string());
-        if spec.mode == Mode::Worker {
-            set("OPENCLAW_CONFIG", path(self.config()));
+        if worker {
+            set("OPENCLAW_CONFIG", path(CONFIG));
             launch.config = serde_json::Value::Null;
         }
         let token = Secret::new(token);
         launch.secrets.insert("OPENCLAW_TOKEN".to_owned(), token);
+        inside::mount(&mut spec.launch, self.path.join("container/api"));
     }
 
     /// Makes the directory and writes the config. Blocks.
     pub(super) fn prepare(&self, spec: &AgentSpec) -> Result<(), AgentDirError> {
-        let api = self.api();
+        let (home, api) = (self.home(spec), self.api(spec));
         let at = |path: &Path| {
             let path = path.to_owned();
             move |source| AgentDirError::Io { path, source }
         };
-        let socket = self.socket();
-        if socket.as_os_str().len() > PATH {
+        let audience = Audience::of(spec);
+        // In a container the path is another one, and short.
+        let longest = match audience {
+            Audience::Process(_) => self.socket(spec),
+            Audience::Container => home.join(FRESH_SOCKET),
+        };
+        if longest.as_os_str().len() > PATH {
             return Err(AgentDirError::TooLong {
                 agent: self.agent.clone(),
-                path: socket,
+                path: longest,
             });
         }
         // The directories above are passable, not readable, as the driver makes them.
@@ -128,21 +185,63 @@ impl AgentDir {
             .mode(0o711)
             .create(&self.path)
             .map_err(at(&self.path))?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&api)
-            .map_err(at(&api))?;
+        let mut closed = DirBuilder::new();
+        closed.recursive(true).mode(0o700);
+        closed.create(&home).map_err(at(&home))?;
+        closed.create(&api).map_err(at(&api))?;
         let owner = self.owner(spec)?;
-        self.give(&api, 0o700, owner).map_err(at(&api))?;
+        let (dir_mode, file_mode) = match audience {
+            Audience::Process(_) => (0o700, 0o600),
+            Audience::Container => (0o755, 0o644),
+        };
+        self.give(&api, dir_mode, owner).map_err(at(&api))?;
         if spec.mode == Mode::Worker {
-            let path = self.config();
-            let fresh = self.path.join("config.new");
+            let path = self.config(spec);
+            let fresh = home.join("config.new");
             let text = spec.launch.config.to_string();
             remove(&fresh).map_err(at(&fresh))?;
             write_new(&fresh, text.as_bytes()).map_err(at(&fresh))?;
-            self.give(&fresh, 0o600, owner).map_err(at(&fresh))?;
+            self.give(&fresh, file_mode, owner).map_err(at(&fresh))?;
             fs::rename(&fresh, &path).map_err(at(&path))?;
+        }
+        if let Audience::Container = audience {
+            self.prepare_data_dirs(spec)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the directories of an agent that is a container; the driver makes those of others.
+    /// One that is there already keeps its owner and mode. Blocks.
+    fn prepare_data_dirs(&self, spec: &AgentSpec) -> Result<(), AgentDirError> {
+        let (uid, gid) = inside::owner(&spec.launch);
+        let make = |path: &Path| -> io::Result<()> {
+            if path.is_dir() {
+                return Ok(());
+            }
+            if let Some(above) = path.parent() {
+                fs::create_dir_all(above)?;
+            }
+            // It gets its name when it is whose it should be.
+            let fresh = path.with_extension("openclaw-new");
+            match fs::remove_dir(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            DirBuilder::new().mode(0o750).create(&fresh)?;
+            if uid != Uid::effective().as_raw() {
+                std::os::unix::fs::lchown(&fresh, Some(uid), Some(gid))?;
+            }
+            fs::rename(&fresh, path)
+        };
+        for path in &spec.launch.data_dirs {
+            make(path).map_err(|source| {
+                let (agent, path) = (self.agent.clone(), path.clone());
+                if source.kind() == io::ErrorKind::PermissionDenied && !Uid::effective().is_root() {
+                    AgentDirError::NotOurs { agent, path, uid }
+                } else {
+                    AgentDirError::Io { path, source }
+                }
+            })?;
         }
         Ok(())
     }
@@ -172,14 +271,19 @@ impl AgentDir {
 
     /// Makes the socket, in the place of an earlier one. Blocks.
     pub(super) fn listen(&self, spec: &AgentSpec) -> Result<UnixListener, AgentDirError> {
-        let path = self.socket();
-        let fresh = self.path.join("socket.new");
+        let path = self.socket(spec);
+        let fresh = self.home(spec).join(FRESH_SOCKET);
         let owner = self.owner(spec)?;
+        // Who may enter the directory is told by the directories above.
+        let mode = match Audience::of(spec) {
+            Audience::Process(_) => 0o600,
+            Audience::Container => 0o666,
+        };
         let make = || -> io::Result<UnixListener> {
             remove(&fresh)?;
             let listener = UnixListener::bind(&fresh)?;
             listener.set_nonblocking(true)?;
-            self.give(&fresh, 0o600, owner)?;
+            self.give(&fresh, mode, owner)?;
             fs::rename(&fresh, &path)?;
             Ok(listener)
         };
@@ -208,7 +312,7 @@ impl AgentDir {
     }
 
     fn owner(&self, spec: &AgentSpec) -> Result<Option<(Uid, Gid)>, AgentDirError> {
-        let Some(name) = &spec.launch.user else {
+        let Audience::Process(Some(name)) = &Audience::of(spec) else {
             return Ok(None);
         };
         let by_number = || {
@@ -227,7 +331,12 @@ impl AgentDir {
     /// Sets the mode and the owner of what lies in the agent's directory itself, which is not the
     /// agent's: below `api`, which is, it could put a link in the place of a file in the meantime.
     fn give(&self, path: &Path, mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<()> {
-        debug_assert_eq!(path.parent(), Some(self.path.as_path()), "not the agent's");
+        debug_assert!(
+            path.parent().is_some_and(|above| {
+                above == self.path || above == self.path.join("container")
+            }),
+            "not the agent's"
+        );
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         match owner {
             Some((uid, gid)) => {
@@ -261,12 +370,12 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn agent_dir(data_dir: &Path) -> (AgentDir, AgentSpec) {
+    fn agent_dir(data_dir: &Path, agent: &str) -> (AgentDir, AgentSpec) {
         let name: AgentName = "web".parse().unwrap();
-        let file = "project: p\nversion: '1.0'\nagents:\n  web: {command: [x], mode: worker}\n";
+        let file = format!("project: p\nversion: '1.0'\nagents:\n  web: {agent}\n");
         let environment = crate::config::Environment::with([]);
         let path = data_dir.join("openclaw.yaml");
-        let loaded = crate::config::load_str(file, &path, &environment).unwrap();
+        let loaded = crate::config::load_str(&file, &path, &environment).unwrap();
         let spec = AgentSpec::clone(&loaded.fleet.agents[&name]);
         (AgentDir::of(data_dir, &name), spec)
     }
@@ -274,17 +383,50 @@ mod tests {
     #[test]
     fn nothing_is_made_below_what_the_agent_may_change() {
         let data_dir = tempfile::tempdir().unwrap();
-        let (dir, spec) = agent_dir(data_dir.path());
+        let (dir, spec) = agent_dir(data_dir.path(), "{command: [x], mode: worker}");
         dir.prepare(&spec).unwrap();
         // In the agent's hands, every name under which something half-made might lie.
         for name in ["config.new", "agent.new"] {
-            fs::create_dir_all(dir.api().join(name).join("full")).unwrap();
+            fs::create_dir_all(dir.api(&spec).join(name).join("full")).unwrap();
         }
         dir.prepare(&spec).unwrap();
         let listener = dir.listen(&spec).unwrap();
-        std::os::unix::net::UnixStream::connect(dir.socket()).unwrap();
+        std::os::unix::net::UnixStream::connect(dir.socket(&spec)).unwrap();
         drop(listener);
-        let mode = fs::metadata(dir.config()).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.config(&spec))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_a_container_sees_is_open_to_all_of_it_and_closed_to_the_host() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let own = Uid::effective();
+        let agent = format!("{{image: x, mode: worker, user: \"{own}\", data_dirs: [kept/state]}}");
+        let (dir, mut spec) = agent_dir(data_dir.path(), &agent);
+        dir.prepare(&spec).unwrap();
+        let listener = dir.listen(&spec).unwrap();
+        assert_eq!(mode(&dir.home(&spec)), 0o700);
+        assert_eq!(mode(&dir.api(&spec)), 0o755);
+        assert_eq!(mode(&dir.config(&spec)), 0o644);
+        assert_eq!(mode(&dir.socket(&spec)), 0o666);
+        assert_eq!(mode(&data_dir.path().join("kept/state")), 0o750);
+        drop(listener);
+        dir.describe(&mut spec, &Replica::only(&dir.agent), "t".to_owned());
+        let launch = &spec.launch;
+        assert_eq!(launch.env["OPENCLAW_SOCK"], "/run/openclaw/agent.sock");
+        assert_eq!(launch.env["OPENCLAW_CONFIG"], "/run/openclaw/config.json");
+        let mounts = &launch.container.as_ref().unwrap().mounts;
+        let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_path()).collect();
+        assert_eq!(
+            targets,
+            [Path::new("/data/state"), Path::new("/run/openclaw")]
+        );
     }
 }

@@ -237,7 +237,8 @@ impl AgentApi {
         let mut equipped = AgentSpec::clone(spec);
         let replica = endpoint.lock().replica.clone();
         agent_dir.describe(&mut equipped, &replica, token);
-        if spec.mode == Mode::Worker {
+        // What a container needs of the SDK is in its image.
+        if spec.mode == Mode::Worker && spec.launch.container.is_none() {
             let sdk = self.shared.sdk.read();
             let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
             if let Some(sdk) = sdk.as_ref() {

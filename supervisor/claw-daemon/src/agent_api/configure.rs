@@ -9,7 +9,7 @@ use claw_core::{AgentName, AgentSpec, FleetSpec};
 use claw_store::StoreError;
 use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
 
-use super::agent_dir::AgentDirError;
+use super::agent_dir::{AgentDirError, Audience};
 use super::api::AgentApi;
 use super::declared::Declared;
 use super::endpoint::Endpoint;
@@ -99,7 +99,7 @@ impl AgentApi {
         let mut wanted = Vec::new();
         for endpoint in self.endpoints() {
             let spec = Arc::clone(&endpoint.lock().spec);
-            if !endpoint.is_served_as(spec.launch.user.as_deref()) {
+            if !endpoint.is_served_for(&Audience::of(&spec)) {
                 wanted.push((self.agent_dir(&endpoint.agent), endpoint, spec));
             }
         }
@@ -115,7 +115,7 @@ impl AgentApi {
             .map_err(|_ending| ConfigureError::Ending)??;
         for (endpoint, spec, listener) in listeners {
             let is_first = !endpoint.is_served();
-            let until = endpoint.serve_as(spec.launch.user.clone(), &self.shared.closing);
+            let until = endpoint.serve_for(Audience::of(&spec), &self.shared.closing);
             let Some(until) = until else { continue };
             if is_first {
                 monitor::start(self, Arc::clone(&endpoint));

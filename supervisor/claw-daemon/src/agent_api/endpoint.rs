@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::agent_dir::Audience;
 use super::message::Message;
 use super::refusals::{BodyRoom, Pace, Refusals};
 use super::series::Series;
@@ -59,8 +60,7 @@ pub(super) enum Membership {
 /// Whose socket is being served, and until when.
 #[derive(Debug)]
 struct Serving {
-    /// As the fleet file says it.
-    user: Option<String>,
+    audience: Audience,
     until: CancellationToken,
 }
 
@@ -120,18 +120,18 @@ impl Endpoint {
         self.lock().serving.is_some()
     }
 
-    /// Whether its socket is being served as that of this user.
-    pub(super) fn is_served_as(&self, user: Option<&str>) -> bool {
+    /// Whether its socket is being served for these.
+    pub(super) fn is_served_for(&self, audience: &Audience) -> bool {
         let inside = self.lock();
         let serving = inside.serving.as_ref();
-        serving.is_some_and(|serving| serving.user.as_deref() == user)
+        serving.is_some_and(|serving| serving.audience == *audience)
     }
 
-    /// Its socket is served as that of this user from now on, until the answer says otherwise; an
-    /// earlier one takes no new connections. `None`: it is gone, and is served no more.
-    pub(super) fn serve_as(
+    /// Its socket is served for these from now on, until the answer says otherwise; an earlier one
+    /// takes no new connections. `None`: it is gone, and is served no more.
+    pub(super) fn serve_for(
         &self,
-        user: Option<String>,
+        audience: Audience,
         closing: &CancellationToken,
     ) -> Option<CancellationToken> {
         self.shut();
@@ -141,7 +141,7 @@ impl Endpoint {
         }
         let until = closing.child_token();
         inside.serving = Some(Serving {
-            user,
+            audience,
             until: until.clone(),
         });
         Some(until)

@@ -25,6 +25,7 @@ mod fault;
 mod feedback;
 mod fleet;
 mod hello;
+mod inside;
 mod item;
 mod lifecycle;
 mod limits;
@@ -56,6 +57,7 @@ pub use sdk::SdkError;
 
 pub(crate) use api::{AgentApi, Parts};
 pub(crate) use fault::seconds;
+pub(crate) use inside::{DATA_INSIDE, OURS_INSIDE};
 pub(crate) use limits::{ADOPT_GRACE, LEASE};
 pub(crate) use outgoing::event_id;
 pub(crate) use token::{hex, hmac_sha256, same};

@@ -16,7 +16,8 @@ pub(super) fn belongs(pid: u32, instance: &InstanceId, main: Option<u32>) -> boo
         return true;
     }
     // The main process is not known yet in the moment after its start; the token stands alone then.
-    let Some(main) = main else {
+    // Nor is that of a container that its engine has not told of; its number is 0 then.
+    let Some(main) = main.filter(|main| *main > 0) else {
         return true;
     };
     if confined(main, &group) {

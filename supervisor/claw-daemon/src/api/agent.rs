@@ -47,6 +47,9 @@ pub struct Agent {
     /// Which replica it is, from 0; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<u32>,
+    /// The container that it runs in; absent if it is a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// Its public state.
     pub state: State,
     /// Whether it may be given work.
@@ -72,6 +75,46 @@ pub struct Agent {
     pub last_death: Option<Death>,
     /// Probes that fail at the moment or have failed.
     pub probes: Vec<ProbeState>,
+}
+
+/// The container of an agent, as the fleet file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Container {
+    /// Its image.
+    pub image: String,
+    /// What the image is for its live instance, such as `sha256:…`; absent while that is not
+    /// known, and in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What it reaches.
+    pub network: ContainerNetwork,
+    /// Whether the files of its image can only be read.
+    pub read_only_filesystem: bool,
+}
+
+/// What a container reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerNetwork {
+    /// Nothing but itself.
+    None,
+    /// All that the host reaches.
+    Bridge,
+}
+
+impl From<&core::spec::Container> for Container {
+    fn from(container: &core::spec::Container) -> Self {
+        use core::spec::container::{Network, RootFs};
+        Self {
+            image: container.image.clone(),
+            digest: None,
+            network: match container.network {
+                Network::None => ContainerNetwork::None,
+                Network::Bridge => ContainerNetwork::Bridge,
+            },
+            read_only_filesystem: container.root == RootFs::ReadOnly,
+        }
+    }
 }
 
 /// The public states.
@@ -212,6 +255,7 @@ impl Agent {
             name: status.name.to_string(),
             group: None,
             replica: None,
+            container: None,
             state: status.state.into(),
             ready: status.ready,
             reason: (&status.reason).into(),

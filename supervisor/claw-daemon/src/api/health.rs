@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Time;
+use super::{Engine, Time};
 
 /// How the supervisor is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,9 @@ pub struct Health {
     pub uptime_seconds: f64,
     /// The parts that do not work as they should.
     pub degraded: Vec<Degraded>,
+    /// The container engine; absent for a fleet without images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
 }
 
 /// Whether everything works.
@@ -54,6 +57,8 @@ pub enum Part {
     Disk,
     /// The supervisor's loop does not answer.
     Loop,
+    /// The container engine does not answer; agents that are processes are not touched by that.
+    Engine,
 }
 
 /// Whether the supervisor may be given work.

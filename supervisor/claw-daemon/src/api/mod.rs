@@ -7,6 +7,7 @@
 
 mod agent;
 mod config;
+mod engine;
 mod event;
 mod health;
 mod log;
@@ -20,9 +21,11 @@ pub mod routes;
 
 pub(crate) use agent::seconds_between;
 pub use agent::{
-    Agent, AgentList, Death, Instance, Named, ProbeState, ResourceUse, RunCounts, State,
+    Agent, AgentList, Container, ContainerNetwork, Death, Instance, Named, ProbeState, ResourceUse,
+    RunCounts, State,
 };
 pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
+pub use engine::{Engine, EngineReport};
 pub use event::{Event, Happened, Probe};
 pub use health::{Degraded, Health, Overall, Part, Ready};
 pub use log::{LogLine, LogStream};

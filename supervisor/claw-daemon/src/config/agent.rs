@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use claw_core::spec::{AgentSpec, Mode};
+use claw_core::spec::{AgentSpec, Mode, Resources};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys::SANDBOX;
 use super::keys_agent::AGENT;
 use super::reader::Reader;
 use super::worker::WorkerConfig;
@@ -27,9 +26,6 @@ impl Reader<'_> {
         let mode = self.mode(&fields);
         let replicas = self.replicas(&fields, mode);
         let (delivery, concurrency) = self.delivery(&fields, mode);
-        if let Some(sandbox) = self.inner(&fields, "sandbox", &SANDBOX) {
-            self.sandbox(&sandbox);
-        }
         let mut spec = AgentSpec {
             launch: self.launch(&fields),
             mode,
@@ -38,11 +34,12 @@ impl Reader<'_> {
             depends_on: BTreeMap::new(),
             restart: self.restart(&fields, mode),
             probes: self.probes(&fields, mode),
-            resources: self.resources(&fields),
+            resources: Resources::default(),
             shutdown: self.shutdown(&fields),
             hooks: self.hooks(&fields),
             logging: self.logging(&fields),
         };
+        spec.resources = self.resources(&fields, &spec.launch);
         self.logging_variables(&fields, &mut spec.launch);
         let (sharding, shard_key) = self.sharding(&fields, replicas);
         let worker = WorkerConfig {
@@ -95,31 +92,5 @@ impl Reader<'_> {
             );
         }
         Mode::Worker
-    }
-
-    /// `sandbox:` may say that there is none; nothing else is built.
-    pub(super) fn sandbox(&mut self, fields: &Fields<'_>) {
-        let Some(item) = fields.get("mode") else {
-            return;
-        };
-        let Some(mode) = self.text(&item) else {
-            return;
-        };
-        match mode.as_str() {
-            "none" => {}
-            "process" | "docker" => {
-                let message = format!("the sandbox {} is not supported yet", item.shown());
-                self.error(
-                    &item,
-                    Code::NotSupportedYet,
-                    message,
-                    "write `mode: none`: agents run unconfined until it is built",
-                );
-            }
-            _ => {
-                let message = format!("{} is not a mode of the sandbox", item.shown());
-                self.error(&item, Code::InvalidValue, message, "write `mode: none`");
-            }
-        }
     }
 }

@@ -11,7 +11,7 @@ use super::agent::Agent;
 use super::depends::{Dependency, Modes};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::{Fields, Item};
-use super::keys::{FLEET, SANDBOX, SECURITY};
+use super::keys::{FLEET, FLEET_SANDBOX, SECURITY};
 use super::keys_agent::AGENT;
 use super::reader::Reader;
 use super::replicas::{Replicas, expand};
@@ -47,8 +47,11 @@ impl Reader<'_> {
         if let Some(defaults) = fields.get("defaults") {
             self.all_known_keys(&AGENT, &defaults);
         }
-        let agents = self.agents(&fields);
+        let mut agents = self.agents(&fields);
+        Self::name_images(&mut agents, &project);
         self.data_dirs_are_apart(&agents, &supervisor);
+        self.ports_are_apart(&agents, &supervisor);
+        self.volumes_are_apart(&agents, &supervisor);
         let modes = agents
             .iter()
             .map(|(name, agent)| (name.clone(), agent.spec.mode));
@@ -123,8 +126,8 @@ impl Reader<'_> {
         let Some(security) = self.inner(fields, "security", &SECURITY) else {
             return;
         };
-        if let Some(sandbox) = self.inner(&security, "sandbox", &SANDBOX) {
-            self.sandbox(&sandbox);
+        if let Some(sandbox) = self.inner(&security, "sandbox", &FLEET_SANDBOX) {
+            self.fleet_sandbox(&sandbox);
         }
     }
 

@@ -56,6 +56,15 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// A part of the value as it may be shown.
+    pub(super) fn shown_part(&self, part: &str) -> String {
+        if self.is_from_environment() {
+            self.shown()
+        } else {
+            format!("`{}`", short(part))
+        }
+    }
+
     /// Whether the environment put something into the value.
     pub(super) fn is_from_environment(&self) -> bool {
         self.node

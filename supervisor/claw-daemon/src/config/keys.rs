@@ -52,9 +52,12 @@ pub(super) static FLEET: Section = Section {
         ("include", "did you mean `$include`?"),
         (
             "networks",
-            "agents of a fleet share the host's network; remove it",
+            "a container reaches nothing unless its agent says `sandbox: {network: bridge}`; remove it",
         ),
-        ("volumes", "did you mean `data_dirs` of an agent?"),
+        (
+            "volumes",
+            "write `volumes: [NAME:/path]` at an agent with an `image`; volumes need not be declared",
+        ),
         (
             "secrets",
             "did you mean `secrets: [NAME]` of an agent? Values come from the environment or `.env`",
@@ -104,6 +107,11 @@ pub(super) static SUPERVISOR: Section = Section {
             "What a plain SIGTERM of the supervisor does to agents.",
         ),
         key(
+            "engine",
+            Kind::Text,
+            "The container engine of agents with an `image`, such as `unix:///var/run/docker.sock`.",
+        ),
+        key(
             "max_concurrent_starts",
             Kind::Whole(1, 10_000),
             "How many agents may be between spawn and ready at once.",
@@ -116,6 +124,11 @@ pub(super) static SUPERVISOR: Section = Section {
         ("address", "did you mean `listen`?"),
         ("state_dir", "did you mean `data_dir`?"),
         ("hot_reload", "did you mean `reload: hot`?"),
+        ("docker_host", "did you mean `engine`?"),
+        (
+            "docker",
+            "did you mean `engine: unix:///var/run/docker.sock`?",
+        ),
     ],
 };
 
@@ -125,7 +138,7 @@ pub(super) static SECURITY: Section = Section {
     keys: &[
         key(
             "sandbox",
-            Kind::Section(&SANDBOX),
+            Kind::Section(&FLEET_SANDBOX),
             "How agents are confined.",
         ),
         later("secrets"),
@@ -140,37 +153,40 @@ pub(super) static SECURITY: Section = Section {
     habits: &[],
 };
 
-/// `sandbox:` of an agent, and `security.sandbox`.
-pub(super) static SANDBOX: Section = Section {
+/// `security.sandbox`.
+pub(super) static FLEET_SANDBOX: Section = Section {
     title: "`sandbox`",
     keys: &[
         key(
             "mode",
             Kind::Choice(&["none"]),
-            "How the agent is confined; only `none` so far.",
+            "How agents are confined; only `none` so far.",
         ),
         later("on_missing"),
-        later("read_only_filesystem"),
+        later_use("read_only_filesystem", AT_AGENTS),
         later("readable"),
-        later("writable"),
-        later("tmp"),
-        later("shm"),
+        later_use("writable", AT_AGENTS),
+        later_use("tmp", AT_AGENTS),
+        later_use("shm", AT_AGENTS),
+        later_use("network", AT_AGENTS),
         later("allowed_network"),
         later("blocked_network"),
         later("private_networks"),
         later("proxy"),
-        later("seccomp"),
+        later_use("seccomp", AT_AGENTS),
         later("landlock"),
         later("proc"),
         later("uid_range"),
         later("env"),
         later("secrets"),
-        later("limits"),
+        later_use("limits", AT_AGENTS),
         later("debug"),
         later("allow_override"),
     ],
     habits: &[],
 };
+
+const AT_AGENTS: &str = "write it into `sandbox` of the agents that have an `image`";
 
 /// A webhook.
 pub(super) static WEBHOOK: Section = Section {

@@ -1,10 +1,11 @@
 //! The sections of an agent.
 
-use super::keys::{SANDBOX, SOURCE};
+use super::keys::SOURCE;
+use super::keys_container::{BUILD, SANDBOX, VOLUME};
 use super::keys_events::{DELIVERY_KEY, REPLICAS, SHARDING_KEY};
 use super::keys_health::HEALTH;
 use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
-use super::section::{Kind, Section, key, later, later_use};
+use super::section::{Kind, Section, key, later};
 
 /// One agent, and `defaults:`.
 pub(super) static AGENT: Section = Section {
@@ -14,14 +15,43 @@ pub(super) static AGENT: Section = Section {
         key(
             "command",
             Kind::Command,
-            "The program and its arguments; never run by a shell.",
+            "The program and its arguments, never run by a shell; with an `image`, the arguments of its entry point.",
         ),
         key(
             "python",
             Kind::Section(&PYTHON),
             "The Python that an agent with a `source` runs in.",
         ),
-        later_use("image", "use `command`; containers come later"),
+        key(
+            "image",
+            Kind::Text,
+            "The image of the container that it runs in, such as `python:3.12-slim`.",
+        ),
+        key(
+            "build",
+            Kind::TextOr(&BUILD),
+            "How its image is built: the folder with the Dockerfile, or a map.",
+        ),
+        key(
+            "pull_policy",
+            Kind::Choice(&["missing", "always", "never"]),
+            "When its image is fetched.",
+        ),
+        key(
+            "entrypoint",
+            Kind::Command,
+            "The program, instead of the image's own entry point.",
+        ),
+        key(
+            "volumes",
+            Kind::ListOf(&VOLUME),
+            "Directories of the host and volumes that its container sees: `SOURCE:TARGET[:ro]`.",
+        ),
+        key(
+            "ports",
+            Kind::TextOrList,
+            "Ports of its container reached through the host: `[ADDRESS:]HOST_PORT:CONTAINER_PORT`.",
+        ),
         key(
             "mode",
             Kind::Choice(&["daemon", "oneshot", "worker"]),
@@ -74,11 +104,15 @@ pub(super) static AGENT: Section = Section {
             Kind::TextOrList,
             "The only secrets this agent sees, by name.",
         ),
-        key("working_dir", Kind::Text, "Where it starts."),
+        key(
+            "working_dir",
+            Kind::Text,
+            "Where it starts; with an `image`, a path inside.",
+        ),
         key(
             "user",
             Kind::Text,
-            "The user it runs as; for a supervisor that runs as root.",
+            "The user it runs as, for a supervisor that runs as root; with an `image`, `USER[:GROUP]` inside.",
         ),
         REPLICAS,
         SHARDING_KEY,
@@ -201,7 +235,6 @@ pub(super) static AGENT: Section = Section {
             "put the arguments into `command: [PROGRAM, ARGUMENT]`",
         ),
         ("script", "did you mean `command`?"),
-        ("entrypoint", "did you mean `command`?"),
         ("exec", "did you mean `command`?"),
         ("cmd", "did you mean `command`?"),
         ("ExecStart", "did you mean `command`?"),
@@ -218,7 +251,6 @@ pub(super) static AGENT: Section = Section {
         ("User", "did you mean `user`?"),
         ("After", "did you mean `depends_on`?"),
         ("Requires", "did you mean `depends_on`?"),
-        ("volumes", "did you mean `data_dirs`?"),
         ("cron", "did you mean `schedule`?"),
         ("interval", "did you mean `schedule: every 5m`?"),
         ("instances", "did you mean `replicas`?"),
@@ -233,10 +265,64 @@ pub(super) static AGENT: Section = Section {
             "container_name",
             "an agent is named by its key under `agents`; remove it",
         ),
+        ("dockerfile", "did you mean `build: {dockerfile: FILE}`?"),
+        ("context", "did you mean `build: {context: FOLDER}`?"),
+        ("imagePullPolicy", "did you mean `pull_policy`?"),
+        ("volumeMounts", "did you mean `volumes`?"),
+        ("mounts", "did you mean `volumes`?"),
+        ("securityContext", "did you mean `sandbox`?"),
         (
-            "ports",
-            "an agent opens its ports on the host itself; remove it",
+            "tmpfs",
+            "did you mean `sandbox: {writable: [{path: /run, size: 64Mi}]}`?",
         ),
+        ("shm_size", "did you mean `sandbox: {shm: 1Gi}`?"),
+        (
+            "read_only",
+            "did you mean `sandbox: {read_only_filesystem: true}`? It is the default",
+        ),
+        (
+            "init",
+            "did you mean `sandbox: {init: true}`? It is the default",
+        ),
+        (
+            "ulimits",
+            "did you mean `sandbox: {limits: {nofile: 1024}}`?",
+        ),
+        ("cap_add", "did you mean `sandbox: {capabilities: [NAME]}`?"),
+        (
+            "cap_drop",
+            "all capabilities are dropped but those in `sandbox: {capabilities: [NAME]}`; remove it",
+        ),
+        (
+            "security_opt",
+            "no process gains privileges, and `sandbox: {seccomp: default}` is in force; remove it",
+        ),
+        (
+            "privileged",
+            "no container is; name what it needs in `sandbox: {capabilities: [NAME]}`",
+        ),
+        (
+            "devices",
+            "containers see no devices of the host; run it with `command`",
+        ),
+        (
+            "network_mode",
+            "did you mean `sandbox: {network: none}`, or `bridge`?",
+        ),
+        ("networks", "did you mean `sandbox: {network: bridge}`?"),
+        (
+            "links",
+            "did you mean `depends_on`? Containers are reached through `ports`",
+        ),
+        ("expose", "did you mean `ports`?"),
+        (
+            "labels",
+            "labels are the supervisor's, which tells its containers by them; remove it",
+        ),
+        ("hostname", "a container is named by the engine; remove it"),
+        ("memswap_limit", "containers do not swap; remove it"),
+        ("tty", "agents have no terminal; remove it"),
+        ("stdin_open", "agents read nothing; remove it"),
     ],
 };
 

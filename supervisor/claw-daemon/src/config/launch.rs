@@ -70,16 +70,23 @@ impl Reader<'_> {
         self.env_files(fields, &mut variables);
         self.env(fields, &mut variables);
         self.secrets(fields, &mut variables);
-        let working_dir = fields.get("working_dir").and_then(|item| self.path(&item));
-        let (command, program) = self.program(fields);
+        let container = self.container(fields);
+        let (command, program, working_dir, user) = if container.is_some() {
+            let command = self.arguments(fields);
+            (command, Program::Any, None, self.user_inside(fields))
+        } else {
+            let working_dir = fields.get("working_dir").and_then(|item| self.path(&item));
+            let (command, program) = self.program(fields);
+            (command, program, working_dir, self.user(fields))
+        };
         Launch {
             command,
             program,
-            container: None,
+            container,
             env: variables.open,
             secrets: variables.kept,
             working_dir: working_dir.unwrap_or_else(|| self.folder.to_owned()),
-            user: self.user(fields),
+            user,
             data_dirs: self.data_dirs(fields),
             config: self.config(fields),
         }
@@ -99,27 +106,26 @@ impl Reader<'_> {
         if let Some(item) = fields.get("command") {
             return (self.command(&item).unwrap_or_default(), Program::Any);
         }
-        if fields.get("image").is_none() {
-            let message = format!("`{}` has no `source` and no `command`", fields.item.name());
-            let help = "give it a program, such as `source: agents/monitor.py` or `command: [node, agent.js]`";
-            self.error(&fields.item, Code::MissingKey, message, help);
-        }
+        let name = fields.item.name();
+        let message = format!("`{name}` has no `source`, no `command` and no `image`");
+        let help = "give it a program, such as `source: agents/monitor.py`, `command: [node, agent.js]` or `image: my/agent:1`";
+        self.error(&fields.item, Code::MissingKey, message, help);
         (Vec::new(), Program::Any)
     }
 
-    /// A program with its arguments: a list, or a text that is split into words.
-    pub(super) fn command(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
-        let words = match &item.node.value {
+    /// A list of words, or a text that is split into words.
+    pub(super) fn words(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
+        match &item.node.value {
             Value::Text(scalar) => {
                 let ranges = scalar
                     .inserted
                     .as_ref()
                     .map_or(&[][..], |inserted| &inserted.ranges);
                 match words::split(&scalar.text, ranges) {
-                    Ok(words) => words,
+                    Ok(words) => Some(words),
                     Err(rejected) => {
                         self.rejected(item, "a command", rejected);
-                        return None;
+                        None
                     }
                 }
             }
@@ -129,13 +135,18 @@ impl Reader<'_> {
                     .iter()
                     .map(|element| self.argument(element))
                     .collect();
-                words.into_iter().collect::<Option<_>>()?
+                words.into_iter().collect()
             }
             Value::Null | Value::Map(_) => {
                 self.wrong_type(item, "a list of words, or a text that is split into words");
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// A program with its arguments.
+    pub(super) fn command(&mut self, item: &Item<'_>) -> Option<Vec<String>> {
+        let words = self.words(item)?;
         match words.first().map(String::as_str) {
             None | Some("") => {
                 let message = format!("`{}` names no program", item.name());

@@ -15,13 +15,25 @@ use super::value::{Rejected, quantity, signal};
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 const SIGSTOP: i32 = 19;
+/// What a container may use when the file does not say.
+const CONTAINER_MEMORY: u64 = 512 << 20;
+const CONTAINER_PIDS: u32 = 128;
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// A smaller log file would be replaced all the time.
 const SMALLEST_LOG: u64 = 64 * 1024;
 
 impl Reader<'_> {
-    /// Reads what an agent may use.
-    pub(super) fn resources(&mut self, fields: &Fields<'_>) -> Resources {
+    /// Reads what an agent may use. A container is never without limits.
+    pub(super) fn resources(&mut self, fields: &Fields<'_>, launch: &Launch) -> Resources {
+        let mut resources = self.written_resources(fields);
+        if launch.container.is_some() {
+            resources.memory.get_or_insert(CONTAINER_MEMORY);
+            resources.pids.get_or_insert(CONTAINER_PIDS);
+        }
+        resources
+    }
+
+    fn written_resources(&mut self, fields: &Fields<'_>) -> Resources {
         let Some(fields) = self.inner(fields, "resources", &RESOURCES) else {
             return Resources::default();
         };
@@ -39,7 +51,7 @@ impl Reader<'_> {
         }
     }
 
-    fn memory(&mut self, item: &Item<'_>) -> Option<u64> {
+    pub(super) fn memory(&mut self, item: &Item<'_>) -> Option<u64> {
         self.parsed(item, "a size of memory", quantity::memory)
     }
 

@@ -5,7 +5,7 @@ use super::tree::{Map, Node, Value};
 
 /// Keys of which only one may be set: whoever sets one replaces whichever was below.
 const EXCLUSIVE: [&[&str]; 4] = [
-    &["source", "command", "image"],
+    &["source", "command", "image", "build"],
     &CHECKS,
     &["every", "cron", "daily"],
     &["threshold", "unhealthy_threshold"],
@@ -29,7 +29,9 @@ impl Keys {
             Self::Free => Self::Free,
             Self::Names => Self::Known,
             Self::Known if matches!(key, "agents" | "depends_on") => Self::Names,
-            Self::Known if matches!(key, "config" | "env") || key.starts_with("x-") => Self::Free,
+            Self::Known if matches!(key, "args" | "config" | "env") || key.starts_with("x-") => {
+                Self::Free
+            }
             Self::Known => Self::Known,
         }
     }

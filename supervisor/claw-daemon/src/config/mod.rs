@@ -9,6 +9,9 @@
 //! keys there are stands in the tables of `keys*.rs`, and nowhere else.
 
 mod agent;
+mod apart;
+mod build;
+mod container;
 mod delivery;
 mod depends;
 mod diagnostic;
@@ -23,6 +26,7 @@ mod interpolate;
 mod item;
 mod keys;
 mod keys_agent;
+mod keys_container;
 mod keys_events;
 mod keys_health;
 mod keys_life;
@@ -37,6 +41,7 @@ mod render;
 mod replicas;
 mod resolved;
 mod restart;
+mod sandbox;
 mod schedule;
 mod schema;
 mod section;
@@ -46,9 +51,11 @@ mod syntax;
 mod tree;
 mod value;
 mod variables;
+mod volumes;
 mod webhook;
 mod worker;
 
+pub(crate) use container::user_id;
 pub use delivery::Delivery;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
 pub use environment::{Environment, Privilege};

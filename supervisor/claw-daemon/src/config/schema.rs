@@ -79,6 +79,11 @@ fn kind(kind: &Kind) -> Option<Json> {
             "type": "object",
             "additionalProperties": {"type": ["string", "number", "boolean"]},
         }),
+        Kind::TextOr(inner) => json!({"anyOf": [{"type": "string"}, section(inner)]}),
+        Kind::ListOf(inner) => json!({
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, section(inner)]},
+        }),
         Kind::Free => json!({}),
         Kind::Flag => json!({"type": ["null", "boolean", "object"]}),
         Kind::Dependencies => json!({

@@ -57,6 +57,10 @@ pub(super) enum Kind {
     TextMap,
     /// Anything at all.
     Free,
+    /// Text, or a section in its place.
+    TextOr(&'static Section),
+    /// A list of texts and sections.
+    ListOf(&'static Section),
     /// Nothing, `true` or an empty map.
     Flag,
     /// A list of agents, or a map of agents to conditions.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::item::Fields;
 use super::keys::SUPERVISOR;
 use super::reader::Reader;
-use super::value::address;
+use super::value::{address, engine};
 
 /// Where state is kept when the file does not say.
 pub(super) const DATA_DIR: &str = ".openclaw";
@@ -27,6 +27,10 @@ pub struct SupervisorConfig {
     pub reload: Reload,
     /// What a plain SIGTERM does to agents.
     pub on_exit: OnExit,
+    /// Where the container engine listens, as `DOCKER_HOST` has it; `None`: that, or the usual
+    /// sockets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// What a change of the file does.
@@ -61,6 +65,7 @@ impl Reader<'_> {
             data_dir: self.folder.join(DATA_DIR),
             reload: Reload::Hybrid,
             on_exit: OnExit::Stop,
+            engine: None,
         };
         let Some(fields) = self.inner(fleet, "supervisor", &SUPERVISOR) else {
             return (config, CONCURRENT_STARTS);
@@ -91,6 +96,9 @@ impl Reader<'_> {
         {
             config.on_exit = on_exit;
         }
+        let engine = fields.get("engine");
+        config.engine =
+            engine.and_then(|item| self.parsed(&item, "the address of an engine", engine::address));
         let starts = fields.get("max_concurrent_starts");
         let starts = starts.and_then(|item| self.whole(&item, (1, 10_000)));
         let starts = starts.and_then(|starts| u32::try_from(starts).ok());

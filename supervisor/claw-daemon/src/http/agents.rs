@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use claw_core::InstanceId;
 
 use super::extract::Name;
 use super::params::Params;
@@ -53,7 +54,15 @@ pub(super) async fn show(
     params.only(&[])?;
     let Some(members) = state.replicas(&name) else {
         let (status, used) = tokio::join!(state.status(&name), state.meter.read());
-        let agent = state.render(&status?, used.of(&name));
+        let status = status?;
+        let mut agent = state.render(&status, used.of(&name));
+        if let (Some(container), Some(live)) = (&mut agent.container, &status.instance) {
+            let instance = InstanceId {
+                agent: name,
+                generation: live.generation,
+            };
+            container.digest = state.ports.image_digest.call(instance).await;
+        }
         return Ok(Json(Named::Agent(Box::new(agent))));
     };
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());

@@ -11,7 +11,7 @@ use super::limits;
 use super::params::Params;
 use super::problem::ApiError;
 use super::state::ApiState;
-use crate::api::{Code, Degraded, Health, Overall, Part, Problem, Ready, routes};
+use crate::api::{Code, Degraded, Engine, Health, Overall, Part, Problem, Ready, routes};
 
 /// Health
 ///
@@ -25,7 +25,13 @@ pub(super) async fn health(
     params: Params,
 ) -> Result<Json<Health>, ApiError> {
     params.only(&[])?;
-    let degraded = degraded(&state).await;
+    let (mut degraded, engine) = tokio::join!(degraded(&state), state.ports.engine.call(()));
+    if let Some(Engine::Unreachable { detail }) = &engine {
+        degraded.push(Degraded {
+            part: Part::Engine,
+            detail: detail.clone(),
+        });
+    }
     let now = state.now();
     let status = match degraded.as_slice() {
         [] => Overall::Ok,
@@ -39,6 +45,7 @@ pub(super) async fn health(
         started_at: state.started_at,
         uptime_seconds: crate::api::seconds_between(state.started_at, now),
         degraded,
+        engine,
     }))
 }
 
@@ -63,7 +70,7 @@ pub(super) async fn ready(
         .into_iter()
         .find(|one| match one.part {
             Part::Journal | Part::Loop => true,
-            Part::Disk => false,
+            Part::Disk | Part::Engine => false,
         });
     match lacking {
         None => Ok(Json(Ready { ready: true })),

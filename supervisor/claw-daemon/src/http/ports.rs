@@ -18,7 +18,8 @@ use futures_util::stream::BoxStream;
 
 use super::idempotency::Stored;
 use crate::api::{
-    Applied, Degraded, Event, FieldError, LogLine, LogStream, Plan, Time, Transition,
+    Applied, Container, Degraded, Engine, Event, FieldError, LogLine, LogStream, Plan, Time,
+    Transition,
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
@@ -51,6 +52,9 @@ pub type ReadLog = Arc<dyn Fn(&LogQuestion) -> Result<LogPage, LogError> + Send 
 /// Finds a webhook by its name.
 pub type FindWebhook = Arc<dyn Fn(&str) -> Option<Arc<Webhook>> + Send + Sync>;
 
+/// Finds the container of an agent.
+pub type FindContainer = Arc<dyn Fn(&AgentName) -> Option<Container> + Send + Sync>;
+
 /// Begins a subscription.
 pub type Subscribe = Arc<dyn Fn(Option<u64>) -> BoxStream<'static, Event> + Send + Sync>;
 
@@ -73,6 +77,10 @@ pub struct Ports {
     pub config: ConfigPorts,
     /// What live instances use.
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
+    /// What the image of a live instance is, if it is a container and that is known.
+    pub image_digest: Port<InstanceId, Option<String>>,
+    /// The container engine; `None` for a fleet without images. Takes a second at most.
+    pub engine: Port<(), Option<Engine>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.
     pub agent_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What of the supervisor does not work as it should; answers without waiting.
@@ -118,6 +126,8 @@ pub struct ConfigPorts {
     pub current: Arc<dyn Fn() -> Current + Send + Sync>,
     /// Which agents are replicas of which.
     pub replicas: Arc<dyn Fn() -> Arc<Replicas> + Send + Sync>,
+    /// The container of an agent, if it is one.
+    pub container: FindContainer,
     /// What applying a configuration would change.
     pub plan: Port<ConfigSource, Result<Plan, ReloadFailure>>,
     /// Puts a configuration in force.

@@ -78,6 +78,7 @@ impl ApiState {
         Agent {
             group: place.map(|place| place.group.to_string()),
             replica: place.map(|place| place.index),
+            container: (self.ports.config.container)(&status.name),
             ..Agent::render(status, resources, self.now())
         }
     }

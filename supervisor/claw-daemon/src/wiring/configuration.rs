@@ -7,7 +7,7 @@ use crate::http::ports::{ConfigPorts, Current, Port};
 use crate::reload::{Applied, Reloader};
 
 pub(super) fn ports(reloader: &Reloader) -> ConfigPorts {
-    let [current, replicas, plan, apply] = [(); 4].map(|()| reloader.clone());
+    let [current, replicas, containers, plan, apply] = [(); 5].map(|()| reloader.clone());
     ConfigPorts {
         current: std::sync::Arc::new(move || {
             let loaded = current.current();
@@ -17,6 +17,11 @@ pub(super) fn ports(reloader: &Reloader) -> ConfigPorts {
             }
         }),
         replicas: std::sync::Arc::new(move || std::sync::Arc::clone(&replicas.current().replicas)),
+        container: std::sync::Arc::new(move |agent| {
+            let loaded = containers.current();
+            let spec = loaded.fleet.agents.get(agent)?;
+            spec.launch.container.as_deref().map(Into::into)
+        }),
         plan: Port::new(move |source| {
             let reloader = plan.clone();
             async move {

@@ -11,6 +11,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::memory::{Inheritance, Recovered};
 use claw_core::{ExitReport, ExitStatus, Fact, InstanceId, Order, RunId};
+use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::driver::{FactSender, Usage};
 use claw_drivers::{Driver, OpenInstance};
 use claw_store::journal::{Ack, Journal, Options};
@@ -138,6 +139,8 @@ fn supervised() -> Supervised {
         data_dir: dir.path().to_owned(),
     });
     let agent_api = agent_api.unwrap();
+    let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());
+    let containers = Arc::new(ContainerDriver::start(config));
     let driver = Arc::new(Pretender { facts });
     let performer = Performer::new(
         Arc::clone(&driver),
@@ -159,6 +162,7 @@ fn supervised() -> Supervised {
         reloader,
         journal,
         driver,
+        containers,
         agent_api,
         data_dir: data_dir.clone(),
     };

@@ -1,50 +1,103 @@
 //! `clawctl doctor`
 
-use claw_daemon::config::{self, Environment};
+use std::path::PathBuf;
+
+use claw_daemon::api::Engine;
+use claw_daemon::config::{self, Environment, Loaded};
+use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
 use owo_colors::OwoColorize;
+use serde::Serialize;
+use tokio::sync::mpsc;
 
 use crate::args::{Global, Output};
 use crate::exit::{Exit, Failure};
 use crate::{locate, print};
 
+/// What this machine can do for agents.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    limits: Capabilities,
+    engine: Engine,
+}
+
 /// Says what this machine can do for agents, and what it cannot.
 ///
 /// # Errors
 ///
-/// The machine cannot enforce limits at all.
-pub(crate) fn run(global: &Global) -> Result<(), Failure> {
+/// The machine cannot enforce limits at all, the fleet file is broken, or its agents need an
+/// engine that there is not.
+pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
     let file = locate::fleet_file(global).ok();
     let data_dir = file.as_deref().map_or_else(std::env::temp_dir, |file| {
         config::data_dir_of(file, &Environment::variables_of_process())
     });
-    let found = Capabilities::probe(&data_dir);
+    let loaded = file
+        .as_deref()
+        .map(|file| config::load(file, &Environment::of_process()));
+    let configured = match &loaded {
+        Some(Ok(loaded)) => loaded.supervisor.engine.clone(),
+        Some(Err(_)) | None => None,
+    };
+    let found = Found {
+        limits: Capabilities::probe(&data_dir),
+        engine: engine(configured, data_dir).await,
+    };
     if global.output != Output::Table {
         return print::document(&found, global.output);
     }
-    print::line(&found.to_string())?;
-    print::line("sandbox: none; agents are not locked in, and can do what their user can do")?;
-    if let Some(file) = file {
-        match config::load(&file, &Environment::of_process()) {
-            Ok(loaded) => {
-                let agents = loaded.fleet.agents.len();
-                print::line(&format!(
-                    "fleet file: {} is valid, {agents} agents",
-                    file.display()
-                ))?;
-            }
-            Err(diagnostics) => return Err(super::validate::report(&diagnostics, global.output)),
-        }
+    print::line(&found.limits.to_string())?;
+    print::line(&found.engine.to_string())?;
+    print::line(
+        "sandbox: processes are not locked in, and can do what their user can do; containers are",
+    )?;
+    let loaded = loaded.transpose();
+    let loaded =
+        loaded.map_err(|diagnostics| super::validate::report(&diagnostics, global.output))?;
+    if let (Some(file), Some(loaded)) = (file, &loaded) {
+        let agents = loaded.fleet.agents.len();
+        print::line(&format!(
+            "fleet file: {} is valid, {agents} agents",
+            file.display()
+        ))?;
     }
-    if found.is_complete() {
-        return print::line(
-            &"everything a fleet may ask for can be had here"
-                .green()
-                .to_string(),
-        );
+    judge(&found, loaded.as_ref())
+}
+
+fn judge(found: &Found, loaded: Option<&Loaded>) -> Result<(), Failure> {
+    match &found.engine {
+        Engine::Unreachable { .. } if loaded.is_some_and(has_images) => {
+            return Err(Failure::new(
+                Exit::Failed,
+                "agents of this fleet have an `image`, and no container engine answers",
+            )
+            .hint("start Docker or Podman, or name its socket in `supervisor: {engine: unix:///PATH}`"));
+        }
+        Engine::Unreachable { .. } | Engine::Reachable(_) => {}
+    }
+    if found.limits.is_complete() {
+        let text = "everything a fleet may ask for can be had here";
+        return print::line(&text.green().to_string());
     }
     Err(
         Failure::new(Exit::Failed, "some limits cannot be enforced here")
             .hint("agents that ask for them are refused; the lines above say why"),
     )
+}
+
+fn has_images(loaded: &Loaded) -> bool {
+    let mut agents = loaded.fleet.agents.values();
+    agents.any(|spec| spec.launch.container.is_some())
+}
+
+/// Asks the engine that the supervisor would use.
+async fn engine(configured: Option<String>, data_dir: PathBuf) -> Engine {
+    // It starts nothing, so there are no facts to hear.
+    let (facts, _unheard) = mpsc::channel(1);
+    let driver = ContainerDriver::start(ContainerConfig {
+        engine: configured,
+        ..ContainerConfig::new(data_dir, facts)
+    });
+    driver.engine().await.into()
 }

@@ -1,6 +1,6 @@
 //! Agents: the table of all, and one in full.
 
-use claw_daemon::api::{Agent, LogLine, Reason, State, Time};
+use claw_daemon::api::{Agent, Container, ContainerNetwork, LogLine, Reason, State, Time};
 use owo_colors::OwoColorize;
 
 use super::style::{of_state, paint};
@@ -67,8 +67,7 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
         field("Ready", if agent.ready { "yes" } else { "no" }),
     ];
     lines.extend(details(agent, now));
-    let note = "none: this agent is not locked in; it can do what its user can do";
-    lines.push(field("Sandbox", note));
+    lines.extend(confinement(agent.container.as_ref()));
     if !log.is_empty() {
         lines.push(String::new());
         lines.extend(
@@ -77,6 +76,39 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
         );
     }
     lines.join("\n")
+}
+
+fn confinement(container: Option<&Container>) -> Vec<String> {
+    let Some(container) = container else {
+        let note = "none: this agent is not locked in; it can do what its user can do";
+        return vec![field("Sandbox", note)];
+    };
+    let digest = container.digest.as_deref();
+    let digest = digest.map_or_else(String::new, |digest| format!(" ({})", short(digest)));
+    let files = if container.read_only_filesystem {
+        "its image's files are read only"
+    } else {
+        "its image's files can be changed until it ends"
+    };
+    let reaches = match container.network {
+        ContainerNetwork::None => "it has no network",
+        ContainerNetwork::Bridge => "it reaches what this machine reaches",
+    };
+    vec![
+        field("Image", &format!("{}{digest}", container.image)),
+        field("Sandbox", &format!("a container: {files}, {reaches}")),
+    ]
+}
+
+/// A digest as people compare them.
+fn short(digest: &str) -> String {
+    let (algorithm, digits) = digest.split_once(':').unwrap_or(("", digest));
+    let digits: String = digits.chars().take(12).collect();
+    if algorithm.is_empty() {
+        digits
+    } else {
+        format!("{algorithm}:{digits}")
+    }
 }
 
 fn details(agent: &Agent, now: Time) -> Vec<String> {

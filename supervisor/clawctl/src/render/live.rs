@@ -1,5 +1,7 @@
 //! The agents of `clawctl up` in a terminal, one line each, as they come up.
 
+use std::time::Duration;
+
 use anstream::{AutoStream, ColorChoice};
 use claw_daemon::api::{Agent, State};
 use claw_daemon::feed::{Feed, Item};
@@ -13,6 +15,12 @@ use super::style::{of_state, paint};
 
 /// More agents than this do not fit a screen; the rest is counted in one line.
 const LINES: usize = 20;
+
+/// The width of a bar, in characters.
+const BAR: usize = 20;
+
+/// How often is looked at what is fetched or built; nobody tells of each step of that.
+const STEP: Duration = Duration::from_millis(500);
 
 /// The width of a terminal that does not tell.
 const WIDTH: u16 = 80;
@@ -34,7 +42,12 @@ impl Live {
         let task = tokio::spawn(async move {
             while let Ok(agents) = look(&handle).await {
                 view.set_message(picture(&agents));
-                match changes.next().await {
+                let preparing = agents.iter().any(is_preparing);
+                let changed = tokio::select! {
+                    changed = changes.next() => changed,
+                    () = tokio::time::sleep(STEP), if preparing => continue,
+                };
+                match changed {
                     Some(Item::Event(_) | Item::Lagged(_)) => {}
                     None => break,
                 }
@@ -92,8 +105,89 @@ fn line(agent: &Agent, width: usize, columns: usize) -> String {
         of_state(agent.state),
     );
     let ready = if agent.ready { "ready" } else { "     " };
-    let left = columns.saturating_sub(width + 24);
-    let reason: String = agent.reason.text.chars().take(left).collect();
     let name = format!("{:width$}", agent.name);
-    format!("{}  {state} {ready}  {}", name.bold(), reason.dimmed())
+    let bar = percent(agent).map_or_else(String::new, bar);
+    let left = columns.saturating_sub(width + 24 + bar.chars().count());
+    let reason: String = agent.reason.text.chars().take(left).collect();
+    format!(
+        "{}  {state} {ready}  {}{}",
+        name.bold(),
+        bar.cyan(),
+        reason.dimmed()
+    )
+}
+
+fn is_preparing(agent: &Agent) -> bool {
+    agent.reason.code == "preparing"
+}
+
+/// How far the image of an agent is, if that is known: `fetching image …: 43 % of 51 MiB`.
+fn percent(agent: &Agent) -> Option<usize> {
+    let (before, _) = agent.reason.text.split_once(" %")?;
+    let number = before.rsplit(' ').next()?.parse().ok()?;
+    (is_preparing(agent) && number <= 100).then_some(number)
+}
+
+fn bar(percent: usize) -> String {
+    let full = percent * BAR / 100;
+    format!("{}{} ", "━".repeat(full), "╌".repeat(BAR - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use claw_core::status::{LiveInstance, RunSummary};
+    use claw_core::{AgentStatus, Generation, PublicState, Reason};
+
+    use super::*;
+
+    fn agent(reason: Reason) -> Agent {
+        let now = Timestamp::UNIX_EPOCH;
+        let status = AgentStatus {
+            name: "web".parse().expect("a name"),
+            state: PublicState::Initializing,
+            ready: false,
+            reason,
+            since: now,
+            instance: Some(LiveInstance {
+                generation: Generation(1),
+                pid: None,
+                started_at: None,
+            }),
+            restarts: 0,
+            status_text: None,
+            last_death: None,
+            runs: RunSummary::default(),
+            probes: Vec::new(),
+        };
+        Agent::render(&status, None, now)
+    }
+
+    fn preparing(detail: &str) -> Agent {
+        agent(Reason::Preparing {
+            detail: detail.to_owned(),
+        })
+    }
+
+    #[test]
+    fn an_image_that_is_fetched_has_a_bar_as_soon_as_its_size_is_known() {
+        let detail = "fetching image python:3.12-slim: 43 % of 51 MiB, 3 of 5 layers";
+        assert_eq!(percent(&preparing(detail)), Some(43));
+        assert_eq!(percent(&preparing("fetching image python:3.12-slim")), None);
+        assert_eq!(percent(&preparing("building image: 430 % of 1 MiB")), None);
+        assert_eq!(percent(&agent(Reason::Spawning)), None);
+        for (percent, full) in [(0, 0), (43, 8), (100, BAR)] {
+            let bar = bar(percent);
+            assert_eq!(bar.matches('━').count(), full);
+            assert_eq!(bar.chars().count(), BAR + 1);
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_bar_does_not_wrap() {
+        let detail = "fetching image ".to_owned() + &"x".repeat(200) + ": 50 % of 1 MiB";
+        let line = line(&preparing(&detail), 3, 80);
+        let plain = anstream::adapter::strip_str(&line).to_string();
+        assert!(plain.chars().count() <= 80, "{plain}");
+        assert!(plain.contains('━'), "{plain}");
+    }
 }

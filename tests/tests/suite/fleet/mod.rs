@@ -13,6 +13,7 @@
 mod api;
 mod command;
 mod configuration;
+mod engine;
 mod folder;
 mod history;
 mod observed;
@@ -24,6 +25,7 @@ mod supervisor;
 pub(crate) use api::Api;
 pub(crate) use command::clawctl;
 pub(crate) use configuration::{agent, steps};
+pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use folder::{free_port, program, root};
 pub(crate) use patience::{Waited, holds_for, until, within};
 pub(crate) use process::Process;

@@ -3,7 +3,10 @@
 
 pub(super) mod address;
 pub(super) mod duration;
+pub(super) mod engine;
+pub(super) mod image;
 pub(super) mod percent;
+pub(super) mod port;
 pub(super) mod quantity;
 pub(super) mod rejected;
 pub(super) mod signal;

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
 
 use super::samples::{
-    OLD_RUN, ago, changes, fleet_spec, journal_load, name, new_run, now, old_run, statuses,
-    transition, usage, webhook,
+    OLD_RUN, ago, changes, container, fleet_spec, journal_load, name, new_run, now, old_run,
+    statuses, transition, usage, webhook,
 };
 use crate::api::{Applied, Degraded, Event, FieldError, LogLine, LogStream, Part, Plan};
 use crate::http::idempotency::Stored;
@@ -145,6 +145,8 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         logs: logs(world),
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
+        engine: Port::new(|()| async { None }),
+        image_digest: Port::new(|_instance| async { Some("sha256:0a1b".to_owned()) }),
         store: store.unwrap(),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
         agent_metrics: Arc::new(String::new),
@@ -317,6 +319,7 @@ fn config_ports() -> ConfigPorts {
             file: "/srv/fleet/openclaw.yaml".to_owned(),
         }),
         replicas: Arc::new(Arc::default),
+        container: Arc::new(|agent| (agent.as_str() == "idle").then(container)),
         plan: Port::new(
             |source| async move { read(&source).map(|()| Plan { changes: changes() }) },
         ),

@@ -15,7 +15,10 @@ use claw_core::{
 };
 use claw_drivers::driver::Usage;
 
-use crate::api::{Change, ChangeKind, Exit, ReloadClass, Time, Transition, TransitionKind};
+use crate::api::{
+    Change, ChangeKind, Container, ContainerNetwork, Exit, ReloadClass, Time, Transition,
+    TransitionKind,
+};
 use crate::config::{Webhook, WebhookTarget};
 use crate::http::ports::{JournalLatency, JournalLoad};
 
@@ -197,6 +200,15 @@ pub(super) fn transition() -> Transition {
                 memory_peak_bytes: Some(1_048_576),
             }),
         },
+    }
+}
+
+pub(super) fn container() -> Container {
+    Container {
+        image: "my/agent:1.2".to_owned(),
+        digest: None,
+        network: ContainerNetwork::None,
+        read_only_filesystem: true,
     }
 }
 

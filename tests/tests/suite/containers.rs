@@ -1,0 +1,241 @@
+//! Agents that are containers of a real engine, beside agents that are processes.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use claw_daemon::api::{Engine as Told, Health, Overall, Part, RunState, State};
+
+use crate::examples::example;
+use crate::fleet::{Engine, Fleet, IMAGE, agent, until};
+
+/// Runs until it is told to end.
+const STAYS: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
+
+/// An agent of the image that runs a script, with more keys in flow style.
+fn container(name: &str, script: &str, keys: &str) -> String {
+    let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
+    let comma = if keys.is_empty() { "" } else { ", " };
+    format!(
+        "  {name}: {{image: \"{IMAGE}\", command: {}, sandbox: {{mode: docker}}{comma}{keys}}}\n",
+        // A variable of the container's, not of the fleet file.
+        command.replace('$', "$$")
+    )
+}
+
+fn fleet(engine: &Engine, agents: &str) -> Fleet {
+    Fleet::with(&format!("engine: \"{}\"", engine.address), agents)
+}
+
+/// Waits until a container runs; its first process, as the host sees it.
+fn await_pid(fleet: &Fleet, name: &str) -> u32 {
+    let up = fleet.await_agent(name, "runs and is ready", |agent| {
+        agent.state == State::Running && agent.ready
+    });
+    up.instance.unwrap().pid.unwrap()
+}
+
+#[test]
+fn a_container_is_looked_after_as_a_process_is() {
+    let Some(engine) = Engine::find("a_container_is_looked_after_as_a_process_is") else {
+        return;
+    };
+    let script = format!("echo $OPENCLAW_AGENT is $(id -u) in $(hostname); {STAYS}");
+    let probes =
+        "health_check: {startup: {exec: [sh, -c, \"test -S $$OPENCLAW_SOCK\"], interval: 100ms}}";
+    let keys = format!("depends_on: [beside], {probes}");
+    let agents = agent("beside", &["forever"], "") + &container("boxed", &script, &keys);
+    let mut fleet = fleet(&engine, &agents);
+    fleet.up();
+    let first = await_pid(&fleet, "boxed");
+    fleet.await_output("boxed", "boxed is 1000 in");
+    let shown = fleet.run(&["status", "boxed"]).ok();
+    assert!(
+        shown.contains(&format!("Image: {IMAGE} (sha256:")),
+        "{shown}"
+    );
+    assert!(shown.contains("it has no network"), "{shown}");
+    assert!(shown.contains("up"), "{shown}");
+    let names = engine.containers("boxed", &fleet.path(""));
+    assert_eq!(names.len(), 1, "{names:?}");
+    fleet.run(&["restart", "boxed"]).ok();
+    let second = await_pid(&fleet, "boxed");
+    assert_ne!(first, second);
+    let name = &engine.containers("boxed", &fleet.path(""))[0];
+    engine.docker(&["kill", name]).unwrap();
+    let ends = fleet.await_ends("boxed", 2);
+    assert_eq!(ends[1].1, "signal", "{ends:?}");
+    assert_eq!(fleet.agent("beside").restarts, 0);
+    fleet.run(&["stop", "boxed"]).ok();
+    assert_eq!(fleet.agent("boxed").state, State::Stopped);
+    until("its containers are removed", || {
+        engine
+            .containers("boxed", &fleet.path(""))
+            .is_empty()
+            .then_some(())
+    });
+    fleet.down();
+}
+
+#[test]
+fn containers_outlive_a_supervisor_that_is_killed() {
+    let Some(engine) = Engine::find("containers_outlive_a_supervisor_that_is_killed") else {
+        return;
+    };
+    let counts = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done";
+    let agents = agent("beside", &["forever"], "")
+        + &container("boxed", counts, "graceful_shutdown: {timeout: 1s}");
+    let mut fleet = fleet(&engine, &agents);
+    fleet.up();
+    let pid = await_pid(&fleet, "boxed");
+    let beside = fleet.await_main("beside");
+    fleet.await_output("boxed", "line 5");
+    fleet.crash_and_up();
+    assert_eq!(await_pid(&fleet, "boxed"), pid);
+    assert_eq!(fleet.await_main("beside"), beside);
+    assert_eq!(engine.containers("boxed", &fleet.path("")).len(), 1);
+    let printed = fleet.log("boxed").len() + 5;
+    fleet.await_output("boxed", &format!("line {printed}"));
+    let lines: Vec<String> = fleet
+        .log("boxed")
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    let expected: Vec<String> = (1..=lines.len()).map(|n| format!("line {n}")).collect();
+    assert_eq!(lines, expected);
+    assert_eq!(fleet.agent("boxed").restarts, 0);
+    fleet.down();
+    assert!(engine.containers("boxed", &fleet.path("")).is_empty());
+}
+
+#[test]
+fn an_image_that_there_is_not_is_refused_in_a_sentence() {
+    let Some(engine) = Engine::find("an_image_that_there_is_not_is_refused_in_a_sentence") else {
+        return;
+    };
+    let missing =
+        "  boxed: {image: \"claw-nowhere:1\", pull_policy: never, sandbox: {mode: docker}}\n";
+    let agents = agent("beside", &["forever"], "") + missing;
+    let mut fleet = fleet(&engine, &agents);
+    fleet.up();
+    let refused = fleet.await_state("boxed", State::Stopped);
+    assert_eq!(refused.reason.code, "refused", "{refused:?}");
+    let text = &refused.reason.text;
+    assert!(
+        text.contains("claw-nowhere:1") && text.contains("never"),
+        "{text}"
+    );
+    assert!(
+        fleet
+            .run(&["status", "boxed"])
+            .exits(3)
+            .contains("claw-nowhere:1")
+    );
+    fleet.await_state("beside", State::Running);
+    fleet.down();
+}
+
+#[test]
+fn processes_do_not_notice_that_there_is_no_engine() {
+    let mut fleet = Fleet::new("");
+    let nowhere = fleet.place("engine.sock");
+    let agents = agent("beside", &["forever"], "") + &container("boxed", STAYS, "");
+    fleet.write(&format!("engine: \"unix://{nowhere}\""), &agents);
+    fleet.up();
+    fleet.await_state("beside", State::Running);
+    let waiting = fleet.await_state("boxed", State::Error);
+    assert_eq!(waiting.reason.code, "backing_off", "{waiting:?}");
+    assert!(waiting.reason.text.contains(&nowhere), "{waiting:?}");
+    let health: Health = fleet.api().get("/api/health");
+    assert_eq!(health.status, Overall::Degraded);
+    assert_eq!(health.degraded[0].part, Part::Engine, "{health:?}");
+    assert!(
+        matches!(health.engine, Some(Told::Unreachable { .. })),
+        "{health:?}"
+    );
+    let said = fleet.run(&["doctor"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.out.contains("there is no container engine at"),
+        "{said:?}"
+    );
+    assert_eq!(fleet.agent("beside").restarts, 0);
+    fleet.down();
+}
+
+#[test]
+fn a_fleet_without_images_is_told_of_no_engine() {
+    let mut fleet = Fleet::new(&agent("beside", &["forever"], ""));
+    fleet.up();
+    let health: Health = fleet.api().get("/api/health");
+    assert_eq!(health.engine, None);
+    fleet.down();
+}
+
+#[test]
+fn the_engine_is_told_of_by_doctor_and_health() {
+    let Some(engine) = Engine::find("the_engine_is_told_of_by_doctor_and_health") else {
+        return;
+    };
+    let mut fleet = fleet(&engine, &container("boxed", STAYS, ""));
+    fleet.up();
+    await_pid(&fleet, "boxed");
+    let health: Health = fleet.api().get("/api/health");
+    let Some(Told::Reachable(told)) = health.engine else {
+        panic!("{health:?}");
+    };
+    assert_eq!(told.address, engine.address);
+    let said = fleet.run(&["doctor"]).out;
+    assert!(
+        said.contains(&told.version) && said.contains(&engine.address),
+        "{said}"
+    );
+    fleet.down();
+}
+
+#[test]
+fn one_container_a_run_keeps_what_it_writes_to_its_directories() {
+    let Some(engine) = Engine::find("one_container_a_run_keeps_what_it_writes_to_its_directories")
+    else {
+        return;
+    };
+    let script = "echo run $OPENCLAW_TRIGGER >> /data/kept/runs; touch /forbidden; exit 0";
+    let keys = "mode: oneshot, data_dirs: [deep/kept]";
+    let mut fleet = fleet(&engine, &container("job", script, keys));
+    fleet.up();
+    until("the run at start is over", || {
+        let runs = fleet.runs("job");
+        (runs.first()?.state == RunState::Succeeded).then_some(())
+    });
+    fleet.run(&["trigger", "job", "--wait"]).ok();
+    assert_eq!(fleet.lines("deep/kept/runs").len(), 2);
+    assert_eq!(fs::metadata(fleet.path("deep/kept")).unwrap().uid(), 1000);
+    fleet.await_output("job", "Read-only file system");
+    until("no container is left of a run", || {
+        engine
+            .containers("job", &fleet.path(""))
+            .is_empty()
+            .then_some(())
+    });
+    fleet.down();
+}
+
+#[test]
+fn the_example_with_containers_works() {
+    let Some(engine) = Engine::find("the_example_with_containers_works") else {
+        return;
+    };
+    engine.import("busybox:1.36").unwrap();
+    let mut fleet = example("containers");
+    fleet.write_raw(&format!(
+        "$include: example.yaml\nsupervisor: {{engine: \"{}\"}}\ndefaults: {{env: {{{}}}}}\n",
+        engine.address,
+        fleet.mark()
+    ));
+    fleet.up();
+    await_pid(&fleet, "reader");
+    fleet.await_output("reader", ":");
+    fleet.run(&["trigger", "job", "--wait"]).ok();
+    fleet.await_output("job", "started by manual");
+    fleet.await_output("job", "1000");
+    fleet.down();
+}
