@@ -34,6 +34,17 @@ pub(super) struct Follower {
     pub(super) notify: Option<Notify>,
 }
 
+/// A record that is being written.
+#[must_use]
+pub(super) struct Saving(tokio::task::JoinHandle<()>);
+
+impl Saving {
+    pub(super) async fn finish(self) {
+        // Fails only when the runtime ends.
+        self.0.await.ok();
+    }
+}
+
 /// What the engine was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -138,11 +149,18 @@ impl Follower {
 
     /// Replaces the record; one that cannot be written costs work after a crash, and nothing else.
     pub(super) async fn save(&self) {
+        self.begin_save().finish().await;
+    }
+
+    /// As [`Follower::save`], but goes on meanwhile. To be finished before the next.
+    pub(super) fn begin_save(&self) -> Saving {
         let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
-        let written = tokio::task::spawn_blocking(move || inner.records.update(&record)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(instance = %self.instance(), %error, "its record cannot be written");
-        }
+        Saving(tokio::task::spawn_blocking(move || {
+            if let Err(error) = inner.records.update(&record) {
+                let instance = &record.instance;
+                tracing::warn!(%instance, %error, "its record cannot be written");
+            }
+        }))
     }
 
     pub(super) async fn tell(&self, fact: Fact) {

@@ -23,6 +23,9 @@ use crate::log::LogPolicy;
 /// The longest record accepted; ours have less than two thousand bytes.
 const LIMIT: u64 = 64 * 1024;
 
+/// The agent's directory, the one of all, and the data directory, which holds the name of that.
+const NEW_DIRECTORIES: usize = 3;
+
 /// An instance that is a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -119,13 +122,14 @@ impl Records {
     pub(super) fn intend(&self, record: &Record) -> io::Result<()> {
         let path = self.file(&record.instance, "json");
         let dir = path.parent().unwrap_or(&self.dir);
+        let known = dir.is_dir();
         fs::create_dir_all(dir)?;
         let mut file = File::options().write(true).create_new(true).open(&path)?;
         let written = serde_json::to_vec(record)
             .map_err(io::Error::from)
             .and_then(|bytes| file.write_all(&bytes))
             .and_then(|()| file.sync_all())
-            .and_then(|()| sync_directories(dir));
+            .and_then(|()| sync_directories(dir, if known { 1 } else { NEW_DIRECTORIES }));
         if written.is_err() {
             // Half a record would say that the generation has run.
             fs::remove_file(&path).ok();
@@ -185,9 +189,10 @@ impl Records {
     }
 }
 
-/// Makes a new name in a directory, and the directory's own, survive a power cut.
-fn sync_directories(dir: &Path) -> io::Result<()> {
-    for path in dir.ancestors().take(3) {
+/// Makes a new name in a directory, and the names of that many directories with it, survive a
+/// power cut.
+fn sync_directories(dir: &Path, count: usize) -> io::Result<()> {
+    for path in dir.ancestors().take(count) {
         File::open(path)?.sync_all()?;
     }
     Ok(())

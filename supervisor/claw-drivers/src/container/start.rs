@@ -15,6 +15,7 @@ use claw_core::{AgentSpec, ExitStatus, Fact, SpawnError, SpawnStage, Wall};
 use tokio::io::AsyncWriteExt;
 
 use super::create::Blueprint;
+use super::driver::Inner;
 use super::engine::{Client, QUICK, SLOW};
 use super::executed::{self, Executed};
 use super::fault::EngineError;
@@ -22,7 +23,7 @@ use super::instance::{Asked, Follower};
 use super::notify::Notify;
 use super::output::{Output, Progress};
 use super::progress::Teller;
-use super::record::Stage;
+use super::record::{Record, Stage};
 use super::state::{self, Standing};
 use super::{image, name, refusal, sweep};
 
@@ -68,47 +69,27 @@ impl Follower {
         spec: &AgentSpec,
         run: Option<&RunContext>,
     ) -> Result<(String, Output), Failure> {
-        self.intend().await.map_err(Failure::Before)?;
         let Some(container) = spec.launch.container.as_deref() else {
             let detail = format!("`{}` has no image to run in", self.instance().agent);
-            return Err(Failure::After(prepare(0, detail)));
+            return Err(Failure::Before(prepare(0, detail)));
         };
-        let client = self.inner.engine.client().await;
-        let client = client.map_err(|error| Failure::After(unreachable(&error)))?;
-        self.fetch(&client, container)
-            .await
-            .map_err(Failure::After)?;
+        // The image is not the instance's: it may be sought while the record is on its way to the
+        // disk.
+        let intended = intend(Arc::clone(&self.inner), self.record.clone());
+        let (intended, fetched) = tokio::join!(intended, self.fetch(container));
+        intended.map_err(Failure::Before)?;
+        let client = fetched.map_err(Failure::After)?;
         let started = self.create_and_start(&client, spec, container, run).await;
         started.map_err(Failure::After)
     }
 
-    /// Writes the record, before anything of the instance exists.
-    async fn intend(&self) -> Result<(), SpawnError> {
-        let (inner, record) = (Arc::clone(&self.inner), self.record.clone());
-        let written = tokio::task::spawn_blocking(move || inner.records.intend(&record)).await;
-        let error = match written {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(_ending) => io::ErrorKind::Interrupted.into(),
-        };
-        let instance = self.instance();
-        let errno = error.raw_os_error().unwrap_or(0);
-        Err(if error.kind() == io::ErrorKind::AlreadyExists {
-            let why = "this generation has run already";
-            prepare(errno, format!("`{instance}` was not started: {why}"))
-        } else {
-            prepare(
-                errno,
-                format!("the record of `{instance}` cannot be written: {error}"),
-            )
-        })
-    }
-
     /// Sees to the image, and gives up when the instance is not wanted any more.
-    async fn fetch(&mut self, client: &Client, container: &Container) -> Result<(), SpawnError> {
+    async fn fetch(&mut self, container: &Container) -> Result<Arc<Client>, SpawnError> {
+        let client = self.inner.engine.client().await;
+        let client = client.map_err(|error| unreachable(&error))?;
         let instance = self.instance().clone();
         let mut teller = Teller::new(Arc::clone(&self.inner), instance);
-        let mut ensuring = std::pin::pin!(image::ensure(client, container, &mut teller));
+        let mut ensuring = std::pin::pin!(image::ensure(&client, container, &mut teller));
         let id = loop {
             tokio::select! {
                 done = &mut ensuring => break done?,
@@ -120,7 +101,7 @@ impl Follower {
         };
         self.inner.note_image(self.instance(), &id);
         self.record.image = Some(id);
-        Ok(())
+        Ok(Arc::clone(&client))
     }
 
     fn check_wanted(&self) -> Result<(), SpawnError> {
@@ -155,10 +136,16 @@ impl Follower {
         self.record.id = Some(id.clone());
         self.record.output = Some(output.place());
         self.record.stage = Stage::Created;
-        self.save().await;
+        let saving = self.begin_save();
         self.take_all();
-        self.check_wanted()?;
-        self.run(client, &id, &blueprint).await?;
+        let started = match self.check_wanted() {
+            Ok(()) => self.run(client, &id, &blueprint).await,
+            Err(error) => Err(error),
+        };
+        // Whatever comes of it: nothing may be written after the record is removed.
+        saving.finish().await;
+        let (pid, at) = started?;
+        self.told_started(&id, pid, at).await;
         Ok((id, output))
     }
 
@@ -259,13 +246,13 @@ impl Follower {
         }
     }
 
-    /// Starts the container and tells so.
+    /// Starts the container; its process, and since when it runs.
     async fn run(
         &mut self,
         client: &Client,
         id: &str,
         blueprint: &Blueprint<'_>,
-    ) -> Result<(), SpawnError> {
+    ) -> Result<(u32, Wall), SpawnError> {
         let refused =
             |error: &EngineError| refusal::start(blueprint.spec, &program(blueprint), error);
         if let Some(payload) = blueprint.payload() {
@@ -307,8 +294,7 @@ impl Follower {
             self.check_executed(client, id, pid, &program(blueprint))
                 .await?;
         }
-        self.told_started(id, pid, at).await;
-        Ok(())
+        Ok((pid, at))
     }
 
     /// Whether the small first process could execute the program: to the engine, a start that
@@ -365,10 +351,10 @@ impl Follower {
 
     async fn told_started(&mut self, id: &str, pid: u32, at: Wall) {
         self.record.stage = Stage::Started { pid, at };
-        self.save().await;
         let instance = self.instance().clone();
         self.inner.note_running(&instance, id, pid);
         self.tell(Fact::Started { instance, pid, at }).await;
+        self.save().await;
     }
 
     /// Waits for an engine that fell silent, without which nobody knows what it has done.
@@ -400,6 +386,27 @@ impl Follower {
             Asked::ToCreate => sweep::release(Arc::clone(&self.inner), instance).await,
         }
     }
+}
+
+/// Writes the record, before anything of the instance exists.
+async fn intend(inner: Arc<Inner>, record: Record) -> Result<(), SpawnError> {
+    let instance = record.instance.clone();
+    let written = tokio::task::spawn_blocking(move || inner.records.intend(&record)).await;
+    let error = match written {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error,
+        Err(_ending) => io::ErrorKind::Interrupted.into(),
+    };
+    let errno = error.raw_os_error().unwrap_or(0);
+    Err(if error.kind() == io::ErrorKind::AlreadyExists {
+        let why = "this generation has run already";
+        prepare(errno, format!("`{instance}` was not started: {why}"))
+    } else {
+        prepare(
+            errno,
+            format!("the record of `{instance}` cannot be written: {error}"),
+        )
+    })
 }
 
 /// The program, for messages.

@@ -6,6 +6,7 @@
 pub(crate) mod cases;
 pub(crate) mod limits;
 pub(crate) mod recovery;
+pub(crate) mod spec;
 pub(crate) mod stage;
 
 /// One test per case, for a platform.

@@ -1,20 +1,17 @@
 //! A driver, its facts, and what it is given to run.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_core::order::RunContext;
-use claw_core::spec::{
-    Backoff, ExitCodes, Hooks, Launch, LogPolicy, Mode, OnFull, Probes, Program, Resources,
-    Restart, RestartPolicy, Shutdown,
-};
 use claw_core::{AgentSpec, ExitReport, Fact, Generation, InstanceId, Order, SpawnError};
 use claw_drivers::{Driver, OpenInstance};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+use super::spec::agent;
 
 /// Nothing a case waits for takes this long, on a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -271,55 +268,6 @@ impl<P: Platform> Drop for Stage<P> {
                 runtime.block_on(platform.clean(&data_dir));
             });
         });
-    }
-}
-
-pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
-    AgentSpec {
-        launch: Launch {
-            command,
-            program: Program::Any,
-            container: None,
-            env: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_dir: PathBuf::from("/"),
-            user: None,
-            data_dirs: Vec::new(),
-            config: serde_json::Value::Null,
-        },
-        mode: Mode::Daemon,
-        schedule: None,
-        concurrency: std::num::NonZeroU32::MIN,
-        depends_on: BTreeMap::new(),
-        restart: Restart {
-            policy: RestartPolicy::Always,
-            max_retries: None,
-            backoff: Backoff::Immediate,
-            initial_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            reset_after: Duration::from_secs(1),
-            jitter_percent: 0,
-            exit_codes: ExitCodes {
-                success: BTreeSet::new(),
-                retry: BTreeSet::new(),
-                fatal: BTreeSet::new(),
-                again: BTreeSet::new(),
-            },
-        },
-        probes: Probes::default(),
-        resources: Resources::default(),
-        shutdown: Shutdown {
-            timeout: Duration::from_secs(30),
-            signal: 15,
-            clean: Vec::new(),
-        },
-        hooks: Hooks::default(),
-        logging: LogPolicy {
-            max_size: 64 << 20,
-            max_files: 2,
-            retention: Duration::ZERO,
-            on_full: OnFull::Drop,
-        },
     }
 }
 

@@ -212,7 +212,7 @@ async fn an_engine_that_is_not_there_fails_the_start_and_says_where_it_was_sough
         agent: "agent".parse().unwrap(),
         generation: claw_core::Generation(1),
     };
-    let spec = crate::conformance::stage::agent(vec!["true".to_owned()]);
+    let spec = crate::conformance::spec::agent(vec!["true".to_owned()]);
     driver.order(claw_core::Order::Spawn {
         instance: instance.clone(),
         spec: platform.adapt(spec, dir.path()).into(),
