@@ -34,7 +34,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{retention, signals, watch, wiring};
+use crate::{removals, retention, signals, watch, wiring};
 
 /// What a supervisor is started with.
 #[derive(Debug, Clone)]
@@ -176,6 +176,7 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
+        removals::settle(self.data_dir.path(), self.driver.containers()).await;
         drop(self.thread);
         let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || {

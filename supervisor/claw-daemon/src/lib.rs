@@ -9,6 +9,7 @@
 
 mod clock;
 mod perform;
+mod removals;
 mod replicas;
 mod retention;
 mod signals;

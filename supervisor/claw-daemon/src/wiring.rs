@@ -2,7 +2,6 @@
 
 mod configuration;
 mod history;
-mod images;
 mod logs;
 #[cfg(test)]
 mod tests;
@@ -11,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use claw_core::InstanceId;
 use claw_drivers::Driver;
 use claw_drivers::container::ContainerDriver;
 use claw_store::journal::{Journal, Latency};
@@ -59,7 +59,6 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
     let degraded = journal.clone();
     let load = journal.clone();
     let webhooks = reloader.clone();
-    let records = data_dir.clone();
     Ports {
         fleet: fleet(&handle),
         events: events(feed),
@@ -71,14 +70,22 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             let driver = Arc::clone(&driver);
             async move { driver.usage().await }
         }),
+        image_digest: image_digest(&containers),
         engine: engine(containers, reloader.clone()),
-        image_digest: Port::new(move |instance| images::digest(records.clone(), instance)),
         store: agent_api.store().clone(),
         agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,
     }
+}
+
+fn image_digest(containers: &Arc<ContainerDriver>) -> Port<InstanceId, Option<String>> {
+    let containers = Arc::clone(containers);
+    Port::new(move |instance| {
+        let containers = Arc::clone(&containers);
+        async move { containers.image(&instance) }
+    })
 }
 
 /// An engine that hangs must not make the supervisor seem to.

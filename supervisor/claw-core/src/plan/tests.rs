@@ -263,7 +263,7 @@ fn another_image_replaces_the_container_and_keys_of_a_build_are_not_shown() {
     let new = fleet(&[("a", boxed("my/agent:2", "shout")), ("b", bare())]);
     let changes = shown(&diff(&old, &new));
     assert!(
-        changes.contains("image: my/agent:1 -> my/agent:2 (restart)"),
+        changes.contains(r#"image: "my/agent:1" -> "my/agent:2" (restart)"#),
         "{changes}"
     );
     assert!(
