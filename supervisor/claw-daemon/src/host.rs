@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use claw_core::Fact;
 use claw_core::event::ShutdownMode;
@@ -34,7 +35,10 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{removals, retention, signals, watch, wiring};
+use crate::{retention, signals, watch, wiring};
+
+/// An engine that is slow or away is not waited for longer than this at the end.
+const REMOVALS: Duration = Duration::from_secs(5);
 
 /// What a supervisor is started with.
 #[derive(Debug, Clone)]
@@ -176,13 +180,8 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
-        removals::settle(self.data_dir.path(), self.driver.containers()).await;
-        drop(self.thread);
         let (journal, store, driver) = (self.journal, self.store, self.driver);
-        let closing = move || {
-            driver.process().clear_up();
-            (store.close(), journal.close())
-        };
+        let closing = move || (store.close(), journal.close());
         match tokio::task::spawn_blocking(closing).await {
             Ok((store, journal)) => {
                 if let Err(error) = store {
@@ -194,6 +193,21 @@ impl Daemon {
             }
             Err(error) => tracing::error!(%error, "the journal and the store were not closed"),
         }
+        clear_up(self.thread, driver).await;
+    }
+}
+
+/// Removes what is left of instances that are gone, now that their ends are on record.
+async fn clear_up(thread: SupervisionThread, driver: Arc<Drivers>) {
+    let containers = Arc::clone(driver.containers());
+    let removing = async move { containers.clear_up(REMOVALS).await };
+    if let Err(error) = thread.tasks().spawn(removing).await {
+        tracing::error!(%error, "containers were not removed");
+    }
+    drop(thread);
+    let clearing = tokio::task::spawn_blocking(move || driver.process().clear_up());
+    if let Err(error) = clearing.await {
+        tracing::error!(%error, "what released agents left was not removed");
     }
 }
 

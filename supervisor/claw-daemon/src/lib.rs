@@ -9,7 +9,6 @@
 
 mod clock;
 mod perform;
-mod removals;
 mod replicas;
 mod retention;
 mod signals;

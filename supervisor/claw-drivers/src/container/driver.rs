@@ -67,6 +67,8 @@ struct Known {
     over: BTreeMap<InstanceId, Option<ExitReport>>,
     /// To be removed when the engine is there.
     doomed: BTreeSet<InstanceId>,
+    /// Of an earlier supervisor, and not looked at yet.
+    inherited: BTreeSet<InstanceId>,
     watch: Watch,
 }
 
@@ -128,6 +130,26 @@ impl ContainerDriver {
     /// There is none, it does not answer, or it cannot be used.
     pub async fn engine(&self) -> Result<EngineReport, EngineError> {
         self.inner.engine.report().await
+    }
+
+    /// Removes what is left of instances that are gone, released or not, for a supervisor that is
+    /// about to end and has written down how they ended. What an engine does not do in this time
+    /// is left to the next supervisor.
+    pub async fn clear_up(&self, limit: Duration) {
+        let inner = Arc::clone(&self.inner);
+        let listed = tokio::task::spawn_blocking(move || inner.records.all()).await;
+        let mut gone = listed.unwrap_or_default();
+        gone.retain(|instance| !lock(&self.inner.known).live.contains_key(instance));
+        let mut removals = JoinSet::new();
+        for instance in gone {
+            removals.spawn(sweep::release(Arc::clone(&self.inner), instance));
+        }
+        if tokio::time::timeout(limit, removals.join_all())
+            .await
+            .is_err()
+        {
+            tracing::warn!("not all containers could be removed; the next supervisor does it");
+        }
     }
 
     /// Whether the instance is a container of this driver's, live or not released yet.
@@ -405,7 +427,20 @@ impl Inner {
     /// Whether an instance's container has to stay.
     pub(super) fn keeps(&self, instance: &InstanceId) -> bool {
         let known = lock(&self.known);
-        known.live.contains_key(instance) || known.over.contains_key(instance)
+        known.live.contains_key(instance)
+            || known.over.contains_key(instance)
+            || known.inherited.contains(instance)
+    }
+
+    /// An earlier supervisor left these: nothing of them is removed before it is known where they
+    /// stand.
+    pub(super) fn inherit(&self, instances: &BTreeSet<InstanceId>) {
+        lock(&self.known).inherited.clone_from(instances);
+    }
+
+    /// It is known where an inherited instance stands.
+    pub(super) fn settle(&self, instance: &InstanceId) {
+        lock(&self.known).inherited.remove(instance);
     }
 
     /// What is to be removed when the engine is there.

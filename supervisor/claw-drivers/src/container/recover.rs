@@ -48,6 +48,7 @@ pub(super) async fn recover(
     let listed = tokio::task::spawn_blocking(move || worker.records.all()).await;
     let recorded: BTreeSet<InstanceId> = listed.unwrap_or_default().into_iter().collect();
     let wanted: BTreeSet<InstanceId> = open.iter().map(|each| each.instance.clone()).collect();
+    inner.inherit(&wanted);
     let mut looks = JoinSet::new();
     for each in open {
         looks.spawn(look_at(Arc::clone(inner), each, deadline));
@@ -57,6 +58,7 @@ pub(super) async fn recover(
         // A look that panicked has said so; its instance is then missing, and the sweep ends it.
         recovered.extend(joined.ok());
     }
+    inner.inherit(&BTreeSet::new());
     let left: Vec<_> = recorded.difference(&wanted).cloned().collect();
     if !left.is_empty() {
         clear(inner, left, deadline).await;
@@ -117,6 +119,7 @@ async fn look_at(
             exited(&inner, *record, container, ending, deadline).await
         }
     };
+    inner.settle(&instance);
     (instance, run, recovered)
 }
 
