@@ -11,14 +11,14 @@ use claw_core::order::RunContext;
 use claw_core::spec::container::{
     Access, Exec, Init, MountSource, Network, Port, PortProtocol, RootFs, Seccomp, Tmpfs,
 };
-use claw_core::spec::{Check, Container};
+use claw_core::spec::{Check, Container, Resources};
 use claw_core::{AgentSpec, InstanceId};
 
 use super::engine::Make;
 use super::name;
 
 /// Whoever an agent is inside that does not say: not root, and what most images call their user.
-const USER: &str = "1000:1000";
+pub(super) const USER: &str = "1000:1000";
 
 /// Agents are killed for memory before the engine and the supervisor are.
 const OOM_SCORE_ADJ: i64 = 500;
@@ -52,13 +52,17 @@ impl Blueprint<'_> {
         self.run.and_then(|run| run.payload.as_deref())
     }
 
+    fn user(&self) -> &str {
+        self.spec.launch.user.as_deref().unwrap_or(USER)
+    }
+
     pub(super) fn body(&self) -> ContainerCreateBody {
         let (spec, container) = (self.spec, self.container);
         let fed = self.payload().is_some();
         let command = &spec.launch.command;
         let ports = container.ports.iter().map(exposed).collect::<Vec<_>>();
         ContainerCreateBody {
-            user: Some(spec.launch.user.clone().unwrap_or_else(|| USER.to_owned())),
+            user: Some(self.user().to_owned()),
             attach_stdin: Some(fed),
             open_stdin: Some(fed),
             stdin_once: Some(fed),
@@ -80,43 +84,11 @@ impl Blueprint<'_> {
     }
 
     fn host_config(&self) -> HostConfig {
-        let (spec, container) = (self.spec, self.container);
-        let memory = spec.resources.memory.map(signed);
         HostConfig {
-            memory,
-            // The same: memory and no swap beside it.
-            memory_swap: memory,
-            nano_cpus: spec
-                .resources
-                .cpu_millis
-                .map(|millis| i64::from(millis) * 1_000_000),
-            pids_limit: spec.resources.pids.map(i64::from),
-            init: Some(container.init == Init::Engine),
-            ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
             log_config: Some(log_config(self.make)),
-            network_mode: Some(
-                match container.network {
-                    Network::None => "none",
-                    Network::Bridge => "bridge",
-                }
-                .to_owned(),
-            ),
-            port_bindings: Some(bindings(&container.ports)),
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                maximum_retry_count: None,
-            }),
-            auto_remove: Some(false),
+            port_bindings: Some(bindings(&self.container.ports)),
             mounts: Some(self.mounts()),
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: Some(container.capabilities.clone()),
-            oom_score_adj: Some(OOM_SCORE_ADJ),
-            privileged: Some(false),
-            readonly_rootfs: Some(container.root == RootFs::ReadOnly),
-            security_opt: Some(security(container.seccomp)),
-            tmpfs: Some(container.tmpfs.iter().map(tmpfs).collect()),
-            shm_size: Some(signed(container.shm)),
-            ..HostConfig::default()
+            ..confinement(self.container, &self.spec.resources, self.user())
         }
     }
 
@@ -177,6 +149,44 @@ impl Blueprint<'_> {
     }
 }
 
+/// How a container is locked in, and what it may use.
+pub(super) fn confinement(container: &Container, resources: &Resources, user: &str) -> HostConfig {
+    let tmpfs = container.tmpfs.iter().map(|wanted| tmpfs(wanted, user));
+    let memory = resources.memory.map(signed);
+    HostConfig {
+        memory,
+        // The same: memory and no swap beside it.
+        memory_swap: memory,
+        nano_cpus: resources
+            .cpu_millis
+            .map(|millis| i64::from(millis) * 1_000_000),
+        pids_limit: resources.pids.map(i64::from),
+        init: Some(container.init == Init::Engine),
+        ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
+        network_mode: Some(
+            match container.network {
+                Network::None => "none",
+                Network::Bridge => "bridge",
+            }
+            .to_owned(),
+        ),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        auto_remove: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(container.capabilities.clone()),
+        oom_score_adj: Some(OOM_SCORE_ADJ),
+        privileged: Some(false),
+        readonly_rootfs: Some(container.root == RootFs::ReadOnly),
+        security_opt: Some(security(container.seccomp)),
+        tmpfs: Some(tmpfs.collect()),
+        shm_size: Some(signed(container.shm)),
+        ..HostConfig::default()
+    }
+}
+
 /// Docker's `local` keeps bytes as they are; Podman does not have it.
 fn log_config(make: Make) -> HostConfigLogConfig {
     let (kind, options) = match make {
@@ -210,13 +220,28 @@ fn security(seccomp: Seccomp) -> Vec<String> {
     options
 }
 
-fn tmpfs(wanted: &Tmpfs) -> (String, String) {
+fn tmpfs(wanted: &Tmpfs, user: &str) -> (String, String) {
     let exec = match wanted.exec {
         Exec::Allowed => "exec",
         Exec::Denied => "noexec",
     };
-    let options = format!("rw,nosuid,nodev,{exec},mode=1777,size={}", wanted.size);
+    let options = format!(
+        "rw,nosuid,nodev,{exec},mode=1777{},size={}",
+        owner(user),
+        wanted.size
+    );
     (text(&wanted.target), options)
+}
+
+/// Engines put the mode of the image's directory in the place of ours, so whom it is for has to
+/// own it. The number of a name is known to the image alone.
+fn owner(user: &str) -> String {
+    let (user, group) = user.split_once(':').unwrap_or((user, ""));
+    let option = |name: &str, number: &str| match number.parse::<u32>() {
+        Ok(number) => format!(",{name}={number}"),
+        Err(_name) => String::new(),
+    };
+    option("uid", user) + &option("gid", group)
 }
 
 fn limit(name: &str, count: u64) -> ResourcesUlimits {
@@ -254,4 +279,20 @@ fn text(path: &Path) -> String {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn what_is_in_memory_belongs_to_a_user_with_a_number() {
+        for (user, expected) in [
+            ("1000:1001", ",uid=1000,gid=1001"),
+            ("1000", ",uid=1000"),
+            ("agent:agents", ""),
+        ] {
+            assert_eq!(owner(user), expected);
+        }
+    }
 }

@@ -29,6 +29,7 @@ mod image;
 mod instance;
 mod name;
 mod output;
+pub mod pool;
 mod printing;
 mod probe;
 mod progress;
