@@ -33,7 +33,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{retention, signals, watch, wiring};
+use crate::{retention, sandboxes, signals, watch, wiring};
 
 /// What a supervisor is started with.
 #[derive(Debug, Clone)]
@@ -95,6 +95,7 @@ impl Daemon {
         let supervising = supervise::supervise(fleet, first, inbox, performer, clock);
         let supervision = thread.tasks().spawn(supervising);
 
+        agent_api.sandboxes().configure(&loaded.sandboxes);
         remember(&data_dir.last_good(), &loaded.text).await;
         let first_signal = mode_of(loaded.supervisor.on_exit);
         let takers = (handle.clone(), agent_api.clone());
@@ -174,6 +175,7 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
+        self.agent_api.sandboxes().close().await;
         drop(self.thread);
         let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || {
@@ -272,6 +274,7 @@ async fn open_agent_api(
         facts,
         handle,
         data_dir: data_dir.path().to_owned(),
+        sandboxes: sandboxes::start(data_dir.path()),
     });
     let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
     agent_api.complete(loaded);

@@ -38,6 +38,7 @@ mod peer;
 mod plain;
 mod refusals;
 mod router;
+mod sandboxes;
 mod sdk;
 mod series;
 mod serve;

@@ -11,7 +11,7 @@ use super::admission::{Context, admission};
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::fault::{Code, Fault};
-use super::{batch, control, done, events, feedback, fleet, hello, others, state, work};
+use super::{batch, control, done, events, feedback, fleet, hello, others, sandboxes, state, work};
 
 /// The service of one agent's socket.
 pub(super) fn app(api: AgentApi, endpoint: Arc<Endpoint>) -> Router {
@@ -42,6 +42,7 @@ pub(super) fn app(api: AgentApi, endpoint: Arc<Endpoint>) -> Router {
         .route("/v1/notify", post(feedback::notify))
         .route("/v1/metrics", post(feedback::metrics))
         .route("/v1/logs", post(feedback::logs))
+        .route("/v1/sandboxes/{name}/run", post(sandboxes::run))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{agent}", get(fleet::show))
         .route("/v1/fleet/{agent}/{verb}", post(fleet::command))

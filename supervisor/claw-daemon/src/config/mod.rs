@@ -37,6 +37,7 @@ mod render;
 mod replicas;
 mod resolved;
 mod restart;
+mod sandboxes;
 mod schedule;
 mod schema;
 mod section;

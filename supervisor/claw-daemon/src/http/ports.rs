@@ -11,6 +11,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::{
     AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId,
 };
+use claw_drivers::container::pool::Sandboxes;
 use claw_drivers::driver::Usage;
 use claw_store::Store;
 use futures_util::future::BoxFuture;
@@ -71,6 +72,8 @@ pub struct Ports {
     pub webhook: FindWebhook,
     /// The configuration.
     pub config: ConfigPorts,
+    /// In what code is run once.
+    pub sandboxes: Sandboxes,
     /// What live instances use.
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.

@@ -136,6 +136,7 @@ fn supervised() -> Supervised {
         facts: facts.clone(),
         handle: handle.clone(),
         data_dir: dir.path().to_owned(),
+        sandboxes: crate::sandboxes::start(dir.path()),
     });
     let agent_api = agent_api.unwrap();
     let driver = Arc::new(Pretender { facts });

@@ -146,6 +146,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
         store: store.unwrap(),
+        sandboxes: crate::sandboxes::start(data_dir),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
         agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
