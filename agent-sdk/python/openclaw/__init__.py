@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._errors import Refused as Refused
     from ._errors import Reject as Reject
     from ._errors import RetryLater as RetryLater
+    from ._errors import SandboxError as SandboxError
     from ._errors import ScheduleError as ScheduleError
     from ._errors import StateError as StateError
     from ._errors import StateTooLarge as StateTooLarge
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from ._http import HttpClient as HttpClient
     from ._identifiers import generate_id as generate_id
     from ._identifiers import now_iso as now_iso
+    from ._sandbox import Sandbox as Sandbox
+    from ._sandbox import SandboxResult as SandboxResult
     from ._schedule import Schedule as Schedule
     from ._sharding import slot_of as slot_of
     from .llm import Budget as Budget
@@ -68,12 +71,13 @@ _HOMES = {
     "_config": "Config Secret",
     "_errors": "BudgetExceededError ConfigError ConnectError Fenced Forbidden HttpError "
     "HttpTimeout LeaseLost LLMError LLMNotConfigured LLMParseError NotifierError OpenClawError "
-    "ProtocolError RateLimitError Refused Reject RetryLater ScheduleError StateError "
+    "ProtocolError RateLimitError Refused Reject RetryLater SandboxError ScheduleError StateError "
     "StateTooLarge TimeoutError Unsupported VersionConflict",
     "_event": "Alert Event Trigger",
     "_handlers": "buffered on write_through",
     "_http": "HttpClient",
     "_identifiers": "generate_id now_iso",
+    "_sandbox": "Sandbox SandboxResult",
     "_schedule": "Schedule",
     "_sharding": "slot_of",
     "llm": "Budget Completion LLMRouter",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._fleet import Fleet
     from ._link import Link
     from ._pulse import Pulse
+    from ._sandbox import Sandbox
     from ._schedule import Schedule
     from ._state import SharedState, State
 
@@ -155,6 +156,12 @@ class Agent:
         from ._fleet import Fleet
 
         return Fleet(self._link)
+
+    def sandbox(self, name: str) -> Sandbox:
+        """Return a sandbox of the fleet file, for running code in it."""
+        from ._sandbox import Sandbox
+
+        return Sandbox(self._link, name)
 
     @property
     def metrics(self) -> Metrics:

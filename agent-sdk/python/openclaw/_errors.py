@@ -90,6 +90,15 @@ class HttpTimeout(HttpError, builtins.TimeoutError):
     """The other side did not answer in time."""
 
 
+class SandboxError(Refused):
+    """A command could not be run in a sandbox; `reason` says why."""
+
+    @property
+    def reason(self) -> str:
+        """`sandbox_busy`, `engine_unavailable`, `sandbox_unusable` or `no_such_sandbox`."""
+        return str(self.detail.get("reason", ""))
+
+
 class LLMError(OpenClawError):
     """The language model gave no answer."""
 

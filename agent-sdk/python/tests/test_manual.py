@@ -73,9 +73,10 @@ class Producer(Agent):
 async def test_the_lines_of_the_manual_work_in_a_run(harness: Any, block: str) -> None:
     body = textwrap.indent(block, "        ")
     source = f"class Lines(Agent):\n    async def run(self):\n{body}"
-    space = printed(source, item_id="i1", token="t1")
+    space = printed(source, item_id="i1", token="t1", code="print(6)")
     grants = ["fleet", "shared", "read_from"]
-    h = harness(space["Lines"], Worker, Producer, grants=grants)
+    h = harness(space["Lines"], Worker, Producer, grants=grants, sandboxes=["tools"])
+    h.sandboxes.on("tools", stdout="6\n")
     h.llm.when("…", '{"n": 1}', cost_usd=0.01)
     await h.run()
     assert h.failures == []
@@ -83,4 +84,4 @@ async def test_the_lines_of_the_manual_work_in_a_run(harness: Any, block: str) -
 
 def test_every_block_of_the_manual_is_run() -> None:
     assert len(BLOCKS) == len(TESTS) + len(CLASSES) + len(METHODS) + len(LINES)
-    assert (len(TESTS), len(CLASSES), len(METHODS), len(LINES)) == (2, 2, 2, 5)
+    assert (len(TESTS), len(CLASSES), len(METHODS), len(LINES)) == (2, 2, 2, 6)

@@ -35,7 +35,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::SupervisionThread;
-use crate::{retention, signals, watch, wiring};
+use crate::{retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
 const REMOVALS: Duration = Duration::from_secs(5);
@@ -100,6 +100,7 @@ impl Daemon {
         let supervising = supervise::supervise(fleet, first, inbox, performer, clock);
         let supervision = thread.tasks().spawn(supervising);
 
+        agent_api.sandboxes().configure(&loaded.sandboxes);
         remember(&data_dir.last_good(), &loaded.text).await;
         let first_signal = mode_of(loaded.supervisor.on_exit);
         let takers = (handle.clone(), agent_api.clone());
@@ -180,6 +181,7 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
+        self.agent_api.sandboxes().close().await;
         let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || (store.close(), journal.close());
         match tokio::task::spawn_blocking(closing).await {
@@ -299,6 +301,7 @@ async fn open_agent_api(
         facts,
         handle,
         data_dir: data_dir.path().to_owned(),
+        sandboxes: sandboxes::start(data_dir.path(), loaded.supervisor.engine.clone()),
     });
     let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
     agent_api.complete(loaded);

@@ -11,6 +11,7 @@ mod clock;
 mod perform;
 mod replicas;
 mod retention;
+mod sandboxes;
 mod signals;
 mod thread;
 mod watch;

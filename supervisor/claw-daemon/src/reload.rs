@@ -131,6 +131,7 @@ impl Reloader {
         if new.supervisor.reload == Reload::Restart {
             self.restart_live(&changes).await?;
         }
+        agent_api.sandboxes().configure(&new.sandboxes);
         remember(&self.shared.last_good, &new.text).await;
         self.replace_current(new);
         Ok(Applied { changes, held_back })

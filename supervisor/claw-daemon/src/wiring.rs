@@ -73,6 +73,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         image_digest: image_digest(&containers),
         engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
+        sandboxes: agent_api.sandboxes().clone(),
         agent_metrics: Arc::new(move || agent_api.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::{AgentCommand, EventsCommand, StateCommand};
+use crate::commands::{AgentCommand, EventsCommand, SandboxCommand, StateCommand};
 use crate::complete;
 
 const EXAMPLES: &str = "\
@@ -101,6 +101,7 @@ impl Cli {
             | Command::Events { .. }
             | Command::State { .. }
             | Command::Agent { .. }
+            | Command::Sandbox { .. }
             | Command::Schema
             | Command::Completion { .. }
             | Command::Version => None,
@@ -178,6 +179,12 @@ pub(crate) enum Command {
         /// What to do
         #[command(subcommand)]
         command: AgentCommand,
+    },
+    /// Run code once, in a container that is there for it alone
+    Sandbox {
+        /// What to do
+        #[command(subcommand)]
+        command: SandboxCommand,
     },
     /// What happens in the fleet, and what agents tell each other
     #[command(args_conflicts_with_subcommands = true)]

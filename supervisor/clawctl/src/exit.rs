@@ -9,34 +9,56 @@ use claw_daemon::api::{Code, Problem};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
-    Ok = 0,
+    Ok,
     /// It failed.
-    Failed = 1,
+    Failed,
     /// The command line cannot be understood (clap's own code).
-    Usage = 2,
+    Usage,
     /// The agent asked about is not running.
-    NotRunning = 3,
+    NotRunning,
     /// There is no such agent.
-    NoSuchAgent = 4,
+    NoSuchAgent,
     /// No supervisor answers.
-    Unreachable = 5,
+    Unreachable,
     /// The caller may not do that.
-    NotPermitted = 6,
+    NotPermitted,
     /// `--wait` gave up waiting.
-    TimedOut = 7,
+    TimedOut,
     /// The supervisor refused, with a reason.
-    Refused = 8,
+    Refused,
     /// A bug in this program.
-    Bug = 70,
+    Bug,
     /// The fleet file has errors.
-    InvalidConfig = 78,
+    InvalidConfig,
     /// Ended by Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+    /// A command in a sandbox was out of time, as `timeout(1)` says it.
+    CommandTimedOut,
+    /// There was no sandbox for a command.
+    CommandNotRun,
+    /// What a command in a sandbox has ended with.
+    Command(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotRunning => 3,
+            Exit::NoSuchAgent => 4,
+            Exit::Unreachable => 5,
+            Exit::NotPermitted => 6,
+            Exit::TimedOut => 7,
+            Exit::Refused => 8,
+            Exit::Bug => 70,
+            Exit::InvalidConfig => 78,
+            Exit::CommandTimedOut => 124,
+            Exit::CommandNotRun => 125,
+            Exit::Interrupted => 130,
+            Exit::Command(code) => code,
+        })
     }
 }
 
@@ -126,6 +148,8 @@ const fn exit_of(code: Code) -> Exit {
         | Code::VersionGone
         | Code::NoSuchDeadLetter
         | Code::NoSuchHook
+        | Code::NoSuchSandbox
+        | Code::SandboxUnusable
         | Code::StateTooLarge => Exit::Failed,
         Code::TakesNoRuns
         | Code::Paused
@@ -147,6 +171,8 @@ const fn exit_of(code: Code) -> Exit {
         | Code::VersionConflict
         | Code::RateLimited
         | Code::StoreUnavailable
+        | Code::SandboxBusy
+        | Code::EngineUnavailable
         | Code::IdempotencyInProgress => Exit::Refused,
         Code::SupervisorGone => Exit::Unreachable,
         Code::BadAgentName

@@ -37,11 +37,17 @@ def told(name, answer):
 
 /// A fleet with an agent `caller` of these keys that makes these calls.
 pub(crate) fn caller(keys: &str, calls: &str) -> Fleet {
+    let mut fleet = caller_with(keys, calls, "");
+    fleet.up();
+    fleet
+}
+
+/// The same with more of the fleet file behind its agents, and not started yet.
+pub(crate) fn caller_with(keys: &str, calls: &str, more: &str) -> Fleet {
     let agent = format!("  caller: {{command: [python3, caller.py], mode: worker, {keys}}}\n");
-    let mut fleet = Fleet::new(&agent);
+    let fleet = Fleet::new(&format!("{agent}{more}"));
     let script = format!("{CALLER}{calls}\ntime.sleep(600)\n");
     fs::write(fleet.path("caller.py"), script).unwrap();
-    fleet.up();
     fleet
 }
 

@@ -28,12 +28,13 @@ fn chain(fleet: &Fleet) -> String {
             &["count-from", &marks, "50"],
             &needs,
         );
-        agents += &format!(
+        let boxed = format!(
             "  boxed-{pair}: {{image: \"{IMAGE}\", command: [sh, -c, \"n=0; trap 'exit 0' TERM; while :; do \
              echo line $$n; n=$$((n+1)); sleep 0.1; done\"], depends_on: [plain-{pair}], \
              sandbox: {{mode: docker}}, \
              resources: {{memory: 32Mi, pids: 16}}}}\n"
         );
+        agents += &boxed;
     }
     agents
 }

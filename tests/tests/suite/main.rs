@@ -35,6 +35,7 @@ mod requirements_heavy;
 mod restarts;
 mod rights;
 mod rolling;
+mod sandboxes;
 mod schedules;
 mod stopping;
 mod stored;

@@ -12,5 +12,15 @@ from ._clock import Clock
 from ._harness import Harness, SimulatedCrash
 from ._http_routes import HttpRoutes, Request
 from ._llm_script import LLMScript
+from ._sandboxes import SandboxCall, SandboxScript
 
-__all__ = ["Clock", "Harness", "HttpRoutes", "LLMScript", "Request", "SimulatedCrash"]
+__all__ = [
+    "Clock",
+    "Harness",
+    "HttpRoutes",
+    "LLMScript",
+    "Request",
+    "SandboxCall",
+    "SandboxScript",
+    "SimulatedCrash",
+]

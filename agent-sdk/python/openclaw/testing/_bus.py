@@ -14,6 +14,7 @@ from .._event import Alert, Event
 from ._clock import Clock
 from ._memory import Memory
 from ._metrics_view import MetricsView
+from ._sandboxes import SandboxScript
 
 MAX_ATTEMPTS = 5
 MAX_HOPS = 32
@@ -43,6 +44,7 @@ class Bus:
         self.metrics: dict[str, MetricsView] = {}
         self.fleet_calls: list[tuple[str, str, str]] = []
         self.statuses: list[tuple[str, str, float | None]] = []
+        self.sandboxes = SandboxScript()
         self.delayed: list[tuple[datetime, dict[str, Any], str, int]] = []
         self._known: dict[tuple[str, str], str] = {}
         self._serial = 0

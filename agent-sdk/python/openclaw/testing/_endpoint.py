@@ -49,6 +49,9 @@ class MemoryLink:
             return self._other_state(parts)
         if parts[0] == "fleet":
             return self._fleet(method, parts, body)
+        if parts[0] == "sandboxes":
+            self._demand(f"sandbox:{parts[1]}")
+            return _reply(self._bus.sandboxes.run(parts[1], json.loads(body)))
         return self._post(parts[0], json.loads(body))
 
     def _space(

@@ -17,6 +17,7 @@ from ._llm_script import LLMScript
 from ._member import Member, SimulatedCrash
 from ._memory import MemoryView
 from ._metrics_view import MetricsView
+from ._sandboxes import SandboxScript
 
 if TYPE_CHECKING:
     from .._duration import Duration
@@ -44,13 +45,14 @@ class Harness:
         grants: Iterable[str] = ("shared", "read_from"),
         notifiers: Iterable[str] = (),
         secrets: Iterable[str] = (),
+        sandboxes: Iterable[str] = (),
     ) -> None:
         if not classes:
             raise TypeError("a harness needs at least one agent class")
         self.clock = Clock(start)
         self.http = HttpRoutes()
         self.llm = LLMScript()
-        self.grants = frozenset(grants)
+        self.grants = frozenset(grants) | {f"sandbox:{name}" for name in sandboxes}
         self._bus = Bus(self.clock)
         self._members: dict[str, Member] = {}
         answer = {"notifiers": list(notifiers), "secrets": list(secrets)}
@@ -226,6 +228,11 @@ class Harness:
     def fleet_calls(self) -> list[tuple[str, str, str]]:
         """Fleet control that was used: by whom, what, on whom."""
         return self._bus.fleet_calls
+
+    @property
+    def sandboxes(self) -> SandboxScript:
+        """What comes of commands in sandboxes, and which there were."""
+        return self._bus.sandboxes
 
     def limit_state(self, max_bytes: int) -> None:
         """Set how large the agent's state may become."""

@@ -21,6 +21,7 @@ use claw_core::{
     AgentName, AgentSpec, Announcement, Fact, Generation, InstanceId, Order, PublicState, RunId,
     RunPhase,
 };
+use claw_drivers::container::pool::Sandboxes;
 use claw_store::Store;
 use claw_store::bus::{LeaseId, Settle};
 use tokio::sync::mpsc;
@@ -48,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) facts: mpsc::Sender<Fact>,
     pub(crate) handle: Handle,
     pub(crate) data_dir: PathBuf,
+    pub(crate) sandboxes: Sandboxes,
 }
 
 /// The endpoints of all agents; clones share them.
@@ -63,6 +65,7 @@ pub(super) struct Shared {
     pub(super) facts: mpsc::Sender<Fact>,
     pub(super) handle: Handle,
     pub(super) data_dir: PathBuf,
+    pub(super) sandboxes: Sandboxes,
     pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
@@ -89,6 +92,7 @@ impl AgentApi {
                 facts: parts.facts,
                 handle: parts.handle,
                 data_dir: parts.data_dir,
+                sandboxes: parts.sandboxes,
                 replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
@@ -207,6 +211,11 @@ impl AgentApi {
     /// Where state and events are kept.
     pub(crate) fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// In what agents run code.
+    pub(crate) fn sandboxes(&self) -> &Sandboxes {
+        &self.shared.sandboxes
     }
 
     /// The metrics that agents report, as OpenMetrics text without its end.

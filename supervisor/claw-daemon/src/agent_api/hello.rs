@@ -376,7 +376,7 @@ fn welcome(endpoint: &Endpoint, session: &str, resumed: &Resumed) -> Json {
             "setup_ms": ms(limits::SETUP_TIME), "stop_ms": ms(spec.shutdown.timeout),
         },
         "log_level": level.map_or("info", String::as_str),
-        "capabilities": ["shared", "read_from", "fleet", "logs"],
+        "capabilities": ["shared", "read_from", "fleet", "logs", "sandboxes"],
         "continue": goes_on.collect::<Vec<_>>(), "abandon": abandoned.collect::<Vec<_>>(),
     })
 }

@@ -39,6 +39,7 @@ mod peer;
 mod plain;
 mod refusals;
 mod router;
+mod sandboxes;
 mod sdk;
 mod series;
 mod serve;

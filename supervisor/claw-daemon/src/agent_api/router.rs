@@ -5,7 +5,7 @@ use axum::routing::{get, post, put};
 
 use super::admission::Context;
 use super::fault::{Code, Fault};
-use super::{batch, control, done, events, feedback, fleet, hello, others, state, work};
+use super::{batch, control, done, events, feedback, fleet, hello, others, sandboxes, state, work};
 
 /// What one agent may ask for, once it is admitted. Bodies are bounded by
 /// [`WholeBody`](super::admission::WholeBody).
@@ -36,6 +36,7 @@ pub(super) fn app(context: Context) -> Router {
         .route("/v1/notify", post(feedback::notify))
         .route("/v1/metrics", post(feedback::metrics))
         .route("/v1/logs", post(feedback::logs))
+        .route("/v1/sandboxes/{name}/run", post(sandboxes::run))
         .route("/v1/fleet", get(fleet::list))
         .route("/v1/fleet/{agent}", get(fleet::show))
         .route("/v1/fleet/{agent}/{verb}", post(fleet::command))

@@ -143,6 +143,14 @@ codes! {
     StateTooLarge = "state_too_large",
     /// There is no such webhook (404).
     NoSuchHook = "no_such_hook",
+    /// There is no such sandbox (404).
+    NoSuchSandbox = "no_such_sandbox",
+    /// As many commands run and wait in the sandbox as may; try again (429).
+    SandboxBusy = "sandbox_busy",
+    /// The container engine does not make such a sandbox, as when there is no image (409).
+    SandboxUnusable = "sandbox_unusable",
+    /// The container engine is not there, or does not answer (503).
+    EngineUnavailable = "engine_unavailable",
     /// The signature is missing, wrong or too old (401).
     BadSignature = "bad_signature",
     /// The event, or its name, breaks a rule (400).

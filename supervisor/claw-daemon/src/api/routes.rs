@@ -58,6 +58,12 @@ pub const SHARED_STATE_ROLLBACK: &str = "/api/shared/state/rollback";
 pub const SHARED_STATE_EXPORT: &str = "/api/shared/state/export";
 /// The way back.
 pub const SHARED_STATE_IMPORT: &str = "/api/shared/state/import";
+/// In what code is run once.
+pub const SANDBOXES: &str = "/api/sandboxes";
+/// A command in one of them.
+pub const SANDBOX_RUN: &str = "/api/sandboxes/{name}/run";
+/// A command in an image that the fleet file does not name.
+pub const IMAGE_RUN: &str = "/api/sandboxes/run";
 /// A call from outside.
 pub const HOOK: &str = "/api/hooks/{name}";
 /// Events again, from a point on.

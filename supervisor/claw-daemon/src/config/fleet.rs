@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use claw_core::name::AgentName;
 use claw_core::spec::FleetSpec;
+use claw_drivers::container::pool::SandboxSpec;
 
 use super::agent::Agent;
 use super::depends::{Dependency, Modes};
@@ -33,6 +34,7 @@ pub(super) struct Read {
     pub(super) workers: BTreeMap<AgentName, Arc<WorkerConfig>>,
     pub(super) replicas: Replicas,
     pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
+    pub(super) sandboxes: BTreeMap<String, SandboxSpec>,
     pub(super) supervisor: SupervisorConfig,
 }
 
@@ -58,6 +60,8 @@ impl Reader<'_> {
         let graph = self.graph(&agents, &modes.collect());
         self.replicas_have_names(&agents);
         let webhooks = self.webhooks(&fields, |name| agents.contains_key(name));
+        let sandboxes = self.sandboxes(&fields);
+        self.sandboxes_exist(&agents, &sandboxes);
         let expanded = expand(agents, &graph);
         let fleet = FleetSpec {
             project,
@@ -70,6 +74,7 @@ impl Reader<'_> {
             workers: expanded.workers,
             replicas: expanded.replicas,
             webhooks,
+            sandboxes,
             supervisor,
         })
     }

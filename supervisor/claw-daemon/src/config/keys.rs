@@ -1,6 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
+use super::sandboxes::SANDBOXES;
 use super::section::{Key, Kind, Section, key, later, later_use};
 
 /// The top of the file.
@@ -38,6 +39,7 @@ pub(super) static FLEET: Section = Section {
             Kind::Named(&WEBHOOK),
             "Who may call from outside, by name: `POST /api/hooks/NAME`.",
         ),
+        SANDBOXES,
         later("notifiers"),
         later("backup"),
         later("observability"),

@@ -5,6 +5,7 @@ use super::keys_container::{BUILD, SANDBOX, VOLUME};
 use super::keys_events::{DELIVERY_KEY, REPLICAS, SHARDING_KEY};
 use super::keys_health::HEALTH;
 use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
+use super::sandboxes::SANDBOX_GRANTS;
 use super::section::{Kind, Section, key, later};
 
 /// One agent, and `defaults:`.
@@ -88,6 +89,7 @@ pub(super) static AGENT: Section = Section {
             Kind::TextOrList,
             "Agents that it may see, start, stop and trigger, or `*`.",
         ),
+        SANDBOX_GRANTS,
         key(
             "config",
             Kind::Free,

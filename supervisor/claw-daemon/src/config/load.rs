@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use claw_core::AgentName;
 use claw_core::spec::FleetSpec;
+use claw_drivers::container::pool::SandboxSpec;
 use sha2::Digest;
 
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Problems};
@@ -41,6 +42,8 @@ pub struct Loaded {
     pub replicas: Arc<Replicas>,
     /// Who may call from outside, by name.
     pub webhooks: BTreeMap<String, Arc<Webhook>>,
+    /// In what code may be run once, by name.
+    pub sandboxes: BTreeMap<String, SandboxSpec>,
     /// How the supervisor itself runs.
     pub supervisor: SupervisorConfig,
     /// What should be looked at.
@@ -90,6 +93,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
             workers: read.workers,
             replicas: Arc::new(read.replicas),
             webhooks: read.webhooks,
+            sandboxes: read.sandboxes,
             supervisor: read.supervisor,
             warnings: files.problems.finish(sources),
             files: watched,

@@ -42,6 +42,7 @@ mod replicas;
 mod resolved;
 mod restart;
 mod sandbox;
+mod sandboxes;
 mod schedule;
 mod schema;
 mod section;

@@ -48,6 +48,8 @@ pub struct WorkerConfig {
     pub read_from: Vec<Managed>,
     /// Agents that it may see and command.
     pub manages: Vec<Managed>,
+    /// Sandboxes in which it may run code.
+    pub sandboxes: Vec<String>,
     /// What its state may hold, in bytes.
     pub max_state_size: u64,
     /// Events that it may publish in a minute; it is told to wait above that.
@@ -115,6 +117,7 @@ impl Default for WorkerConfig {
             shared_write: Vec::new(),
             read_from: Vec::new(),
             manages: Vec::new(),
+            sandboxes: Vec::new(),
             max_state_size: MAX_STATE_SIZE,
             events_per_minute: None,
             state_writes_per_minute: None,
@@ -153,6 +156,12 @@ impl WorkerConfig {
     #[must_use]
     pub fn may_manage(&self, agent: &AgentName) -> bool {
         self.manages.iter().any(|managed| managed.names(agent))
+    }
+
+    /// Whether it may run code in a sandbox.
+    #[must_use]
+    pub fn may_run_in(&self, sandbox: &str) -> bool {
+        self.sandboxes.iter().any(|granted| granted == sandbox)
     }
 
     /// Whether it may read the state of another agent. To command one is no right to read it.
@@ -199,6 +208,7 @@ impl Reader<'_> {
             shared_write: shared.map_or_else(Vec::new, |shared| self.patterns(shared, "write")),
             read_from: self.agent_names(fields, "read_from"),
             manages: self.agent_names(fields, "manages"),
+            sandboxes: self.sandbox_grants(fields),
             max_state_size: self.max_state_size(fields),
             events_per_minute: self.rate(fields, "events_per_minute"),
             state_writes_per_minute: self.rate(fields, "state_writes_per_minute"),
@@ -225,6 +235,7 @@ impl Reader<'_> {
             "shared_state",
             "read_from",
             "manages",
+            "sandboxes",
             "sharding",
             "delivery",
         ]) {

@@ -74,6 +74,19 @@ impl<S: Send + Sync> FromRequestParts<S> for HookIn {
     }
 }
 
+/// The sandbox named in the path.
+#[derive(Debug)]
+pub(super) struct SandboxIn(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SandboxIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = path_value(parts, state, "name", Code::NoSuchSandbox).await?;
+        Ok(Self(text))
+    }
+}
+
 /// The agent and the key of its state named in the path.
 #[derive(Debug)]
 pub(super) struct StateKeyIn {

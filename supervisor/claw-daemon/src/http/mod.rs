@@ -38,6 +38,7 @@ pub mod ports;
 mod problem;
 mod router;
 mod runs;
+mod sandboxes;
 mod seek;
 mod server;
 mod shared_state;

@@ -11,6 +11,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::{
     AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId,
 };
+use claw_drivers::container::pool::Sandboxes;
 use claw_drivers::driver::Usage;
 use claw_store::Store;
 use futures_util::future::BoxFuture;
@@ -75,6 +76,8 @@ pub struct Ports {
     pub webhook: FindWebhook,
     /// The configuration.
     pub config: ConfigPorts,
+    /// In what code is run once.
+    pub sandboxes: Sandboxes,
     /// What live instances use.
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
     /// What the image of a live instance is, if it is a container and that is known.

@@ -192,10 +192,11 @@ const fn status(code: Code) -> StatusCode {
         | Code::UnknownKey
         | Code::VersionGone
         | Code::NoSuchHook
+        | Code::NoSuchSandbox
         | Code::NoSuchDeadLetter => StatusCode::NOT_FOUND,
         Code::BadSignature => StatusCode::UNAUTHORIZED,
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::SandboxBusy => StatusCode::TOO_MANY_REQUESTS,
         Code::TakesNoRuns
         | Code::Paused
         | Code::Stopped
@@ -208,9 +209,11 @@ const fn status(code: Code) -> StatusCode {
         | Code::Superseded
         | Code::ReloadBusy
         | Code::NeedsRestart
+        | Code::SandboxUnusable
         | Code::IdempotencyInProgress => StatusCode::CONFLICT,
         Code::JournalUnavailable
         | Code::StoreUnavailable
+        | Code::EngineUnavailable
         | Code::ShuttingDown
         | Code::SupervisorGone
         | Code::NotReady
@@ -259,6 +262,10 @@ const fn title(code: Code) -> &'static str {
         Code::VersionConflict => "The key is at another version",
         Code::StateTooLarge => "The state would be too large",
         Code::NoSuchHook => "No such webhook",
+        Code::NoSuchSandbox => "No such sandbox",
+        Code::SandboxBusy => "The sandbox is busy",
+        Code::SandboxUnusable => "The sandbox cannot be made",
+        Code::EngineUnavailable => "No container engine",
         Code::BadSignature => "Not signed",
         Code::BadEvent => "Not an event",
         Code::RateLimited => "Too many events",

@@ -20,7 +20,7 @@ use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
     agent_state, agents, bus, config, envelope, events, goals, guard, health, hooks, idempotency,
-    logs, metrics, runs, seek, shared_state, transitions,
+    logs, metrics, runs, sandboxes, seek, shared_state, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{BusEvent, Code, Problem};
@@ -98,6 +98,9 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(shared_state::export))
         .routes(routes!(shared_state::import))
         .routes(routes!(events::stream, bus::publish))
+        .routes(routes!(sandboxes::list))
+        .routes(routes!(sandboxes::run))
+        .routes(routes!(sandboxes::run_image))
         .routes(routes!(hooks::call))
         .routes(routes!(bus::dead))
         .routes(routes!(bus::replay))

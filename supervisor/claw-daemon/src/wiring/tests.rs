@@ -137,6 +137,7 @@ fn supervised() -> Supervised {
         facts: facts.clone(),
         handle: handle.clone(),
         data_dir: dir.path().to_owned(),
+        sandboxes: crate::sandboxes::start(dir.path(), None),
     });
     let agent_api = agent_api.unwrap();
     let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());

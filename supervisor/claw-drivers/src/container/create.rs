@@ -11,14 +11,14 @@ use claw_core::order::RunContext;
 use claw_core::spec::container::{
     Access, Exec, Init, MountSource, Network, Port, PortProtocol, RootFs, Seccomp, Tmpfs,
 };
-use claw_core::spec::{Check, Container};
+use claw_core::spec::{Check, Container, Resources};
 use claw_core::{AgentSpec, InstanceId};
 
 use super::engine::Make;
 use super::name;
 
 /// Whoever an agent is inside that does not say: not root, and what most images call their user.
-const USER: &str = "1000:1000";
+pub(super) const USER: &str = "1000:1000";
 
 /// Agents are killed for memory before the engine and the supervisor are.
 const OOM_SCORE_ADJ: i64 = 500;
@@ -52,6 +52,10 @@ impl Blueprint<'_> {
         self.run.and_then(|run| run.payload.as_deref())
     }
 
+    fn user(&self) -> &str {
+        self.spec.launch.user.as_deref().unwrap_or(USER)
+    }
+
     pub(super) fn body(&self) -> ContainerCreateBody {
         let (spec, container) = (self.spec, self.container);
         let fed = self.payload().is_some();
@@ -79,51 +83,12 @@ impl Blueprint<'_> {
         }
     }
 
-    /// As the image knows it, or as numbers.
-    fn user(&self) -> &str {
-        self.spec.launch.user.as_deref().unwrap_or(USER)
-    }
-
     fn host_config(&self) -> HostConfig {
-        let owner = ownership(self.user());
-        let tmpfs = |wanted| tmpfs(wanted, &owner);
-        let (spec, container) = (self.spec, self.container);
-        let memory = spec.resources.memory.map(signed);
         HostConfig {
-            memory,
-            // The same: memory and no swap beside it.
-            memory_swap: memory,
-            nano_cpus: spec
-                .resources
-                .cpu_millis
-                .map(|millis| i64::from(millis) * 1_000_000),
-            pids_limit: spec.resources.pids.map(i64::from),
-            init: Some(container.init == Init::Engine),
-            ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
             log_config: Some(log_config(self.make)),
-            network_mode: Some(
-                match container.network {
-                    Network::None => "none",
-                    Network::Bridge => "bridge",
-                }
-                .to_owned(),
-            ),
-            port_bindings: Some(bindings(&container.ports)),
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                maximum_retry_count: None,
-            }),
-            auto_remove: Some(false),
+            port_bindings: Some(bindings(&self.container.ports)),
             mounts: Some(self.mounts()),
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: Some(container.capabilities.clone()),
-            oom_score_adj: Some(OOM_SCORE_ADJ),
-            privileged: Some(false),
-            readonly_rootfs: Some(container.root == RootFs::ReadOnly),
-            security_opt: Some(security(container.seccomp)),
-            tmpfs: Some(container.tmpfs.iter().map(tmpfs).collect()),
-            shm_size: Some(signed(container.shm)),
-            ..HostConfig::default()
+            ..confinement(self.container, &self.spec.resources, self.user())
         }
     }
 
@@ -182,6 +147,45 @@ impl Blueprint<'_> {
     }
 }
 
+/// How a container is locked in, and what it may use.
+pub(super) fn confinement(container: &Container, resources: &Resources, user: &str) -> HostConfig {
+    let owner = ownership(user);
+    let tmpfs = container.tmpfs.iter().map(|wanted| tmpfs(wanted, &owner));
+    let memory = resources.memory.map(signed);
+    HostConfig {
+        memory,
+        // The same: memory and no swap beside it.
+        memory_swap: memory,
+        nano_cpus: resources
+            .cpu_millis
+            .map(|millis| i64::from(millis) * 1_000_000),
+        pids_limit: resources.pids.map(i64::from),
+        init: Some(container.init == Init::Engine),
+        ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
+        network_mode: Some(
+            match container.network {
+                Network::None => "none",
+                Network::Bridge => "bridge",
+            }
+            .to_owned(),
+        ),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        auto_remove: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(container.capabilities.clone()),
+        oom_score_adj: Some(OOM_SCORE_ADJ),
+        privileged: Some(false),
+        readonly_rootfs: Some(container.root == RootFs::ReadOnly),
+        security_opt: Some(security(container.seccomp)),
+        tmpfs: Some(tmpfs.collect()),
+        shm_size: Some(signed(container.shm)),
+        ..HostConfig::default()
+    }
+}
+
 /// Docker's `local` keeps bytes as they are; Podman does not have it.
 fn log_config(make: Make) -> HostConfigLogConfig {
     let (kind, options) = match make {
@@ -218,13 +222,12 @@ fn security(seccomp: Seccomp) -> Vec<String> {
 /// Makes a file system in memory its user's own. The mode alone would not do: where the image has
 /// a directory of that name, the runtime gives the file system the mode of that.
 fn ownership(user: &str) -> String {
-    let (uid, gid) = user.split_once(':').unwrap_or((user, user));
-    let numeric = |text: &str| text.parse::<u32>().is_ok();
-    if numeric(uid) && numeric(gid) {
-        format!(",uid={uid},gid={gid}")
-    } else {
-        String::new()
-    }
+    let (user, group) = user.split_once(':').unwrap_or((user, ""));
+    let option = |name: &str, number: &str| match number.parse::<u32>() {
+        Ok(number) => format!(",{name}={number}"),
+        Err(_name) => String::new(),
+    };
+    option("uid", user) + &option("gid", group)
 }
 
 fn tmpfs(wanted: &Tmpfs, owner: &str) -> (String, String) {
@@ -272,4 +275,20 @@ fn text(path: &Path) -> String {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ownership;
+
+    #[test]
+    fn what_is_in_memory_belongs_to_a_user_with_a_number() {
+        for (user, expected) in [
+            ("1000:1001", ",uid=1000,gid=1001"),
+            ("1000", ",uid=1000"),
+            ("agent:agents", ""),
+        ] {
+            assert_eq!(ownership(user), expected);
+        }
+    }
 }

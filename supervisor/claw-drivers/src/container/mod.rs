@@ -31,6 +31,7 @@ mod instance;
 mod name;
 mod notify;
 mod output;
+pub mod pool;
 mod printing;
 mod probe;
 mod progress;

@@ -18,17 +18,33 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 /// Tells how far a start is.
 pub(super) struct Teller {
-    inner: Arc<Inner>,
-    instance: InstanceId,
+    audience: Audience,
     text: String,
     told: Option<Instant>,
 }
 
+/// Who is told.
+enum Audience {
+    Core {
+        inner: Arc<Inner>,
+        instance: InstanceId,
+    },
+    Nobody,
+}
+
 impl Teller {
     pub(super) const fn new(inner: Arc<Inner>, instance: InstanceId) -> Self {
+        Self::to(Audience::Core { inner, instance })
+    }
+
+    /// One that nobody listens to.
+    pub(super) const fn silent() -> Self {
+        Self::to(Audience::Nobody)
+    }
+
+    const fn to(audience: Audience) -> Self {
         Self {
-            inner,
-            instance,
+            audience,
             text: String::new(),
             told: None,
         }
@@ -58,11 +74,16 @@ impl Teller {
 
     async fn say(&mut self) {
         self.told = Some(Instant::now());
-        let fact = Fact::Preparing {
-            instance: self.instance.clone(),
-            detail: self.text.clone(),
-        };
-        self.inner.tell(fact).await;
+        match &self.audience {
+            Audience::Core { inner, instance } => {
+                let fact = Fact::Preparing {
+                    instance: instance.clone(),
+                    detail: self.text.clone(),
+                };
+                inner.tell(fact).await;
+            }
+            Audience::Nobody => {}
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod payload;
 mod plan;
 mod runs;
+mod sandbox;
 mod schema;
 mod state;
 mod status;
@@ -21,6 +22,7 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
+pub(crate) use sandbox::SandboxCommand;
 pub(crate) use state::{SHARED, StateCommand};
 
 use crate::args::{Cli, Command, Global};
@@ -60,6 +62,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Why { agent, limit } => why::run(&client()?, agent, *limit, global.output).await,
         Command::State { command } => state::run(&client()?, command, global.output).await,
         Command::Agent { command } => agent::run(command).await,
+        Command::Sandbox { command } => sandbox::run(client(), command, global.output).await,
         Command::Events {
             command: Some(command),
             ..

@@ -28,6 +28,8 @@ pub(crate) struct Fleet {
     base: PathBuf,
     data: PathBuf,
     mark: String,
+    /// Where its container engine is; that of the machine if nothing was said.
+    engine: Option<String>,
     pub(super) supervisor: Option<Child>,
     /// Fork servers of supervisors that are gone; they go by themselves.
     pub(super) spawners: Vec<Process>,
@@ -49,6 +51,7 @@ impl Fleet {
             folder,
             base,
             mark: format!("{}-{number}", std::process::id()),
+            engine: None,
             supervisor: None,
             spawners: Vec::new(),
         };
@@ -105,6 +108,11 @@ impl Fleet {
         format!("{MARK}: \"{}\"", self.mark)
     }
 
+    /// Names the container engine of supervisors that are started from now on.
+    pub(crate) fn set_engine(&mut self, address: &str) {
+        self.engine = Some(address.to_owned());
+    }
+
     /// Starts the supervisor and waits until its fleet is loaded.
     pub(crate) fn up(&mut self) {
         self.start();
@@ -124,7 +132,9 @@ impl Fleet {
             .append(true)
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
+        let engine = self.engine.iter().map(|engine| ("DOCKER_HOST", engine));
         let child = prepared(&self.base)
+            .envs(engine)
             .arg("up")
             .args(arguments)
             .env(MARK, &self.mark)

@@ -34,6 +34,7 @@ async fn context(dir: &Path) -> Context {
         facts: senders.facts,
         handle,
         data_dir: dir.to_owned(),
+        sandboxes: crate::sandboxes::start(dir, None),
     });
     let endpoint = Endpoint::new(name, Arc::clone(&spec), Arc::default(), None);
     endpoint.begin(LIFE, spec);

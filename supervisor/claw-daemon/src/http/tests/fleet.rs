@@ -148,6 +148,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         engine: Port::new(|()| async { None }),
         image_digest: Port::new(|_instance| async { Some("sha256:0a1b".to_owned()) }),
         store: store.unwrap(),
+        sandboxes: crate::sandboxes::start(data_dir, None),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
         agent_metrics: Arc::new(String::new),
         degraded: degraded(world),
