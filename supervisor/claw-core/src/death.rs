@@ -151,7 +151,7 @@ pub enum Cause {
     Reconfigured,
     /// A newer run took its place (`overlap: replace`).
     Replaced,
-    /// Its shim died with it; how it ended is not known.
+    /// What ran it is gone with it, its shim or its container; how it ended is not known.
     Lost,
     /// The machine restarted under it.
     HostReboot,
@@ -211,7 +211,7 @@ impl fmt::Display for Cause {
             Self::Asked => f.write_str("was stopped on request"),
             Self::Reconfigured => f.write_str("was replaced because its configuration changed"),
             Self::Replaced => f.write_str("was replaced by a newer run"),
-            Self::Lost => f.write_str("was lost with its shim; how it ended is not known"),
+            Self::Lost => f.write_str("was lost, and how it ended is not known"),
             Self::HostReboot => f.write_str("ended when the machine restarted"),
         }
     }
