@@ -16,7 +16,7 @@ const EXPECTED: [(&str, &[&str]); 49] = [
     ("row 1 home of root", &["ENOENT"]),
     ("row 2 fleet file", &["ENOENT"]),
     ("row 2 journal", &["ENOENT"]),
-    ("row 3 environment of the supervisor", &["ENOENT"]),
+    ("row 3 environment of a host's process", &["ENOENT"]),
     ("row 4 foreign processes", &["allowed"]),
     ("row 5 inherited descriptors", &["allowed"]),
     ("row 6 inherited environment", &["allowed"]),
@@ -29,18 +29,16 @@ const EXPECTED: [(&str, &[&str]); 49] = [
     ("row 20 socket of the engine", &["ENOENT"]),
     ("row 20 socket of containerd", &["ENOENT"]),
     ("row 21 control socket", &["ENOENT"]),
-    // Older engines allow the family, which leads past the network to the hypervisor, if any.
-    ("row 22 AF_VSOCK", &["EPERM", "allowed"]),
+    ("row 22 AF_VSOCK", &["EPERM"]),
     ("row 22 AF_PACKET", &["EPERM"]),
     ("row 22 raw socket", &["EPERM"]),
-    ("row 24 signal to the supervisor", &["ESRCH"]),
+    ("row 24 signal to a host's process", &["ESRCH"]),
     ("row 27 nice of -20", &["EACCES", "EPERM"]),
     ("row 27 real-time class", &["EPERM"]),
     ("row 28 files of the image", &["EROFS"]),
     ("row 28 filling /tmp", &["ENOSPC"]),
     ("row 30 many descriptors", &["EMFILE"]),
-    // Older engines allow it.
-    ("row 31 io_uring_setup", &["EPERM", "allowed"]),
+    ("row 31 io_uring_setup", &["EPERM"]),
     ("row 31 bpf", &["EPERM"]),
     ("row 31 userfaultfd", &["EPERM"]),
     ("row 31 add_key", &["EPERM"]),
@@ -68,6 +66,10 @@ const EXPECTED: [(&str, &[&str]); 49] = [
     ("row 44 clock", &["EPERM"]),
 ];
 
+/// What the seccomp profile of an older engine lets through, as the manual says; it is not checked
+/// there.
+const ENGINES_OWN: [&str; 2] = ["row 22 AF_VSOCK", "row 31 io_uring_setup"];
+
 #[test]
 fn no_attempt_leads_out_of_a_container() {
     let Some(engine) = Engine::find("no_attempt_leads_out_of_a_container") else {
@@ -87,18 +89,13 @@ fn no_attempt_leads_out_of_a_container() {
     std::fs::create_dir(&script).unwrap();
     std::fs::write(script.join("escapes.py"), ATTEMPTS).unwrap();
     let home = fleet.place("");
-    // The supervisor's own process id is known once it runs.
-    let agents = |pid: i32| {
-        format!(
-            "  boxed: {{image: \"{IMAGE}\", mode: oneshot, sandbox: {{mode: docker}}, resources: {{pids: 32}}, \
+    let pid = std::process::id();
+    let agents = format!(
+        "  boxed: {{image: \"{IMAGE}\", mode: oneshot, sandbox: {{mode: docker}}, resources: {{pids: 32}}, \
              command: [/usr/bin/python3, /attempts/escapes.py, \"{pid}\", \"{port}\", \"{home}\", {name}], \
              volumes: [\"/usr:/usr:ro\", \"/usr/lib:/lib:ro\", \"/usr/lib64:/lib64:ro\", \"./attempts:/attempts:ro\"]}}\n"
-        )
-    };
-    fleet.write(
-        &format!("engine: \"{}\"", engine.address),
-        &agents(std::process::id() as i32),
     );
+    fleet.write(&format!("engine: \"{}\"", engine.address), &agents);
     fleet.up();
     fleet.await_output("boxed", "done");
     let output = fleet.output("boxed");
@@ -108,7 +105,9 @@ fn no_attempt_leads_out_of_a_container() {
         let line = lines
             .iter()
             .find_map(|line| line.strip_prefix(what)?.strip_prefix(": "));
-        if !line.is_some_and(|outcome| outcomes.contains(&outcome)) {
+        if line == Some("allowed") && ENGINES_OWN.contains(&what) {
+            eprintln!("SKIP no_attempt_leads_out_of_a_container {what}: this engine allows it");
+        } else if !line.is_some_and(|outcome| outcomes.contains(&outcome)) {
             wrong.push(format!("{what}: {line:?}, expected one of {outcomes:?}"));
         }
     }

@@ -125,14 +125,14 @@ def is_nobody_special():
         raise ValueError("it may dump core")
 
 
-SUPERVISOR, PORT, HOME = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+FOREIGN, PORT, HOME = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 ABSTRACT = "\0" + sys.argv[4]
 ATTEMPTS = [
     (1, "shadow", reads("/etc/shadow")),
     (1, "home of root", reads("/root/.bashrc")),
     (2, "fleet file", reads(f"{HOME}/openclaw.yaml")),
     (2, "journal", reads(f"{HOME}/.openclaw/journal.db")),
-    (3, "environment of the supervisor", reads(f"/proc/{SUPERVISOR}/environ")),
+    (3, "environment of a host's process", reads(f"/proc/{FOREIGN}/environ")),
     (4, "foreign processes", is_alone),
     (5, "inherited descriptors", has_only_standard_streams),
     (6, "inherited environment", has_no_foreign_variables),
@@ -148,7 +148,7 @@ ATTEMPTS = [
     (22, "AF_VSOCK", opens(40)),
     (22, "AF_PACKET", opens(17, socket.SOCK_RAW)),
     (22, "raw socket", opens(socket.AF_INET, socket.SOCK_RAW, 1)),
-    (24, "signal to the supervisor", lambda: os.kill(SUPERVISOR, 0)),
+    (24, "signal to a host's process", lambda: os.kill(FOREIGN, 0)),
     (27, "nice of -20", lambda: os.setpriority(os.PRIO_PROCESS, 0, -20)),
     (27, "real-time class", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))),
     (28, "files of the image", writes("/bin/new", os.O_CREAT)),
