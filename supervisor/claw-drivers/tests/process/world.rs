@@ -1,17 +1,11 @@
 //! A driver, its facts, and what it is given to run.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_core::order::RunContext;
-use claw_core::spec::Mode;
-use claw_core::spec::{
-    Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Program, Resources, Restart,
-    RestartPolicy, Shutdown,
-};
 use claw_core::{
     AgentSpec, ExitReport, ExitStatus, Fact, Generation, InstanceId, Order, SpawnError,
 };
@@ -19,6 +13,8 @@ use claw_drivers::process::{CgroupChoice, Enforcement, ProcessConfig, ProcessDri
 use claw_drivers::{Driver, OpenInstance};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+
+use crate::conformance::spec;
 
 /// Nothing a test waits for takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -246,54 +242,11 @@ async fn start(dir: &Path, choice: CgroupChoice) -> (ProcessDriver, mpsc::Receiv
     (ProcessDriver::start(config).await.unwrap(), facts)
 }
 
-/// An agent that runs `command`.
+/// An agent that runs `command` and keeps little of what it prints.
 pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
-    AgentSpec {
-        launch: Launch {
-            command,
-            program: Program::Any,
-            container: None,
-            env: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_dir: PathBuf::from("/"),
-            user: None,
-            data_dirs: Vec::new(),
-            config: serde_json::Value::Null,
-        },
-        mode: Mode::Daemon,
-        schedule: None,
-        concurrency: std::num::NonZeroU32::MIN,
-        depends_on: BTreeMap::new(),
-        restart: Restart {
-            policy: RestartPolicy::Always,
-            max_retries: None,
-            backoff: Backoff::Immediate,
-            initial_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            reset_after: Duration::from_secs(1),
-            jitter_percent: 0,
-            exit_codes: ExitCodes {
-                success: BTreeSet::new(),
-                retry: BTreeSet::new(),
-                fatal: BTreeSet::new(),
-                again: BTreeSet::new(),
-            },
-        },
-        probes: Probes::default(),
-        resources: Resources::default(),
-        shutdown: Shutdown {
-            timeout: Duration::from_secs(30),
-            signal: 15,
-            clean: Vec::new(),
-        },
-        hooks: Hooks::default(),
-        logging: LogPolicy {
-            max_size: 1 << 20,
-            max_files: 2,
-            retention: Duration::ZERO,
-            on_full: OnFull::Drop,
-        },
-    }
+    let mut spec = spec::agent(command);
+    spec.logging.max_size = 1 << 20;
+    spec
 }
 
 /// An agent that runs a shell script.
