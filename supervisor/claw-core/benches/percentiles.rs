@@ -273,6 +273,7 @@ fn agent(mode: Mode) -> AgentSpec {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

@@ -110,6 +110,7 @@ fn agent() -> AgentSpec {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

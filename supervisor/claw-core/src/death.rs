@@ -72,6 +72,9 @@ pub enum SpawnStage {
     Engine = 69,
     /// There is no such image, or none for this machine; no repetition mends that (`EX_NOINPUT`).
     Image = 66,
+    /// This machine cannot confine it as it is written; no repetition mends that
+    /// (`EXIT_SECCOMP` of systemd).
+    Sandbox = 228,
 }
 
 /// Why an instance could not be started.

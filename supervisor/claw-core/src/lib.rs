@@ -25,6 +25,7 @@ pub mod record;
 pub mod refusal;
 pub mod restart;
 pub mod run;
+pub mod sandbox;
 pub mod slots;
 pub mod spec;
 pub mod status;

@@ -3,6 +3,7 @@
 mod container;
 mod fields;
 mod render;
+mod sandbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

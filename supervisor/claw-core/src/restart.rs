@@ -123,7 +123,7 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
 const fn classify_spawn(stage: SpawnStage) -> Class {
     match stage {
         SpawnStage::Engine => Class::Hindered,
-        SpawnStage::Image => Class::Refused,
+        SpawnStage::Image | SpawnStage::Sandbox => Class::Refused,
         SpawnStage::Prepare
         | SpawnStage::Log
         | SpawnStage::Cgroup

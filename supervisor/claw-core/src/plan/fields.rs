@@ -116,6 +116,7 @@ impl Fields {
             command,
             program,
             container,
+            sandbox,
             env,
             secrets,
             working_dir,
@@ -128,6 +129,7 @@ impl Fields {
         if let Some(container) = container {
             self.container(container);
         }
+        self.sandbox(sandbox.as_deref());
         for (name, value) in env {
             self.variable("env", name, value);
         }

@@ -20,6 +20,7 @@ fn bare() -> AgentSpec {
             command: vec!["node".to_owned(), "gateway.js".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/srv/fleet".into(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::container::Container;
+use super::sandbox::Sandbox;
 
 /// The program and its surroundings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +18,8 @@ pub struct Launch {
     pub command: Vec<String>,
     /// The container that it runs in; `None` for a child process.
     pub container: Option<Box<Container>>,
+    /// How it is confined if it is a child process; `None`: not at all. Containers are by theirs.
+    pub sandbox: Option<Box<Sandbox>>,
     /// What it is that the command starts.
     #[serde(skip)]
     pub program: Program,

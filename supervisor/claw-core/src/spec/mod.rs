@@ -8,6 +8,7 @@ pub mod cron;
 pub mod launch;
 pub mod probe;
 pub mod restart;
+pub mod sandbox;
 pub mod schedule;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use launch::{
 };
 pub use probe::{Check, Probe, Probes, Progress};
 pub use restart::{Backoff, ExitCodes, Restart, RestartPolicy};
+pub use sandbox::Sandbox;
 pub use schedule::{CatchUp, Overlap, Schedule, Timing};
 
 /// A whole fleet.

@@ -192,6 +192,7 @@ fn defaults() -> AgentSpec {
             command: vec!["agent".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: "/".into(),

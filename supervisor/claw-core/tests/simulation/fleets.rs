@@ -180,6 +180,7 @@ fn launch(random: &mut Random) -> Launch {
         command: vec!["agent".to_owned(), random.below(1000).to_string()],
         program: Program::Any,
         container: None,
+        sandbox: None,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         working_dir: "/".into(),

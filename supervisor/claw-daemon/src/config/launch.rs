@@ -83,6 +83,7 @@ impl Reader<'_> {
             command,
             program,
             container,
+            sandbox: None,
             env: variables.open,
             secrets: variables.kept,
             working_dir: working_dir.unwrap_or_else(|| self.folder.to_owned()),

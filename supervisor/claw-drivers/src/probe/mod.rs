@@ -114,7 +114,8 @@ async fn run_command(inner: &Inner, execution: Execution<'_>) -> ProbeOutcome {
             | SpawnStage::User
             | SpawnStage::Fork
             | SpawnStage::Engine
-            | SpawnStage::Image => ProbeOutcome::Unknown(error.detail),
+            | SpawnStage::Image
+            | SpawnStage::Sandbox => ProbeOutcome::Unknown(error.detail),
         },
     }
 }

@@ -17,6 +17,7 @@ pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
             command,
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

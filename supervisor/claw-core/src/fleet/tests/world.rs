@@ -325,6 +325,7 @@ pub(crate) fn daemon() -> AgentSpec {
             command: vec!["/bin/agent".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             working_dir: PathBuf::from("/"),

@@ -218,6 +218,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
             command: vec!["./monitor".to_owned()],
             program: Program::Any,
             container: None,
+            sandbox: None,
             env: BTreeMap::from([
                 ("LEVEL".to_owned(), "info".to_owned()),
                 ("SLACK_TOKEN".to_owned(), "xoxb-very-secret".to_owned()),

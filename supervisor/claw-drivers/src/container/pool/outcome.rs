@@ -94,6 +94,7 @@ impl From<SpawnError> for RunError {
                 message: error.detail,
             }),
             SpawnStage::Image
+            | SpawnStage::Sandbox
             | SpawnStage::Prepare
             | SpawnStage::Log
             | SpawnStage::Cgroup
