@@ -35,7 +35,13 @@ pub(super) fn limit_pids(group: &Path, count: u32) -> Result<(), CgroupError> {
 
 /// Kills for memory in the group and the groups below it; the kernel sums them up.
 pub(super) fn oom_kills(group: &Path) -> u64 {
-    file::keyed(group, "memory.events", "oom_kill").unwrap_or(0)
+    // A group that is killed whole counts each of its processes, and the first of them twice; the
+    // times that it happened have a counter of their own since Linux 5.17.
+    let of = |counter| file::keyed(group, "memory.events", counter).unwrap_or(0);
+    match of("oom_group_kill") {
+        0 => of("oom_kill"),
+        times => times,
+    }
 }
 
 /// User plus system time of the group, in microseconds; there without any controller.
