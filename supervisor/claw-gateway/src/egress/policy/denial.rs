@@ -64,7 +64,7 @@ pub enum Reason {
     Supervisor(SocketAddr),
     /// A connection to an address that no answer of the DNS responder gave out, or not lately.
     UnknownAddress(IpAddr),
-    /// TLS was asked for another host than the connection.
+    /// TLS or HTTP names another host than the connection was opened for.
     OtherServerName(String),
     /// The connection names no host in TLS.
     NoServerName,
@@ -212,7 +212,7 @@ impl Denial {
             ),
             Reason::OtherServerName(name) => write!(
                 f,
-                "TLS names `{}` instead; both must be the same host",
+                "what was sent names `{}` instead; both must be the same host",
                 name.escape_debug()
             ),
             Reason::NoServerName => f.write_str("TLS names no host (SNI)"),

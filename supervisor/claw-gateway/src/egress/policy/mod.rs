@@ -16,6 +16,7 @@ pub use address::AddressKind;
 pub use denial::{Denial, Reason};
 pub use host::{DnsName, Host, HostError};
 pub use network::NetworkError;
+pub(super) use pattern::port_number;
 pub use pattern::{Pattern, PatternError, PatternProblem};
 pub use rules::{
     CheckedAddresses, EgressPolicy, EgressRules, Line, RuleError, RuleProblem, SniRule, Source,
