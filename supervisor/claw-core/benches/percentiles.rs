@@ -147,6 +147,7 @@ impl World {
                         instance,
                         pid: 1,
                         at: self.now.wall,
+                        image: None,
                     })
                 }
                 Action::Order(Order::Probe {

@@ -72,6 +72,7 @@ impl World {
                 instance,
                 pid: 1,
                 at: self.now.wall,
+                image: None,
             }),
             Action::Order(Order::Probe {
                 instance,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Wall;
 use crate::death::{ExitReport, ExitStatus, SpawnError};
 use crate::id::{InstanceId, RunId, Ticket};
+use crate::image::Image;
 use crate::name::AgentName;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
@@ -184,6 +185,8 @@ pub enum Fact {
         pid: u32,
         /// When it was started.
         at: Wall,
+        /// What it is made of, if it is a container.
+        image: Option<Image>,
     },
     /// The instance could not be started, and nothing of it is left.
     SpawnFailed {

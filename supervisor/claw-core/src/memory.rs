@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport};
 use crate::id::{Generation, InstanceId, RunId};
+use crate::image::Image;
 use crate::run::{Run, WorkOutcome};
 use crate::spec::Mode;
 
@@ -135,6 +136,8 @@ pub enum Recovered {
         pid: u32,
         /// When it was started.
         at: Wall,
+        /// What it is made of, if it is a container.
+        image: Option<Image>,
     },
     /// It ended while nobody watched; the shim left a report.
     Ended(ExitReport),

@@ -6,6 +6,7 @@ use crate::action::SlotFate;
 use crate::clock::Wall;
 use crate::death::Cause;
 use crate::id::{Generation, InstanceId, RunId};
+use crate::image::Image;
 use crate::memory::AgentMemory;
 use crate::name::AgentName;
 use crate::run::Run;
@@ -47,6 +48,9 @@ pub enum Record {
         pid: u32,
         /// When.
         at: Wall,
+        /// What it is made of, if it is a container.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Image>,
     },
     /// An instance ended. At most one per instance: a second one is dropped by the journal.
     Outcome {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::death::{Cause, LogRange};
 use crate::id::{Generation, RunId};
+use crate::image::Image;
 use crate::name::AgentName;
 
 /// What caused a run.
@@ -61,6 +62,9 @@ pub struct Run {
     pub attempts: u32,
     /// The instance of its last attempt.
     pub generation: Option<Generation>,
+    /// What that instance was made of, if it was a container; known once it has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// Where the output of its last attempt lies.
     pub log: Option<LogRange>,
 }

@@ -205,6 +205,45 @@ fn ports_of_the_host_may_be_shared_where_listeners_can() {
 }
 
 #[test]
+fn a_mode_of_the_defaults_for_processes_does_not_concern_containers() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let file = folder.path().join("openclaw.yaml");
+    let over = |defaults: &str, agents: &str| {
+        let text = format!("project: p\nversion: \"1.0\"\ndefaults: {defaults}\nagents:\n{agents}");
+        load_str(&text, &file, &Environment::with([]))
+            .map_err(|problems| problems.render(Style::Plain))
+    };
+    let mixed = "  boxed: {image: x}\n  built: {build: .}\n  bare: {command: [x]}\n  \
+                 wide: {image: x, sandbox: {network: bridge}}\n";
+    let loaded = over("{sandbox: {mode: none, shm: 1Mi}}", "  boxed: {image: x}\n").unwrap();
+    assert_eq!(container(&loaded.fleet.agents["boxed"]).shm, 1 << 20);
+    let loaded = over("{sandbox: {mode: none}}", mixed).unwrap();
+    assert!(loaded.fleet.agents["bare"].launch.container.is_none());
+    container(&loaded.fleet.agents["boxed"]);
+    container(&loaded.fleet.agents["built"]);
+    let wide = container(&loaded.fleet.agents["wide"]);
+    assert_eq!(wide.network, Network::Bridge);
+    let inherited = over(
+        "{image: x, sandbox: {mode: process}}",
+        "  boxed: {}\n  other:\n",
+    )
+    .unwrap();
+    container(&inherited.fleet.agents["boxed"]);
+    container(&inherited.fleet.agents["other"]);
+    let own = "  boxed: {image: x, sandbox: {mode: none}}\n";
+    let said = over("{sandbox: {mode: none}}", own).unwrap_err();
+    assert!(said.contains("is a container, which"), "{said}");
+    let said = over("{sandbox: {mode: docker}}", mixed).unwrap_err();
+    assert!(
+        said.contains("`mode: docker` is for agents with an `image`"),
+        "{said}"
+    );
+    let said = over("{sandbox: {mode: dockre}}", "  boxed: {image: x}\n").unwrap_err();
+    assert!(said.contains("dockre"), "{said}");
+}
+
+#[test]
 fn an_agent_with_its_own_program_takes_no_image_from_the_defaults() {
     let text = "project: p\nversion: \"1.0\"\ndefaults: {image: base}\nagents:\n  a: {command: run}\n  b: {}\n";
     let loaded = load_str(

@@ -193,6 +193,7 @@ fn storm(bench: &Bench, life: u64) {
             instance: instance.clone(),
             pid: 4711,
             at,
+            image: None,
         });
         bench.ask(Record::Outcome {
             instance,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use claw_daemon::api::{Engine as Told, Health, Overall, Part, RunState, State};
+use claw_daemon::api::{Engine as Told, Health, Image, Overall, Part, RunState, State};
 
 use crate::examples::example;
 use crate::fleet::{Engine, Fleet, IMAGE, agent, until};
@@ -16,7 +16,7 @@ fn container(name: &str, script: &str, keys: &str) -> String {
     let command = serde_json::to_string(&["sh", "-c", script]).unwrap();
     let comma = if keys.is_empty() { "" } else { ", " };
     format!(
-        "  {name}: {{image: \"{IMAGE}\", command: {}, sandbox: {{mode: docker}}{comma}{keys}}}\n",
+        "  {name}: {{image: \"{IMAGE}\", command: {}{comma}{keys}}}\n",
         // A variable of the container's, not of the fleet file.
         command.replace('$', "$$")
     )
@@ -209,6 +209,17 @@ fn one_container_a_run_keeps_what_it_writes_to_its_directories() {
     });
     fleet.run(&["trigger", "job", "--wait"]).ok();
     assert_eq!(fleet.lines("deep/kept/runs").len(), 2);
+    let id = engine.docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]);
+    let made_of = Some(Image {
+        reference: IMAGE.to_owned(),
+        digest: id.unwrap().trim().to_owned(),
+    });
+    let images: Vec<_> = fleet.runs("job").into_iter().map(|run| run.image).collect();
+    assert_eq!(images, [made_of.clone(), made_of]);
+    for kept in ["runs", "why"] {
+        let shown = fleet.run(&[kept, "job"]).ok();
+        assert!(shown.contains(&format!("{IMAGE} (sha256:")), "{shown}");
+    }
     assert_eq!(fs::metadata(fleet.path("deep/kept")).unwrap().uid(), 1000);
     fleet.await_output("job", "Read-only file system");
     until("no container is left of a run", || {

@@ -24,6 +24,7 @@ mod gathering;
 mod guide_heavy;
 mod handovers;
 mod health;
+mod images_heavy;
 mod limits_heavy;
 mod output;
 mod pipeline_heavy;

@@ -99,11 +99,17 @@ pub(super) fn take_over(
     let alive = |(_, _, found): &Found| matches!(found, Recovered::Alive { .. });
     let newest = instances.iter().position(alive).unwrap_or(0);
     let (generation, _, found) = instances.remove(newest);
-    if let Recovered::Alive { pid, at } = found {
+    if let Recovered::Alive { pid, at, image } = found {
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
         let hold = common.memory.hold;
-        let mut instance = Instance::adopt(cx, id, spec, None, Adopted { pid, at, hold });
+        let adopted = Adopted {
+            pid,
+            at,
+            image,
+            hold,
+        };
+        let mut instance = Instance::adopt(cx, id, spec, None, adopted);
         let unproved = match common.spec.mode {
             Mode::Daemon | Mode::Oneshot => {
                 common.spec.probes.startup.is_some()

@@ -173,7 +173,12 @@ impl Fleet {
             Fact::Preparing { instance, detail } => (instance, Report::Preparing(detail)),
             Fact::Unobserved { instance, reason } => (instance, Report::Unobserved(reason)),
             Fact::Observed { instance } => (instance, Report::Observed),
-            Fact::Started { instance, pid, at } => (instance, Report::Started { pid, at }),
+            Fact::Started {
+                instance,
+                pid,
+                at,
+                image,
+            } => (instance, Report::Started { pid, at, image }),
             Fact::SpawnFailed { instance, error } => (instance, Report::SpawnFailed(error)),
             Fact::MainExited { instance, status } => (instance, Report::MainExited(status)),
             Fact::Gone { instance, report } => (instance, Report::Gone(report)),

@@ -186,6 +186,7 @@ impl Begun {
             let run = Arc::make_mut(&mut run);
             run.attempts = run.attempts.saturating_add(1);
             run.generation = Some(generation);
+            run.image = None;
         }
         run
     }

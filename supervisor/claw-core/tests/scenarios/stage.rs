@@ -303,9 +303,18 @@ impl Stage {
         match order {
             Order::Spawn { instance, .. } => {
                 let (pid, at) = (4711, self.now().wall);
-                let alive = Recovered::Alive { pid, at };
+                let alive = Recovered::Alive {
+                    pid,
+                    at,
+                    image: None,
+                };
                 self.processes.insert(instance.clone(), alive);
-                let started = Fact::Started { instance, pid, at };
+                let started = Fact::Started {
+                    instance,
+                    pid,
+                    at,
+                    image: None,
+                };
                 self.answers.push_back(Event::Fact(started));
             }
             Order::Kill { instance } => {

@@ -71,6 +71,7 @@ impl Host {
                 instance: id.clone(),
                 pid: pid_of(id),
                 at: clock.wall,
+                image: None,
             };
             follows.push(Then::Told(random.millis(0, 50), fact));
         }

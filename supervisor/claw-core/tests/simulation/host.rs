@@ -355,6 +355,7 @@ impl Host {
             Some(Life::Running | Life::Ending { .. }) => Recovered::Alive {
                 pid: pid_of(id),
                 at: self.processes[id].since,
+                image: None,
             },
             Some(Life::Gone(report)) => Recovered::Ended(ExitReport::clone(report)),
             Some(Life::Lost) => Recovered::Lost,

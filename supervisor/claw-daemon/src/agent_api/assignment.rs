@@ -256,6 +256,7 @@ mod tests {
             attempts: 1,
             generation: Some(LIFE),
             log: None,
+            image: None,
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::agent::seconds_between;
-use super::{Cause, Time};
+use super::{Cause, Image, Time};
 
 /// One page of runs, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -47,6 +47,9 @@ pub struct Run {
     pub attempts: u32,
     /// The instance of its last attempt.
     pub generation: Option<u64>,
+    /// What that instance was made of; absent for processes, and before it has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
     /// Why it failed, was cancelled or is to be tried again.
     pub cause: Option<Cause>,
     /// Where the output of its last attempt lies in the agent's log.
@@ -169,6 +172,7 @@ impl From<&core::Run> for Run {
                 .map(|(start, end)| seconds_between(start, end)),
             attempts: run.attempts,
             generation: run.generation.map(|generation| generation.0),
+            image: run.image.as_ref().map(Into::into),
             cause: course.cause,
             log: run.log.map(Into::into),
         }

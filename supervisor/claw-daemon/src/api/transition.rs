@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cause, Time};
+use super::{Cause, Image, Time};
 
 /// The last transitions of an agent, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -42,6 +42,9 @@ pub enum TransitionKind {
         failed: bool,
         /// What was observed, where anything was.
         exit: Option<Exit>,
+        /// What it was made of; absent for processes, and when it was never started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<Image>,
     },
     /// A due slot of the schedule was settled.
     Slot {

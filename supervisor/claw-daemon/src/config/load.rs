@@ -21,7 +21,7 @@ use super::replicas::Replicas;
 use super::resolved;
 use super::source::{self, Exposure, FileError, Source, Sources};
 use super::supervisor::{self, SupervisorConfig};
-use super::tree::{Node, Value};
+use super::tree::{Map, Node, Value};
 use super::variables::Variables;
 use super::webhook::Webhook;
 use super::worker::WorkerConfig;
@@ -296,11 +296,39 @@ fn over_defaults(agent: &mut Node, defaults: &Node) {
         Value::Null => {
             let value = defaults.value.clone();
             *agent = Node { span, value };
+            without_mode_of_processes(agent);
         }
         Value::Map(map) => {
+            let says_mode = sandbox_mode(&map).is_some();
             let value = Value::Map(map);
             *agent = merge(defaults.clone(), Node { span, value }, Keys::Known);
+            if !says_mode {
+                without_mode_of_processes(agent);
+            }
         }
         other @ (Value::Text(_) | Value::List(_)) => agent.value = other,
+    }
+}
+
+fn sandbox_mode(agent: &Map) -> Option<&Node> {
+    let sandbox = agent.get("sandbox")?.node.as_map()?;
+    Some(&sandbox.get("mode")?.node)
+}
+
+/// Takes a mode for processes that came from the defaults off an agent with an image: that is a
+/// container, whatever processes are.
+fn without_mode_of_processes(agent: &mut Node) {
+    let Value::Map(map) = &mut agent.value else {
+        return;
+    };
+    let is_container = ["image", "build"].iter().any(|key| map.get(key).is_some());
+    let mode = sandbox_mode(map).and_then(Node::as_scalar);
+    let for_processes = mode.is_some_and(|mode| matches!(mode.text.as_str(), "none" | "process"));
+    if !is_container || !for_processes {
+        return;
+    }
+    let sandbox = map.entries.iter_mut().find(|entry| entry.key == "sandbox");
+    if let Some(Value::Map(sandbox)) = sandbox.map(|entry| &mut entry.node.value) {
+        sandbox.remove("mode");
     }
 }

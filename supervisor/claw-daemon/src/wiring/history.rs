@@ -96,6 +96,7 @@ fn ended(row: &InstanceRow) -> Option<Transition> {
             cause: (&ended.cause).into(),
             failed: ended.failed,
             exit: ended.report.as_ref().map(Into::into),
+            image: row.image.as_ref().map(Into::into),
         },
     })
 }

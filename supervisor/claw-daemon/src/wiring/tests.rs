@@ -55,6 +55,7 @@ impl Driver for Pretender {
                     instance: instance.clone(),
                     pid: 4242,
                     at: now(),
+                    image: None,
                 });
                 if run.is_some() {
                     self.end(instance, ExitStatus::Code(0));

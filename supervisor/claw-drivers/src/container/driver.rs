@@ -190,6 +190,7 @@ impl ContainerDriver {
             stage: Stage::Intended,
             id: None,
             image: None,
+            reference: None,
             log: log_policy(&spec),
             output: None,
             // Four reports in the allowed silence, so that one that is late does no harm.

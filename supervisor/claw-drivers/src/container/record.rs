@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use claw_core::{AgentName, ExitReport, Generation, InstanceId, RunId, Wall};
+use claw_core::{AgentName, ExitReport, Generation, Image, InstanceId, RunId, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::log::LogPolicy;
@@ -39,6 +39,9 @@ pub(super) struct Record {
     pub(super) id: Option<String>,
     /// The image's own id, which no later build or pull changes.
     pub(super) image: Option<String>,
+    /// What the image was called when it was started.
+    #[serde(default)]
+    pub(super) reference: Option<String>,
     pub(super) log: LogPolicy,
     /// Where its output begins in the log, once that is open.
     pub(super) output: Option<OutputPlace>,
@@ -48,6 +51,14 @@ pub(super) struct Record {
     pub(super) stop_signal: i32,
     /// Whether it is to stand still.
     pub(super) pace: Pace,
+}
+
+impl Record {
+    /// What it is made of, once that is known.
+    pub(super) fn made_of(&self) -> Option<Image> {
+        let (reference, digest) = self.reference.clone().zip(self.image.clone())?;
+        Some(Image { reference, digest })
+    }
 }
 
 /// Where an instance stands.

@@ -101,8 +101,9 @@ async fn look_at(
             pid,
             record,
         } => {
+            let image = record.made_of();
             adopt(&inner, *record, container, pid).await;
-            Recovered::Alive { pid, at }
+            Recovered::Alive { pid, at, image }
         }
         Answer::Ended(report) => {
             inner.forget(&instance);
@@ -239,9 +240,9 @@ async fn exited(
     });
     if !matches!(caught_up.await, Ok(Ok(()))) {
         drop(output);
-        let at = ending.at;
+        let (at, image) = (ending.at, record.made_of());
         adopt(inner, record, container, 0).await;
-        return Recovered::Alive { pid: 0, at };
+        return Recovered::Alive { pid: 0, at, image };
     }
     let report = ExitReport {
         status: ending.status,

@@ -101,6 +101,7 @@ impl Follower {
         };
         self.inner.note_image(self.instance(), &id);
         self.record.image = Some(id);
+        self.record.reference = Some(container.image.clone());
         Ok(Arc::clone(&client))
     }
 
@@ -353,7 +354,14 @@ impl Follower {
         self.record.stage = Stage::Started { pid, at };
         let instance = self.instance().clone();
         self.inner.note_running(&instance, id, pid);
-        self.tell(Fact::Started { instance, pid, at }).await;
+        let image = self.record.made_of();
+        self.tell(Fact::Started {
+            instance,
+            pid,
+            at,
+            image,
+        })
+        .await;
         self.save().await;
     }
 

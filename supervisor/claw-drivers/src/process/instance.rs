@@ -148,6 +148,7 @@ impl Follower {
                 instance: self.instance.clone(),
                 pid: standing.main.pid.unsigned_abs(),
                 at: standing.at,
+                image: None,
             };
             self.inner.tell(fact).await;
         }

@@ -101,6 +101,7 @@ async fn settle(found: Found) -> (Recovered, Option<(Connection, Option<Standing
             let alive = Recovered::Alive {
                 pid: standing.main.pid.unsigned_abs(),
                 at: standing.at,
+                image: None,
             };
             (alive, Some((connection, Some(standing))))
         }
@@ -110,6 +111,7 @@ async fn settle(found: Found) -> (Recovered, Option<(Connection, Option<Standing
             let alive = Recovered::Alive {
                 pid: record.main.pid.unsigned_abs(),
                 at: record.at,
+                image: None,
             };
             (alive, Some((connection, None)))
         }
@@ -117,6 +119,7 @@ async fn settle(found: Found) -> (Recovered, Option<(Connection, Option<Standing
             let alive = Recovered::Alive {
                 pid: 0,
                 at: Wall::now(),
+                image: None,
             };
             (alive, Some((connection, None)))
         }

@@ -161,7 +161,12 @@ async fn a_notification_is_heard_also_by_the_next_supervisor() {
     stage.crash();
     stage.restart().await;
     let recovered = stage.driver().recover(vec![stage.open(&instance)]).await;
-    assert!(matches!(recovered[..], [(_, _, Recovered::Alive { .. })]));
+    let [(_, _, Recovered::Alive { image, .. })] = &recovered[..] else {
+        panic!("{recovered:?}");
+    };
+    let image = image.as_ref().unwrap();
+    assert_eq!(image.reference, crate::engine::IMAGE);
+    assert!(image.digest.starts_with("sha256:"), "{image:?}");
     eventually("the new socket", || socket.exists()).await;
     say("READY=1");
     stage.find(lifecycle).await;

@@ -1,7 +1,7 @@
 //! Rows as readers get them.
 
 use claw_core::{
-    AgentName, Cause, ExitReport, Generation, InstanceId, RunId, Wall, action::SlotFate,
+    AgentName, Cause, ExitReport, Generation, Image, InstanceId, RunId, Wall, action::SlotFate,
 };
 use rusqlite::{Row, types::Type};
 use serde::de::DeserializeOwned;
@@ -23,6 +23,8 @@ pub struct InstanceRow {
     pub intent_at: Option<Wall>,
     /// Its process id and when it was started.
     pub started: Option<(u32, Wall)>,
+    /// What it was made of, if it was a container.
+    pub image: Option<Image>,
     /// How it ended.
     pub ended: Option<Ended>,
 }
@@ -70,7 +72,7 @@ pub struct Counts {
 
 /// The columns that [`instance`] reads, in its order.
 pub(super) const INSTANCE_COLUMNS: &str = "agent, generation, spec_hash, run, boot_id, intent_at,
-    pid, started_at, cause, failed, report, ended_at";
+    pid, started_at, cause, failed, report, ended_at, image";
 
 pub(super) fn instance(row: &Row<'_>) -> Result<InstanceRow, rusqlite::Error> {
     let ended = match opt_time(row, 11)? {
@@ -92,6 +94,7 @@ pub(super) fn instance(row: &Row<'_>) -> Result<InstanceRow, rusqlite::Error> {
         boot_id: row.get(4)?,
         intent_at: opt_time(row, 5)?,
         started: row.get::<_, Option<u32>>(6)?.zip(opt_time(row, 7)?),
+        image: opt_json(row, 12)?,
         ended,
     })
 }

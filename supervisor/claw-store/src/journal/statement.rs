@@ -55,10 +55,15 @@ fn apply_record(conn: &Connection, boot_id: &str, record: &Record) -> Result<App
             let refusal = || format!("{instance} has already ended");
             execute_or_refuse(conn, INTENT, values, refusal)
         }
-        Record::Started { instance, pid, at } => {
+        Record::Started {
+            instance,
+            pid,
+            at,
+            image,
+        } => {
             let (agent, number) = key(instance)?;
-            let values = params![agent, number, pid, time::to_column(*at)];
-            execute(conn, STARTED, values)
+            let (image, at) = (image.as_ref().map(json).transpose()?, time::to_column(*at));
+            execute(conn, STARTED, params![agent, number, pid, at, image])
         }
         Record::Outcome {
             instance,
@@ -77,20 +82,14 @@ fn apply_record(conn: &Connection, boot_id: &str, record: &Record) -> Result<App
             }
         }
         Record::Memory { agent, memory, .. } => {
-            let last = column(memory.last_generation)?;
-            let values = params![agent.as_str(), last, json(memory)?];
+            let values = params![
+                agent.as_str(),
+                column(memory.last_generation)?,
+                json(memory)?
+            ];
             execute(conn, MEMORY, values)
         }
-        Record::Run(run) => {
-            let (id, agent) = (run.id.to_string(), run.agent.as_str());
-            let (Trigger::Schedule { slot }, RunPhase::Queued) = (&run.trigger, &run.phase) else {
-                return execute(conn, RUN, params![id, agent, is_open(run), json(run)?]);
-            };
-            let at = time::to_column(*slot);
-            let values = params![id, agent, is_open(run), json(run)?, at];
-            let refusal = || format!("slot {slot} of {agent} does not belong to run {id}");
-            execute_or_refuse(conn, RUN_OF_SLOT, values, refusal)
-        }
+        Record::Run(run) => apply_run(conn, run),
         Record::Slot {
             agent,
             planned,
@@ -108,18 +107,29 @@ fn apply_record(conn: &Connection, boot_id: &str, record: &Record) -> Result<App
         }
     }
 }
+
+fn apply_run(conn: &Connection, run: &Run) -> Result<Applied, Unwritten> {
+    let (id, agent) = (run.id.to_string(), run.agent.as_str());
+    let (Trigger::Schedule { slot }, RunPhase::Queued) = (&run.trigger, &run.phase) else {
+        return execute(conn, RUN, params![id, agent, is_open(run), json(run)?]);
+    };
+    let values = params![id, agent, is_open(run), json(run)?, time::to_column(*slot)];
+    let refusal = || format!("slot {slot} of {agent} does not belong to run {id}");
+    execute_or_refuse(conn, RUN_OF_SLOT, values, refusal)
+}
+
 /// A generation that ended is never started again; one that was only intended may be.
 const INTENT: &str = "INSERT INTO instance (agent, generation, spec_hash, run, boot_id, intent_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (agent, generation) DO UPDATE
     SET spec_hash = excluded.spec_hash, run = excluded.run, boot_id = excluded.boot_id,
-        intent_at = excluded.intent_at, pid = NULL, started_at = NULL
+        intent_at = excluded.intent_at, pid = NULL, started_at = NULL, image = NULL
     WHERE ended_at IS NULL";
 
-const STARTED: &str = "INSERT INTO instance (agent, generation, pid, started_at)
-    VALUES (?1, ?2, ?3, ?4)
+const STARTED: &str = "INSERT INTO instance (agent, generation, pid, started_at, image)
+    VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (agent, generation) DO UPDATE
-    SET pid = excluded.pid, started_at = excluded.started_at";
+    SET pid = excluded.pid, started_at = excluded.started_at, image = excluded.image";
 
 const OUTCOME: &str = "INSERT INTO instance (agent, generation, cause, failed, report, ended_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)

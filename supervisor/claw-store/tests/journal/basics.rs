@@ -1,6 +1,7 @@
 use claw_core::action::SlotFate;
-use claw_core::{Cause, Generation, Record, Run, Trigger, Wall};
+use claw_core::{Cause, Generation, Image, Record, Run, Trigger, Wall};
 use claw_store::journal::{ConfigGeneration, Ended, IdempotencyKey, InstanceRow, Remembered};
+use rusqlite::Connection;
 
 use crate::support::*;
 
@@ -27,8 +28,65 @@ async fn a_life_is_read_back_with_its_evidence() {
                 report: None,
                 at: at(2),
             }),
+            image: None,
         }]
     );
+}
+
+fn image() -> Image {
+    Image {
+        reference: "python:3".into(),
+        digest: "sha256:0a1b".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_life_and_a_run_say_what_they_were_made_of() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    let contained = Record::Started {
+        instance: instance("a", 1),
+        pid: 4711,
+        at: at(1),
+        image: Some(image()),
+    };
+    let made = Run {
+        image: Some(image()),
+        ..finished("a", 1)
+    };
+    for record in [intent("a", 1), contained, intent("a", 2), started("a", 2)] {
+        bench.record(record).unwrap();
+    }
+    bench.record(run(made.clone())).unwrap();
+    let reader = bench.journal.reader();
+    let rows = reader.outcomes(agent("a"), 10).await.unwrap();
+    let images: Vec<_> = rows.into_iter().map(|row| row.image).collect();
+    assert_eq!(images, [None, Some(image())]);
+    let runs = reader.runs(agent("a"), 10, None).await.unwrap();
+    assert_eq!(runs, [made]);
+}
+
+#[tokio::test]
+async fn a_journal_from_before_images_is_read_on() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    for record in [intent("a", 1), started("a", 1), run(finished("a", 1))] {
+        bench.record(record).unwrap();
+    }
+    bench.close();
+    let older = Connection::open(&path).unwrap();
+    older
+        .execute_batch("ALTER TABLE instance DROP COLUMN image; PRAGMA user_version = 1")
+        .unwrap();
+    older.close().unwrap();
+    let mut bench = Bench::open(&path);
+    assert_eq!(bench.opened.open_instances[0].instance, instance("a", 1));
+    bench.record(outcome("a", 1, 3)).unwrap();
+    let reader = bench.journal.reader();
+    let rows = reader.outcomes(agent("a"), 10).await.unwrap();
+    assert_eq!((rows.len(), &rows[0].image), (1, &None));
+    let runs = reader.runs(agent("a"), 10, None).await.unwrap();
+    assert_eq!(runs, [finished("a", 1)]);
 }
 
 #[tokio::test]

@@ -128,6 +128,7 @@ pub(crate) fn started(name: &str, generation: u64) -> Record {
         instance: instance(name, generation),
         pid: 4711,
         at: at(1),
+        image: None,
     }
 }
 
@@ -172,6 +173,7 @@ pub(crate) fn queued(name: &str, number: u64) -> Run {
         attempts: 0,
         generation: None,
         log: None,
+        image: None,
     }
 }
 

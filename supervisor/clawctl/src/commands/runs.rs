@@ -6,6 +6,7 @@ use crate::args::Output;
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::print;
+use crate::render::image::image;
 use crate::render::style::{of_run, paint};
 use crate::render::table;
 use crate::render::time::{ago, dash, span};
@@ -33,12 +34,14 @@ pub(crate) async fn run(
 fn rows(runs: &[Run]) -> String {
     let now = jiff::Timestamp::now();
     let head = [
-        "Agent", "Run", "Outcome", "Trigger", "Queued", "Took", "Attempts", "Cause",
+        "Agent", "Run", "Outcome", "Trigger", "Queued", "Took", "Attempts", "Cause", "Image",
     ];
-    // Whose they are is worth a column where they are not all one agent's.
+    // Whose they are is worth a column where they are not all one agent's, and the image where
+    // there is one.
     let several = runs.iter().any(|run| run.agent != runs[0].agent);
-    let from = usize::from(!several);
-    let mut rows = table::with_head(&head[from..]);
+    let contained = runs.iter().any(|run| run.image.is_some());
+    let shown = usize::from(!several)..head.len() - usize::from(!contained);
+    let mut rows = table::with_head(&head[shown.clone()]);
     for run in runs {
         let row = [
             run.agent.clone(),
@@ -51,8 +54,11 @@ fn rows(runs: &[Run]) -> String {
             run.cause
                 .as_ref()
                 .map_or_else(dash, |cause| cause.text.clone()),
+            run.image
+                .as_ref()
+                .map_or_else(dash, |ran| image(&ran.reference, Some(&ran.digest))),
         ];
-        rows.add_row(&row[from..]);
+        rows.add_row(&row[shown.clone()]);
     }
     table::text(&rows)
 }

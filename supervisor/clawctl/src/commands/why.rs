@@ -1,7 +1,7 @@
 //! `clawctl why`
 
 use claw_daemon::api::{
-    Agent, Exit as ExitEvidence, Named, Transition, TransitionKind, TransitionList, routes,
+    Agent, Exit as ExitEvidence, Image, Named, Transition, TransitionKind, TransitionList, routes,
 };
 use owo_colors::OwoColorize;
 
@@ -9,6 +9,7 @@ use crate::args::Output;
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::print;
+use crate::render::image::image;
 use crate::render::style::{of_state, paint};
 use crate::render::time::{size, stamp};
 
@@ -69,10 +70,8 @@ async fn history(
 
 fn line(transition: &Transition) -> String {
     let evidence = match &transition.what {
-        TransitionKind::Ended {
-            exit: Some(exit), ..
-        } => evidence(exit),
-        TransitionKind::Ended { exit: None, .. } | TransitionKind::Slot { .. } => String::new(),
+        TransitionKind::Ended { exit, image, .. } => evidence(exit.as_ref(), image.as_ref()),
+        TransitionKind::Slot { .. } => String::new(),
     };
     format!(
         "{} {}{}",
@@ -82,7 +81,18 @@ fn line(transition: &Transition) -> String {
     )
 }
 
-fn evidence(exit: &ExitEvidence) -> String {
+fn evidence(exit: Option<&ExitEvidence>, made_of: Option<&Image>) -> String {
+    let mut parts = exit.map_or_else(Vec::new, measured);
+    if let Some(made_of) = made_of {
+        parts.push(image(&made_of.reference, Some(&made_of.digest)));
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", parts.join(", "))
+}
+
+fn measured(exit: &ExitEvidence) -> Vec<String> {
     let mut parts = vec![format!("cpu {:.2} s", exit.cpu_seconds)];
     if let Some(peak) = exit.memory_peak_bytes {
         parts.push(format!("at most {}", size(peak)));
@@ -96,5 +106,5 @@ fn evidence(exit: &ExitEvidence) -> String {
             exit.leftovers
         ));
     }
-    format!(" ({})", parts.join(", "))
+    parts
 }

@@ -3,6 +3,7 @@
 use claw_daemon::api::{Agent, Container, ContainerNetwork, LogLine, Reason, State, Time};
 use owo_colors::OwoColorize;
 
+use super::image::image;
 use super::style::{of_state, paint};
 use super::table;
 use super::time::{ago, ahead, dash, local, size, span, stamp};
@@ -83,8 +84,7 @@ fn confinement(container: Option<&Container>) -> Vec<String> {
         let note = "none: this agent is not locked in; it can do what its user can do";
         return vec![field("Sandbox", note)];
     };
-    let digest = container.digest.as_deref();
-    let digest = digest.map_or_else(String::new, |digest| format!(" ({})", short(digest)));
+    let made_of = image(&container.image, container.digest.as_deref());
     let files = if container.read_only_filesystem {
         "its image's files are read only"
     } else {
@@ -95,20 +95,9 @@ fn confinement(container: Option<&Container>) -> Vec<String> {
         ContainerNetwork::Bridge => "it reaches what this machine reaches",
     };
     vec![
-        field("Image", &format!("{}{digest}", container.image)),
+        field("Image", &made_of),
         field("Sandbox", &format!("a container: {files}, {reaches}")),
     ]
-}
-
-/// A digest as people compare them.
-fn short(digest: &str) -> String {
-    let (algorithm, digits) = digest.split_once(':').unwrap_or(("", digest));
-    let digits: String = digits.chars().take(12).collect();
-    if algorithm.is_empty() {
-        digits
-    } else {
-        format!("{algorithm}:{digits}")
-    }
 }
 
 fn details(agent: &Agent, now: Time) -> Vec<String> {

@@ -4,6 +4,7 @@ use crate::action::Happened;
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
 use crate::id::RunId;
+use crate::image::Image;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
 use crate::record::Record;
@@ -20,7 +21,11 @@ pub(crate) enum Report {
     Preparing(String),
     Unobserved(String),
     Observed,
-    Started { pid: u32, at: Wall },
+    Started {
+        pid: u32,
+        at: Wall,
+        image: Option<Image>,
+    },
     SpawnFailed(SpawnError),
     MainExited(ExitStatus),
     Gone(ExitReport),
@@ -70,7 +75,7 @@ impl Instance {
             Report::Preparing(detail) => self.prepares(cx, detail),
             Report::Unobserved(reason) => self.unobserved = Some(reason),
             Report::Observed => self.unobserved = None,
-            Report::Started { pid, at } => self.started(cx, pid, at),
+            Report::Started { pid, at, image } => self.started(cx, Process { pid, at, image }),
             Report::SpawnFailed(error) => return self.spawn_failed(cx, error),
             Report::MainExited(status) => self.main_exited(cx, status),
             Report::Gone(report) => return self.gone(cx, report),
@@ -122,7 +127,7 @@ impl Instance {
         }
     }
 
-    fn started(&mut self, cx: &mut Context<'_>, pid: u32, at: Wall) {
+    fn started(&mut self, cx: &mut Context<'_>, process: Process) {
         let known = self.process.is_some();
         let expected = match &self.phase {
             Phase::Spawning { .. } | Phase::Stopping { .. } | Phase::Killing { .. } => !known,
@@ -137,9 +142,15 @@ impl Instance {
             cx.stale(&self.id.agent, detail);
             return;
         }
-        self.process = Some(Process { pid, at });
+        let Process { pid, at, image } = process.clone();
+        self.process = Some(process);
         let instance = self.id.clone();
-        cx.record(Record::Started { instance, pid, at });
+        cx.record(Record::Started {
+            instance,
+            pid,
+            at,
+            image,
+        });
         let instance = self.id.clone();
         cx.announce(&self.id.agent, Happened::Started { instance, pid });
         if let Phase::Spawning { .. } = self.phase {

@@ -28,6 +28,7 @@ use crate::action::Happened;
 use crate::clock::{Mono, Wall};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId};
+use crate::image::Image;
 use crate::memory::Hold;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
@@ -105,10 +106,11 @@ enum Phase {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Process {
     pid: u32,
     at: Wall,
+    image: Option<Image>,
 }
 
 /// Where an instance stands, for those who show or gate.
@@ -161,9 +163,14 @@ impl Instance {
         run: Option<RunContext>,
         adopted: Adopted,
     ) -> Self {
-        let Adopted { pid, at, hold } = adopted;
+        let Adopted {
+            pid,
+            at,
+            image,
+            hold,
+        } = adopted;
         let mut instance = Self::new(id, spec, run, Phase::Up);
-        instance.process = Some(Process { pid, at });
+        instance.process = Some(Process { pid, at, image });
         let happened = Happened::Adopted {
             instance: instance.id.clone(),
             pid,
@@ -217,9 +224,14 @@ impl Instance {
     pub(crate) fn live(&self) -> LiveInstance {
         LiveInstance {
             generation: self.id.generation,
-            pid: self.process.map(|process| process.pid),
-            started_at: self.process.map(|process| process.at),
+            pid: self.process.as_ref().map(|process| process.pid),
+            started_at: self.process.as_ref().map(|process| process.at),
         }
+    }
+
+    /// What it is made of, if it is a container that has started.
+    pub(crate) fn image(&self) -> Option<&Image> {
+        self.process.as_ref()?.image.as_ref()
     }
 
     pub(crate) const fn has_started(&self) -> bool {
@@ -372,10 +384,11 @@ impl Instance {
 }
 
 /// What is known of an adopted life.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Adopted {
     pub pid: u32,
     pub at: Wall,
+    pub image: Option<Image>,
     pub hold: Hold,
 }
 

@@ -26,6 +26,7 @@ impl Oneshot {
         let work = &mut self.runs.works[index];
         work.run.attempts = work.run.attempts.saturating_add(1);
         work.run.generation = Some(id.generation);
+        work.run.image = None;
         let instance = Instance::begin(cx, id, common.plan(), Some(work.context()));
         work.stage = Stage::AtWork(Process::Live(Box::new(instance)));
     }
@@ -140,6 +141,7 @@ impl Oneshot {
         instance.limit(limit.map(|limit| cx.after(limit)));
         work.started.get_or_insert(since);
         work.run.phase = phase;
+        work.run.image = instance.image().cloned();
         changed(common, cx, &work.run);
     }
 

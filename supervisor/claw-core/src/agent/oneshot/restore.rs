@@ -89,9 +89,17 @@ impl Oneshot {
             // The attempt was begun, and its number not yet written down.
             work.run.attempts = work.run.attempts.saturating_add(1);
             work.run.generation = Some(generation);
+            work.run.image = None;
         }
-        if let Recovered::Alive { pid, at } = found {
-            self.adopt(common, cx, index, (pid, at));
+        if let Recovered::Alive { pid, at, image } = found {
+            let hold = common.memory.hold;
+            let adopted = Adopted {
+                pid,
+                at,
+                image,
+                hold,
+            };
+            self.adopt(common, cx, index, adopted);
             return;
         }
         let end = end_of(common, found);
@@ -104,14 +112,12 @@ impl Oneshot {
         common.bury(cx, generation, &end);
     }
 
-    fn adopt(&mut self, common: &Common, cx: &mut Context<'_>, index: usize, process: (u32, Wall)) {
+    fn adopt(&mut self, common: &Common, cx: &mut Context<'_>, index: usize, adopted: Adopted) {
         let work = &mut self.runs.works[index];
         let Some(generation) = work.run.generation else {
             return;
         };
-        let (pid, at) = process;
-        let hold = common.memory.hold;
-        let adopted = Adopted { pid, at, hold };
+        let at = adopted.at;
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
         let context = Some(work.context());
@@ -125,6 +131,7 @@ impl Oneshot {
         }));
         work.started.get_or_insert(at);
         work.run.phase = RunPhase::Running { since: at };
+        work.run.image = instance.image().cloned();
         work.stage = Stage::AtWork(Process::Live(Box::new(instance)));
     }
 }

@@ -108,6 +108,7 @@ impl<W> Runs<W> {
             phase: RunPhase::Queued,
             attempts: 0,
             generation: None,
+            image: None,
             log: None,
         };
         let mut waits: Vec<RecordId> = Vec::with_capacity(2);

@@ -23,10 +23,13 @@ impl Worker {
     /// Writes down an attempt of each run whose turn it is.
     pub(super) fn offer_next(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         while let Some(index) = self.next_to_offer(common) {
-            let generation = self.life.instance().map(Instance::generation);
+            let instance = self.life.instance();
+            let generation = instance.map(Instance::generation);
+            let image = instance.and_then(Instance::image).cloned();
             let work = &mut self.runs.works[index];
             work.run.attempts = work.run.attempts.saturating_add(1);
             work.run.generation = generation;
+            work.run.image = image;
             work.run.phase = RunPhase::Running { since: cx.now.wall };
             let record = common.books.run(cx, &work.run);
             work.stage = Stage::AtWork(Delivery::recording(record, cx.mono()));

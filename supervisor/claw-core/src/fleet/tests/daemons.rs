@@ -338,6 +338,7 @@ fn started(instance: InstanceId) -> Fact {
         instance,
         pid: 1,
         at: begin().wall,
+        image: None,
     }
 }
 

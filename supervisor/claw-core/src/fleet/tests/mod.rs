@@ -4,6 +4,7 @@ mod commands;
 mod daemons;
 mod engines;
 mod health;
+mod images;
 mod oneshots;
 mod order;
 mod properties;

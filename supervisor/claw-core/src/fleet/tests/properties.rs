@@ -73,6 +73,7 @@ fn fact(agent: &str, generation: u64, kind: u8, number: u64) -> Fact {
             instance,
             pid: 1,
             at,
+            image: None,
         },
         4 => Fact::SpawnFailed {
             instance,

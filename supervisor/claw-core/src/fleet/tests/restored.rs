@@ -35,6 +35,7 @@ fn alive() -> Recovered {
     Recovered::Alive {
         pid: 42,
         at: begin().wall,
+        image: None,
     }
 }
 
@@ -50,6 +51,7 @@ fn run(phase: RunPhase) -> Arc<Run> {
         attempts: u32::from(started),
         generation: started.then_some(Generation(7)),
         log: None,
+        image: None,
     })
 }
 
@@ -204,7 +206,11 @@ fn an_adopted_instance_goes_on_with_its_healthy_time() {
         ..AgentMemory::default()
     };
     let at = begin().wall - secs(3000);
-    let found = Recovered::Alive { pid: 42, at };
+    let found = Recovered::Alive {
+        pid: 42,
+        at,
+        image: None,
+    };
     let mut world = World::restored(vec![("a", daemon())], left(memory, found));
     world.pass(secs(600));
     world.gone_of(instance(7), ExitStatus::Code(1));

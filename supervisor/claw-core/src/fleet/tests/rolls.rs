@@ -101,6 +101,7 @@ fn the_next_supervisor_goes_on_with_it() {
         let alive = Recovered::Alive {
             pid: 42,
             at: begin().wall,
+            image: None,
         };
         inheritance.instances.push((instance, None, alive));
     }

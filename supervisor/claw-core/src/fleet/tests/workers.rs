@@ -120,7 +120,11 @@ fn inherited(world: &World, run: RunId) -> Inheritance {
         }
     }
     let at = world.now.wall;
-    let alive = Recovered::Alive { pid: 100, at };
+    let alive = Recovered::Alive {
+        pid: 100,
+        at,
+        image: None,
+    };
     inheritance.instances = vec![(world.newest("a"), None, alive)];
     inheritance
 }
@@ -203,6 +207,7 @@ fn a_run_that_was_reported_to_an_earlier_supervisor_is_not_made_again() {
     let alive = Recovered::Alive {
         pid: 100,
         at: begin().wall,
+        image: None,
     };
     for found in [alive, Recovered::Lost] {
         let (world, run) = busy(Overlap::Queue);

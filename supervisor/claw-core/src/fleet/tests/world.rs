@@ -138,6 +138,7 @@ impl World {
             instance,
             pid: 100,
             at,
+            image: None,
         })
     }
 

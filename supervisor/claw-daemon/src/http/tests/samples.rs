@@ -170,6 +170,7 @@ pub(super) fn new_run() -> Run {
         attempts: 0,
         generation: None,
         log: None,
+        image: None,
     }
 }
 
@@ -199,6 +200,7 @@ pub(super) fn transition() -> Transition {
                 cpu_seconds: 0.25,
                 memory_peak_bytes: Some(1_048_576),
             }),
+            image: None,
         },
     }
 }
