@@ -92,6 +92,3 @@ fn named(name: Option<&str>) -> Result<Option<ServerName>, HelloError> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,6 +13,9 @@ pub const MAX_HEAD: usize = 8 * 1024;
 /// The most header fields of a head.
 const MAX_FIELDS: usize = 64;
 
+/// The port of HTTP, where a Host field names none.
+const HTTP: u16 = 80;
+
 /// Headers between two neighbours, which are not sent on.
 const HOP_BY_HOP: [&str; 6] = [
     "connection",
@@ -113,8 +116,8 @@ pub fn to_proxy(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
                 "this is a proxy: it takes CONNECT and `http://` requests",
             ));
         };
-        fields.host_is(&authority, 80)?;
-        let head = fields.rewritten(method, &path, &authority, 80)?;
+        fields.host_is(&authority)?;
+        let head = fields.rewritten(method, &path, &authority)?;
         Ok(Request::Forward { authority, head })
     })
 }
@@ -126,6 +129,11 @@ pub fn to_proxy(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
 /// When the head is too large, names no host, or cannot be read in one way only.
 pub fn to_origin(bytes: &[u8], port: u16) -> Result<Option<Head>, HeadError> {
     with_head(bytes, |method, target, fields| {
+        if method == "CONNECT" {
+            return Err(HeadError::Malformed(
+                "CONNECT belongs to the proxy's own port",
+            ));
+        }
         let authority = match fields.host {
             Some(host) => authority(host, Some(port))?,
             None => return Err(HeadError::Malformed("the request names no host")),
@@ -140,14 +148,9 @@ pub fn to_origin(bytes: &[u8], port: u16) -> Result<Option<Head>, HeadError> {
                 return Err(HeadError::Malformed("the request names two hosts"));
             }
             Some((_, path)) => path,
-            None if method == "CONNECT" => {
-                return Err(HeadError::Malformed(
-                    "CONNECT belongs to the proxy's own port",
-                ));
-            }
             None => target.to_owned(),
         };
-        let head = fields.rewritten(method, &path, &authority, port)?;
+        let head = fields.rewritten(method, &path, &authority)?;
         Ok(Request::Forward { authority, head })
     })
 }
@@ -276,9 +279,9 @@ impl<'h> Fields<'h> {
 
     /// Checks that the Host field, if there must be one or is one, names the same place as the
     /// target.
-    fn host_is(&self, target: &Authority, default_port: u16) -> Result<(), HeadError> {
+    fn host_is(&self, target: &Authority) -> Result<(), HeadError> {
         match self.host {
-            Some(host) if authority(host, Some(default_port))? == *target => Ok(()),
+            Some(host) if authority(host, Some(HTTP))? == *target => Ok(()),
             Some(_) => Err(HeadError::Malformed("the request names two hosts")),
             None if self.minor == 0 => Ok(()),
             None => Err(HeadError::Malformed("the request has no Host field")),
@@ -292,14 +295,13 @@ impl<'h> Fields<'h> {
         method: &str,
         path: &str,
         authority: &Authority,
-        default_port: u16,
     ) -> Result<Vec<u8>, HeadError> {
         if !path.starts_with('/') && path != "*" {
             return Err(HeadError::Malformed(
                 "the request's path does not begin with `/`",
             ));
         }
-        let host = authority.text(default_port);
+        let host = authority.text();
         let mut head = format!("{method} {path} HTTP/1.{}\r\nHost: {host}\r\n", self.minor);
         head.push_str(match self.upgrade {
             Upgrade::None => "Connection: close\r\n",
@@ -323,12 +325,12 @@ impl<'h> Fields<'h> {
 }
 
 impl Authority {
-    fn text(&self, default_port: u16) -> String {
+    fn text(&self) -> String {
         let host = match &self.host {
             Host::Address(address) if address.is_ipv6() => format!("[{address}]"),
             host @ (Host::Address(_) | Host::Name(_)) => host.to_string(),
         };
-        if self.port == default_port {
+        if self.port == HTTP {
             host
         } else {
             format!("{host}:{}", self.port)
@@ -371,7 +373,7 @@ fn absolute(target: &str) -> Result<Option<(Authority, String)>, HeadError> {
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority_text, path) = rest.split_at(end);
-    let authority = authority(authority_text, Some(80))?;
+    let authority = authority(authority_text, Some(HTTP))?;
     let path = match path.chars().next() {
         Some('/') => path.to_owned(),
         Some('?') => format!("/{path}"),

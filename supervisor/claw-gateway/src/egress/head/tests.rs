@@ -147,6 +147,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         "GET / HTTP/1.1\r\nHost: user@a.example\r\n\r\n",
         "GET a HTTP/1.1\r\nHost: a.example\r\n\r\n",
         "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "CONNECT http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
     ] {
         assert!(
             captured(text).starts_with("400: "),

@@ -1,44 +1,9 @@
-use super::*;
+//! The first message of TLS is read however it comes, and nothing else is taken for it.
 
-/// A ClientHello as an old client of TLS 1.2 sends it, with any number of server
-/// names.
-fn hello(names: &[&[u8]]) -> Vec<u8> {
-    let mut extensions = vec![0, 13, 0, 4, 0, 2, 4, 3, 0, 10, 0, 4, 0, 2, 0, 23];
-    for name in names {
-        let length = |extra: usize| {
-            u16::try_from(name.len() + extra)
-                .expect("short")
-                .to_be_bytes()
-        };
-        extensions.extend([0, 0]);
-        extensions.extend(length(5));
-        extensions.extend(length(3));
-        extensions.push(0);
-        extensions.extend(length(0));
-        extensions.extend(*name);
-    }
-    let mut body = vec![3, 3];
-    body.extend([7; 32]);
-    body.extend([0, 0, 2, 0xc0, 0x2b, 1, 0]);
-    body.extend(
-        u16::try_from(extensions.len())
-            .expect("short")
-            .to_be_bytes(),
-    );
-    body.extend(extensions);
-    let length = u32::try_from(body.len()).expect("short").to_be_bytes();
-    let mut message = vec![1, length[1], length[2], length[3]];
-    message.extend(body);
-    message
-}
+use claw_gateway::egress::client_hello::{HelloError, HelloReader, MAX_HELLO, ServerName};
+use claw_gateway::egress::policy::Host;
 
-fn records(message: &[u8], size: usize) -> Vec<u8> {
-    let record = |part: &[u8]| {
-        let length = u16::try_from(part.len()).expect("short").to_be_bytes();
-        [&[HANDSHAKE, 3, 1], length.as_slice(), part].concat()
-    };
-    message.chunks(size).flat_map(record).collect()
-}
+use crate::hello::{hello, records};
 
 fn read(bytes: &[u8], step: usize) -> Result<Option<ServerName>, HelloError> {
     let mut reader = HelloReader::default();
@@ -89,8 +54,8 @@ fn garbage_is_not_tls() {
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
         b"SSH-2.0-OpenSSH\r\n".to_vec(),
         vec![0; 100],
-        vec![HANDSHAKE, 3, 1, 0, 4, 2, 0, 0, 0],
-        vec![HANDSHAKE, 9, 9, 0, 4, 1, 0, 0, 0],
+        vec![22, 3, 1, 0, 4, 2, 0, 0, 0],
+        vec![22, 9, 9, 0, 4, 1, 0, 0, 0],
         records(&hello(&[b"a b"]), 16_000),
         records(&hello(&[b"a.example", b"a.example"]), 16_000),
     ] {
