@@ -1,7 +1,7 @@
 //! Reaches a host that was allowed: resolves it once, checks every address, dials those.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -47,20 +47,31 @@ pub(super) async fn dial(
     let checked = policy
         .check(host, port, &found)
         .map_err(DialError::Denied)?;
-    let (stream, address) = first_to_answer(&checked, deadline).await?;
-    // Who dials an address of this machine talks from that address.
-    let here = stream
-        .local_addr()
-        .is_ok_and(|local| local.ip() == address.ip());
-    if here && policy.supervisor_has_port(port) {
-        let reason = Reason::Supervisor(address);
+    if policy.supervisor_has_port(port)
+        && let Some(own) = checked.as_slice().iter().find(|address| is_own(**address))
+    {
+        let reason = Reason::Supervisor(*own);
         return Err(DialError::Denied(policy.denial(
             host.to_string(),
             port,
             reason,
         )));
     }
-    Ok((stream, address))
+    first_to_answer(&checked, deadline).await
+}
+
+/// Whether an address is one of this machine: who talks to one talks from it. Connecting a
+/// datagram socket asks the kernel for that and sends nothing.
+fn is_own(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let local = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect(address)?;
+        socket.local_addr()
+    });
+    local.is_ok_and(|local| local.ip() == address.ip())
 }
 
 async fn resolved(
@@ -103,4 +114,28 @@ async fn first_to_answer(
         });
     }
     Err(last.expect("checked addresses are not empty"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_knows_its_own_addresses() {
+        let trie = std::fs::read_to_string("/proc/net/fib_trie").expect("the kernel's routes");
+        let lines: Vec<&str> = trie.lines().map(str::trim).collect();
+        let mut own = 0;
+        for pair in lines.windows(2).filter(|pair| pair[1] == "/32 host LOCAL") {
+            let ip: IpAddr = pair[0]
+                .trim_start_matches("|-- ")
+                .parse()
+                .expect("an address");
+            assert!(is_own(SocketAddr::new(ip, 9)), "{ip}");
+            own += 1;
+        }
+        assert!(own > 0, "not even loopback");
+        for other in ["8.8.8.8:9", "[2606:4700::1111]:9"] {
+            assert!(!is_own(other.parse().expect("an address")), "{other}");
+        }
+    }
 }

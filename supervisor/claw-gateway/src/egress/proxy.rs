@@ -90,6 +90,9 @@ impl EgressProxy {
     ///
     /// # Errors
     /// When a socket cannot be handed to the runtime.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     pub fn start(
         name: &str,
         listeners: Listeners,

@@ -1,6 +1,7 @@
 //! The proxy's own port: tunnels and plain requests.
 
-use claw_gateway::egress::{CloseCause, Entrance, Verdict};
+use claw_gateway::egress::policy::DnsName;
+use claw_gateway::egress::{CloseCause, Entrance, Resolver, SystemResolver, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -274,4 +275,14 @@ async fn on_the_port_of_https_only_tls_for_that_host_gets_through() {
     client.write_all(&first).await.expect("sent");
     let mut back = vec![0; first.len()];
     client.read_exact(&mut back).await.expect("the echo");
+}
+
+#[tokio::test]
+async fn the_systems_resolver_reads_the_hosts_file() {
+    let name = DnsName::parse("localhost").expect("a name");
+    let addresses = SystemResolver::default()
+        .resolve(&name)
+        .await
+        .expect("addresses");
+    assert!(addresses.contains(&ip("127.0.0.1")), "{addresses:?}");
 }

@@ -1,5 +1,8 @@
 //! Attempts to get out where the rules do not lead.
 
+use std::net::IpAddr;
+
+use claw_gateway::egress::policy::AddressKind;
 use claw_gateway::egress::{EgressProxy, Listeners};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -167,6 +170,49 @@ async fn the_supervisor_is_out_of_reach_even_if_loopback_is_open() {
         assert!(answer.contains("the supervisor itself listens"), "{answer}");
     }
     assert_eq!(supervisor.connections(), 0);
+}
+
+/// The same on the address that this machine has in its network.
+#[tokio::test]
+async fn the_supervisor_is_out_of_reach_on_every_address_of_its_machine() {
+    let opened = |ip: &IpAddr| {
+        let kind = AddressKind::of(*ip);
+        kind.can_be_opened() && kind != AddressKind::Loopback
+    };
+    let Some(own) = own_addresses().into_iter().find(opened) else {
+        println!("SKIP egress to the own address: this machine has no private one");
+        return;
+    };
+    let supervisor = Upstream::echo("0.0.0.0:0").await.expect("a listener");
+    let target = format!("{own}:{}", supervisor.port());
+    let mut rules = Rules::allowing(&[&target]);
+    rules.private.push(own.to_string());
+    let open = World::start(&rules, Names::default());
+    drop(open.tunnel(&target).await);
+    assert_eq!(supervisor.connections(), 1);
+    rules.own.push(supervisor.address);
+    let mut closed = World::start(&rules, Names::default());
+    assert!(asked(&closed, &target).await.starts_with("HTTP/1.1 403 "));
+    assert_eq!(
+        closed.denial().await,
+        format!(
+            "{target} is denied: the supervisor itself listens at {target}; no line can allow it"
+        )
+    );
+    assert_eq!(supervisor.connections(), 1);
+}
+
+/// The IPv4 addresses of this machine, as the kernel routes them.
+fn own_addresses() -> Vec<IpAddr> {
+    let trie = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
+    let lines: Vec<&str> = trie.lines().map(str::trim).collect();
+    let local = |pair: &[&str]| {
+        let address = pair[0].strip_prefix("|-- ")?;
+        pair[1]
+            .contains("/32 host LOCAL")
+            .then(|| address.parse().ok())?
+    };
+    lines.windows(2).filter_map(local).collect()
 }
 
 /// Row 15.

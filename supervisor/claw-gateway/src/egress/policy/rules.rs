@@ -22,6 +22,9 @@ const METADATA_NAMES: [&str; 6] = [
     "metadata.tencentyun.com",
 ];
 
+/// The most bytes of a host that a denial shows: any name, and an ellipsis.
+const MAX_SHOWN: usize = 253;
+
 /// The most addresses of one answer that are looked at; an answer with more is cut.
 const MAX_ADDRESSES: usize = 64;
 
@@ -82,8 +85,8 @@ pub struct EgressRules {
     pub private_networks: Vec<Line>,
     /// `proxy.require_sni`.
     pub sni: SniRule,
-    /// Where the supervisor listens. An unspecified address stands for every address that is not
-    /// public; the dialler finds out about this machine's public ones.
+    /// Where the supervisor listens. An unspecified address stands for loopback here; the dialler
+    /// finds out about the other addresses of this machine.
     pub own_listeners: Vec<SocketAddr>,
 }
 
@@ -230,9 +233,14 @@ impl EgressPolicy {
             .any(|own| own.port() == port && own.ip().is_unspecified())
     }
 
-    /// A denial in this policy's name, for what is found outside of it.
+    /// A denial in this policy's name, for what is found outside of it. A host that is longer than
+    /// any name is cut, because denials are kept.
     #[must_use]
-    pub fn denial(&self, host: String, port: u16, reason: Reason) -> Denial {
+    pub fn denial(&self, mut host: String, port: u16, reason: Reason) -> Denial {
+        if host.len() > MAX_SHOWN {
+            host.truncate(host.floor_char_boundary(MAX_SHOWN));
+            host.push('…');
+        }
         let place = Arc::clone(&self.place);
         Denial {
             host,
@@ -287,7 +295,7 @@ impl EgressPolicy {
         let own = |own: &&SocketAddr| {
             own.port() == port
                 && (own.ip() == address
-                    || (own.ip().is_unspecified() && kind != AddressKind::Public))
+                    || (own.ip().is_unspecified() && kind == AddressKind::Loopback))
         };
         if self.own_listeners.iter().any(|listener| own(&listener)) {
             return Some(Reason::Supervisor(SocketAddr::new(address, port)));
