@@ -1,5 +1,7 @@
 //! The data planes between agents and the outside: language models and the network.
 //!
-//! It is empty so far. It will hold the metered gateway to language models and
-//! the egress proxy; lifecycles stay unknown to it.
+//! [`egress`] is the way out to the network; the metered gateway to language models will stand
+//! beside it. Lifecycles are unknown here.
 #![forbid(unsafe_code)]
+
+pub mod egress;
