@@ -296,7 +296,10 @@ fn the_schema_knows_every_key_of_the_sample_and_none_that_is_refused() {
         assert!(agent[key].is_object(), "{key}");
         assert!(agent[key]["description"].is_string(), "{key}");
     }
-    assert!(agent["sandbox"]["properties"]["allowed_network"].is_null());
+    let sandbox = &agent["sandbox"]["properties"];
+    assert!(sandbox["allowed_network"].is_object());
+    assert!(sandbox["limits"]["properties"]["io"].is_null());
+    assert!(sandbox["uid_range"].is_null());
     assert_eq!(schema["additionalProperties"], serde_json::json!(false));
     let probe = &agent["health_check"]["properties"]["liveness"]["properties"];
     assert_eq!(

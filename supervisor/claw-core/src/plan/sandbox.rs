@@ -17,6 +17,7 @@ impl Fields {
         let Sandbox {
             on_missing,
             readable,
+            hidden,
             writable: directories,
             tmp,
             shm,
@@ -31,6 +32,8 @@ impl Fields {
         self.set("sandbox.on_missing", Replace, word(on_missing));
         let readable = list(readable, |path| text(&path.to_string_lossy()));
         self.set("sandbox.readable", Replace, readable);
+        let hidden = list(hidden, |path| text(&path.to_string_lossy()));
+        self.set("sandbox.hidden", Replace, hidden);
         self.set("sandbox.writable", Replace, list(directories, writable));
         let Scratch { size, exec } = tmp;
         let tmp = text(&format!("{}, {}", bytes(*size), executable(*exec)));
@@ -64,6 +67,7 @@ impl Fields {
             allowed,
             blocked,
             private_networks,
+            capture,
             sni,
             max_tunnels,
             per_minute,
@@ -74,11 +78,12 @@ impl Fields {
         self.set("sandbox.blocked_network", Live, rules(blocked));
         let private = rules(private_networks);
         self.set("sandbox.private_networks", Live, private);
-        self.set("sandbox.proxy.sni", Live, word(sni));
+        self.set("sandbox.proxy.transparent", Replace, word(capture));
+        self.set("sandbox.proxy.require_sni", Live, word(sni));
         let most = max_tunnels.to_string();
         self.set("sandbox.proxy.max_tunnels", Live, most);
         let most = per_minute.map(|most| most.to_string());
-        self.set_some("rate_limits.api_calls_per_minute", Live, most);
+        self.set_some("resources.api_calls_per_minute", Live, most);
         self.set_some("sandbox.proxy.max_bytes", Live, max_bytes.map(bytes));
     }
 }

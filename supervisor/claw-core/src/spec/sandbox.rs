@@ -14,6 +14,10 @@ pub struct Sandbox {
     pub on_missing: OnMissing,
     /// Files and directories that it may read, at their own paths; absolute.
     pub readable: Vec<PathBuf>,
+    /// Files and directories that it does not see, although they lie in what it may read or write;
+    /// absolute. Of them it sees what `readable` and `writable` name below them, and its sockets.
+    /// What is not there need not be hidden.
+    pub hidden: Vec<PathBuf>,
     /// Directories that it may write to, at their own paths.
     pub writable: Vec<Writable>,
     /// Its own `/tmp`.
@@ -85,6 +89,8 @@ pub struct Egress {
     pub blocked: Vec<HostRule>,
     /// Private networks, as `10.1.0.0/16`, in which an allowed host may be.
     pub private_networks: Vec<HostRule>,
+    /// Which connections are taken to the supervisor.
+    pub capture: Capture,
     /// Whether a TLS connection has to name the host that was asked for.
     pub sni: Sni,
     /// How many connections may be open at once.
@@ -103,6 +109,18 @@ pub struct HostRule {
     /// Its key in the fleet file, such as `sandbox.blocked_network[0]`.
     #[serde(skip)]
     pub key: String,
+}
+
+/// Which connections of a process are taken to the supervisor; all others reach nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capture {
+    /// Those to a proxy, and all to the ports of HTTP and HTTPS, for programs that know of no
+    /// proxy.
+    #[default]
+    Transparent,
+    /// Those to a proxy, which is named in the environment.
+    ProxyOnly,
 }
 
 /// Whether a TLS connection has to name its host.

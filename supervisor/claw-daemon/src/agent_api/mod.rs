@@ -15,6 +15,7 @@ mod api;
 mod assignment;
 mod batch;
 mod configure;
+mod confined;
 mod control;
 mod declared;
 mod done;

@@ -13,6 +13,8 @@ use std::time::Duration;
 use claw_core::spec::{Launch, Program, Requirements};
 use sha2::{Digest, Sha256};
 
+use super::confined;
+
 mod files {
     include!(concat!(env!("OUT_DIR"), "/python_sdk.rs"));
 }
@@ -21,8 +23,7 @@ mod files {
 const OLDEST: (u32, u32) = (3, 10);
 
 /// Prints what has to be known of an interpreter.
-const QUESTION: &str =
-    "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable, sep='\\n')";
+const QUESTION: &str = "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable, sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, sep='\\n')";
 
 /// How long an interpreter may take to say its version: a cold disk or a machine with far too much
 /// to do, not a broken one.
@@ -83,8 +84,17 @@ struct Found {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sdk {
     found: Found,
-    python: PathBuf,
+    interpreter: Interpreter,
     package: PathBuf,
+}
+
+/// An interpreter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Interpreter {
+    /// The program.
+    pub(super) program: PathBuf,
+    /// The directories that it and its modules lie in.
+    pub(super) prefixes: Vec<PathBuf>,
 }
 
 impl Sdk {
@@ -99,16 +109,16 @@ impl Sdk {
         if let Some(before) = before.filter(|before| before.found == found) {
             return Ok(before);
         }
-        let python = ask(&found.path, ANSWER_TIME).await?;
+        let interpreter = ask(&found.path, ANSWER_TIME).await?;
         let package = data_dir.join("sdk").join(format!("python-{}", hash()));
         unpack(&package).map_err(|source| SdkError::Unpack {
             path: package.clone(),
             source,
         })?;
-        compile(&python, &package).await;
+        compile(&interpreter.program, &package).await;
         Ok(Self {
             found,
-            python,
+            interpreter,
             package,
         })
     }
@@ -116,12 +126,13 @@ impl Sdk {
     /// Has a program that is run by the SDK find it. Other programs only get it on their path.
     /// Virtual environments are kept in `environments`.
     pub(super) fn prepare_launch(&self, launch: &mut Launch, environments: &Path) {
+        confined::share(launch, &self.interpreter, (&self.package, environments));
         match &launch.program {
             Program::Any => {}
             Program::Python(requirements) => {
                 let options = options(requirements, environments);
                 if let Some(interpreter) = launch.command.first_mut() {
-                    *interpreter = self.python.to_string_lossy().into_owned();
+                    *interpreter = self.interpreter.program.to_string_lossy().into_owned();
                 }
                 let source = launch.command.len().saturating_sub(1);
                 launch.command.splice(source..source, options);
@@ -169,7 +180,7 @@ fn find(search: &str) -> Option<Found> {
 }
 
 /// The interpreter itself: what is on the path may be a script that looks for it at each start.
-async fn ask(path: &Path, limit: Duration) -> Result<PathBuf, SdkError> {
+async fn ask(path: &Path, limit: Duration) -> Result<Interpreter, SdkError> {
     let mute = |detail: String| SdkError::Mute {
         path: path.to_owned(),
         detail,
@@ -195,7 +206,10 @@ async fn ask(path: &Path, limit: Duration) -> Result<PathBuf, SdkError> {
         .next()
         .map(PathBuf::from)
         .filter(|itself| itself.is_file());
-    Ok(itself.unwrap_or_else(|| path.to_owned()))
+    Ok(Interpreter {
+        program: itself.unwrap_or_else(|| path.to_owned()),
+        prefixes: lines.map(PathBuf::from).collect(),
+    })
 }
 
 fn hash() -> String {
@@ -260,7 +274,10 @@ mod tests {
                 inode: 1,
                 modified: (0, 0),
             },
-            python: "/usr/bin/python3.12".into(),
+            interpreter: Interpreter {
+                program: "/usr/bin/python3.12".into(),
+                prefixes: vec!["/usr".into()],
+            },
             package: "/data/sdk".into(),
         };
         let text = format!("project: t\nversion: '1.0'\nagents:\n  a: {{{agent}}}\n");
@@ -358,7 +375,7 @@ printf '3\n12\n%s\n' "$0""#;
         };
         install(dir.path(), SLOW);
         let first = prepare(dir.path(), None).await.unwrap();
-        assert_eq!(first.python, dir.path().join("python3"));
+        assert_eq!(first.interpreter.program, dir.path().join("python3"));
         let second = prepare(dir.path(), Some(first.clone())).await.unwrap();
         assert_eq!((&second, times_asked()), (&first, 1));
         install(dir.path(), SLOW);

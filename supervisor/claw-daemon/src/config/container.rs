@@ -8,7 +8,6 @@ use claw_core::spec::container::{Network, Port, PullPolicy};
 use super::diagnostic::Code;
 use super::include::lexical;
 use super::item::{Fields, Item};
-use super::keys_container::SANDBOX;
 use super::reader::Reader;
 use super::tree::Value;
 use super::value::{Rejected, image, port};
@@ -97,9 +96,6 @@ impl Reader<'_> {
                 let message = format!("`{key}` is for agents with an `image`");
                 self.key_error(&item, Code::Conflict, &message, help);
             }
-        }
-        if let Some(sandbox) = self.inner(fields, "sandbox", &SANDBOX) {
-            self.process_sandbox(&sandbox);
         }
     }
 

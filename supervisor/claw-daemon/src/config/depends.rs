@@ -177,6 +177,7 @@ impl Reader<'_> {
                     node: item.node,
                     key: item.key,
                     path: item.path.clone(),
+                    origin: item.origin,
                 };
                 self.error(&item, Code::DependencyCycle, message, help);
             }

@@ -1,6 +1,7 @@
 //! The whole fleet, from a tree in which includes, defaults and variables are resolved.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use super::agent::Agent;
 use super::depends::{Dependency, Modes};
 use super::diagnostic::{Code, Diagnostic};
 use super::item::{Fields, Item};
-use super::keys::{FLEET, FLEET_SANDBOX, SECURITY};
+use super::keys::{FLEET, SECURITY};
 use super::keys_agent::AGENT;
+use super::keys_sandbox::FLEET_SANDBOX;
 use super::reader::Reader;
 use super::replicas::{Replicas, expand};
 use super::supervisor::SupervisorConfig;
@@ -36,6 +38,7 @@ pub(super) struct Read {
     pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
     pub(super) sandboxes: BTreeMap<String, SandboxSpec>,
     pub(super) supervisor: SupervisorConfig,
+    pub(super) uids: Option<RangeInclusive<u32>>,
 }
 
 impl Reader<'_> {
@@ -52,6 +55,7 @@ impl Reader<'_> {
         let mut agents = self.agents(&fields);
         Self::name_images(&mut agents, &project);
         self.data_dirs_are_apart(&agents, &supervisor);
+        self.hide_from_agents(&mut agents, &supervisor);
         self.ports_are_apart(&agents, &supervisor);
         self.volumes_are_apart(&agents, &supervisor);
         let modes = agents
@@ -76,6 +80,7 @@ impl Reader<'_> {
             webhooks,
             sandboxes,
             supervisor,
+            uids: self.fleet_sandbox.uids.clone(),
         })
     }
 
@@ -132,7 +137,7 @@ impl Reader<'_> {
             return;
         };
         if let Some(sandbox) = self.inner(&security, "sandbox", &FLEET_SANDBOX) {
-            self.fleet_sandbox(&sandbox);
+            self.fleet_sandbox = self.fleet_sandbox(&sandbox);
         }
     }
 

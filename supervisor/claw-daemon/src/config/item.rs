@@ -2,7 +2,7 @@
 
 use super::section::Section;
 use super::syntax::short;
-use super::tree::{Map, Node, Span, Value};
+use super::tree::{Map, Node, Origin, Span, Value};
 
 static NO_ENTRIES: Map = Map {
     entries: Vec::new(),
@@ -16,6 +16,8 @@ pub(super) struct Item<'a> {
     pub(super) key: Option<Span>,
     /// The path of keys to it.
     pub(super) path: String,
+    /// Whether its key is the agent's own.
+    pub(super) origin: Origin,
 }
 
 /// A section's values.
@@ -32,6 +34,7 @@ impl<'a> Item<'a> {
             node,
             key: None,
             path: String::new(),
+            origin: Origin::Own,
         }
     }
 
@@ -81,6 +84,7 @@ impl<'a> Item<'a> {
             node,
             key: None,
             path: format!("{}[{index}]", self.path),
+            origin: self.origin,
         };
         Some(items.iter().enumerate().map(element).collect())
     }
@@ -97,6 +101,7 @@ impl<'a> Item<'a> {
                 node: &entry.node,
                 key: Some(entry.key_span),
                 path: join(&self.path, &entry.key),
+                origin: entry.origin,
             };
             (entry.key.as_str(), item)
         };
@@ -122,6 +127,7 @@ impl<'a> Fields<'a> {
             node: &entry.node,
             key: Some(entry.key_span),
             path: join(&self.item.path, key),
+            origin: entry.origin,
         })
     }
 

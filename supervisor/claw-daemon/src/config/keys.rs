@@ -1,6 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
+use super::keys_sandbox::FLEET_SANDBOX;
 use super::sandboxes::SANDBOXES;
 use super::section::{Key, Kind, Section, key, later, later_use};
 
@@ -154,41 +155,6 @@ pub(super) static SECURITY: Section = Section {
     ],
     habits: &[],
 };
-
-/// `security.sandbox`.
-pub(super) static FLEET_SANDBOX: Section = Section {
-    title: "`sandbox`",
-    keys: &[
-        key(
-            "mode",
-            Kind::Choice(&["none"]),
-            "How agents are confined; only `none` so far.",
-        ),
-        later("on_missing"),
-        later_use("read_only_filesystem", AT_AGENTS),
-        later("readable"),
-        later_use("writable", AT_AGENTS),
-        later_use("tmp", AT_AGENTS),
-        later_use("shm", AT_AGENTS),
-        later_use("network", AT_AGENTS),
-        later("allowed_network"),
-        later("blocked_network"),
-        later("private_networks"),
-        later("proxy"),
-        later_use("seccomp", AT_AGENTS),
-        later("landlock"),
-        later("proc"),
-        later("uid_range"),
-        later("env"),
-        later("secrets"),
-        later_use("limits", AT_AGENTS),
-        later("debug"),
-        later("allow_override"),
-    ],
-    habits: &[],
-};
-
-const AT_AGENTS: &str = "write it into `sandbox` of the agents that have an `image`";
 
 /// A webhook.
 pub(super) static WEBHOOK: Section = Section {

@@ -6,7 +6,7 @@ use super::keys_events::{DELIVERY_KEY, REPLICAS, SHARDING_KEY};
 use super::keys_health::HEALTH;
 use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
 use super::sandboxes::SANDBOX_GRANTS;
-use super::section::{Kind, Section, key, later};
+use super::section::{Kind, Section, key};
 
 /// One agent, and `defaults:`.
 pub(super) static AGENT: Section = Section {
@@ -353,7 +353,11 @@ pub(super) static RESOURCES: Section = Section {
         key("cpu", Kind::Cpu, "Processors, such as `0.5` or `500m`."),
         key("memory", Kind::Memory, "Memory, such as `512Mi`."),
         key("pids", Kind::Whole(1, 4_194_304), "Processes and threads."),
-        later("api_calls_per_minute"),
+        key(
+            "api_calls_per_minute",
+            Kind::Whole(1, 60_000_000),
+            "Connections to hosts of `sandbox.allowed_network` that it may open in a minute.",
+        ),
         key(
             "max_state_size",
             Kind::Memory,

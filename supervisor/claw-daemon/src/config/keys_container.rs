@@ -1,6 +1,10 @@
 //! The sections of an agent with an image.
 
-use super::section::{Kind, Section, key, later, later_use};
+use super::keys_sandbox::{
+    ALLOWED_NETWORK, BLOCKED_NETWORK, DEBUG, ENVIRONMENT, LANDLOCK, ON_MISSING, PRIVATE_NETWORKS,
+    PROC, PROXY, READABLE, SECCOMP_HELP, SECCOMP_KEYS,
+};
+use super::section::{Kind, Section, key, later};
 
 /// `build:`
 pub(super) static BUILD: Section = Section {
@@ -69,8 +73,8 @@ pub(super) static SANDBOX: Section = Section {
     keys: &[
         key(
             "mode",
-            Kind::Choice(&["none", "docker"]),
-            "How it is confined: `docker` with an `image`, else `none`.",
+            Kind::Choice(&["process", "none", "docker"]),
+            "How it is confined: `docker` with an `image`, else `process` or `none`.",
         ),
         key(
             "read_only_filesystem",
@@ -86,12 +90,12 @@ pub(super) static SANDBOX: Section = Section {
         key(
             "writable",
             Kind::ListOf(&WRITABLE),
-            "Directories in memory that can be written to, beside `/tmp`.",
+            "What can be written to beside `/tmp`: directories in memory in a container, of the host for a process.",
         ),
         key(
             "network",
-            Kind::Choice(&["none", "bridge"]),
-            "What it reaches: nothing, by default, or all that the host does.",
+            Kind::Choice(&["none", "bridge", "host"]),
+            "What it reaches beside `allowed_network`: nothing, by default, or all that the host does: `bridge` for a container, `host` for a process.",
         ),
         key(
             "capabilities",
@@ -100,8 +104,8 @@ pub(super) static SANDBOX: Section = Section {
         ),
         key(
             "seccomp",
-            Kind::Choice(&["default", "off"]),
-            "Which system calls it may make: those that the engine allows, or all.",
+            Kind::ChoiceOr(&["default", "learn", "off"], &SECCOMP_KEYS),
+            SECCOMP_HELP,
         ),
         key(
             "limits",
@@ -113,21 +117,31 @@ pub(super) static SANDBOX: Section = Section {
             Kind::Bool,
             "Whether a small first process reaps orphans; true by default.",
         ),
-        later("on_missing"),
-        later("readable"),
-        later_use("allowed_network", EGRESS),
-        later_use("blocked_network", EGRESS),
-        later_use("private_networks", EGRESS),
-        later_use("proxy", EGRESS),
-        later("landlock"),
-        later("proc"),
-        later("uid_range"),
-        later("env"),
-        later("secrets"),
-        later("debug"),
-        later("allow_override"),
+        ON_MISSING,
+        READABLE,
+        ALLOWED_NETWORK,
+        BLOCKED_NETWORK,
+        PRIVATE_NETWORKS,
+        PROXY,
+        LANDLOCK,
+        PROC,
+        DEBUG,
     ],
     habits: &[
+        ("env", ENVIRONMENT),
+        ("secrets", ENVIRONMENT),
+        (
+            "uid_range",
+            "write it into `security: {sandbox: {uid_range: …}}`",
+        ),
+        (
+            "allow_override",
+            "write it into `security: {sandbox: {allow_override: true}}`",
+        ),
+        ("allowed_hosts", "did you mean `allowed_network`?"),
+        ("allowedDomains", "did you mean `allowed_network`?"),
+        ("denied_network", "did you mean `blocked_network`?"),
+        ("deniedDomains", "did you mean `blocked_network`?"),
         ("tmpfs", "did you mean `writable`?"),
         ("read_only", "did you mean `read_only_filesystem`?"),
         (
@@ -164,8 +178,6 @@ pub(super) static SANDBOX: Section = Section {
     ],
 };
 
-const EGRESS: &str = "it comes with the egress proxy; until then write `network: none`, or with an `image` `network: bridge`, which reaches everything";
-
 /// `tmp:`
 pub(super) static TMP: Section = Section {
     title: "`tmp`",
@@ -184,8 +196,12 @@ pub(super) static TMP: Section = Section {
 pub(super) static WRITABLE: Section = Section {
     title: "a writable directory",
     keys: &[
-        key("path", Kind::Text, "Where it is: an absolute path."),
-        key("size", Kind::Memory, "Its size; 64Mi by default."),
+        key("path", Kind::Text, "Where it is."),
+        key(
+            "size",
+            Kind::Memory,
+            "Its size; 64Mi by default in a container, any for a process.",
+        ),
         key(
             "exec",
             Kind::Bool,
@@ -204,7 +220,11 @@ pub(super) static LIMITS: Section = Section {
             Kind::Whole(16, 1_048_576),
             "How many files each process may have open; 1024 by default.",
         ),
-        later("fsize"),
+        key(
+            "fsize",
+            Kind::Memory,
+            "How large a file a process may write; any size by default.",
+        ),
         later("io"),
     ],
     habits: &[

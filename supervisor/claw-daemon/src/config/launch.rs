@@ -71,6 +71,12 @@ impl Reader<'_> {
         self.env(fields, &mut variables);
         self.secrets(fields, &mut variables);
         let container = self.container(fields);
+        let sandbox = if container.is_some() {
+            self.no_calls_counted(fields);
+            None
+        } else {
+            self.confined(fields)
+        };
         let (command, program, working_dir, user) = if container.is_some() {
             let command = self.arguments(fields);
             (command, Program::Any, None, self.user_inside(fields))
@@ -83,7 +89,7 @@ impl Reader<'_> {
             command,
             program,
             container,
-            sandbox: None,
+            sandbox,
             env: variables.open,
             secrets: variables.kept,
             working_dir: working_dir.unwrap_or_else(|| self.folder.to_owned()),

@@ -1,6 +1,7 @@
 //! Loading a fleet file: read, parse, include, merge, put variables in, check.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::fleet::Read;
 use super::include::Includer;
 use super::interpolate;
 use super::merge::{Keys, merge};
+use super::narrow::FleetSandbox;
 use super::parse::{self, Budget};
 use super::reader::Reader;
 use super::replicas::Replicas;
@@ -27,7 +29,7 @@ use super::webhook::Webhook;
 use super::worker::WorkerConfig;
 
 /// The name of files with variables.
-const DOTENV: &str = ".env";
+pub(super) const DOTENV: &str = ".env";
 /// Values that `defaults` may put into all agents together.
 const MAX_DEFAULTED: usize = 500_000;
 
@@ -46,6 +48,8 @@ pub struct Loaded {
     pub sandboxes: BTreeMap<String, SandboxSpec>,
     /// How the supervisor itself runs.
     pub supervisor: SupervisorConfig,
+    /// Users of the host for sandboxed agents, where the supervisor is root; `None`: the usual ones.
+    pub uids: Option<RangeInclusive<u32>>,
     /// What should be looked at.
     pub warnings: Diagnostics,
     /// Every file that was read, and `.env` files that would be: the ones to watch.
@@ -95,6 +99,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
             webhooks: read.webhooks,
             sandboxes: read.sandboxes,
             supervisor: read.supervisor,
+            uids: read.uids,
             warnings: files.problems.finish(sources),
             files: watched,
             text_hash,
@@ -184,6 +189,7 @@ impl Files {
             variables: &variables,
             folder: &absolute,
             folder_name: &folder,
+            fleet_sandbox: FleetSandbox::default(),
         };
         let read = reader.fleet(&node);
         self.problems = reader.problems;
@@ -229,9 +235,10 @@ impl Files {
         let Value::Map(map) = &mut root.value else {
             return root;
         };
-        let Some(defaults) = map.get("defaults").map(|entry| entry.node.clone()) else {
+        let Some(mut defaults) = map.get("defaults").map(|entry| entry.node.clone()) else {
             return root;
         };
+        defaults.mark_as_defaults();
         let agents = map.entries.iter_mut().find(|entry| entry.key == "agents");
         let Some(Value::Map(agents)) = agents.map(|entry| &mut entry.node.value) else {
             return root;

@@ -4,11 +4,12 @@ use super::keys_health::CHECKS;
 use super::tree::{Map, Node, Value};
 
 /// Keys of which only one may be set: whoever sets one replaces whichever was below.
-const EXCLUSIVE: [&[&str]; 4] = [
+const EXCLUSIVE: [&[&str]; 5] = [
     &["source", "command", "image", "build"],
     &CHECKS,
     &["every", "cron", "daily"],
     &["threshold", "unhealthy_threshold"],
+    &["network", "allowed_network"],
 ];
 
 /// Whose keys a map has.

@@ -7,7 +7,7 @@ use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 use super::diagnostic::{Code, Diagnostic, Problems};
 use super::source::Source;
 use super::syntax;
-use super::tree::{Entry, Extent, FileId, Map, Node, Scalar, Span, Style, Value};
+use super::tree::{Entry, Extent, FileId, Map, Node, Origin, Scalar, Span, Style, Value};
 
 /// The deepest nesting, anchors followed. A fleet file needs 8.
 const MAX_DEPTH: usize = 64;
@@ -230,6 +230,7 @@ impl<'a> Builder<'a> {
                 key,
                 key_span,
                 node,
+                origin: Origin::Own,
             });
         }
         for (key_span, node) in merged {

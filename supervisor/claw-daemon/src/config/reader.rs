@@ -7,6 +7,7 @@ use super::diagnostic::{Code, Diagnostic, Problems};
 use super::environment::Environment;
 use super::include::lexical;
 use super::item::{Fields, Item};
+use super::narrow::FleetSandbox;
 use super::restart::policy_of_elsewhere;
 use super::section::{Kind, Known, POLICY, Section, either, nearest};
 use super::source::Sources;
@@ -25,6 +26,8 @@ pub(super) struct Reader<'a> {
     pub(super) folder: &'a Path,
     /// The same folder as it was named.
     pub(super) folder_name: &'a Path,
+    /// How agents are confined that say nothing else.
+    pub(super) fleet_sandbox: FleetSandbox,
 }
 
 impl Reader<'_> {

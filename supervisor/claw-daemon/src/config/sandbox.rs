@@ -1,4 +1,4 @@
-//! `sandbox:` — how an agent is confined.
+//! `sandbox:` of an agent with an image, and what only one of both kinds of agents has.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,31 @@ use super::diagnostic::{Code, Diagnostic};
 use super::item::{Fields, Item};
 use super::keys_container::{LIMITS, SANDBOX, TMP, WRITABLE};
 use super::reader::Reader;
-use super::section::{Kind, nearest};
-use super::tree::Value;
+use super::section::nearest;
+use super::tree::{Origin, Value};
 use super::value::Rejected;
 
 const TMP_PLACE: &str = "/tmp";
 const TMP_SIZE: u64 = 64 << 20;
 const SHM_SIZE: u64 = 16 << 20;
 const NOFILE: u64 = 1024;
+
+const EGRESS: &str = "write `network: none`, or `network: bridge`, which reaches everything";
+
+/// What only a process has, and what to do about it where there is none.
+const ONLY_PROCESSES: [(&str, &str); 5] = [
+    (
+        "on_missing",
+        "remove it: a container that the engine cannot confine is not started",
+    ),
+    (
+        "readable",
+        "did you mean `volumes: [\"./data:/data:ro\"]`, beside `sandbox`?",
+    ),
+    ("landlock", "remove it: the engine confines the container"),
+    ("proc", "remove it: the engine masks `/proc`"),
+    ("debug", "did you mean `capabilities: [SYS_PTRACE]`?"),
+];
 
 /// The names of `capabilities(7)`, without `CAP_`.
 const CAPABILITIES: [&str; 41] = [
@@ -65,54 +82,50 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 impl Reader<'_> {
-    /// `security.sandbox` may say that there is none; nothing else is built for all agents.
-    pub(super) fn fleet_sandbox(&mut self, fields: &Fields<'_>) {
-        let Some(item) = fields.get("mode") else {
+    /// Refuses what makes no sense for a process.
+    pub(super) fn only_containers_have(&mut self, fields: &Fields<'_>) {
+        for key in ["capabilities", "init"] {
+            if let Some(item) = fields.get(key).filter(|item| item.origin == Origin::Own) {
+                let message = format!("`{key}` is for agents with an `image`");
+                let help = "remove it: a process in a sandbox has no capabilities, and its orphans are reaped";
+                self.key_error(&item, Code::Conflict, &message, help);
+            }
+        }
+        let Some(item) = fields.get("read_only_filesystem") else {
             return;
         };
-        if let Some("process" | "docker") = self.text(&item).as_deref() {
-            self.unconfined_only(
-                &item,
-                "write `mode: none`; agents with an `image` are containers all the same",
+        if self.boolean(&item) == Some(false) && item.origin == Origin::Own {
+            let message = "the files that a process sees can only be read";
+            let help = "remove it, and name what it may write to: `writable: [work]`";
+            self.error(&item, Code::Conflict, message, help);
+        }
+    }
+
+    /// Refuses what makes no sense for a container, or is not built for it.
+    fn only_processes_have(&mut self, fields: &Fields<'_>) {
+        let own = |key: &str| fields.get(key).filter(|item| item.origin == Origin::Own);
+        for (key, help) in ONLY_PROCESSES {
+            if let Some(item) = own(key) {
+                let message = format!("`{key}` is for agents without an `image`");
+                self.key_error(&item, Code::Conflict, &message, help);
+            }
+        }
+        let limits = own("limits").and_then(|item| Fields::of(&LIMITS, item));
+        let fsize = limits.and_then(|limits| limits.get("fsize"));
+        let hosts = [
+            "allowed_network",
+            "blocked_network",
+            "private_networks",
+            "proxy",
+        ];
+        let hosts = hosts.into_iter().filter_map(own).map(|item| (item, EGRESS));
+        for (item, help) in hosts.chain(fsize.map(|item| (item, "remove it"))) {
+            let message = format!(
+                "`{}` is not supported yet for agents with an `image`",
+                item.name()
             );
-        } else {
-            self.choice(&item, &[("none", ())]);
+            self.key_error(&item, Code::NotSupportedYet, &message, help);
         }
-    }
-
-    /// A process may say that it is not confined; nothing else is built for it.
-    pub(super) fn process_sandbox(&mut self, fields: &Fields<'_>) {
-        for (name, item) in fields.entries() {
-            let key = SANDBOX.keys.iter().find(|key| key.name == name);
-            let Some(key) = key.filter(|key| !matches!(key.kind, Kind::Later(_))) else {
-                continue;
-            };
-            if key.name != "mode" {
-                let message =
-                    format!("`{name}` is not supported yet for agents without an `image`");
-                let help = "remove it, or give the agent an `image`: processes run unconfined until the sandbox for them is built";
-                self.key_error(&item, Code::NotSupportedYet, &message, help);
-                continue;
-            }
-            match self.text(&item).as_deref() {
-                Some("process") => self.unconfined_only(
-                    &item,
-                    "write `mode: none`: processes run unconfined until it is built; or give the agent an `image`",
-                ),
-                Some("docker") => {
-                    let message = "`mode: docker` is for agents with an `image`";
-                    let help = "add an `image`, or write `mode: none`";
-                    self.error(&item, Code::Conflict, message, help);
-                }
-                Some(_) => drop(self.choice(&item, &[("none", ()), ("docker", ())])),
-                None => {}
-            }
-        }
-    }
-
-    fn unconfined_only(&mut self, item: &Item<'_>, help: &str) {
-        let message = format!("the sandbox {} is not supported yet", item.shown());
-        self.error(item, Code::NotSupportedYet, message, help);
     }
 
     /// How a container is confined; what is not about that is left as it is by default.
@@ -144,6 +157,7 @@ impl Reader<'_> {
             return confined;
         };
         self.docker_mode(&sandbox);
+        self.only_processes_have(&sandbox);
         let words = [("none", Network::None), ("bridge", Network::Bridge)];
         let network = sandbox.get("network");
         let network = network.and_then(|item| self.choice(&item, &words));

@@ -68,6 +68,9 @@ fn kind(kind: &Kind) -> Option<Json> {
         Kind::Memory => pattern(MEMORY),
         Kind::Cpu => pattern(CPU),
         Kind::Choice(words) => or_variable(json!({"enum": words})),
+        Kind::ChoiceOr(words, inner) => {
+            or_variable(json!({"anyOf": [{"enum": words}, section(inner)]}))
+        }
         Kind::Command | Kind::TextOrList => json!({"anyOf": [{"type": "string"}, texts]}),
         Kind::Hook => json!({"anyOf": [{"type": "string"}, texts, section(&HOOK)]}),
         Kind::ExitCodes => {

@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Signal,
     /// One of some words.
     Choice(&'static [&'static str]),
+    /// One of some words, or a section in their place.
+    ChoiceOr(&'static [&'static str], &'static Section),
     /// A program with arguments: a list, or text that is split into words.
     Command,
     /// A program with arguments, or a map with it and its timeout.

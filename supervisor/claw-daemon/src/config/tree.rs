@@ -73,6 +73,16 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) key_span: Span,
     pub(super) node: Node,
+    pub(super) origin: Origin,
+}
+
+/// Whether an agent has a key of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was written where it stands.
+    Own,
+    /// It comes from `defaults`.
+    Defaults,
 }
 
 impl Scalar {
@@ -97,6 +107,20 @@ impl Map {
 }
 
 impl Node {
+    /// Marks all its keys as those of `defaults`.
+    pub(super) fn mark_as_defaults(&mut self) {
+        match &mut self.value {
+            Value::Null | Value::Text(_) => {}
+            Value::List(items) => items.iter_mut().for_each(Self::mark_as_defaults),
+            Value::Map(map) => {
+                for entry in &mut map.entries {
+                    entry.origin = Origin::Defaults;
+                    entry.node.mark_as_defaults();
+                }
+            }
+        }
+    }
+
     /// What it is, for a sentence such as "expected a map, found a list".
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

@@ -48,6 +48,7 @@ fn usual() -> Sandbox {
     Sandbox {
         on_missing: OnMissing::Refuse,
         readable: Vec::new(),
+        hidden: Vec::new(),
         writable: Vec::new(),
         tmp: Scratch {
             size: 64 << 20,

@@ -5,11 +5,13 @@ pub(super) mod address;
 pub(super) mod duration;
 pub(super) mod engine;
 pub(super) mod image;
+pub(super) mod network;
 pub(super) mod percent;
 pub(super) mod port;
 pub(super) mod quantity;
 pub(super) mod rejected;
 pub(super) mod signal;
+pub(super) mod uids;
 pub(super) mod words;
 
 pub(super) use rejected::Rejected;
