@@ -83,8 +83,34 @@ impl Blueprint<'_> {
             )),
             exposed_ports: (!ports.is_empty()).then_some(ports),
             stop_signal: Some(spec.shutdown.signal.to_string()),
+            // For those who stop it by hand, and for an engine that ends.
+            stop_timeout: self.stop_timeout(),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
+        }
+    }
+
+    /// Podman would wait for so long before each removal too, however it is forced.
+    fn stop_timeout(&self) -> Option<i64> {
+        match self.make {
+            Make::Docker => i64::try_from(self.spec.shutdown.timeout.as_secs()).ok(),
+            Make::Podman => None,
+        }
+    }
+
+    /// A path of the host that is to be mounted and is not there. Docker says so itself, and Podman
+    /// makes a folder of that name.
+    pub(super) fn missing_source(&self) -> Option<&Path> {
+        match self.make {
+            Make::Docker => None,
+            Make::Podman => self.container.mounts.iter().find_map(|mount| {
+                let MountSource::Path(path) = &mount.source else {
+                    return None;
+                };
+                let missing = std::fs::symlink_metadata(path)
+                    .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+                missing.then_some(&**path)
+            }),
         }
     }
 
@@ -204,7 +230,9 @@ pub(super) fn suit(make: Make, host: &mut HostConfig) {
             // It knows no owner of a file system in memory but the user, by name too, and copies
             // what the image has there.
             for options in host.tmpfs.iter_mut().flat_map(HashMap::values_mut) {
-                let general = options.split_once(",uid=").map_or(&**options, |(all, _)| all);
+                let general = options
+                    .split_once(",uid=")
+                    .map_or(&**options, |(all, _)| all);
                 *options = format!("{general},U,notmpcopyup");
             }
         }

@@ -25,6 +25,7 @@ mod engine;
 mod executed;
 mod fault;
 mod follow;
+mod helper;
 mod ignore;
 mod image;
 mod instance;

@@ -24,7 +24,7 @@ use super::notify::Notify;
 use super::output::{Output, Progress};
 use super::progress::Teller;
 use super::record::{Record, Stage};
-use super::state::{self, Standing};
+use super::state::{self, Ending, Standing};
 use super::{image, name, refusal, sweep};
 
 /// Between two looks whether an engine that fell silent in the midst of a start is back.
@@ -32,6 +32,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a container that nobody knows of is removed to make room for its name.
 const ATTEMPTS: usize = 3;
+
+/// How often, and how long in between, an engine is asked for the end of a container that has none
+/// of its processes any more.
+const LOOKS: usize = 50;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Why there is no container.
 enum Failure {
@@ -185,6 +190,13 @@ impl Follower {
         client: &Client,
         blueprint: &Blueprint<'_>,
     ) -> Result<String, SpawnError> {
+        if let Some(path) = blueprint.missing_source() {
+            let path = path.display();
+            return Err(prepare(
+                nix::libc::ENOENT,
+                format!("a mount cannot be made: {path} does not exist"),
+            ));
+        }
         let container = name::container(&self.inner.project, self.instance());
         self.asked = Asked::ToCreate;
         for _ in 0..ATTEMPTS {
@@ -204,7 +216,7 @@ impl Follower {
             };
             if error.is_away() {
                 self.wait_for_engine(client, &error).await?;
-            } else if error.status() != 409 {
+            } else if !error.is_name_taken() {
                 return Err(refusal::start(blueprint.spec, &program(blueprint), &error));
             }
             if let Some(id) = self.settle_name(client, &container).await? {
@@ -311,24 +323,41 @@ impl Follower {
         if matches!(waited, Ok(Executed::Yes)) {
             return Ok(());
         }
-        let found = state::look(client, &self.inner.project, id).await;
-        let Ok(Some(Standing::Ended(ending))) = found.map(|found| found.map(|it| it.standing))
-        else {
+        let Some(ending) = self.ending(client, id).await else {
             return Ok(());
         };
-        let errno = match ending.status {
-            ExitStatus::Code(127) => nix::libc::ENOENT,
-            ExitStatus::Code(126) => nix::libc::EACCES,
-            ExitStatus::Code(_) | ExitStatus::Signal(_) => return Ok(()),
-        };
+        if ending.status == ExitStatus::Code(0) {
+            return Ok(());
+        }
         let Some(why) = executed::last_words(client, id).await else {
             return Ok(());
         };
+        let missing = why.contains("no such file");
         Err(SpawnError {
             stage: SpawnStage::Exec,
-            errno,
+            errno: if missing {
+                nix::libc::ENOENT
+            } else {
+                nix::libc::EACCES
+            },
             detail: format!("cannot execute `{program}` in the image: {why}"),
         })
+    }
+
+    /// How a container ended whose first process is not to be seen any more; `None`: it was not to
+    /// be seen at all. An engine may need a moment to take notice.
+    async fn ending(&self, client: &Client, id: &str) -> Option<Ending> {
+        for _ in 0..LOOKS {
+            let found = state::look(client, &self.inner.project, id).await.ok()??;
+            match found.standing {
+                Standing::Ended(ending) => return Some(ending),
+                Standing::Running { pid, .. } if executed::is_gone(pid) => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Standing::Running { .. } | Standing::Created | Standing::Leaving => return None,
+            }
+        }
+        None
     }
 
     /// Writes the payload to the container's standard input, as it reads.
