@@ -1,5 +1,6 @@
 //! The supervisor of a fleet: started, killed, ended.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -28,8 +29,8 @@ pub(crate) struct Fleet {
     base: PathBuf,
     data: PathBuf,
     mark: String,
-    /// Where its container engine is; that of the machine if nothing was said.
-    engine: Option<String>,
+    /// Variables of its supervisors, beside those of this process.
+    env: BTreeMap<&'static str, String>,
     pub(super) supervisor: Option<Child>,
     /// Fork servers of supervisors that are gone; they go by themselves.
     pub(super) spawners: Vec<Process>,
@@ -51,7 +52,7 @@ impl Fleet {
             folder,
             base,
             mark: format!("{}-{number}", std::process::id()),
-            engine: None,
+            env: BTreeMap::new(),
             supervisor: None,
             spawners: Vec::new(),
         };
@@ -110,7 +111,12 @@ impl Fleet {
 
     /// Names the container engine of supervisors that are started from now on.
     pub(crate) fn set_engine(&mut self, address: &str) {
-        self.engine = Some(address.to_owned());
+        self.set_env("DOCKER_HOST", address);
+    }
+
+    /// Sets a variable of supervisors that are started from now on.
+    pub(crate) fn set_env(&mut self, name: &'static str, value: &str) {
+        self.env.insert(name, value.to_owned());
     }
 
     /// Starts the supervisor and waits until its fleet is loaded.
@@ -132,9 +138,8 @@ impl Fleet {
             .append(true)
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
-        let engine = self.engine.iter().map(|engine| ("DOCKER_HOST", engine));
         let child = prepared(&self.base)
-            .envs(engine)
+            .envs(&self.env)
             .arg("up")
             .args(arguments)
             .env(MARK, &self.mark)
