@@ -52,7 +52,11 @@ fn images_are_fetched_by_tag_and_by_digest_as_the_policy_says() {
     let agents = agent("always", &registry.image("always:1"), "always")
         + &agent("missing", &registry.image("missing:1"), "missing")
         + &agent("never", &registry.image("never:1"), "never")
-        + &agent("pinned", &registry.image(&format!("pinned@{digest}")), "missing")
+        + &agent(
+            "pinned",
+            &registry.image(&format!("pinned@{digest}")),
+            "missing",
+        )
         + &agent("nowhere", &registry.image("nowhere:1"), "missing");
     let mut fleet = fleet(&engine, &agents);
     registry.signal(Signal::SIGSTOP);
@@ -122,7 +126,11 @@ fn credentials_come_from_dockers_file_and_from_helpers() {
         &engine,
         &agent("boxed", &registry.image("secret:1"), "missing"),
     );
-    let path = format!("{}:{}", fleet.place("docker"), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}",
+        fleet.place("docker"),
+        std::env::var("PATH").unwrap()
+    );
     fleet.set_env("PATH", &path);
     let dir = fleet.path("docker");
     let good = format!(
@@ -130,7 +138,11 @@ fn credentials_come_from_dockers_file_and_from_helpers() {
          \"Username\": \"me\", \"Secret\": \"secret\"}}'"
     );
     helper(&dir, "good", &good);
-    helper(&dir, "empty", "echo credentials not found in native keychain; exit 1");
+    helper(
+        &dir,
+        "empty",
+        "echo credentials not found in native keychain; exit 1",
+    );
     helper(&dir, "locked", "echo the keychain is locked; exit 1");
     helper(&dir, "endless", "yes");
     let say = |text: &str| fs::write(dir.join("config.json"), text).unwrap();
@@ -149,7 +161,10 @@ fn credentials_come_from_dockers_file_and_from_helpers() {
         start(&fleet, "boxed");
         await_refused(&fleet, "boxed", words);
     }
-    for (name, words) in [("locked", "the keychain is locked"), ("endless", "more than")] {
+    for (name, words) in [
+        ("locked", "the keychain is locked"),
+        ("endless", "more than"),
+    ] {
         say(&by(name));
         start(&fleet, "boxed");
         fleet.await_agent("boxed", "waits for its helper", |agent| {
@@ -157,7 +172,10 @@ fn credentials_come_from_dockers_file_and_from_helpers() {
         });
         fleet.run(&["stop", "boxed"]).ok();
     }
-    let both = format!(r#"{{"credsStore": "good", {}"#, &registry.login("me", "wrong")[1..]);
+    let both = format!(
+        r#"{{"credsStore": "good", {}"#,
+        &registry.login("me", "wrong")[1..]
+    );
     for text in [registry.login("me", "secret"), by("good"), both] {
         say(&text);
         fleet.run(&["start", "boxed"]).ok();

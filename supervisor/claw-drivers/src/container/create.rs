@@ -49,6 +49,8 @@ pub(super) struct Blueprint<'a> {
     pub(super) control_env: &'a BTreeMap<String, String>,
     /// The host's directory with its notification socket.
     pub(super) notify: &'a Path,
+    /// The numbers of a user with a name, where they are known.
+    pub(super) owner: Option<String>,
 }
 
 impl Blueprint<'_> {
@@ -57,8 +59,12 @@ impl Blueprint<'_> {
         self.run.and_then(|run| run.payload.as_deref())
     }
 
-    fn user(&self) -> &str {
+    pub(super) fn user(&self) -> &str {
         self.spec.launch.user.as_deref().unwrap_or(USER)
+    }
+
+    fn owner(&self) -> &str {
+        self.owner.as_deref().unwrap_or_else(|| self.user())
     }
 
     pub(super) fn body(&self) -> ContainerCreateBody {
@@ -119,7 +125,7 @@ impl Blueprint<'_> {
             log_config: Some(log_config(self.make)),
             port_bindings: Some(bindings(&self.container.ports)),
             mounts: Some(self.mounts()),
-            ..confinement(self.container, &self.spec.resources, self.user())
+            ..confinement(self.container, &self.spec.resources, self.owner())
         };
         suit(self.make, &mut host);
         host

@@ -32,6 +32,7 @@ mod instance;
 mod name;
 mod notify;
 mod output;
+mod owner;
 pub mod pool;
 mod printing;
 mod probe;

@@ -1,5 +1,7 @@
 //! What the engine's errors mean for a start, in words that name what is wrong.
 
+use std::path::Path;
+
 use claw_core::{AgentSpec, SpawnError, SpawnStage};
 
 use super::auth;
@@ -66,7 +68,7 @@ pub(super) fn start(spec: &AgentSpec, program: &str, error: &EngineError) -> Spa
         (
             SpawnStage::Prepare,
             0,
-            format!("a mount cannot be made: {said}"),
+            format!("a mount cannot be made: {said}{}", in_container()),
         )
     } else if has("port is already allocated") || has("address already in use") {
         let detail = format!("a port of the host is taken: {said}");
@@ -110,6 +112,17 @@ pub(super) fn start(spec: &AgentSpec, program: &str, error: &EngineError) -> Spa
         stage,
         errno,
         detail,
+    }
+}
+
+/// To the engine, every path is one of its own machine.
+fn in_container() -> &'static str {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    if marks.iter().any(|mark| Path::new(mark).exists()) {
+        "; the supervisor runs in a container itself, so its folder has to be mounted into that \
+         under the path that it has on the host"
+    } else {
+        ""
     }
 }
 

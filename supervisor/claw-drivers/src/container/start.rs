@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::create::Blueprint;
 use super::driver::Inner;
-use super::engine::{Client, QUICK, SLOW};
+use super::engine::{Client, Make, QUICK, SLOW};
 use super::executed::{self, Executed};
 use super::fault::EngineError;
 use super::instance::{Asked, Follower};
@@ -25,7 +25,7 @@ use super::output::{Output, Progress};
 use super::progress::Teller;
 use super::record::{Record, Stage};
 use super::state::{self, Ending, Standing};
-use super::{image, name, refusal, sweep};
+use super::{image, name, owner, refusal, sweep};
 
 /// Between two looks whether an engine that fell silent in the midst of a start is back.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -136,8 +136,9 @@ impl Follower {
             run,
             control_env: &inner.control_env,
             notify: &notify,
+            owner: None,
         };
-        let id = self.create(client, &blueprint).await?;
+        let (id, blueprint) = self.create_owned(client, blueprint).await?;
         self.record.id = Some(id.clone());
         self.record.output = Some(output.place());
         self.record.stage = Stage::Created;
@@ -181,6 +182,35 @@ impl Follower {
             }
             Err(_ending) => Err(prepare(0, "the supervisor is ending".to_owned())),
         }
+    }
+
+    /// Creates the container with the right owner of what is in memory.
+    async fn create_owned<'a>(
+        &mut self,
+        client: &Client,
+        mut blueprint: Blueprint<'a>,
+    ) -> Result<(String, Blueprint<'a>), SpawnError> {
+        let user = blueprint.user().to_owned();
+        let image = self.record.image.clone().unwrap_or_default();
+        // Podman finds the owner itself.
+        if client.make == Make::Podman || !owner::is_name(&user) {
+            return Ok((self.create(client, &blueprint).await?, blueprint));
+        }
+        let inner = Arc::clone(&self.inner);
+        let known = inner.owners.known(&image, &user);
+        blueprint.owner = known.clone().flatten();
+        let id = self.create(client, &blueprint).await?;
+        if known.is_some() {
+            return Ok((id, blueprint));
+        }
+        let found = inner.owners.look_up(client, &id, (&image, &user)).await;
+        if found.is_none() {
+            return Ok((id, blueprint));
+        }
+        let removed = sweep::remove(client, &id).await;
+        removed.map_err(|error| unreachable(&error))?;
+        blueprint.owner = found;
+        Ok((self.create(client, &blueprint).await?, blueprint))
     }
 
     /// Creates the container; its id. The name is taken at once with it, so there is never a

@@ -85,7 +85,10 @@ impl Registry {
     /// An entry of `auths` for it.
     pub(crate) fn login(&self, user: &str, password: &str) -> String {
         let pair = STANDARD.encode(format!("{user}:{password}"));
-        format!(r#"{{"auths": {{"{}": {{"auth": "{pair}"}}}}}}"#, self.address())
+        format!(
+            r#"{{"auths": {{"{}": {{"auth": "{pair}"}}}}}}"#,
+            self.address()
+        )
     }
 
     /// Gives it an image under this name, which says a word and stays; the image's digest. The

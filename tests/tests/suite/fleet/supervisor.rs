@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +32,8 @@ pub(crate) struct Fleet {
     mark: String,
     /// Variables of its supervisors, beside those of this process.
     env: BTreeMap<&'static str, String>,
+    /// Who its supervisors run as; this process's user if nothing was said.
+    user: Option<(u32, u32)>,
     pub(super) supervisor: Option<Child>,
     /// Fork servers of supervisors that are gone; they go by themselves.
     pub(super) spawners: Vec<Process>,
@@ -53,6 +56,7 @@ impl Fleet {
             base,
             mark: format!("{}-{number}", std::process::id()),
             env: BTreeMap::new(),
+            user: None,
             supervisor: None,
             spawners: Vec::new(),
         };
@@ -119,6 +123,14 @@ impl Fleet {
         self.env.insert(name, value.to_owned());
     }
 
+    /// Says who supervisors run as that are started from now on, and gives them the folder.
+    pub(crate) fn set_user(&mut self, user: u32, group: u32) {
+        for path in [self.base.clone(), self.file()] {
+            std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+        }
+        self.user = Some((user, group));
+    }
+
     /// Starts the supervisor and waits until its fleet is loaded.
     pub(crate) fn up(&mut self) {
         self.start();
@@ -138,7 +150,11 @@ impl Fleet {
             .append(true)
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
-        let child = prepared(&self.base)
+        let mut command = prepared(&self.base);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group).env("HOME", &self.base);
+        }
+        let child = command
             .envs(&self.env)
             .arg("up")
             .args(arguments)
