@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -39,6 +39,10 @@ class SandboxResult:
     """From the call of the command to its end, in seconds."""
     cold: bool
     """No container was ready for it, so that one was made."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The files that were asked for and were there, by name."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why a file that was asked for is not among them, by name."""
 
     @property
     def ok(self) -> bool:
@@ -69,10 +73,14 @@ class Sandbox:
         *,
         stdin: str | bytes = b"",
         env: Mapping[str, str] | None = None,
+        files: Mapping[str, str | bytes] | None = None,
+        outputs: Sequence[str] = (),
         timeout: Duration | None = None,
     ) -> SandboxResult:
         """Run a program with its arguments, without a shell, and wait for its end.
 
+        `files` are there when it starts, and `outputs` are wanted when it has ended; both go by
+        names below the working directory, and have 16 MiB together at most.
         `timeout` is at most that of the sandbox. A command that fails raises nothing; SandboxError
         says that there was no sandbox for it.
         """
@@ -82,6 +90,12 @@ class Sandbox:
         data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
         if data:
             body["stdin_base64"] = base64.b64encode(data).decode("ascii")
+        if files:
+            body["files"] = [_file(name, content) for name, content in files.items()]
+        if isinstance(outputs, str):
+            raise TypeError("outputs are a list of names")
+        if outputs:
+            body["outputs"] = list(outputs)
         if timeout is not None:
             body["timeout"] = f"{milliseconds(timeout)}ms"
         path = f"/v1/sandboxes/{quote(self._name, safe='')}/run"
@@ -97,6 +111,11 @@ class Sandbox:
         return _result(json.loads(reply.body))
 
 
+def _file(name: str, content: str | bytes) -> dict[str, str]:
+    data = content.encode() if isinstance(content, str) else bytes(content)
+    return {"name": name, "content_base64": base64.b64encode(data).decode("ascii")}
+
+
 def _result(told: dict[str, Any]) -> SandboxResult:
     return SandboxResult(
         exit_code=told.get("exit_code"),
@@ -108,6 +127,14 @@ def _result(told: dict[str, Any]) -> SandboxResult:
         truncated=bool(told["truncated"]),
         duration=told["duration_ms"] / 1000,
         cold=bool(told["cold"]),
+        files={
+            file["name"]: _bytes(file, "content")
+            for file in told.get("files", ())
+            if "problem" not in file
+        },
+        problems={
+            file["name"]: file["problem"] for file in told.get("files", ()) if "problem" in file
+        },
     )
 
 

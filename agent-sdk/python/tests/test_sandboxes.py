@@ -56,6 +56,34 @@ async def test_a_refusal_has_its_reason(harness: Any) -> None:
     assert caught.value.reason == "engine_unavailable"
 
 
+async def test_files_go_in_and_come_out(harness: Any) -> None:
+    class Files(Agent):
+        done: SandboxResult
+
+        async def run(self) -> None:
+            self.done = await self.sandbox("tools").run(
+                ["sh", "a.sh"], files={"a.sh": "true", "b": b"\xff"}, outputs=["out", "gone"]
+            )
+
+    h = harness(Files, sandboxes=["tools"])
+    h.sandboxes.on("tools", files={"out": b"\xfe", "unasked": b""})
+    await h.run()
+    (call,) = h.sandboxes.calls
+    assert call.files == {"a.sh": b"true", "b": b"\xff"}
+    assert call.outputs == ["out", "gone"]
+    assert h.agent.done.files == {"out": b"\xfe"}
+    assert h.agent.done.problems == {"gone": "there is no such file"}
+
+
+async def test_outputs_are_a_list(harness: Any) -> None:
+    class Careless(Agent):
+        async def run(self) -> None:
+            await self.sandbox("tools").run(["ls"], outputs="out")
+
+    with pytest.raises(TypeError, match="list of names"):
+        await harness(Careless, sandboxes=["tools"]).run()
+
+
 async def test_a_command_is_a_list(harness: Any) -> None:
     class Careless(Agent):
         async def run(self) -> None:

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use claw_daemon::api::{Engine as Told, Health, Image, Overall, Part, RunState, State};
 
 use crate::examples::example;
-use crate::fleet::{Engine, Fleet, IMAGE, agent, until};
+use crate::fleet::{Engine, Fleet, IMAGE, agent, program, until};
 
 /// Runs until it is told to end.
 const STAYS: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done";
@@ -229,6 +229,181 @@ fn one_container_a_run_keeps_what_it_writes_to_its_directories() {
             .then_some(())
     });
     fleet.down();
+}
+
+/// Someone with nothing but the right to use the engine's socket.
+const ORDINARY: u32 = 61_234;
+
+#[test]
+fn a_supervisor_without_root_looks_after_containers_too() {
+    let test = "a_supervisor_without_root_looks_after_containers_too";
+    let Some(engine) = Engine::find(test) else {
+        return;
+    };
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIP {test}: only root can run something as somebody else");
+        return;
+    }
+    let socket = engine.address.strip_prefix("unix://").unwrap();
+    let group = fs::metadata(socket).unwrap().gid();
+    let asks = "test -S $OPENCLAW_SOCK && test -r $OPENCLAW_CONFIG && echo socket for $(id -u)";
+    let script = format!("{asks}; echo kept > /data/kept/file; {STAYS}");
+    let own = format!("user: \"{ORDINARY}:{group}\", data_dirs: [kept]");
+    let agents = agent("beside", &["forever"], "")
+        + &container("boxed", &script, &own)
+        + &container("other", STAYS, "");
+    let owner = container("owner", STAYS, "data_dirs: [others]");
+    let mut fleet = fleet(&engine, &owner);
+    fleet.set_user(ORDINARY, group);
+    fleet.start();
+    assert_eq!(fleet.await_end(), Some(1));
+    let said = fleet.said();
+    let way = format!("write `user: \"{ORDINARY}\"`");
+    assert!(
+        said.contains("does not run as root") && said.contains(&way),
+        "{said}"
+    );
+    fleet.write(&format!("engine: \"{}\"", engine.address), &agents);
+    fleet.up();
+    fleet.await_state("beside", State::Running);
+    await_pid(&fleet, "boxed");
+    fleet.await_output("boxed", &format!("socket for {ORDINARY}"));
+    assert_eq!(fleet.lines("kept/file"), ["kept"]);
+    await_pid(&fleet, "other");
+    let first = await_pid(&fleet, "boxed");
+    fleet.crash_and_up();
+    assert_eq!(await_pid(&fleet, "boxed"), first);
+    fleet.run(&["stop", "boxed"]).ok();
+    fleet.down();
+    assert_eq!(
+        engine.containers("boxed", &fleet.path("")),
+        Vec::<String>::new()
+    );
+}
+
+/// A supervisor in a container of the same engine, with the fleet's folder at this place.
+fn up_inside(fleet: &Fleet, engine: &Engine, name: &str, place: &str) {
+    let socket = engine.address.strip_prefix("unix://").unwrap();
+    let program = program();
+    let program = program.to_str().unwrap();
+    let volumes = [
+        format!("{}:{place}", fleet.place("").trim_end_matches('/')),
+        format!("{socket}:/run/engine.sock"),
+        format!("{program}:{program}:ro"),
+        "/usr:/usr:ro".to_owned(),
+        "/usr/lib:/lib:ro".to_owned(),
+        "/usr/lib64:/lib64:ro".to_owned(),
+    ];
+    let mut run = vec!["run", "--detach", "--name", name, "--network", "none"];
+    run.extend([
+        "--workdir",
+        place,
+        "--env",
+        "DOCKER_HOST=unix:///run/engine.sock",
+    ]);
+    run.extend(
+        volumes
+            .iter()
+            .flat_map(|volume| ["--volume", volume.as_str()]),
+    );
+    run.extend([IMAGE, program, "up"]);
+    engine.docker(&run).unwrap();
+    until("the supervisor in a container is ready", || {
+        fleet
+            .api()
+            .ask("/api/ready")
+            .filter(|(status, _)| *status == 200)
+    });
+}
+
+/// Asks the agent API from inside, and says how it was answered.
+const CALLS: &str = "import os, socket, time\n\
+     s = socket.socket(socket.AF_UNIX)\n\
+     s.connect(os.environ['OPENCLAW_SOCK'])\n\
+     token = os.environ['OPENCLAW_TOKEN']\n\
+     s.sendall(f'GET /v1/state/some HTTP/1.1\\r\\nHost: a\\r\\nAuthorization: Bearer {token}\\r\\n\\r\\n'.encode())\n\
+     print('answer', repr(s.recv(4000)), flush=True)\n\
+     time.sleep(1000)\n";
+
+#[test]
+fn a_supervisor_in_a_container_works_where_paths_are_those_of_the_host() {
+    let Some(engine) = Engine::find("a_supervisor_in_a_container_works") else {
+        return;
+    };
+    let command = serde_json::to_string(&["python3", "-c", CALLS]).unwrap();
+    let libraries = "[\"/usr:/usr:ro\", \"/usr/lib:/lib:ro\", \"/usr/lib64:/lib64:ro\"]";
+    let caller = format!(
+        "  caller: {{image: \"{IMAGE}\", command: {}, volumes: {libraries}, \
+         graceful_shutdown: {{timeout: 1s}}, sandbox: {{mode: docker}}}}\n",
+        command.replace('$', "$$")
+    );
+    let script = format!("echo kept > /data/kept/file; {STAYS}");
+    let agents = caller + &container("boxed", &script, "data_dirs: [kept]");
+    for (number, place) in [None, Some("/elsewhere")].into_iter().enumerate() {
+        let fleet = Fleet::new(&agents);
+        let name = format!("claw-test-inside-{}-{number}", std::process::id());
+        let own = fleet.place("").trim_end_matches('/').to_owned();
+        up_inside(&fleet, &engine, &name, place.unwrap_or(&own));
+        if place.is_none() {
+            fleet.await_state("boxed", State::Running);
+            fleet.await_output("caller", "HTTP/1.1");
+            let answer = fleet.output("caller");
+            assert!(!answer.contains("does not belong"), "{answer}");
+            until("the directory is written to", || {
+                fs::read_to_string(fleet.path("kept/file"))
+                    .ok()
+                    .filter(|text| text == "kept\n")
+            });
+        } else {
+            fleet.await_agent("boxed", "says what paths it needs", |agent| {
+                agent
+                    .reason
+                    .text
+                    .contains("the path that it has on the host")
+            });
+        }
+        fleet.run(&["down"]).ok();
+        engine.docker(&["wait", &name]).unwrap();
+        engine.docker(&["rm", "--force", &name]).unwrap();
+        assert_eq!(
+            engine.containers("boxed", &fleet.path("")),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn what_is_in_memory_can_be_written_by_a_user_with_a_name() {
+    let Some(engine) = Engine::find("what_is_in_memory_can_be_written_by_a_user_with_a_name")
+    else {
+        return;
+    };
+    let context = tempfile::tempdir().unwrap();
+    let dockerfile = format!(
+        "FROM {IMAGE}\nRUN echo agent:x:4321:4322:agent:/:/bin/sh >> /etc/passwd && mkdir /cache\n"
+    );
+    fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
+    let script = format!(
+        "id -u; for dir in /tmp /cache /fresh; do touch $dir/x && echo wrote $dir; done; {STAYS}"
+    );
+    let command = serde_json::to_string(&["sh", "-c", &script]).unwrap();
+    let image = format!("claw-test-named:{}", std::process::id());
+    let mut fleet = fleet(
+        &engine,
+        &format!(
+            "  named: {{build: {}, image: \"{image}\", user: agent, command: {}, \
+             sandbox: {{mode: docker, writable: [/cache, /fresh]}}}}\n",
+            context.path().display(),
+            command.replace('$', "$$")
+        ),
+    );
+    fleet.up();
+    await_pid(&fleet, "named");
+    for text in ["4321", "wrote /tmp", "wrote /cache", "wrote /fresh"] {
+        fleet.await_output("named", text);
+    }
+    fleet.down();
+    engine.docker(&["rmi", &image]).unwrap();
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod limits_heavy;
 mod output;
 mod pipeline_heavy;
 mod rates;
+mod registries;
 mod reload;
 mod repeats;
 mod replicas;

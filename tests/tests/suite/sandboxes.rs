@@ -11,9 +11,9 @@ use crate::caller::{answers, caller_with};
 use crate::fleet::{Fleet, root, until};
 
 /// An image of busybox under some of its names.
-const IMAGE: &str = "claw-suite-test:busybox";
+const IMAGE: &str = "claw-suite-test:busybox-2";
 
-const NAMES: [&str; 5] = ["sh", "sleep", "cat", "echo", "id"];
+const NAMES: [&str; 6] = ["sh", "sleep", "cat", "echo", "id", "tar"];
 
 struct Engine {
     address: String,
@@ -166,6 +166,22 @@ fn people_run_code_in_sandboxes_and_get_its_output_and_its_code() {
     reading.args(["sandbox", "run", &tools, "-i", "--", "cat"]);
     let bytes: Vec<u8> = (0..=255).collect();
     assert_eq!(fed(reading, &bytes).stdout, bytes);
+    std::fs::write(fleet.path("in.txt"), "from here\n").unwrap();
+    let script = "cat in.txt renamed > out.txt; echo $?";
+    let file = ["--in", "in.txt", "--in", "in.txt:renamed"];
+    let out = ["--out", "out.txt", "--out", "out.txt:there.txt"];
+    run(&[&file[..], &out, &["--", "sh", "-c", script]].concat()).ok();
+    for name in ["out.txt", "there.txt"] {
+        let written = std::fs::read_to_string(fleet.path(name)).unwrap();
+        assert_eq!(written, "from here\nfrom here\n");
+    }
+    let scraped = fleet.api().ask("/metrics").unwrap().1;
+    let series = format!("openclaw_sandbox_runs_total{{sandbox=\"{tools}\"}} ");
+    assert!(scraped.contains(&series), "{scraped}");
+    let gone = run(&["--out", "gone", "--", "sh", "-c", "true"]);
+    assert!(gone.err.contains("no such file"), "{gone:?}");
+    gone.exits(1);
+    run(&["--in", "in.txt:../../x", "--", "sh"]).exits(125);
     let image = fleet.run(&["sandbox", "run", IMAGE, "--", "echo", "cold"]);
     assert_eq!(image.ok(), "cold\n");
     let missing = fleet.run(&["sandbox", "run", "no.such.invalid/image", "--", "true"]);
@@ -176,6 +192,29 @@ fn people_run_code_in_sandboxes_and_get_its_output_and_its_code() {
 }
 
 #[test]
+fn doctor_names_a_sandbox_whose_image_cannot_wait() {
+    let Some(engine) = engine("doctor_names_a_sandbox_whose_image_cannot_wait") else {
+        return;
+    };
+    let bare = unique("claw-suite-test:bare");
+    let packed = Command::new("tar").args(["-c", "-T", "/dev/null"]).output();
+    let imported = engine.docker(&["import", "-", &bare], &packed.unwrap().stdout);
+    assert!(imported.status.success(), "{imported:?}");
+    let mut fleet = Fleet::new(&format!(
+        " {{}}\nsandboxes: {{bare: {{image: \"{bare}\"}}}}\n"
+    ));
+    fleet.set_engine(&engine.address);
+    fleet.up();
+    until("it is known", || {
+        let said = fleet.run(&["doctor"]).out;
+        let known = said.contains(&format!("sandbox bare ({bare}): the image has no `sleep`"));
+        known.then_some(())
+    });
+    fleet.down();
+    engine.docker(&["rmi", &bare], b"");
+}
+
+#[test]
 fn agents_run_code_where_the_fleet_file_lets_them() {
     let Some(engine) = engine("agents_run_code_where_the_fleet_file_lets_them") else {
         return;
@@ -183,6 +222,8 @@ fn agents_run_code_where_the_fleet_file_lets_them() {
     let (tools, other) = (unique("agents"), unique("other"));
     let calls = format!(
         "told('mine', call('POST', '/v1/sandboxes/{tools}/run', {{'command': ['cat'], 'stdin': 'hi'}}))\n\
+         told('files', call('POST', '/v1/sandboxes/{tools}/run', {{'command': ['cat', 'a'], \
+         'files': [{{'name': 'a', 'content': 'in'}}], 'outputs': ['a', 'b']}}))\n\
          told('other', call('POST', '/v1/sandboxes/{other}/run', {{'command': ['id']}}))\n\
          told('bad', call('POST', '/v1/sandboxes/{tools}/run', {{'command': []}}))\n"
     );
@@ -192,15 +233,19 @@ fn agents_run_code_where_the_fleet_file_lets_them() {
     let mut fleet = caller_with(&format!("sandboxes: [{tools}]"), &calls, &more);
     fleet.set_engine(&engine.address);
     fleet.up();
-    let answers = answers(&fleet, 3);
+    let answers = answers(&fleet, 4);
     assert_eq!(answers[0]["status"], 200, "{}", answers[0]);
     assert_eq!(answers[0]["body"]["stdout"], "hi");
     assert_eq!(answers[0]["body"]["exit_code"], 0);
-    assert_eq!(answers[1]["status"], 403, "{}", answers[1]);
-    assert_eq!(answers[1]["body"]["code"], "forbidden");
-    let message = answers[1]["body"]["message"].as_str().unwrap();
+    assert_eq!(answers[1]["body"]["stdout"], "in", "{}", answers[1]);
+    let problem = "there is no such file";
+    let files = json!([{"name": "a", "content": "in"}, {"name": "b", "problem": problem}]);
+    assert_eq!(answers[1]["body"]["files"], files);
+    assert_eq!(answers[2]["status"], 403, "{}", answers[2]);
+    assert_eq!(answers[2]["body"]["code"], "forbidden");
+    let message = answers[2]["body"]["message"].as_str().unwrap();
     assert!(message.contains(&other), "{message}");
-    assert_eq!(answers[2]["status"], 400, "{}", answers[2]);
+    assert_eq!(answers[3]["status"], 400, "{}", answers[3]);
     fleet.down();
 }
 

@@ -19,6 +19,8 @@ class SandboxCall:
     stdin: bytes
     env: dict[str, str]
     timeout: str | None
+    files: dict[str, bytes] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -37,7 +39,8 @@ class SandboxScript:
         """Say what comes of commands in a sandbox.
 
         Either by fields of the result, such as `stdout="2"` or `exit_code=1`, or by a function that
-        gets each call and returns them. `refused="sandbox_busy"` has the call refused.
+        gets each call and returns them. `files={"a": b"1"}` come out if they are asked for, and
+        `refused="sandbox_busy"` has the call refused.
         """
         self._answers[sandbox] = answer or (lambda _call: dict(result))
 
@@ -49,6 +52,11 @@ class SandboxScript:
             base64.b64decode(body.get("stdin_base64", "")),
             body.get("env") or {},
             body.get("timeout"),
+            {
+                file["name"]: base64.b64decode(file["content_base64"])
+                for file in body.get("files", ())
+            },
+            body.get("outputs", []),
         )
         self.calls.append(call)
         answer = self._answers.get(sandbox)
@@ -70,8 +78,21 @@ class SandboxScript:
             "cold": False,
             **fields,
         }
+        there = result.pop("files", {})
+        result["files"] = [_out(name, there.get(name)) for name in call.outputs]
         for stream in ("stdout", "stderr"):
             if isinstance(result[stream], bytes):
                 result[f"{stream}_base64"] = base64.b64encode(result[stream]).decode("ascii")
                 result[stream] = result[stream].decode(errors="replace")
         return result
+
+
+def _out(name: str, content: str | bytes | None) -> dict[str, str]:
+    if content is None:
+        return {"name": name, "problem": "there is no such file"}
+    data = content.encode() if isinstance(content, str) else content
+    return {
+        "name": name,
+        "content": data.decode(errors="replace"),
+        "content_base64": base64.b64encode(data).decode("ascii"),
+    }

@@ -68,8 +68,11 @@ impl Peer {
 impl Peer {
     fn of(stream: &UnixStream) -> Self {
         let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok());
         Self {
-            pid: pid.and_then(|pid| u32::try_from(pid).ok()),
+            // A supervisor in a container has no numbers for processes of other containers, and the
+            // kernel says 0 for them; the token stands alone then.
+            pid: pid.filter(|pid| *pid > 0),
             known: Arc::default(),
             handed: Arc::default(),
         }

@@ -35,7 +35,7 @@ pub use log::{LogLine, LogStream};
 pub use problem::{Code, FieldError, Problem};
 pub use reason::{Cause, Reason};
 pub use run::{LogRange, Run, RunList, RunState, Trigger, TriggerKind};
-pub use sandbox::{Bytes, Sandbox, SandboxCommand, SandboxList, SandboxOutcome};
+pub use sandbox::{Bytes, Sandbox, SandboxCommand, SandboxFile, SandboxList, SandboxOutcome};
 pub use stored::{
     BusEvent, DeadLetter, DeadLetterChoice, DeadLetterCount, DeadLetterList, HookTaken, Publish,
     Published, Replay, Replayed, Rollback, StateChange, StateDiff, StateKey, StateKeyList,

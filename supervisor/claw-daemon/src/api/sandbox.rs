@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use claw_core::ExitStatus;
-use claw_drivers::container::pool::{Command, Outcome, SandboxStatus, Temperature};
+use claw_drivers::container::pool::{Command, OutFile, Outcome, SandboxStatus, Temperature};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -30,9 +30,32 @@ pub struct SandboxCommand {
     /// Variables beside the sandbox's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Files that are there when it starts; 16 MiB together at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SandboxFile>,
+    /// Names of files that are wanted when it has ended; 16 MiB together at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// How long it may take, such as `10s`; as long as the sandbox allows when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
+}
+
+/// A file of a sandbox, before its command or after it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxFile {
+    /// Its name, below the working directory.
+    pub name: String,
+    /// What is in it, as text; bytes that are no UTF-8 are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// What is in it, in base64; in an answer where some bytes were replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_base64: Option<String>,
+    /// In an answer, why there is no content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// How a command ended.
@@ -68,6 +91,9 @@ pub struct SandboxOutcome {
     pub duration_ms: u64,
     /// Whether no container was ready for it, so that one was made.
     pub cold: bool,
+    /// The files that were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SandboxFile>,
 }
 
 /// The sandboxes of the fleet file.
@@ -147,6 +173,62 @@ impl Bytes {
     }
 }
 
+impl SandboxFile {
+    /// A file on its way to a sandbox.
+    #[must_use]
+    pub fn of(name: String, bytes: Vec<u8>) -> Self {
+        let bytes = Bytes::of(bytes);
+        Self {
+            name,
+            content: bytes.base64.is_none().then_some(bytes.text),
+            content_base64: bytes.base64,
+            problem: None,
+        }
+    }
+
+    /// Its name and its bytes.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says why there are none.
+    pub fn read(self) -> Result<(String, Vec<u8>), String> {
+        let name = self.name;
+        if let Some(problem) = self.problem {
+            return Err(format!("the file `{name}`: {problem}"));
+        }
+        let bytes = match (&self.content, &self.content_base64) {
+            (None, None) => {
+                return Err(format!("the file `{name}` has no `content`"));
+            }
+            (text, encoded) => {
+                Bytes::decode(text.as_deref().unwrap_or_default(), encoded.as_deref())
+            }
+        };
+        let bytes =
+            bytes.ok_or_else(|| format!("`content_base64` of the file `{name}` is not base64"))?;
+        Ok((name, bytes))
+    }
+
+    fn taken((name, file): (String, OutFile)) -> Self {
+        match file {
+            OutFile::Taken(bytes) => {
+                let bytes = Bytes::of(bytes);
+                Self {
+                    name,
+                    content: Some(bytes.text),
+                    content_base64: bytes.base64,
+                    problem: None,
+                }
+            }
+            OutFile::Missing(why) => Self {
+                name,
+                problem: Some(why),
+                ..Self::default()
+            },
+        }
+    }
+}
+
 impl SandboxCommand {
     /// The command as the driver knows it, or why it cannot be one.
     ///
@@ -161,11 +243,20 @@ impl SandboxCommand {
             (text, encoded) => Bytes::decode(&text.unwrap_or_default(), encoded.as_deref())
                 .ok_or("`stdin_base64` is not base64")?,
         };
+        let mut files = BTreeMap::new();
+        for file in self.files {
+            let (name, bytes) = file.read()?;
+            if files.insert(name.clone(), bytes).is_some() {
+                return Err(format!("the file `{name}` is there twice"));
+            }
+        }
         let timeout = self.timeout.map(|text| read_time(&text)).transpose()?;
         Ok(Command {
             program: self.command,
             stdin,
             env: self.env,
+            files,
+            outputs: self.outputs,
             timeout,
         })
     }
@@ -194,6 +285,7 @@ impl From<Outcome> for SandboxOutcome {
             truncated: outcome.truncated,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
             cold: outcome.temperature == Temperature::Cold,
+            files: outcome.files.into_iter().map(SandboxFile::taken).collect(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::state::ApiState;
 use crate::api::{Code, Problem, routes};
 use crate::telemetry::exposition::Exposition;
 use crate::telemetry::metrics::Sample;
+use crate::telemetry::sandboxes;
 
 /// Metrics
 ///
@@ -33,7 +34,8 @@ pub(super) async fn scrape(
 ) -> Result<Response, ApiError> {
     params.only(&[])?;
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
-    let reported = (state.ports.agent_metrics)();
+    let mut reported = (state.ports.agent_metrics)();
+    reported.push_str(&sandboxes::expose(&state.ports.sandboxes.list()));
     let sample = Sample {
         statuses: &statuses?,
         usage: used.by_instance(),

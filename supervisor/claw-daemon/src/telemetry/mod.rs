@@ -5,4 +5,5 @@ pub(crate) mod journal_histogram;
 mod labels;
 pub mod logging;
 pub mod metrics;
+pub(crate) mod sandboxes;
 mod used;

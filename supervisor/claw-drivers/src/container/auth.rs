@@ -1,12 +1,14 @@
 //! Credentials for registries, from where `docker login` keeps them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+
+use super::helper::{self, HelperError};
 
 /// The registry of an image that names none, and its key among the credentials.
 const HUB: &str = "docker.io";
@@ -29,13 +31,21 @@ struct Auth {
 }
 
 /// What there is for a registry.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Credentials {
-    /// The registry is asked as anybody.
-    None,
-    Known(DockerCredentials),
-    /// A program has them that is not asked: its name.
-    Helper(String),
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// `None`: the registry is asked as anybody.
+    pub(super) credentials: Option<DockerCredentials>,
+    /// Why a program that may have some gave none.
+    pub(super) trouble: Option<HelperError>,
+}
+
+/// Where the configuration file says that the credentials of a registry are.
+#[derive(Debug, Default, PartialEq)]
+struct Places {
+    /// Key of the registry, and the name of the program that has its credentials.
+    helper: Option<(String, String)>,
+    /// Those of the file itself.
+    written: Option<DockerCredentials>,
 }
 
 /// The registry that an image comes from.
@@ -46,42 +56,60 @@ pub(super) fn registry(image: &str) -> &str {
     }
 }
 
-/// Looks up the credentials for an image. A file that cannot be read has none. Blocks.
-pub(super) fn find(image: &str) -> Credentials {
-    let text = file().and_then(|path| std::fs::read_to_string(path).ok());
-    text.map_or(Credentials::None, |text| find_in(&text, registry(image)))
+/// Looks up the credentials for an image. As with Docker a helper comes before the file, and a
+/// file that cannot be read has none.
+pub(super) async fn find(image: &str) -> Found {
+    let Some(path) = file() else {
+        return Found::default();
+    };
+    let Ok(text) = tokio::fs::read_to_string(path).await else {
+        return Found::default();
+    };
+    let places = places(&text, registry(image));
+    let mut found = Found {
+        credentials: places.written,
+        trouble: None,
+    };
+    if let Some((key, helper)) = places.helper {
+        match helper::get(&helper, &key).await {
+            Ok(Some(known)) => found.credentials = Some(known),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the credentials of a registry are not known");
+                found.trouble = Some(error);
+            }
+        }
+    }
+    found
 }
 
 fn file() -> Option<PathBuf> {
-    let dir = match std::env::var_os("DOCKER_CONFIG") {
+    let dir = match std::env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()) {
         Some(dir) => PathBuf::from(dir),
         None => PathBuf::from(std::env::var_os("HOME")?).join(".docker"),
     };
     Some(dir.join("config.json"))
 }
 
-fn find_in(text: &str, registry: &str) -> Credentials {
+fn places(text: &str, registry: &str) -> Places {
     let config: Config = match serde_json::from_str(text) {
         Ok(config) => config,
         Err(error) => {
             tracing::warn!(%error, "Docker's configuration file cannot be read");
-            return Credentials::None;
+            return Places::default();
         }
     };
     let key = if registry == HUB { HUB_KEY } else { registry };
     let with_scheme = format!("https://{registry}");
     let keys = [key, registry, &with_scheme];
     let known = keys.iter().find_map(|key| config.auths.get(*key));
-    if let Some(credentials) = known.and_then(|auth| decode(auth, key)) {
-        return Credentials::Known(credentials);
-    }
     let helper = keys.iter().find_map(|key| config.cred_helpers.get(*key));
-    match helper.or(config.creds_store.as_ref()) {
-        // An entry without a secret in it says that the helper has one.
-        Some(helper) if known.is_some() || config.cred_helpers.contains_key(key) => {
-            Credentials::Helper(format!("docker-credential-{helper}"))
-        }
-        Some(_) | None => Credentials::None,
+    let helper = helper.or(config.creds_store.as_ref());
+    Places {
+        helper: helper
+            .filter(|name| !name.is_empty())
+            .map(|name| (key.to_owned(), name.clone())),
+        written: known.and_then(|auth| decode(auth, key)),
     }
 }
 
@@ -116,17 +144,20 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_found_and_a_helper_is_named() {
+    fn a_login_is_found_and_so_is_the_helper_of_its_registry() {
         let text = r#"{"auths": {"ghcr.io": {"auth": "bWU6c2VjcmV0OjE="}, "quay.io": {}},
-                       "credsStore": "desktop"}"#;
-        let Credentials::Known(found) = find_in(text, "ghcr.io") else {
-            panic!("nothing was found");
-        };
-        assert_eq!(found.username.as_deref(), Some("me"));
-        assert_eq!(found.password.as_deref(), Some("secret:1"));
-        let helper = Credentials::Helper("docker-credential-desktop".to_owned());
-        assert_eq!(find_in(text, "quay.io"), helper);
-        assert_eq!(find_in(text, HUB), Credentials::None);
-        assert_eq!(find_in("no json", HUB), Credentials::None);
+                       "credHelpers": {"quay.io": "pass"}}"#;
+        let found = places(text, "ghcr.io");
+        let written = found.written.expect("it is there");
+        assert_eq!(written.username.as_deref(), Some("me"));
+        assert_eq!(written.password.as_deref(), Some("secret:1"));
+        assert_eq!(found.helper, None);
+        let helper = |key: &str, name: &str| Some((key.to_owned(), name.to_owned()));
+        assert_eq!(places(text, "quay.io").helper, helper("quay.io", "pass"));
+        assert_eq!(places(text, HUB), Places::default());
+        assert_eq!(places("no json", HUB), Places::default());
+        let text = r#"{"credsStore": "desktop", "credHelpers": {"quay.io": "pass"}}"#;
+        assert_eq!(places(text, "quay.io").helper, helper("quay.io", "pass"));
+        assert_eq!(places(text, HUB).helper, helper(HUB_KEY, "desktop"));
     }
 }

@@ -14,6 +14,8 @@ use claw_core::spec::container::{
 use claw_core::spec::{Check, Container, Resources};
 use claw_core::{AgentSpec, InstanceId};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::engine::Make;
 use super::name;
 
@@ -26,6 +28,9 @@ const OOM_SCORE_ADJ: i64 = 500;
 /// What the engine keeps of the output, in case that nobody takes it over for a while.
 const KEPT_SIZE: &str = "32m";
 const KEPT_FILES: &str = "2";
+
+/// The processes of a user that Podman allows when it is not told.
+const PODMAN_PROCESSES: u64 = 1 << 20;
 
 /// Where the directory with the notification socket is inside.
 pub(super) const NOTIFY_DIR: &str = "/run/openclaw-notify";
@@ -44,6 +49,8 @@ pub(super) struct Blueprint<'a> {
     pub(super) control_env: &'a BTreeMap<String, String>,
     /// The host's directory with its notification socket.
     pub(super) notify: &'a Path,
+    /// The numbers of a user with a name, where they are known.
+    pub(super) owner: Option<String>,
 }
 
 impl Blueprint<'_> {
@@ -52,8 +59,12 @@ impl Blueprint<'_> {
         self.run.and_then(|run| run.payload.as_deref())
     }
 
-    fn user(&self) -> &str {
+    pub(super) fn user(&self) -> &str {
         self.spec.launch.user.as_deref().unwrap_or(USER)
+    }
+
+    fn owner(&self) -> &str {
+        self.owner.as_deref().unwrap_or_else(|| self.user())
     }
 
     pub(super) fn body(&self) -> ContainerCreateBody {
@@ -78,18 +89,46 @@ impl Blueprint<'_> {
             )),
             exposed_ports: (!ports.is_empty()).then_some(ports),
             stop_signal: Some(spec.shutdown.signal.to_string()),
+            // For those who stop it by hand, and for an engine that ends.
+            stop_timeout: self.stop_timeout(),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
     }
 
+    /// Podman would wait for so long before each removal too, however it is forced.
+    fn stop_timeout(&self) -> Option<i64> {
+        match self.make {
+            Make::Docker => i64::try_from(self.spec.shutdown.timeout.as_secs()).ok(),
+            Make::Podman => None,
+        }
+    }
+
+    /// A path of the host that is to be mounted and is not there. Docker says so itself, and Podman
+    /// makes a folder of that name.
+    pub(super) fn missing_source(&self) -> Option<&Path> {
+        match self.make {
+            Make::Docker => None,
+            Make::Podman => self.container.mounts.iter().find_map(|mount| {
+                let MountSource::Path(path) = &mount.source else {
+                    return None;
+                };
+                let missing = std::fs::symlink_metadata(path)
+                    .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+                missing.then_some(&**path)
+            }),
+        }
+    }
+
     fn host_config(&self) -> HostConfig {
-        HostConfig {
+        let mut host = HostConfig {
             log_config: Some(log_config(self.make)),
             port_bindings: Some(bindings(&self.container.ports)),
             mounts: Some(self.mounts()),
-            ..confinement(self.container, &self.spec.resources, self.user())
-        }
+            ..confinement(self.container, &self.spec.resources, self.owner())
+        };
+        suit(self.make, &mut host);
+        host
     }
 
     fn mounts(&self) -> Vec<Mount> {
@@ -184,6 +223,34 @@ pub(super) fn confinement(container: &Container, resources: &Resources, user: &s
         shm_size: Some(signed(container.shm)),
         ..HostConfig::default()
     }
+}
+
+/// Adds what one engine has to be told that another knows by itself.
+pub(super) fn suit(make: Make, host: &mut HostConfig) {
+    match make {
+        Make::Docker => {}
+        Make::Podman => {
+            // It raises the limit of processes of a user to the highest there is, unless it is
+            // given, and as root without `CAP_SYS_RESOURCE` it may not. Ours it may give.
+            host.ulimits.get_or_insert_default().push(own_processes());
+            // It knows no owner of a file system in memory but the user, by name too, and copies
+            // what the image has there.
+            for options in host.tmpfs.iter_mut().flat_map(HashMap::values_mut) {
+                let general = options
+                    .split_once(",uid=")
+                    .map_or(&**options, |(all, _)| all);
+                *options = format!("{general},U,notmpcopyup");
+            }
+        }
+    }
+}
+
+fn own_processes() -> ResourcesUlimits {
+    let hard = getrlimit(Resource::RLIMIT_NPROC).map_or(PODMAN_PROCESSES, |(_, hard)| hard);
+    // Podman's own service has given up what is above the number of processes that there can be.
+    let all = std::fs::read_to_string("/proc/sys/kernel/pid_max");
+    let all = all.ok().and_then(|text| text.trim().parse().ok());
+    limit("nproc", hard.min(all.unwrap_or(PODMAN_PROCESSES)))
 }
 
 /// Docker's `local` keeps bytes as they are; Podman does not have it.

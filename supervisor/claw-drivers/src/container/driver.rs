@@ -20,6 +20,7 @@ use super::engine::{Engine, EngineReport};
 use super::fault::EngineError;
 use super::instance::{Asked, Follower, Mail, Wants};
 use super::output::Place;
+use super::owner::Owners;
 use super::record::{Pace, Record, Records, Stage};
 use super::watch::{self as watching, Sight};
 use super::{lock, probe, recover, sweep};
@@ -51,6 +52,7 @@ pub(super) struct Inner {
     pub(super) boot_id: String,
     pub(super) facts: FactSender,
     pub(super) sight: watch::Sender<Sight>,
+    pub(super) owners: Owners,
     data_dir: PathBuf,
     known: Mutex<Known>,
     probing: Mutex<BTreeSet<(InstanceId, ProbeKind)>>,
@@ -112,6 +114,7 @@ impl ContainerDriver {
             boot_id: boot_id(),
             facts: config.facts,
             sight: watch::channel(Sight::Unknown).0,
+            owners: Owners::default(),
             data_dir: config.data_dir,
             known: Mutex::default(),
             probing: Mutex::default(),

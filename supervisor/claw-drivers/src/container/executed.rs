@@ -1,8 +1,8 @@
 //! Whether the program of a container was executed.
 //!
-//! The small first process that the engine adds (`docker-init`, which is tini) makes a child, and
-//! the child executes the program. Where that fails, the child says so and the container ends with
-//! 127 or 126, as a shell does.
+//! The small first process that the engine adds (tini with Docker, catatonit with Podman) makes a
+//! child, and the child executes the program. Where that fails, the child says so and the container
+//! ends: with tini as a shell does, with catatonit by 1.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(1);
 
 /// What tini writes before its words, and between the program's name and the reason.
-const MARK: &str = "[FATAL tini";
-const FAILED: &str = " failed: ";
+const TINI: &str = "[FATAL tini";
+const TINI_FAILED: &str = " failed: ";
+
+/// The same of catatonit, which does not name the program.
+const CATATONIT: &str = "ERROR (catatonit:";
+const CATATONIT_FAILED: &str = "failed to exec pid1: ";
 
 /// What is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,12 @@ pub(super) fn wait(pid: u32, container: &str) -> Executed {
     Executed::Unknown
 }
 
+/// Whether there is no such process of this machine any more.
+pub(super) fn is_gone(pid: u32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    pid != 0 && program.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// Why it was not executed, if that is what the container's only output says.
 pub(super) async fn last_words(client: &Client, id: &str) -> Option<String> {
     let options = LogsOptionsBuilder::new().stderr(true).tail("1").build();
@@ -68,7 +78,10 @@ pub(super) async fn last_words(client: &Client, id: &str) -> Option<String> {
 }
 
 fn reason(line: &str) -> Option<String> {
-    let (_, why) = line.strip_prefix(MARK)?.rsplit_once(FAILED)?;
+    let (_, why) = match line.strip_prefix(TINI) {
+        Some(rest) => rest.rsplit_once(TINI_FAILED)?,
+        None => line.strip_prefix(CATATONIT)?.split_once(CATATONIT_FAILED)?,
+    };
     Some(why.trim().to_lowercase())
 }
 
@@ -80,6 +93,8 @@ mod tests {
     fn only_the_words_of_the_first_process_count() {
         let line = "[FATAL tini (7)] exec no-such-program failed: No such file or directory\n";
         assert_eq!(reason(line).as_deref(), Some("no such file or directory"));
+        let line = "ERROR (catatonit:6): failed to exec pid1: Permission denied\n";
+        assert_eq!(reason(line).as_deref(), Some("permission denied"));
         assert_eq!(reason("exec x failed: No such file or directory"), None);
     }
 

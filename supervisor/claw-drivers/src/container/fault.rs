@@ -33,7 +33,7 @@ pub enum EngineError {
     },
     /// Its API is older than what is used.
     #[error(
-        "the container engine at {address} speaks API {api}, at least 1.41 is needed (Docker 20.10, Podman 3)"
+        "the container engine at {address} speaks API {api}, at least 1.41 is needed (Docker 20.10, Podman 4)"
     )]
     TooOld {
         /// Where.
@@ -68,6 +68,20 @@ impl EngineError {
             | Self::Silent { .. }
             | Self::Address { .. }
             | Self::TooOld { .. } => 0,
+        }
+    }
+
+    /// Somebody has the name that was asked for. Podman says so with the status of its own faults.
+    pub(super) fn is_name_taken(&self) -> bool {
+        match self {
+            Self::Refused { status, message } => {
+                *status == 409
+                    || message.contains("container name") && message.contains("already in use")
+            }
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Address { .. }
+            | Self::TooOld { .. } => false,
         }
     }
 

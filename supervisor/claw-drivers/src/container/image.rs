@@ -9,7 +9,7 @@ use claw_core::spec::container::PullPolicy;
 use claw_core::{SpawnError, SpawnStage};
 use futures_util::StreamExt;
 
-use super::auth::{self, Credentials};
+use super::auth;
 use super::build;
 use super::engine::{Client, QUICK};
 use super::fault::EngineError;
@@ -62,14 +62,10 @@ async fn find(client: &Client, image: &str) -> Result<Option<String>, SpawnError
 
 async fn fetch(client: &Client, image: &str, teller: &mut Teller) -> Result<(), SpawnError> {
     teller.tell(format!("fetching image {image}")).await;
-    let name = image.to_owned();
-    let looked = tokio::task::spawn_blocking(move || auth::find(&name)).await;
-    // Fails only when the runtime ends.
-    let (credentials, helper) = match looked.unwrap_or(Credentials::None) {
-        Credentials::None => (None, None),
-        Credentials::Known(credentials) => (Some(credentials), None),
-        Credentials::Helper(helper) => (None, Some(helper)),
-    };
+    let auth::Found {
+        credentials,
+        trouble,
+    } = teller.beat_or(auth::find(image)).await;
     let mut options = CreateImageOptionsBuilder::new().from_image(image);
     if !has_tag(image) {
         // Without one the engine would fetch all that there are.
@@ -80,7 +76,7 @@ async fn fetch(client: &Client, image: &str, teller: &mut Teller) -> Result<(), 
         .create_image(Some(options.build()), None, credentials);
     let mut pull = pin!(pull);
     let mut layers = Layers::default();
-    let refused = |error: &EngineError| refusal::image(image, error, helper.as_deref());
+    let refused = |error: &EngineError| refusal::image(image, error, trouble.as_ref());
     loop {
         let waited = tokio::time::timeout(STALL, teller.beat_or(pull.next())).await;
         let Ok(next) = waited else {

@@ -1,22 +1,25 @@
 //! What the engine's errors mean for a start, in words that name what is wrong.
 
+use std::path::Path;
+
 use claw_core::{AgentSpec, SpawnError, SpawnStage};
 
 use super::auth;
 use super::fault::EngineError;
+use super::helper::HelperError;
 
-/// Why an image could not be had. `helper` has credentials that were not asked for.
-pub(super) fn image(image: &str, error: &EngineError, helper: Option<&str>) -> SpawnError {
+/// Why an image could not be had, perhaps because a helper gave no credentials.
+pub(super) fn image(image: &str, error: &EngineError, helper: Option<&HelperError>) -> SpawnError {
     let registry = auth::registry(image);
     let said = error.to_string();
     let text = said.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    let hint = helper.map_or_else(String::new, |helper| {
-        format!(
-            "; the credentials for {registry} are kept by `{helper}`, which is not asked: fetch the \
-             image with `docker pull {image}`, or put them into the configuration file"
-        )
-    });
+    let hint = helper.map_or_else(String::new, |helper| format!("; {helper}"));
+    // A helper that failed may do better the next time, and one that is not there will not.
+    let denied = match helper {
+        Some(HelperError::Failed { .. }) => SpawnStage::Engine,
+        Some(HelperError::Missing { .. }) | None => SpawnStage::Image,
+    };
     let (stage, detail) = if !matches!(error, EngineError::Refused { .. }) {
         (SpawnStage::Engine, said)
     } else if has(&[
@@ -30,7 +33,7 @@ pub(super) fn image(image: &str, error: &EngineError, helper: Option<&str>) -> S
         let detail = format!(
             "there is no image `{image}`, or {registry} does not give it to us: {said}{hint}"
         );
-        (SpawnStage::Image, detail)
+        (denied, detail)
     } else if has(&[
         "manifest unknown",
         "not found",
@@ -65,7 +68,7 @@ pub(super) fn start(spec: &AgentSpec, program: &str, error: &EngineError) -> Spa
         (
             SpawnStage::Prepare,
             0,
-            format!("a mount cannot be made: {said}"),
+            format!("a mount cannot be made: {said}{}", in_container()),
         )
     } else if has("port is already allocated") || has("address already in use") {
         let detail = format!("a port of the host is taken: {said}");
@@ -109,6 +112,17 @@ pub(super) fn start(spec: &AgentSpec, program: &str, error: &EngineError) -> Spa
         stage,
         errno,
         detail,
+    }
+}
+
+/// To the engine, every path is one of its own machine.
+fn in_container() -> &'static str {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    if marks.iter().any(|mark| Path::new(mark).exists()) {
+        "; the supervisor runs in a container itself, so its folder has to be mounted into that \
+         under the path that it has on the host"
+    } else {
+        ""
     }
 }
 
@@ -184,14 +198,21 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_was_not_asked_is_named() {
+    fn a_helper_that_failed_is_named_and_may_do_better() {
         let error = refused(500, "unauthorized: authentication required");
-        let error = image("quay.io/a/b:1", &error, Some("docker-credential-pass"));
-        assert_eq!(error.stage, SpawnStage::Image);
-        assert!(
-            error.detail.contains("kept by `docker-credential-pass`"),
-            "{error}"
-        );
+        let (program, server) = ("docker-credential-pass".to_owned(), "quay.io".to_owned());
+        let helper = HelperError::Failed {
+            program: program.clone(),
+            server: server.clone(),
+            why: "locked".to_owned(),
+        };
+        let told = image("quay.io/a/b:1", &error, Some(&helper));
+        assert_eq!(told.stage, SpawnStage::Engine);
+        assert!(told.detail.contains("docker-credential-pass"), "{told}");
+        let helper = HelperError::Missing { program, server };
+        let told = image("quay.io/a/b:1", &error, Some(&helper));
+        assert_eq!(told.stage, SpawnStage::Image);
+        assert!(told.detail.contains("not on PATH"), "{told}");
     }
 
     #[test]

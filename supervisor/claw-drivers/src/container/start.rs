@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::create::Blueprint;
 use super::driver::Inner;
-use super::engine::{Client, QUICK, SLOW};
+use super::engine::{Client, Make, QUICK, SLOW};
 use super::executed::{self, Executed};
 use super::fault::EngineError;
 use super::instance::{Asked, Follower};
@@ -24,14 +24,19 @@ use super::notify::Notify;
 use super::output::{Output, Progress};
 use super::progress::Teller;
 use super::record::{Record, Stage};
-use super::state::{self, Standing};
-use super::{image, name, refusal, sweep};
+use super::state::{self, Ending, Standing};
+use super::{image, name, owner, refusal, sweep};
 
 /// Between two looks whether an engine that fell silent in the midst of a start is back.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How often a container that nobody knows of is removed to make room for its name.
 const ATTEMPTS: usize = 3;
+
+/// How often, and how long in between, an engine is asked for the end of a container that has none
+/// of its processes any more.
+const LOOKS: usize = 50;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Why there is no container.
 enum Failure {
@@ -132,8 +137,9 @@ impl Follower {
             run,
             control_env: &inner.control_env,
             notify: &notify,
+            owner: None,
         };
-        let id = self.create(client, &blueprint).await?;
+        let (id, blueprint) = self.create_owned(client, blueprint).await?;
         self.record.id = Some(id.clone());
         self.record.output = Some(output.place());
         self.record.stage = Stage::Created;
@@ -179,6 +185,35 @@ impl Follower {
         }
     }
 
+    /// Creates the container with the right owner of what is in memory.
+    async fn create_owned<'a>(
+        &mut self,
+        client: &Client,
+        mut blueprint: Blueprint<'a>,
+    ) -> Result<(String, Blueprint<'a>), SpawnError> {
+        let user = blueprint.user().to_owned();
+        let image = self.record.image.clone().unwrap_or_default();
+        // Podman finds the owner itself.
+        if client.make == Make::Podman || !owner::is_name(&user) {
+            return Ok((self.create(client, &blueprint).await?, blueprint));
+        }
+        let inner = Arc::clone(&self.inner);
+        let known = inner.owners.known(&image, &user);
+        blueprint.owner = known.clone().flatten();
+        let id = self.create(client, &blueprint).await?;
+        if known.is_some() {
+            return Ok((id, blueprint));
+        }
+        let found = inner.owners.look_up(client, &id, (&image, &user)).await;
+        if found.is_none() {
+            return Ok((id, blueprint));
+        }
+        let removed = sweep::remove(client, &id).await;
+        removed.map_err(|error| unreachable(&error))?;
+        blueprint.owner = found;
+        Ok((self.create(client, &blueprint).await?, blueprint))
+    }
+
     /// Creates the container; its id. The name is taken at once with it, so there is never a
     /// second one.
     async fn create(
@@ -186,6 +221,13 @@ impl Follower {
         client: &Client,
         blueprint: &Blueprint<'_>,
     ) -> Result<String, SpawnError> {
+        if let Some(path) = blueprint.missing_source() {
+            let path = path.display();
+            return Err(prepare(
+                nix::libc::ENOENT,
+                format!("a mount cannot be made: {path} does not exist"),
+            ));
+        }
         let container = name::container(&self.inner.project, self.instance());
         self.asked = Asked::ToCreate;
         for _ in 0..ATTEMPTS {
@@ -205,7 +247,7 @@ impl Follower {
             };
             if error.is_away() {
                 self.wait_for_engine(client, &error).await?;
-            } else if error.status() != 409 {
+            } else if !error.is_name_taken() {
                 return Err(refusal::start(blueprint.spec, &program(blueprint), &error));
             }
             if let Some(id) = self.settle_name(client, &container).await? {
@@ -312,24 +354,41 @@ impl Follower {
         if matches!(waited, Ok(Executed::Yes)) {
             return Ok(());
         }
-        let found = state::look(client, &self.inner.project, id).await;
-        let Ok(Some(Standing::Ended(ending))) = found.map(|found| found.map(|it| it.standing))
-        else {
+        let Some(ending) = self.ending(client, id).await else {
             return Ok(());
         };
-        let errno = match ending.status {
-            ExitStatus::Code(127) => nix::libc::ENOENT,
-            ExitStatus::Code(126) => nix::libc::EACCES,
-            ExitStatus::Code(_) | ExitStatus::Signal(_) => return Ok(()),
-        };
+        if ending.status == ExitStatus::Code(0) {
+            return Ok(());
+        }
         let Some(why) = executed::last_words(client, id).await else {
             return Ok(());
         };
+        let missing = why.contains("no such file");
         Err(SpawnError {
             stage: SpawnStage::Exec,
-            errno,
+            errno: if missing {
+                nix::libc::ENOENT
+            } else {
+                nix::libc::EACCES
+            },
             detail: format!("cannot execute `{program}` in the image: {why}"),
         })
+    }
+
+    /// How a container ended whose first process is not to be seen any more; `None`: it was not to
+    /// be seen at all. An engine may need a moment to take notice.
+    async fn ending(&self, client: &Client, id: &str) -> Option<Ending> {
+        for _ in 0..LOOKS {
+            let found = state::look(client, &self.inner.project, id).await.ok()??;
+            match found.standing {
+                Standing::Ended(ending) => return Some(ending),
+                Standing::Running { pid, .. } if executed::is_gone(pid) => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Standing::Running { .. } | Standing::Created | Standing::Leaving => return None,
+            }
+        }
+        None
     }
 
     /// Writes the payload to the container's standard input, as it reads.

@@ -21,24 +21,26 @@ pub(crate) async fn a_main_process_that_takes_too_much_memory_is_killed_and_coun
     if !stage.can_limit() {
         return;
     }
+    let tells = stage.tells_memory_kills();
     let spec = with_memory(stage.script(HOG), 32);
     let instance = stage.started(spec).await;
     let report = stage.gone(&instance).await;
     assert_eq!(report.status, ExitStatus::Signal(9));
-    assert!(report.oom_kills >= 1, "{report:?}");
+    assert!(report.oom_kills >= 1 || !tells, "{report:?}");
 }
 
 pub(crate) async fn a_child_killed_for_memory_is_counted<P: Platform>(mut stage: Stage<P>) {
     if !stage.can_limit() {
         return;
     }
+    let tells = stage.tells_memory_kills();
     // Where the whole group is killed, the main process goes with its child.
     let spec = stage.script(&format!("sh -c '{HOG}'; sleep 0.5; exit 0"));
     let instance = stage.started(with_memory(spec, 32)).await;
     let report = stage.gone(&instance).await;
     let whole = ExitStatus::Signal(9);
     assert!([ExitStatus::Code(0), whole].contains(&report.status));
-    assert!(report.oom_kills >= 1, "{report:?}");
+    assert!(report.oom_kills >= 1 || !tells, "{report:?}");
 }
 
 pub(crate) async fn a_fork_bomb_stops_at_its_limit<P: Platform>(mut stage: Stage<P>) {

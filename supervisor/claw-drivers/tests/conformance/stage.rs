@@ -37,6 +37,11 @@ pub(crate) trait Platform: Sized + Send + Sync {
     /// Whether it can limit memory and processes.
     fn can_limit(&self, driver: &Self::Driver) -> Result<(), String>;
 
+    /// Whether it can tell what was killed for memory.
+    fn tells_memory_kills(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// What the driver left after it ended whatever it knew of.
     async fn clean(&self, data_dir: &Path);
 }
@@ -106,6 +111,15 @@ impl<P: Platform> Stage<P> {
             eprintln!("SKIP {}: {why}", self.test);
         }
         can.is_ok()
+    }
+
+    /// Whether kills for memory can be tested here; says so if not.
+    pub(crate) fn tells_memory_kills(&self) -> bool {
+        let tells = self.platform.tells_memory_kills();
+        if let Err(why) = &tells {
+            eprintln!("SKIP {}: {why}", self.test);
+        }
+        tells.is_ok()
     }
 
     /// Whether something of the instance is still there.

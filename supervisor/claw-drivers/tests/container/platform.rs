@@ -30,6 +30,12 @@ impl Containers {
         self.engine.docker(&arguments).unwrap()
     }
 
+    /// Whose engine it is.
+    pub(crate) fn is_podman(&self) -> bool {
+        let asked = ["version", "--format", "{{json .Server}}"];
+        self.engine.docker(&asked).unwrap().contains("Podman")
+    }
+
     /// The name of an instance's container.
     pub(crate) fn name(data_dir: &Path, instance: &InstanceId) -> String {
         let (sender, _facts) = mpsc::channel(1);
@@ -82,6 +88,13 @@ impl Platform for Containers {
             Ok(other) => Err(format!("the engine limits memory and processes: {other}")),
             Err(error) => Err(error.to_owned()),
         }
+    }
+
+    fn tells_memory_kills(&self) -> Result<(), String> {
+        if self.is_podman() {
+            return Err("Podman does not say what was killed for memory on cgroup v1".to_owned());
+        }
+        Ok(())
     }
 
     async fn clean(&self, data_dir: &Path) {

@@ -11,14 +11,15 @@ use claw_drivers::container::pool::{
 };
 
 /// An image with a busybox that is every command it can be.
-pub(crate) const FULL: &str = "claw-sandbox-test:full";
+pub(crate) const FULL: &str = "claw-sandbox-test:full-2";
 
 /// An image with nothing but `echo`.
 pub(crate) const BARE: &str = "claw-sandbox-test:bare";
 
 /// What of busybox is used.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "sh", "sleep", "cat", "ls", "id", "grep", "touch", "hostname", "head", "yes", "true", "pwd",
+    "tar", "ln", "mkdir",
 ];
 
 /// Long enough for a machine that is busy.
@@ -33,6 +34,8 @@ pub(crate) struct Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(dir) = &self.own {
+            // A test that failed may have left it stopped.
+            self.signal(nix::sys::signal::Signal::SIGCONT);
             let stopped = Program::new(SCRIPT).arg("stop").arg(dir.path()).status();
             assert!(
                 stopped.is_ok_and(|status| status.success()),
@@ -45,6 +48,27 @@ impl Drop for Engine {
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/engine");
 
 impl Engine {
+    /// An engine of the test's own with its images, which may be stopped, or `None` with a word of
+    /// why.
+    pub(crate) fn own(test: &str) -> Option<Self> {
+        let busybox = busybox().or_else(|| skip(test, "there is no static busybox"))?;
+        let engine = Self::start(test)?;
+        engine.import(FULL, &busybox, &COMMANDS);
+        Some(engine)
+    }
+
+    /// Sends an engine of the test's own a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let file = self.own.as_ref().unwrap().path().join("engine.pid");
+        let pid = std::fs::read_to_string(file).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+        // A busy machine takes its time to stop all threads of a process.
+        while signal == nix::sys::signal::Signal::SIGSTOP && !is_stopped(pid) {
+            std::thread::yield_now();
+        }
+    }
+
     /// The engine with its images, or `None` with a word of why.
     pub(crate) fn get(test: &str) -> Option<Self> {
         let busybox = busybox().or_else(|| skip(test, "there is no static busybox"))?;
@@ -134,6 +158,12 @@ impl Engine {
         let listed = self.docker(&["ps", "-aq", "--filter", &filter]);
         listed.lines().map(str::to_owned).collect()
     }
+}
+
+fn is_stopped(pid: nix::unistd::Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut stats = threads.map(|thread| thread.unwrap().path().join("stat"));
+    stats.all(|stat| std::fs::read_to_string(stat).is_ok_and(|text| text.contains(") T ")))
 }
 
 fn busybox() -> Option<std::path::PathBuf> {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use claw_drivers::container::pool::{SandboxConfig, SandboxSpec, Sandboxes, Temperature};
+use claw_drivers::container::pool::{RunError, SandboxConfig, SandboxSpec, Sandboxes, Temperature};
 
-use crate::engine::{Engine, House, eventually, spec, text};
+use nix::sys::signal::Signal;
+
+use crate::engine::{Engine, House, eventually, shell, spec, text};
 
 #[tokio::test]
 async fn a_container_is_used_once_and_replaced() {
@@ -101,6 +103,34 @@ async fn a_caller_that_goes_away_ends_its_command() {
             .configure(&std::collections::BTreeMap::new());
         eventually(|| engine.containers(&house.name).is_empty()).await;
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_told_and_costs_nothing_once_it_goes_on() {
+    let Some(engine) = Engine::own("an_engine_that_hangs_is_told") else {
+        return;
+    };
+    let house = House::open(&engine, "hangs", spec());
+    house.ready(1).await;
+    engine.signal(Signal::SIGSTOP);
+    for _ in 0..2 {
+        let command = shell("echo here");
+        let asked = house.sandboxes.run(&house.name, &command);
+        let refused = tokio::time::timeout(Duration::from_secs(60), asked).await;
+        let refused = refused.expect("a caller is not left waiting");
+        let Err(RunError::Engine(error)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.to_string().contains("did not answer"), "{error}");
+    }
+    assert_eq!(house.status().running, 0);
+    engine.signal(Signal::SIGCONT);
+    house.ready(1).await;
+    assert_eq!(text(&house.sh("echo here").await.stdout), "here\n");
+    house.ready(1).await;
+    eventually(|| engine.containers(&house.name).len() == 1).await;
+    house.sandboxes.close().await;
+    assert_eq!(engine.containers(&house.name), Vec::<String>::new());
 }
 
 #[test]

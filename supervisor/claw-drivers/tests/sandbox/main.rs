@@ -11,5 +11,6 @@
 
 mod confinement;
 mod engine;
+mod files;
 mod life;
 mod run;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use claw_daemon::api::Engine;
+use claw_daemon::api::{Engine, SandboxList, routes};
 use claw_daemon::config::{self, Environment, Loaded};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::args::{Global, Output};
+use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::{locate, print};
 
@@ -28,7 +29,7 @@ struct Found {
 ///
 /// The machine cannot enforce limits at all, the fleet file is broken, or its agents need an
 /// engine that there is not.
-pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), Failure> {
     let file = locate::fleet_file(global).ok();
     let data_dir = file.as_deref().map_or_else(std::env::temp_dir, |file| {
         config::data_dir_of(file, &Environment::variables_of_process())
@@ -52,6 +53,9 @@ pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
     print::line(
         "sandbox: processes are not locked in, and can do what their user can do; containers are",
     )?;
+    for line in sandboxes(client).await {
+        print::line(&line)?;
+    }
     let loaded = loaded.transpose();
     let loaded =
         loaded.map_err(|diagnostics| super::validate::report(&diagnostics, global.output))?;
@@ -63,6 +67,25 @@ pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
         ))?;
     }
     judge(&found, loaded.as_ref())
+}
+
+/// What keeps sandboxes from being ready, as a supervisor that runs knows it.
+async fn sandboxes(client: Option<Client>) -> Vec<String> {
+    let Some(client) = client else {
+        return Vec::new();
+    };
+    // Without a supervisor nobody has tried yet.
+    let Ok(list) = client.get::<SandboxList>(routes::SANDBOXES).await else {
+        return Vec::new();
+    };
+    let told = list.sandboxes.into_iter().filter_map(|sandbox| {
+        let note = sandbox.note?;
+        Some(format!(
+            "sandbox {} ({}): {note}",
+            sandbox.name, sandbox.image
+        ))
+    });
+    told.collect()
 }
 
 fn judge(found: &Found, loaded: Option<&Loaded>) -> Result<(), Failure> {

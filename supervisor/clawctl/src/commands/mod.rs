@@ -92,7 +92,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Plan(_) => plan::run(global, &client()?).await,
         Command::Apply(_) => apply::run(global, &client()?).await,
         Command::Schema => schema::run(),
-        Command::Doctor(_) => doctor::run(global).await,
+        Command::Doctor(_) => doctor::run(global, client().ok()).await,
         Command::Completion { shell } => completion(*shell),
         Command::Version => print::line(&format!("clawctl {}", env!("CARGO_PKG_VERSION"))),
     }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use claw_daemon::api::{Bytes, SandboxCommand as Asked, SandboxList, SandboxOutcome, routes};
+use claw_daemon::api::{
+    Bytes, SandboxCommand as Asked, SandboxFile, SandboxList, SandboxOutcome, routes,
+};
 
 use crate::args::Output;
 use crate::client::Client;
@@ -28,7 +31,7 @@ pub(crate) enum SandboxCommand {
 
 const CODES: &str = "\
 Exit codes: that of the command, 128 + N when signal N ended it, 124 when its time was over,
-125 when it was not run.";
+125 when it was not run; 1 when it succeeded and a file of `--out` could not be had.";
 
 /// `clawctl sandbox run`.
 #[derive(Debug, Args)]
@@ -42,6 +45,12 @@ pub(crate) struct Run {
     /// A variable for it; may be repeated
     #[arg(short, long = "env", value_name = "NAME=VALUE")]
     pub env: Vec<String>,
+    /// Put a file of this machine into its working directory; may be repeated
+    #[arg(long = "in", value_name = "SRC[:NAME]")]
+    pub files: Vec<String>,
+    /// Take a file of its working directory when it has ended; may be repeated
+    #[arg(long = "out", value_name = "NAME[:DST]")]
+    pub outputs: Vec<String>,
     /// Pass standard input on, up to its end
     #[arg(short, long)]
     pub interactive: bool,
@@ -72,7 +81,10 @@ pub(crate) async fn run(
                 exit: Exit::CommandNotRun,
                 ..failure
             };
-            show(&outcome.map_err(not_run)?, output)
+            let outcome = outcome.map_err(not_run)?;
+            let saved = save(run, &outcome);
+            show(&outcome, output)?;
+            saved
         }
     }
 }
@@ -87,6 +99,12 @@ async fn ask(client: &Client, run: &Run) -> Result<SandboxOutcome, Failure> {
         stdin_base64: stdin.as_ref().and_then(|stdin| stdin.base64.clone()),
         stdin: stdin.and_then(|stdin| stdin.base64.is_none().then_some(stdin.text)),
         env: variables(&run.env)?,
+        files: run
+            .files
+            .iter()
+            .map(|pair| load(pair))
+            .collect::<Result<_, _>>()?,
+        outputs: run.outputs.iter().map(|pair| output(pair).0).collect(),
         timeout: run
             .timeout
             .map(|timeout| format!("{}ms", timeout.as_millis())),
@@ -99,6 +117,54 @@ async fn ask(client: &Client, run: &Run) -> Result<SandboxOutcome, Failure> {
         routes::IMAGE_RUN.to_owned()
     };
     client.post(&path, Some(body)).await
+}
+
+/// `SRC[:NAME]`: a file of this machine, and its name in the sandbox.
+fn load(pair: &str) -> Result<SandboxFile, Failure> {
+    let (source, name) = match pair.rsplit_once(':') {
+        Some((source, name)) => (source, name.to_owned()),
+        None => (pair, last_part(pair)),
+    };
+    let bytes = std::fs::read(source)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{source} cannot be read: {error}")))?;
+    Ok(SandboxFile::of(name, bytes))
+}
+
+/// `NAME[:DST]`: a file of the sandbox, and where it goes.
+fn output(pair: &str) -> (String, String) {
+    match pair.split_once(':') {
+        Some((name, destination)) => (name.to_owned(), destination.to_owned()),
+        None => (pair.to_owned(), last_part(pair)),
+    }
+}
+
+fn last_part(path: &str) -> String {
+    let name = Path::new(path).file_name();
+    name.map_or_else(
+        || path.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Writes the files that came out; the first that could not be had is the failure, after all.
+fn save(run: &Run, outcome: &SandboxOutcome) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for (name, destination) in run.outputs.iter().map(|pair| output(pair)) {
+        let file = outcome.files.iter().find(|file| file.name == name);
+        let read = match file {
+            Some(file) => file.clone().read().map(|(_, bytes)| bytes),
+            None => Err(format!("the file `{name}` did not come out")),
+        };
+        let saved = read.and_then(|bytes| {
+            std::fs::write(&destination, bytes)
+                .map_err(|error| format!("{destination} cannot be written: {error}"))
+        });
+        if let Err(why) = saved {
+            print::note(&format!("clawctl: {why}"));
+            first = first.and(Err(Failure::silent(Exit::Failed)));
+        }
+    }
+    first
 }
 
 fn input() -> Result<Option<Bytes>, Failure> {

@@ -19,6 +19,7 @@ mod history;
 mod observed;
 mod patience;
 mod process;
+mod registry;
 mod remains;
 mod supervisor;
 
@@ -29,4 +30,5 @@ pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use folder::{free_port, program, root};
 pub(crate) use patience::{Waited, holds_for, until, within};
 pub(crate) use process::Process;
+pub(crate) use registry::{Access, Registry};
 pub(crate) use supervisor::Fleet;

@@ -1,6 +1,8 @@
 //! The supervisor of a fleet: started, killed, ended.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,8 +30,10 @@ pub(crate) struct Fleet {
     base: PathBuf,
     data: PathBuf,
     mark: String,
-    /// Where its container engine is; that of the machine if nothing was said.
-    engine: Option<String>,
+    /// Variables of its supervisors, beside those of this process.
+    env: BTreeMap<&'static str, String>,
+    /// Who its supervisors run as; this process's user if nothing was said.
+    user: Option<(u32, u32)>,
     pub(super) supervisor: Option<Child>,
     /// Fork servers of supervisors that are gone; they go by themselves.
     pub(super) spawners: Vec<Process>,
@@ -51,7 +55,8 @@ impl Fleet {
             folder,
             base,
             mark: format!("{}-{number}", std::process::id()),
-            engine: None,
+            env: BTreeMap::new(),
+            user: None,
             supervisor: None,
             spawners: Vec::new(),
         };
@@ -110,7 +115,20 @@ impl Fleet {
 
     /// Names the container engine of supervisors that are started from now on.
     pub(crate) fn set_engine(&mut self, address: &str) {
-        self.engine = Some(address.to_owned());
+        self.set_env("DOCKER_HOST", address);
+    }
+
+    /// Sets a variable of supervisors that are started from now on.
+    pub(crate) fn set_env(&mut self, name: &'static str, value: &str) {
+        self.env.insert(name, value.to_owned());
+    }
+
+    /// Says who supervisors run as that are started from now on, and gives them the folder.
+    pub(crate) fn set_user(&mut self, user: u32, group: u32) {
+        for path in [self.base.clone(), self.file()] {
+            std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+        }
+        self.user = Some((user, group));
     }
 
     /// Starts the supervisor and waits until its fleet is loaded.
@@ -132,9 +150,12 @@ impl Fleet {
             .append(true)
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
-        let engine = self.engine.iter().map(|engine| ("DOCKER_HOST", engine));
-        let child = prepared(&self.base)
-            .envs(engine)
+        let mut command = prepared(&self.base);
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group).env("HOME", &self.base);
+        }
+        let child = command
+            .envs(&self.env)
             .arg("up")
             .args(arguments)
             .env(MARK, &self.mark)

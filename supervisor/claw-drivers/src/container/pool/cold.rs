@@ -1,5 +1,6 @@
 //! A command in a container of its own, made when it is asked for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use super::super::engine::QUICK;
 use super::super::state::status;
 use super::capture::Capture;
 use super::command::Command;
-use super::container::Sandbox;
-use super::execute::{Watched, cannot_start, kill, watch};
+use super::container::{NotReady, Sandbox};
+use super::execute::{self, Attempt, Watched, cannot_start, kill, watch};
 use super::housing::Housing;
 use super::outcome::{Outcome, RunError, Temperature};
 use super::spec::SandboxSpec;
@@ -34,6 +35,9 @@ pub(super) async fn run(
     spec: &SandboxSpec,
     command: &Command,
 ) -> Result<Outcome, RunError> {
+    if command.has_files() {
+        return run_with_files(housing, name, spec, command).await;
+    }
     let what = (command.program.as_slice(), command.variables());
     let sandbox = Sandbox::cold(housing, name, spec, what).await?;
     let client = &sandbox.client;
@@ -61,6 +65,7 @@ pub(super) async fn run(
             truncated: false,
             duration: begun.elapsed(),
             temperature: Temperature::Cold,
+            files: BTreeMap::new(),
         });
     }
     let mut capture = Capture::new(spec.max_output);
@@ -71,7 +76,7 @@ pub(super) async fn run(
         Watched::Broken(error) => return Err(client.fault(error).into()),
     };
     if end.is_none() {
-        kill(&sandbox).await;
+        kill(&sandbox).await?;
     }
     Ok(Outcome {
         status: end
@@ -84,7 +89,35 @@ pub(super) async fn run(
         truncated: capture.truncated,
         duration: begun.elapsed(),
         temperature: Temperature::Cold,
+        files: BTreeMap::new(),
     })
+}
+
+/// Files go in before the command and come out after it, so its container has to wait as those
+/// that are ready do.
+async fn run_with_files(
+    housing: &Arc<Housing>,
+    name: &str,
+    spec: &SandboxSpec,
+    command: &Command,
+) -> Result<Outcome, RunError> {
+    let sandbox = match Sandbox::ready(housing, name, spec).await {
+        Ok(sandbox) => sandbox,
+        Err(NotReady::CannotWait) => {
+            let detail = "files need an image with `sleep` and `tar`, and this one has no `sleep`";
+            return Err(RunError::Unusable(detail.to_owned()));
+        }
+        Err(NotReady::Failed(error)) => return Err(error),
+    };
+    match execute::run(&sandbox, spec, command).await? {
+        Attempt::Ran(outcome) => Ok(Outcome {
+            temperature: Temperature::Cold,
+            ..outcome
+        }),
+        Attempt::Gone => Err(RunError::Unusable(
+            "somebody removed the container before the command was run".to_owned(),
+        )),
+    }
 }
 
 /// How a container ended whose output has; `None`: its time is over first.

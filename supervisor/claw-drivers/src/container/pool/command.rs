@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::files;
 use super::outcome::RunError;
 use super::spec::SandboxSpec;
 
@@ -21,6 +22,11 @@ pub struct Command {
     pub stdin: Vec<u8>,
     /// Variables beside the sandbox's own.
     pub env: BTreeMap<String, String>,
+    /// Files that are there when it starts, by their names below the working directory; 16 MiB
+    /// together at most.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Names below the working directory of files that are wanted when it has ended.
+    pub outputs: Vec<String>,
     /// How long it may take; `None`: as long as the sandbox allows.
     pub timeout: Option<Duration>,
 }
@@ -52,6 +58,7 @@ impl Command {
         if self.stdin.len() > MOST_STDIN {
             return invalid(format!("a command reads {MOST_STDIN} bytes at most"));
         }
+        files::check(self)?;
         let texts = self.program.iter().chain(self.env.values());
         if texts.clone().any(|text| text.contains('\0')) {
             return invalid("a command and its variables have no NUL characters".to_owned());
@@ -63,6 +70,12 @@ impl Command {
             ));
         }
         Ok(())
+    }
+
+    /// Whether files go in or come out, for which the sandbox has to be there before the command
+    /// and after it.
+    pub(super) fn has_files(&self) -> bool {
+        !self.files.is_empty() || !self.outputs.is_empty()
     }
 
     /// The variables as the engine wants them.
@@ -110,6 +123,14 @@ mod tests {
             },
             Command {
                 program: vec!["x".repeat(MOST_TEXT + 1)],
+                ..good.clone()
+            },
+            Command {
+                files: BTreeMap::from([("../a".to_owned(), Vec::new())]),
+                ..good.clone()
+            },
+            Command {
+                outputs: vec!["/etc/passwd".to_owned()],
                 ..good.clone()
             },
             Command {

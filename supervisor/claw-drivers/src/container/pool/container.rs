@@ -9,7 +9,7 @@ use bollard::query_parameters::{
 };
 use tokio::time::Instant;
 
-use super::super::create::{USER, confinement};
+use super::super::create::{USER, confinement, suit};
 use super::super::engine::{Client, QUICK, SLOW};
 use super::super::fault::EngineError;
 use super::super::image;
@@ -125,10 +125,11 @@ impl Sandbox {
         housing: &Arc<Housing>,
         sandbox: &str,
         spec: &SandboxSpec,
-        body: ContainerCreateBody,
+        mut body: ContainerCreateBody,
     ) -> Result<Self, RunError> {
         let client = housing.engine.client().await?;
         fetch(&client, spec).await?;
+        suit(client.make, body.host_config.get_or_insert_default());
         let body = ContainerCreateBody {
             labels: Some(housing.labels(sandbox)),
             ..body

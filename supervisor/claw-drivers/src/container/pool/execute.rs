@@ -1,5 +1,6 @@
 //! A command in a container that waits.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -12,17 +13,25 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::super::engine::QUICK;
+use super::super::fault::EngineError;
 use super::super::state::status;
 use super::super::usage::is_inside;
 use super::capture::Capture;
 use super::command::Command;
 use super::container::Sandbox;
+use super::files::{self, OutFile};
 use super::outcome::{Outcome, RunError, Temperature};
 use super::spec::{SandboxSpec, WORKING_DIR};
 use crate::process::{KILL, usage_of_process};
 
 /// Between two looks whether the engine knows the end of a command whose output has ended.
 const LOOK: Duration = Duration::from_millis(3);
+
+/// How long files may take on their way in, and on their way out.
+const FILES_TIME: Duration = Duration::from_secs(30);
+
+/// How much is kept of what `tar` says of files that it does not take.
+const MOST_SAID: u64 = 4096;
 
 /// The engine's words for a program that it cannot start, on the program's own output.
 const CANNOT_START: &[u8] = b"OCI runtime exec failed";
@@ -52,7 +61,59 @@ pub(super) async fn run(
     spec: &SandboxSpec,
     command: &Command,
 ) -> Result<Attempt, RunError> {
+    if !command.files.is_empty() {
+        let mut said = Capture::new(MOST_SAID);
+        let deadline = Instant::now() + FILES_TIME;
+        let unpacking = files::unpack(&command.files)?;
+        match call(sandbox, &unpacking, &mut said, deadline).await? {
+            Called::Gone => return Ok(Attempt::Gone),
+            Called::Ended(ExitStatus::Code(0)) => {}
+            Called::Ended(_) | Called::OutOfTime => return Err(not_unpacked(&said)),
+        }
+    }
     let begun = Instant::now();
+    let mut capture = Capture::new(spec.max_output);
+    let called = call(sandbox, command, &mut capture, begun + command.limit(spec)).await?;
+    let ended = match called {
+        Called::Gone => return Ok(Attempt::Gone),
+        Called::Ended(status) => Some(status),
+        Called::OutOfTime => None,
+    };
+    let duration = begun.elapsed();
+    let files = match ended {
+        Some(_) if !command.outputs.is_empty() => take_out(sandbox, &command.outputs).await?,
+        Some(_) | None => BTreeMap::new(),
+    };
+    let mut outcome = Outcome {
+        status: ended.unwrap_or(ExitStatus::Signal(KILL)),
+        timed_out: ended.is_none(),
+        out_of_memory: out_of_memory(sandbox).await,
+        stdout: capture.stdout,
+        stderr: capture.stderr,
+        truncated: capture.truncated,
+        duration,
+        temperature: Temperature::Ready,
+        files,
+    };
+    as_a_shell_says(&mut outcome);
+    Ok(Attempt::Ran(outcome))
+}
+
+/// What became of one program in a container.
+enum Called {
+    Ended(ExitStatus),
+    /// Everything in the container was killed.
+    OutOfTime,
+    /// The container was not there any more.
+    Gone,
+}
+
+async fn call(
+    sandbox: &Sandbox,
+    command: &Command,
+    capture: &mut Capture,
+    deadline: Instant,
+) -> Result<Called, RunError> {
     let client = &sandbox.client;
     let options = CreateExecOptions {
         attach_stdin: Some(true),
@@ -66,7 +127,7 @@ pub(super) async fn run(
     let created = client.docker.create_exec(&sandbox.id, options);
     let exec = match client.within(QUICK, created).await {
         Ok(exec) => exec.id,
-        Err(error) if matches!(error.status(), 404 | 409) => return Ok(Attempt::Gone),
+        Err(error) if matches!(error.status(), 404 | 409) => return Ok(Called::Gone),
         Err(error) => return Err(error.into()),
     };
     let started = client
@@ -76,29 +137,46 @@ pub(super) async fn run(
         let detail = "the engine gave no output of the command".to_owned();
         return Err(RunError::Unusable(detail));
     };
-    let deadline = Instant::now() + command.limit(spec);
-    let mut capture = Capture::new(spec.max_output);
-    let watched = watch((output, input), command, &mut capture, deadline).await;
-    let ended = match watched {
+    let ended = match watch((output, input), command, capture, deadline).await {
         Watched::Ended => ended_as(sandbox, &exec, deadline).await?,
         Watched::OutOfTime => None,
         Watched::Broken(error) => return Err(client.fault(error).into()),
     };
-    if ended.is_none() {
-        kill(sandbox).await;
+    if let Some(status) = ended {
+        return Ok(Called::Ended(status));
     }
-    let mut outcome = Outcome {
-        status: ended.unwrap_or(ExitStatus::Signal(KILL)),
-        timed_out: ended.is_none(),
-        out_of_memory: out_of_memory(sandbox).await,
-        stdout: capture.stdout,
-        stderr: capture.stderr,
-        truncated: capture.truncated,
-        duration: begun.elapsed(),
-        temperature: Temperature::Ready,
+    kill(sandbox).await?;
+    Ok(Called::OutOfTime)
+}
+
+fn not_unpacked(said: &Capture) -> RunError {
+    let said = [said.stdout.as_slice(), &said.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    RunError::Unusable(format!(
+        "the files could not be put into it, with the `tar` of its image: {}",
+        said.trim()
+    ))
+}
+
+async fn take_out(
+    sandbox: &Sandbox,
+    outputs: &[String],
+) -> Result<BTreeMap<String, OutFile>, RunError> {
+    let mut packed = Capture::new(files::most_packed());
+    let deadline = Instant::now() + FILES_TIME;
+    let packing = files::pack(outputs);
+    let called = call(sandbox, &packing, &mut packed, deadline).await?;
+    // It ends with a fault when a file is not there, and packs the others all the same.
+    let why = match called {
+        Called::Ended(_) if !packed.stdout.starts_with(CANNOT_START) => {
+            return Ok(files::read(&packed.stdout, !packed.truncated, outputs));
+        }
+        Called::Ended(_) => "its image has no `tar`",
+        Called::OutOfTime => "packing it took too long",
+        Called::Gone => "the command has ended its sandbox",
     };
-    as_a_shell_says(&mut outcome);
-    Ok(Attempt::Ran(outcome))
+    let missing = |name: &String| (name.clone(), OutFile::Missing(why.to_owned()));
+    Ok(outputs.iter().map(missing).collect())
 }
 
 /// Why nothing more comes of a command.
@@ -166,16 +244,22 @@ async fn ended_as(
     }
 }
 
-/// Ends everything in the container, before its caller hears of it.
-pub(super) async fn kill(sandbox: &Sandbox) {
+/// Ends everything in the container, before its caller hears of it. An error: the engine is away,
+/// and nobody knows whether it has ended.
+pub(super) async fn kill(sandbox: &Sandbox) -> Result<(), EngineError> {
     let options = KillContainerOptionsBuilder::new().signal("KILL").build();
     let killing = sandbox
         .client
         .docker
         .kill_container(&sandbox.id, Some(options));
-    if let Err(error) = sandbox.client.within(QUICK, killing).await {
-        // It has ended already, or is removed as soon as the engine answers again.
-        tracing::debug!(container = sandbox.name, %error, "a sandbox was not killed");
+    match sandbox.client.within(QUICK, killing).await {
+        Err(error) if error.is_away() => Err(error),
+        Err(error) => {
+            // It has ended already.
+            tracing::debug!(container = sandbox.name, %error, "a sandbox was not killed");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

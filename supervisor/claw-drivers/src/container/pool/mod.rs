@@ -16,6 +16,7 @@ mod cold;
 mod command;
 mod container;
 mod execute;
+mod files;
 mod housing;
 mod keeper;
 mod outcome;
@@ -25,6 +26,7 @@ mod sandboxes;
 mod spec;
 
 pub use command::Command;
+pub use files::OutFile;
 pub use outcome::{Outcome, RunError, Temperature};
 pub use sandboxes::{SandboxConfig, SandboxStatus, Sandboxes};
 pub use spec::SandboxSpec;

@@ -1,10 +1,12 @@
 //! What comes of a command.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use claw_core::{ExitStatus, SpawnError, SpawnStage};
 
 use super::super::fault::EngineError;
+use super::files::OutFile;
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Outcome {
     pub duration: Duration,
     /// Whether a sandbox was waiting for it.
     pub temperature: Temperature,
+    /// The files that were asked for; none of a command that was out of time.
+    pub files: BTreeMap<String, OutFile>,
 }
 
 /// Whether a command found a container that was ready.
