@@ -268,7 +268,7 @@ fn a_supervisor_without_root_looks_after_containers_too() {
     fleet.await_state("beside", State::Running);
     await_pid(&fleet, "boxed");
     fleet.await_output("boxed", &format!("socket for {ORDINARY}"));
-    assert_eq!(fleet.lines("kept/file"), ["kept"]);
+    assert_eq!(fleet.await_lines("kept/file", 1), ["kept"]);
     await_pid(&fleet, "other");
     let first = await_pid(&fleet, "boxed");
     fleet.crash_and_up();

@@ -39,11 +39,20 @@ pub(crate) async fn run(client: &Client, down: &Down) -> Result<(), Failure> {
     })
 }
 
+/// Whether it is still a process of ours. The number of a supervisor in a container is that of
+/// something else here, which is not to be waited for.
 fn runs(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.starts_with(" Z"))
-    })
+    let Some((name, rest)) = stat(&pid.to_string()) else {
+        return false;
+    };
+    let ours = stat("self").is_some_and(|(own, _)| own == name);
+    ours && !rest.starts_with(" Z")
+}
+
+/// The name of a process, and what its state begins.
+fn stat(process: &str) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (name, rest) = stat.rsplit_once(')')?;
+    let (_, name) = name.split_once('(')?;
+    Some((name.to_owned(), rest.to_owned()))
 }

@@ -169,7 +169,9 @@ async fn take_out(
     // It ends with a fault when a file is not there, and packs the others all the same.
     let why = match called {
         Called::Ended(_) if !packed.stdout.starts_with(CANNOT_START) => {
-            return Ok(files::read(&packed.stdout, !packed.truncated, outputs));
+            let cut = packed.truncated.then(files::too_much);
+            let absent = cut.as_deref().unwrap_or(files::NO_SUCH_FILE);
+            return Ok(files::read(&packed.stdout, absent, outputs));
         }
         Called::Ended(_) => "its image has no `tar`",
         Called::OutOfTime => "packing it took too long",

@@ -23,6 +23,9 @@ const MOST_FILES: usize = 256;
 /// The longest name, in bytes.
 const LONGEST: usize = 1024;
 
+/// Why a file is not in an archive that is whole.
+pub(super) const NO_SUCH_FILE: &str = "there is no such file";
+
 /// What an archive has beside the bytes of its files: heads, paddings and long names.
 const OVERHEAD: u64 = 4096 * MOST_FILES as u64;
 
@@ -112,8 +115,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// Takes the files that were asked for out of an archive.
-pub(super) fn read(archive: &[u8], whole: bool, outputs: &[String]) -> BTreeMap<String, OutFile> {
+/// Takes the files that were asked for out of an archive; `absent` says why one is not in it.
+pub(super) fn read(archive: &[u8], absent: &str, outputs: &[String]) -> BTreeMap<String, OutFile> {
     let mut found = BTreeMap::new();
     let mut room = MOST_BYTES;
     let mut tar = tar::Archive::new(archive);
@@ -128,13 +131,8 @@ pub(super) fn read(archive: &[u8], whole: bool, outputs: &[String]) -> BTreeMap<
         found.insert(name.clone(), taken);
     }
     for name in outputs {
-        found.entry(name.clone()).or_insert_with(|| {
-            OutFile::Missing(if whole {
-                "there is no such file".to_owned()
-            } else {
-                too_much()
-            })
-        });
+        let missing = || OutFile::Missing(absent.to_owned());
+        found.entry(name.clone()).or_insert_with(missing);
     }
     found
 }
@@ -158,7 +156,8 @@ fn take(entry: tar::Entry<'_, &[u8]>, room: &mut u64) -> OutFile {
     }
 }
 
-fn too_much() -> String {
+/// Why a file is not there of which not all came.
+pub(super) fn too_much() -> String {
     format!("the files that come out have {MOST_BYTES} bytes together at most")
 }
 
@@ -199,7 +198,7 @@ mod tests {
             ("./link", EntryType::Symlink, b""),
         ]);
         let asked = ["good", "link", "gone"].map(str::to_owned);
-        let found = read(&bytes, true, &asked);
+        let found = read(&bytes, NO_SUCH_FILE, &asked);
         assert_eq!(found.len(), 3);
         assert_eq!(found["good"], OutFile::Taken(b"bytes".to_vec()));
         let why = |name: &str| match &found[name] {
@@ -215,14 +214,14 @@ mod tests {
         let bytes = archive(&[("./a", tar::EntryType::Regular, &[7; 4000])]);
         let asked = ["a".to_owned()];
         for cut in [600, 512, 100, 0] {
-            let found = read(&bytes[..cut], false, &asked);
+            let found = read(&bytes[..cut], "cut", &asked);
             assert!(matches!(found["a"], OutFile::Missing(_)), "{cut}");
         }
         let mut head = tar::Header::new_gnu();
         head.set_size(u64::MAX / 2);
         head.as_mut_bytes()[..1].copy_from_slice(b"a");
         head.set_cksum();
-        let found = read(head.as_bytes(), false, &asked);
+        let found = read(head.as_bytes(), "cut", &asked);
         assert!(matches!(found["a"], OutFile::Missing(_)));
     }
 }
