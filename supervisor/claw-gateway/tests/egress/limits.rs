@@ -165,6 +165,22 @@ async fn a_reload_closes_what_it_denies_and_nothing_else() {
     echoed(&mut world.tunnel(&target).await).await;
 }
 
+/// A host that goes on talking to a client that never says a word.
+#[tokio::test]
+async fn a_reload_closes_a_connection_on_which_only_the_host_has_spoken() {
+    let upstream = Upstream::greeting("127.0.0.1:0", "220 ready\r\n")
+        .await
+        .expect("a host");
+    let target = format!("mail.internal:{}", upstream.port());
+    let names = Names::answering(&[("mail.internal", &[&["127.0.0.1"]])]);
+    let mut world = World::start(&Rules::allowing(&[&target]), names);
+    let mut client = world.tunnel(&target).await;
+    assert_eq!(until(&mut client, "\r\n").await, "220 ready\r\n");
+    world.proxy.replace(Rules::default().settings());
+    assert_eq!(to_end(client).await, "");
+    assert_eq!(closed_because(&mut world).await, CloseCause::PolicyChanged);
+}
+
 #[tokio::test]
 async fn stopping_closes_everything() {
     let (mut world, _upstream, target) = world(|_| {}).await;
