@@ -9,6 +9,7 @@
 //! ```
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(super) struct Tunnel<'a> {
     client: Metered,
     upstream: Metered,
     target: Authority,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     subject: Subject,
     settings: watch::Receiver<Arc<Settings>>,
     sent: Arc<AtomicU64>,
@@ -71,8 +72,8 @@ pub(super) struct Denied {
 enum Words {
     /// To be sent on.
     Said(Vec<u8>),
-    /// The client, or the time, is gone.
-    None,
+    /// There will be none.
+    Over(CloseCause),
 }
 
 impl<'a> Tunnel<'a> {
@@ -123,7 +124,7 @@ impl<'a> Tunnel<'a> {
         let cause = match stopping.run_until_cancelled(words).await {
             None => CloseCause::Stopped,
             Some(Ok(Words::Said(words))) => self.copy(&words, settings.limits.idle, stopping).await,
-            Some(Ok(Words::None)) => CloseCause::Ended,
+            Some(Ok(Words::Over(cause))) => cause,
             Some(Err(reason)) => {
                 return Err(Denied {
                     client: self.client.into_inner(),
@@ -170,26 +171,18 @@ impl<'a> Tunnel<'a> {
         tokio::pin!(copying);
         let seen = || self.sent.load(Ordering::Relaxed) + self.received.load(Ordering::Relaxed);
         let mut quiet = Quiet::new(idle, seen());
-        let mut settings_live = true;
         loop {
             tokio::select! {
-                _end = &mut copying => {
-                    let spent = self.agent.bytes.is_spent();
-                    return if spent { CloseCause::TooManyBytes } else { CloseCause::Ended };
-                }
+                // What is not allowed any more must not send another byte.
+                biased;
                 () = stopping.cancelled() => return CloseCause::Stopped,
+                () = denied(&mut self.settings, &self.target, self.address) => {
+                    return CloseCause::PolicyChanged;
+                }
                 () = quiet.tick() => if quiet.is_over(seen()) {
                     return CloseCause::Idle;
                 },
-                changed = self.settings.changed(), if settings_live => {
-                    settings_live = changed.is_ok();
-                    let policy = &self.settings.borrow_and_update().policy;
-                    let Authority { host, port } = &self.target;
-                    let host_allowed = policy.judge(host, *port).is_ok();
-                    if !host_allowed || policy.check(host, *port, &[self.address.ip()]).is_err() {
-                        return CloseCause::PolicyChanged;
-                    }
-                }
+                _end = &mut copying => return end(self.agent),
             }
         }
     }
@@ -219,7 +212,7 @@ impl<'a> Tunnel<'a> {
             .await
             .map_err(|_elapsed| Reason::BadRequest("no TLS was begun in time"))??;
         let Some(name) = name else {
-            return Ok(Words::None);
+            return Ok(Words::Over(CloseCause::Ended));
         };
         fits(&self.target.host, &name, settings.policy.sni())?;
         Ok(Words::Said(reader.into_bytes()))
@@ -232,17 +225,21 @@ impl<'a> Tunnel<'a> {
         let mut greeting = Vec::with_capacity(WORDS);
         while words.is_empty() {
             tokio::select! {
+                biased;
+                () = denied(&mut self.settings, &self.target, self.address) => {
+                    return Ok(Words::Over(CloseCause::PolicyChanged));
+                }
                 read = self.client.read_buf(&mut words) => match read {
                     Ok(0) => return Ok(Words::Said(words)),
                     Ok(_) => {}
-                    Err(_gone) => return Ok(Words::None),
+                    Err(_gone) => return Ok(Words::Over(end(self.agent))),
                 },
                 read = self.upstream.read_buf(&mut greeting) => match read {
-                    Ok(0) => return Ok(Words::Said(words)),
-                    Ok(_) if self.client.write_all(&greeting).await.is_ok() => greeting.clear(),
-                    Ok(_) | Err(_) => return Ok(Words::None),
+                    Ok(1..) if self.client.write_all(&greeting).await.is_ok() => greeting.clear(),
+                    // A host that ends before it was asked has nothing to be asked.
+                    Ok(_) | Err(_) => return Ok(Words::Over(end(self.agent))),
                 },
-                () = sleep(settings.limits.idle) => return Ok(Words::None),
+                () = sleep(settings.limits.idle) => return Ok(Words::Over(CloseCause::Idle)),
             }
         }
         if words.first() == Some(&TLS) {
@@ -250,6 +247,32 @@ impl<'a> Tunnel<'a> {
         }
         Ok(Words::Said(words))
     }
+}
+
+/// Why a stream ended: by itself, or because the agent's bytes are spent.
+fn end(agent: &Agent) -> CloseCause {
+    if agent.bytes.is_spent() {
+        CloseCause::TooManyBytes
+    } else {
+        CloseCause::Ended
+    }
+}
+
+/// Waits until the settings deny what they allowed; for ever, if they are never exchanged.
+async fn denied(
+    settings: &mut watch::Receiver<Arc<Settings>>,
+    target: &Authority,
+    address: SocketAddr,
+) {
+    while settings.changed().await.is_ok() {
+        let policy = &settings.borrow_and_update().policy;
+        let Authority { host, port } = target;
+        let allowed = policy.judge(host, *port).is_ok();
+        if !allowed || policy.check(host, *port, &[address.ip()]).is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Whether nothing has been sent for too long.

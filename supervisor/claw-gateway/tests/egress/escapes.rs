@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use claw_gateway::egress::policy::AddressKind;
 use claw_gateway::egress::{EgressProxy, Listeners};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::dns::{Answer, ask};
 use crate::world::{Names, Rules, Upstream, World, to_end};
@@ -320,15 +320,18 @@ async fn nothing_is_allowed_by_default() {
     silent.stop().await;
 }
 
-/// A client that is told no in the middle of its upload hears it.
+/// A client that is told no in the middle of its upload hears it. The upload is larger than what
+/// the kernel holds for the two ends.
 #[tokio::test]
 async fn a_refusal_arrives_although_the_client_is_still_sending() {
     let world = World::start(&Rules::default(), Names::default());
-    let mut client = world.client().await;
-    let head =
-        "POST http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 99999\r\n\r\n";
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_send_buffer_size(4096).expect("a small buffer");
+    let mut client = socket.connect(world.port).await.expect("connected");
+    let head = "POST http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\
+                Content-Length: 200000\r\n\r\n";
     client.write_all(head.as_bytes()).await.expect("sent");
-    client.write_all(&vec![0; 99_999]).await.expect("sent");
+    client.write_all(&vec![0; 200_000]).await.expect("sent");
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
