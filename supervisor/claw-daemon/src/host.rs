@@ -16,6 +16,7 @@ use claw_core::memory::Inheritance;
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::{ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, Drivers, OpenInstance};
+use claw_gateway::egress::SystemResolver;
 use claw_store::journal::{self, Ack, Journal, Opened};
 use claw_store::store::EventLimits;
 use claw_store::{Store, StoreOptions};
@@ -27,6 +28,7 @@ use crate::agent_api::{self, AgentApi};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
+use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
 use crate::http::{self, Listeners};
@@ -83,8 +85,9 @@ impl Daemon {
         notes.extend(opened.notes.iter().cloned());
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
+        let egress = open_ways(&data_dir, &loaded);
         let engine = loaded.supervisor.engine.clone();
-        let (thread, driver) = start_drivers(&data_dir, facts, engine).await?;
+        let (thread, driver) = start_drivers(&data_dir, facts, engine, &egress).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
@@ -103,7 +106,7 @@ impl Daemon {
         agent_api.sandboxes().configure(&loaded.sandboxes);
         remember(&data_dir.last_good(), &loaded.text).await;
         let first_signal = mode_of(loaded.supervisor.on_exit);
-        let takers = (handle.clone(), agent_api.clone());
+        let takers = (handle.clone(), agent_api.clone(), egress.clone());
         let (file, environment) = (options.file, options.environment);
         let reloader = Reloader::new(file, data_dir.last_good(), environment, takers, loaded);
         agent_api.set_reloader(reloader.clone());
@@ -122,6 +125,7 @@ impl Daemon {
             containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
+            egress,
             data_dir: data_dir.path().to_owned(),
         });
         let data = data_dir.path().to_owned();
@@ -226,9 +230,15 @@ async fn start_drivers(
     data_dir: &DataDir,
     facts: mpsc::Sender<Fact>,
     engine: Option<String>,
+    egress: &Egress,
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
     let data_dir = data_dir.path().to_owned();
-    let config = ProcessConfig::new(data_dir.clone(), facts.clone());
+    let (ways, changes) = mpsc::unbounded_channel();
+    egress.follow(changes);
+    let config = ProcessConfig {
+        egress: Some(ways),
+        ..ProcessConfig::new(data_dir.clone(), facts.clone())
+    };
     let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
     let starting = thread.tasks().spawn(ProcessDriver::start(config));
     let processes = Arc::new(starting.await.map_err(ending)??);
@@ -238,6 +248,15 @@ async fn start_drivers(
     });
     let drivers = Drivers::new(processes, Arc::new(containers));
     Ok((thread, Arc::new(drivers)))
+}
+
+/// Makes the agents' ways out ready to be opened.
+fn open_ways(data_dir: &DataDir, loaded: &Loaded) -> Egress {
+    let own = loaded.supervisor.listen.into_iter().collect();
+    let resolver = Arc::new(SystemResolver::default());
+    let egress = Egress::start(data_dir.path(), own, resolver);
+    egress.configure(&loaded.fleet);
+    egress
 }
 
 /// The fleet file, or the last good one, loudly, when the file is broken.

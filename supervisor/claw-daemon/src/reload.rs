@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use crate::agent_api::{AgentApi, ConfigureError};
 use crate::api::FieldError;
 use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
+use crate::egress::Egress;
 pub use crate::http::ports::ConfigSource;
 use crate::http::ports::{AskError, ReloadFailure};
 use crate::supervise::Handle;
@@ -41,6 +42,7 @@ struct Shared {
     environment: Environment,
     handle: Handle,
     agent_api: AgentApi,
+    egress: Egress,
     current: RwLock<Arc<Loaded>>,
     applying: Mutex<()>,
 }
@@ -52,7 +54,7 @@ impl Reloader {
         file: PathBuf,
         last_good: PathBuf,
         environment: Environment,
-        (handle, agent_api): (Handle, AgentApi),
+        (handle, agent_api, egress): (Handle, AgentApi, Egress),
         loaded: Loaded,
     ) -> Self {
         let current = RwLock::new(Arc::new(loaded));
@@ -64,6 +66,7 @@ impl Reloader {
                 environment,
                 handle,
                 agent_api,
+                egress,
                 current,
                 applying,
             }),
@@ -119,6 +122,8 @@ impl Reloader {
         arranged.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
         let opened = agent_api.serve_all().await;
         opened.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
+        // Who is started with new hosts finds them in force; who loses some loses them now.
+        self.shared.egress.configure(&new.fleet);
         let answer = self
             .shared
             .handle

@@ -18,6 +18,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::agent_api::AgentApi;
 use crate::api::{Degraded, Engine, Event, Part};
+use crate::egress::Egress;
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
 use crate::http::ports::{FleetPorts, JournalLatency, JournalLoad, Port, Subscribe};
@@ -40,6 +41,8 @@ pub(crate) struct Parts<D> {
     pub(crate) containers: Arc<ContainerDriver>,
     /// What agents say over their sockets.
     pub(crate) agent_api: AgentApi,
+    /// What agents reach.
+    pub(crate) egress: Egress,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
 }
@@ -54,6 +57,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         driver,
         containers,
         agent_api,
+        egress,
         data_dir,
     } = parts;
     let degraded = journal.clone();
@@ -74,7 +78,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
         sandboxes: agent_api.sandboxes().clone(),
-        agent_metrics: Arc::new(move || agent_api.openmetrics()),
+        agent_metrics: Arc::new(move || agent_api.openmetrics() + &egress.openmetrics()),
         degraded: Arc::new(move || degraded_parts(&degraded)),
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,

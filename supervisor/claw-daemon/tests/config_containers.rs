@@ -34,7 +34,10 @@ fn an_image_alone_is_a_container_that_is_closed_on_all_sides() {
         (made.image.as_str(), made.pull),
         ("busybox", PullPolicy::Missing)
     );
-    assert_eq!((made.root, made.network), (RootFs::ReadOnly, Network::None));
+    assert_eq!(
+        (made.root, &made.network),
+        (RootFs::ReadOnly, &Network::None)
+    );
     assert_eq!((made.seccomp, made.init), (Seccomp::Default, Init::Engine));
     assert!(made.mounts.is_empty() && made.ports.is_empty() && made.capabilities.is_empty());
     assert_eq!((made.shm, made.nofile), (16 << 20, 1024));
@@ -254,4 +257,61 @@ fn an_agent_with_its_own_program_takes_no_image_from_the_defaults() {
     let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.render(Style::Plain)));
     assert!(loaded.fleet.agents["a"].launch.container.is_none());
     assert_eq!(container(&loaded.fleet.agents["b"]).image, "base");
+}
+
+/// The hosts of each agent of a fleet, in their order.
+fn hosts(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
+    let text = format!("project: p\nversion: \"1.0\"\n{text}");
+    let loaded = load_str(&text, Path::new("/f/openclaw.yaml"), &Environment::with([]))
+        .map_err(|problems| problems.render(Style::Plain))?;
+    let listed = |spec: &AgentSpec| match &container(spec).network {
+        Network::Listed(egress) => egress
+            .allowed
+            .iter()
+            .map(|rule| rule.pattern.clone())
+            .collect(),
+        Network::None | Network::Bridge => Vec::new(),
+    };
+    let agents = loaded.fleet.agents.iter();
+    Ok(agents
+        .map(|(name, spec)| (name.to_string(), listed(spec)))
+        .collect())
+}
+
+#[test]
+fn a_container_reaches_listed_hosts_within_those_of_the_fleet() {
+    let named = |name: &str, hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        (name.to_owned(), hosts)
+    };
+    let own = "agents:\n  a: {image: x, sandbox: {allowed_network: [api.example.com]}}\n  b: {image: x}\n";
+    assert_eq!(
+        hosts(own).unwrap(),
+        [named("a", &["api.example.com"]), named("b", &[])]
+    );
+    let fleet = "security: {sandbox: {allowed_network: [\"*.example.com\"]}}\n";
+    let within = format!("{fleet}{own}  c: {{image: x, sandbox: {{network: none}}}}\n");
+    assert_eq!(
+        hosts(&within).unwrap(),
+        [
+            named("a", &["api.example.com"]),
+            named("b", &["*.example.com"]),
+            named("c", &[])
+        ]
+    );
+    for (wider, said) in [
+        (
+            "allowed_network: [other.org]",
+            "is more than `security.sandbox` allows",
+        ),
+        ("network: bridge", "is more than `security.sandbox` allows"),
+        (
+            "network: none, allowed_network: [api.example.com]",
+            "`allowed_network` has no effect beside `network: none`",
+        ),
+    ] {
+        let text = format!("{fleet}agents:\n  a: {{image: x, sandbox: {{{wider}}}}}\n");
+        let refused = hosts(&text).unwrap_err();
+        assert!(refused.contains(said), "{refused}");
+    }
 }

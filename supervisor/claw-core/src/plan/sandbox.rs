@@ -59,10 +59,13 @@ impl Fields {
     }
 
     fn reach(&mut self, network: &Reach) {
-        let egress = match network {
-            Reach::Host => return self.set("sandbox.network", Replace, "host".to_owned()),
-            Reach::Listed(egress) => egress,
-        };
+        match network {
+            Reach::Host => self.set("sandbox.network", Replace, "host".to_owned()),
+            Reach::Listed(egress) => self.egress(egress),
+        }
+    }
+
+    pub(super) fn egress(&mut self, egress: &Egress) {
         let Egress {
             allowed,
             blocked,

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::sandbox::Egress;
+
 /// A container: its image, what it sees of the host, and how it is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Container {
@@ -154,11 +156,13 @@ pub enum Exec {
 }
 
 /// What a container reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// Nothing but itself.
     None,
+    /// Itself, and the hosts of a list, through the supervisor.
+    Listed(Box<Egress>),
     /// Everything that the host reaches, through the engine's bridge.
     Bridge,
 }

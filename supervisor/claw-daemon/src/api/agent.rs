@@ -98,6 +98,8 @@ pub struct Container {
 pub enum ContainerNetwork {
     /// Nothing but itself.
     None,
+    /// Itself, and the hosts of a list.
+    Listed,
     /// All that the host reaches.
     Bridge,
 }
@@ -108,8 +110,9 @@ impl From<&core::spec::Container> for Container {
         Self {
             image: container.image.clone(),
             digest: None,
-            network: match container.network {
+            network: match &container.network {
                 Network::None => ContainerNetwork::None,
+                Network::Listed(_) => ContainerNetwork::Listed,
                 Network::Bridge => ContainerNetwork::Bridge,
             },
             read_only_filesystem: container.root == RootFs::ReadOnly,

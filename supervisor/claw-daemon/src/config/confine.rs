@@ -125,6 +125,18 @@ impl Reader<'_> {
         wish
     }
 
+    /// Reads what is written about hosts alone.
+    pub(super) fn host_wish(&mut self, fields: &Fields<'_>) -> Wish {
+        let mut wish = Wish {
+            allowed: self.hosts(fields, "allowed_network", Self::host_pattern),
+            blocked: self.hosts(fields, "blocked_network", Self::host_pattern),
+            private: self.hosts(fields, "private_networks", Self::private_network),
+            ..Wish::default()
+        };
+        self.wished_proxy(fields, &mut wish);
+        wish
+    }
+
     /// What stands beside `mode: none` would be passed over, unless it comes from elsewhere.
     fn nothing_beside_none(&mut self, mode: Option<&Written<Mode>>, fields: &Fields<'_>) {
         let Some(mode) = mode.filter(|mode| mode.value == Mode::None) else {

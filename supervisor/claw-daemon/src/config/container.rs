@@ -84,7 +84,7 @@ impl Reader<'_> {
             entrypoint: entrypoint.and_then(|item| self.command(&item)),
             working_dir: self.working_dir_inside(fields),
             mounts,
-            ports: self.ports(fields, sandbox.network),
+            ports: self.ports(fields, &sandbox.network),
             ..sandbox
         }))
     }
@@ -201,14 +201,14 @@ impl Reader<'_> {
         }
     }
 
-    fn ports(&mut self, fields: &Fields<'_>, network: Network) -> Vec<Port> {
+    fn ports(&mut self, fields: &Fields<'_>, network: &Network) -> Vec<Port> {
         let Some(item) = fields.get("ports") else {
             return Vec::new();
         };
         match network {
             Network::Bridge => {}
-            Network::None => {
-                let message = "`ports` are reached through a network, and the container has none";
+            Network::None | Network::Listed(_) => {
+                let message = "`ports` are reached through a network, and the container has none that leads to it";
                 let help = "add `sandbox: {network: bridge}`, or remove them";
                 self.key_error(&item, Code::Conflict, message, help);
             }

@@ -13,6 +13,7 @@ mod apart;
 mod build;
 mod confine;
 mod container;
+mod container_network;
 mod delivery;
 mod depends;
 mod diagnostic;

@@ -14,7 +14,7 @@ use claw_core::spec::sandbox::{
 
 use super::confine::{Mode, Network, Wish, Written};
 use super::diagnostic::{Code, Diagnostic};
-use super::item::Fields;
+use super::item::{Fields, Item};
 use super::reader::Reader;
 use super::tree::Span;
 use super::value::{network, uids};
@@ -54,7 +54,7 @@ enum Unwritten {
 }
 
 /// An agent's wish and the fleet's.
-struct Wishes<'w> {
+pub(super) struct Wishes<'w> {
     own: &'w Wish,
     fleet: &'w Wish,
     /// What counts for switches.
@@ -66,6 +66,16 @@ struct Wishes<'w> {
 type Both<'w, T> = (Option<&'w Written<T>>, Option<&'w Written<T>>);
 
 impl<'w> Wishes<'w> {
+    /// What a container may reach, beside what the fleet lets it reach.
+    pub(super) const fn of_container(own: &'w Wish, fleet: &'w FleetSandbox) -> Self {
+        Self {
+            own,
+            fleet: &fleet.wish,
+            switches: Unwritten::Closed,
+            overriding: fleet.overriding,
+        }
+    }
+
     fn of<T>(&self, value: impl Fn(&'w Wish) -> Option<&'w Written<T>>) -> Both<'w, T> {
         (value(self.own), value(self.fleet))
     }
@@ -212,6 +222,12 @@ impl Reader<'_> {
         if network == Network::Host {
             return Reach::Host;
         }
+        Reach::Listed(self.egress(wishes))
+    }
+
+    /// The hosts that an agent reaches.
+    pub(super) fn egress(&mut self, wishes: &Wishes<'_>) -> Egress {
+        let (own, fleet) = (wishes.own, wishes.fleet);
         let hosts =
             |one: &HostRule, bound: &HostRule| network::covers(&bound.pattern, &one.pattern);
         let closed_by = fleet
@@ -236,7 +252,7 @@ impl Reader<'_> {
         let capture = wishes.of(|wish| wish.capture.as_ref());
         let sni = wishes.of(|wish| wish.sni.as_ref());
         let tunnels = wishes.of(|wish| wish.max_tunnels.as_ref());
-        Reach::Listed(Egress {
+        Egress {
             allowed,
             blocked: blocked.collect(),
             private_networks: self.listed(wishes, private, |one, bound| {
@@ -249,32 +265,45 @@ impl Reader<'_> {
             max_tunnels: self.measure(wishes, tunnels, TUNNELS, |own, bound| own > bound),
             per_minute: None,
             max_bytes: self.most(wishes, wishes.of(|wish| wish.max_bytes.as_ref())),
-        })
+        }
     }
 
     /// What is said about hosts has no effect where all of them are reached, or none.
     fn nothing_beside_network(&mut self, wish: &Wish) {
-        let Some(network) = &wish.network else {
-            return;
-        };
-        let none = network.value == Network::None;
+        if let Some(network) = &wish.network {
+            let shown = match network.value {
+                Network::None => "none",
+                Network::Host => "host",
+            };
+            self.lists_beside(wish, shown, network.span);
+        }
+    }
+
+    /// Refuses lists of hosts beside a `network` that says what is reached.
+    pub(super) fn lists_beside(&mut self, wish: &Wish, network: &str, place: Span) {
         let lists = [&wish.allowed, &wish.blocked, &wish.private];
         for list in lists.into_iter().flatten() {
             // An empty list says the same as `network: none`.
-            if none && list.value.is_empty() {
+            if network == "none" && list.value.is_empty() {
                 continue;
             }
             let key = list.path.rsplit('.').next().unwrap_or_default();
-            let shown = if none { "none" } else { "host" };
-            let message = format!("`{key}` has no effect beside `network: {shown}`");
+            let message = format!("`{key}` has no effect beside `network: {network}`");
             let help = "keep one of them; hosts are reached through `allowed_network` alone";
             self.problems.push(
                 Diagnostic::error(Code::Conflict, message)
                     .at(list.span)
-                    .related(network.span, "the other one")
+                    .related(place, "the other one")
                     .path(list.path.clone())
                     .help(help),
             );
+        }
+    }
+
+    /// All hosts are more than the fleet's list of them.
+    pub(super) fn bridge_beside_fleet(&mut self, fleet: &FleetSandbox, item: &Item<'_>) {
+        if let (Some(bound), Overriding::Refused) = (&fleet.wish.allowed, fleet.overriding) {
+            self.wider(&Written::at(item, ()), Some(bound.span));
         }
     }
 

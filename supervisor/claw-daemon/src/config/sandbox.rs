@@ -19,8 +19,6 @@ const TMP_SIZE: u64 = 64 << 20;
 const SHM_SIZE: u64 = 16 << 20;
 const NOFILE: u64 = 1024;
 
-const EGRESS: &str = "write `network: none`, or `network: bridge`, which reaches everything";
-
 /// What only a process has, and what to do about it where there is none.
 const ONLY_PROCESSES: [(&str, &str); 5] = [
     (
@@ -112,19 +110,9 @@ impl Reader<'_> {
         }
         let limits = own("limits").and_then(|item| Fields::of(&LIMITS, item));
         let fsize = limits.and_then(|limits| limits.get("fsize"));
-        let hosts = [
-            "allowed_network",
-            "blocked_network",
-            "private_networks",
-            "proxy",
-        ];
-        let hosts = hosts.into_iter().filter_map(own).map(|item| (item, EGRESS));
-        for (item, help) in hosts.chain(fsize.map(|item| (item, "remove it"))) {
-            let message = format!(
-                "`{}` is not supported yet for agents with an `image`",
-                item.name()
-            );
-            self.key_error(&item, Code::NotSupportedYet, &message, help);
+        if let Some(item) = fsize {
+            let message = "`fsize` is not supported yet for agents with an `image`";
+            self.key_error(&item, Code::NotSupportedYet, message, "remove it");
         }
     }
 
@@ -152,16 +140,13 @@ impl Reader<'_> {
             init: Init::Engine,
         };
         let sandbox = self.inner(fields, "sandbox", &SANDBOX);
+        confined.network = self.container_network(sandbox.as_ref());
         let Some(sandbox) = sandbox else {
             confined.tmpfs.extend(usual_tmp(places));
             return confined;
         };
         self.docker_mode(&sandbox);
         self.only_processes_have(&sandbox);
-        let words = [("none", Network::None), ("bridge", Network::Bridge)];
-        let network = sandbox.get("network");
-        let network = network.and_then(|item| self.choice(&item, &words));
-        confined.network = network.unwrap_or(Network::None);
         let words = [("default", Seccomp::Default), ("off", Seccomp::Off)];
         let seccomp = sandbox.get("seccomp");
         let seccomp = seccomp.and_then(|item| self.choice(&item, &words));

@@ -201,10 +201,11 @@ impl Reader<'_> {
             let pull = self.choice(&item, &pulls);
             spec.container.pull = pull.unwrap_or(spec.container.pull);
         }
-        let networks = [("none", Network::None), ("bridge", Network::Bridge)];
-        if let Some(item) = fields.get("network") {
-            let network = self.choice(&item, &networks);
-            spec.container.network = network.unwrap_or(spec.container.network);
+        let networks = [("none", false), ("bridge", true)];
+        if let Some(item) = fields.get("network")
+            && self.choice(&item, &networks) == Some(true)
+        {
+            spec.container.network = Network::Bridge;
         }
         if let Some(tmp) = self.inner(fields, "tmp", &TMP) {
             let size = tmp.get("size");

@@ -26,6 +26,7 @@ use super::{Parts, ports};
 use crate::agent_api::AgentApi;
 use crate::clock::Clock;
 use crate::config::{self, Environment};
+use crate::egress::Egress;
 use crate::feed::Feed;
 use crate::http::ApiState;
 use crate::perform::Performer;
@@ -155,10 +156,13 @@ fn supervised() -> Supervised {
     let (fleet, first) = Fleet::restore(spec, Inheritance::default(), 1, clock.now());
     let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
     let last_good = dir.path().join("last-good.yaml");
-    let owners = (handle.clone(), agent_api.clone());
+    let resolver = Arc::new(claw_gateway::egress::SystemResolver::default());
+    let egress = Egress::start(dir.path(), Vec::new(), resolver);
+    let owners = (handle.clone(), agent_api.clone(), egress.clone());
     let reloader = Reloader::new(file, last_good, environment, owners, loaded);
     let data_dir = dir.path().to_owned();
     let parts = Parts {
+        egress,
         handle: handle.clone(),
         feed,
         reloader,

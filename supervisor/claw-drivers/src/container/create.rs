@@ -203,7 +203,8 @@ pub(super) fn confinement(container: &Container, resources: &Resources, user: &s
         ulimits: Some(vec![limit("nofile", container.nofile), limit("core", 0)]),
         network_mode: Some(
             match container.network {
-                Network::None => "none",
+                // What it reaches beside itself, it reaches through listeners made in its network.
+                Network::None | Network::Listed(_) => "none",
                 Network::Bridge => "bridge",
             }
             .to_owned(),

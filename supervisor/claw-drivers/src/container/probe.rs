@@ -71,9 +71,9 @@ async fn reach(
         Err(_ending) => "the supervisor is ending".to_owned(),
     };
     let bridged = spec.launch.container.as_ref();
-    let hint = match bridged.map(|container| container.network) {
+    let hint = match bridged.map(|container| &container.network) {
         Some(Network::Bridge) => "publish the port and probe that, or use an exec probe",
-        Some(Network::None) | None => "use an exec probe",
+        Some(Network::None | Network::Listed(_)) | None => "use an exec probe",
     };
     Err(format!(
         "the container's own network cannot be entered: {why}; run the supervisor as root, {hint}"

@@ -13,8 +13,8 @@ use super::confinement::{
     Access, Bind, Confinement, Exec, Filter, Internet, Limits, Memory, Namespaces, Network,
     Otherwise, RootDir, Rules, Scope, Walls,
 };
-use super::rules;
 use super::system::{self, System};
+use super::{hidden, rules};
 
 /// Where an agent finds the socket for its notifications.
 pub(crate) const NOTIFY: &str = "/run/openclaw/notify.sock";
@@ -137,11 +137,12 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
         Reach::Listed(_) => Network::Listened,
         Reach::Host => Network::Host,
     };
-    let mut seen = Seen::new(&request.system);
+    let mut seen = Seen::new(&request.system, hidden::existing(&request.wanted.hidden));
     if network == Network::Host {
         seen.binds.extend(System::network_settings());
     }
     seen.add_all(request)?;
+    seen.hide();
     if let Notify::Path(socket) = &request.notify {
         seen.binds.push(Bind {
             source: socket.clone(),
@@ -180,6 +181,8 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
 struct Seen {
     binds: Vec<Bind>,
     links: Vec<(PathBuf, PathBuf)>,
+    /// Without links, and there.
+    hidden: Vec<PathBuf>,
 }
 
 /// A path that is to be seen.
@@ -192,10 +195,11 @@ struct Wish {
 }
 
 impl Seen {
-    fn new(system: &System) -> Self {
+    fn new(system: &System, hidden: Vec<PathBuf>) -> Self {
         Self {
             binds: system.binds.clone(),
             links: system.links.clone(),
+            hidden,
         }
     }
 
@@ -266,12 +270,33 @@ impl Seen {
             .iter()
             .filter(|bind| path.starts_with(&bind.target));
         let nearest = above.max_by_key(|bind| bind.target.components().count());
-        nearest.is_some_and(|bind| match (bind.access, wish.access) {
-            (Access::Write, Access::Read) => true,
-            (Access::Read, Access::Read) | (Access::Write, Access::Write) => bind.exec == wish.exec,
-            (Access::Use, _) | (_, Access::Use) => bind.target == path,
-            (Access::Read, Access::Write) => false,
-        })
+        let shown = |bind: &&Bind| !hidden::between(&self.hidden, &bind.target, path);
+        nearest
+            .filter(shown)
+            .is_some_and(|bind| match (bind.access, wish.access) {
+                (Access::Write, Access::Read) => true,
+                (Access::Read, Access::Read) | (Access::Write, Access::Write) => {
+                    bind.exec == wish.exec
+                }
+                (Access::Use, _) | (_, Access::Use) => bind.target == path,
+                (Access::Read, Access::Write) | (Access::Hide, _) | (_, Access::Hide) => false,
+            })
+    }
+
+    /// Covers what is hidden of what is seen by now.
+    fn hide(&mut self) {
+        let seen = |path: &Path| {
+            let above = |bind: &Bind| path.starts_with(&bind.target) && bind.target != path;
+            self.binds.iter().any(above) && !self.binds.iter().any(|bind| bind.target == path)
+        };
+        let covered: Vec<PathBuf> = self.hidden.iter().filter(|it| seen(it)).cloned().collect();
+        self.binds.extend(covered.into_iter().map(|path| Bind {
+            source: path.clone(),
+            target: path,
+            access: Access::Hide,
+            exec: Exec::Denied,
+        }));
+        self.binds.sort_by(|a, b| a.target.cmp(&b.target));
     }
 }
 
@@ -280,6 +305,7 @@ const fn rank(access: Access) -> u8 {
         Access::Write => 0,
         Access::Read => 1,
         Access::Use => 2,
+        Access::Hide => 3,
     }
 }
 
@@ -378,10 +404,13 @@ fn host_rules(request: &Request) -> Result<Rules, SpawnError> {
     for name in ["null", "zero", "full", "random", "urandom"] {
         rules.writable.push(Path::new("/dev").join(name));
     }
+    let concealed = hidden::existing(&request.wanted.hidden);
     for wish in wishes(request)? {
+        let shown = hidden::around(&concealed, wish.path);
         match wish.access {
-            Access::Write => rules.writable.push(wish.path),
-            Access::Read | Access::Use => rules.readable.push(wish.path),
+            Access::Write => rules.writable.extend(shown),
+            Access::Read | Access::Use => rules.readable.extend(shown),
+            Access::Hide => {}
         }
     }
     match &request.notify {

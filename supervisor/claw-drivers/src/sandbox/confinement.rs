@@ -114,6 +114,8 @@ pub(crate) enum Access {
     Write,
     /// It is a device, or a socket, and works.
     Use,
+    /// Something empty is in its place; what else is seen below it is put there.
+    Hide,
 }
 
 /// Whether programs can be executed.

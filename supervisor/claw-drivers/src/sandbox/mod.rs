@@ -16,6 +16,7 @@ mod confine;
 mod confinement;
 mod fault;
 mod filter;
+mod hidden;
 mod mount;
 mod network;
 pub(crate) mod privileges;

@@ -110,6 +110,8 @@ pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result
 pub(super) enum Kind {
     Dir,
     File,
+    /// A file that nobody can read.
+    Closed,
 }
 
 /// Opens a path below `root`, whatever is mounted on it, and makes what of it is missing. Symbolic
@@ -141,13 +143,14 @@ pub(super) fn place(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Result
 fn make_in(dir: BorrowedFd<'_>, name: &Path, kind: Kind) -> io::Result<OwnedFd> {
     match kind {
         Kind::Dir => rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?,
-        Kind::File => {
+        Kind::File | Kind::Closed => {
+            let mode = if kind == Kind::File { 0o444 } else { 0 };
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             drop(rustix::fs::openat(
                 dir,
                 name,
                 flags,
-                Mode::from_raw_mode(0o444),
+                Mode::from_raw_mode(mode),
             )?);
         }
     }

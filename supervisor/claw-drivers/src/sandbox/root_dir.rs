@@ -18,6 +18,9 @@ use super::mount::{self, CLOSED, Kind};
 /// The size of the root directory itself, in bytes: it holds some links and small files.
 const ROOT_SIZE: u64 = 4 << 20;
 
+/// The size of what covers a hidden folder, in bytes: it holds places for what is seen below it.
+const COVER_SIZE: u64 = 256 << 10;
+
 /// Files of `/proc` that tell of the machine or act on it, and are for no agent.
 const MASKED: [&str; 14] = [
     "cmdline",
@@ -46,16 +49,23 @@ const READ_ONLY: [&str; 4] = ["sys", "bus", "fs", "irq"];
 const EMPTY_FILE: &str = "dev/.masked";
 const EMPTY_DIR: &str = "dev/.masked.d";
 
+/// A file that nobody can read, in the place of one that is hidden.
+const HIDDEN_FILE: &str = "dev/.hidden";
+
 /// What of the host is put into a root directory, ready to be put there.
 #[derive(Debug)]
-pub(crate) struct Sources(Vec<OwnedFd>);
+pub(crate) struct Sources(Vec<Option<OwnedFd>>);
 
 impl Sources {
     /// Copies the mounts of the host's files. Who may see them all does it: root does so outside,
     /// another user in the namespaces, where alone mounts can be made.
     pub(crate) fn open(root: &RootDir) -> Result<Self, Fault> {
-        let opened = root.binds.iter().map(|bind| {
-            mount::copy(&bind.source, attributes(bind)).map_err(|error| unopened(bind, error))
+        let opened = root.binds.iter().map(|bind| match bind.access {
+            Access::Hide => Ok(None),
+            Access::Read | Access::Write | Access::Use => {
+                let copied = mount::copy(&bind.source, attributes(bind));
+                copied.map(Some).map_err(|error| unopened(bind, error))
+            }
         });
         opened.collect::<Result<_, _>>().map(Self)
     }
@@ -80,6 +90,7 @@ fn attributes(bind: &Bind) -> MountAttrFlags {
         Access::Read => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
         Access::Write => CLOSED,
         Access::Use => MountAttrFlags::MOUNT_ATTR_NOSUID,
+        Access::Hide => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
     };
     if bind.exec == Exec::Denied {
         attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -94,8 +105,16 @@ pub(crate) fn enter(root: &RootDir, sources: &Sources) -> Result<(), Fault> {
     attach_base(base.as_fd())?;
     memories(base.as_fd(), root)?;
     furnish(base.as_fd(), root)?;
+    let mut covers = Vec::new();
     for (bind, source) in root.binds.iter().zip(&sources.0) {
-        put(base.as_fd(), bind, source.as_fd())?;
+        match source {
+            Some(source) => put(base.as_fd(), bind, source.as_fd())?,
+            None => covers.extend(cover(base.as_fd(), bind)?),
+        }
+    }
+    for cover in covers {
+        mount::restrict_one(cover.as_fd(), attributes_of_cover())
+            .map_err(Fault::of("cannot close what is hidden in the sandbox"))?;
     }
     proc(base.as_fd(), root.proc)?;
     rustix::process::fchdir(&base)
@@ -191,6 +210,35 @@ fn put(base: BorrowedFd<'_>, bind: &Bind, source: BorrowedFd<'_>) -> Result<(), 
             "cannot put `{}` into the sandbox",
             bind.target.display()
         )))
+}
+
+const fn attributes_of_cover() -> MountAttrFlags {
+    CLOSED
+        .union(MountAttrFlags::MOUNT_ATTR_RDONLY)
+        .union(MountAttrFlags::MOUNT_ATTR_NOEXEC)
+}
+
+/// Puts something empty in the place of what is hidden; a folder is given back, to be closed once
+/// everything below it is there.
+fn cover(base: BorrowedFd<'_>, bind: &Bind) -> Result<Option<OwnedFd>, Fault> {
+    let attempt = || -> std::io::Result<Option<OwnedFd>> {
+        let Some(target) = mount::find(base, &bind.target)? else {
+            return Ok(None);
+        };
+        if rustix::fs::fstat(&target)?.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR {
+            let tree = mount::memory(COVER_SIZE, "111", CLOSED)?;
+            mount::attach(tree.as_fd(), target.as_fd())?;
+            return Ok(Some(tree));
+        }
+        let closed = mount::place(base, Path::new(HIDDEN_FILE), Kind::Closed)?;
+        let closed = mount::copy_of(closed.as_fd(), attributes_of_cover())?;
+        mount::attach(closed.as_fd(), target.as_fd())?;
+        Ok(None)
+    };
+    attempt().map_err(Fault::of(format!(
+        "cannot hide `{}` from the sandbox",
+        bind.target.display()
+    )))
 }
 
 fn proc(base: BorrowedFd<'_>, which: Proc) -> Result<(), Fault> {

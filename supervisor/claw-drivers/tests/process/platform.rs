@@ -67,6 +67,7 @@ pub(crate) fn sandbox() -> Sandbox {
     Sandbox {
         on_missing: OnMissing::Refuse,
         readable: Vec::new(),
+        hidden: Vec::new(),
         writable: Vec::new(),
         tmp: Scratch {
             size: 64 << 20,

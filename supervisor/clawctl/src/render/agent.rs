@@ -92,6 +92,7 @@ fn confinement(container: Option<&Container>) -> Vec<String> {
     };
     let reaches = match container.network {
         ContainerNetwork::None => "it has no network",
+        ContainerNetwork::Listed => "it reaches the hosts of `allowed_network`",
         ContainerNetwork::Bridge => "it reaches what this machine reaches",
     };
     vec![

@@ -189,3 +189,44 @@ async fn directories_are_their_agents() {
         open_to_all(&foreign);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_is_empty_but_for_what_is_named_below_it() {
+    if whole("what_is_hidden_is_empty_but_for_what_is_named_below_it").is_none() {
+        return;
+    }
+    let mut world = World::new().await;
+    let folder = world.file("project");
+    for name in ["private/keys", "private/venv", "open"] {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("file"), "text\n").unwrap();
+    }
+    std::fs::write(folder.join("fleet.yaml"), "secret\n").unwrap();
+    let script = format!(
+        "exec 2>&1; cd {}; cat fleet.yaml; ls private; cat private/venv/file open/file; \
+         echo x > private/new; echo x > private/venv/new",
+        folder.display()
+    );
+    let spec = confined(&world, &["/bin/sh", "-c", &script], |sandbox| {
+        sandbox.readable = vec![folder.clone(), folder.join("private/venv")];
+        sandbox.hidden = vec![
+            folder.join("private"),
+            folder.join("fleet.yaml"),
+            folder.join("absent"),
+        ];
+    });
+    let (_, text, _) = run(&mut world, spec).await;
+    let denied = [
+        "cat: fleet.yaml: Permission denied",
+        "ls: cannot open directory 'private': Permission denied",
+    ];
+    let expected = [
+        denied[0],
+        denied[1],
+        "text",
+        "text",
+        "/bin/sh: 1: cannot create private/new: Read-only file system",
+        "/bin/sh: 1: cannot create private/venv/new: Read-only file system",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}

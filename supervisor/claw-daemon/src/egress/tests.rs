@@ -1,0 +1,96 @@
+//! A way out as the daemon keeps it: opened, changed by a reload, closed, written down.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use claw_gateway::egress::SystemResolver;
+
+use super::*;
+use crate::config::{self, Environment};
+
+fn fleet(hosts: &str) -> FleetSpec {
+    let text = format!(
+        "project: t\nversion: \"1.0\"\nagents:\n  coder: {{command: [\"true\"], sandbox: {{mode: process, allowed_network: {hosts}}}}}\n"
+    );
+    let environment = Environment::with([]);
+    config::load_str(&text, Path::new("/tmp/openclaw.yaml"), &environment)
+        .unwrap_or_else(|broken| panic!("{broken}"))
+        .fleet
+}
+
+fn listener() -> (Listeners, std::net::SocketAddr) {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let listeners = Listeners {
+        proxy: Some(proxy),
+        ..Listeners::default()
+    };
+    (listeners, address)
+}
+
+/// The status that a request for a tunnel is answered with.
+async fn asked(proxy: std::net::SocketAddr, host: &'static str) -> String {
+    let asking = move || {
+        let mut stream = TcpStream::connect(proxy).unwrap();
+        write!(stream, "CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        String::from_utf8_lossy(&head[9..]).into_owned()
+    };
+    tokio::task::spawn_blocking(asking).await.unwrap()
+}
+
+async fn written(file: &Path, lines: usize) -> String {
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = fs_text(file);
+        if text.lines().count() >= lines {
+            return text;
+        }
+        assert!(Instant::now() < limit, "{text}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn fs_text(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_reload_changes_what_is_reached_and_all_of_it_is_on_record() {
+    let data = tempfile::tempdir().unwrap();
+    let egress = Egress::start(data.path(), Vec::new(), Arc::new(SystemResolver::default()));
+    egress.configure(&fleet("[api.example.com]"));
+    let instance: InstanceId = InstanceId {
+        agent: "coder".parse().unwrap(),
+        generation: claw_core::Generation(3),
+    };
+    let (listeners, proxy) = listener();
+    egress.open(instance.clone(), listeners);
+    assert_eq!(asked(proxy, "localhost:9").await, "403");
+    let denials = egress.denials(&instance.agent);
+    let said = denials[0].denial.to_string();
+    assert!(said.contains("agents.coder.sandbox"), "{said}");
+
+    // Allowed by name from now on, and still denied, for what the name resolves to.
+    egress.configure(&fleet("[\"localhost:9\"]"));
+    assert_eq!(asked(proxy, "localhost:9").await, "403");
+    assert_eq!(egress.denials(&instance.agent).len(), 2);
+
+    let page = egress.openmetrics();
+    let denied = "openclaw_egress_requests_total{agent=\"coder\",verdict=\"denied\"} 2";
+    assert!(page.contains(denied) && !page.contains("EOF"), "{page}");
+    egress.close(&instance);
+    assert_eq!(egress.denials(&instance.agent).len(), 2);
+    assert!(egress.openmetrics().contains(denied));
+
+    let text = written(&data.path().join("agents/coder/egress.jsonl"), 2).await;
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first["host"], "localhost");
+    assert_eq!(first["port"], 9);
+    assert_eq!(first["by"], "connect");
+    assert_eq!(first["verdict"], "denied");
+    assert_eq!(first["reason"], "not_listed");
+}
