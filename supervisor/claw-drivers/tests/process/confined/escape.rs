@@ -196,7 +196,9 @@ async fn without_namespaces_what_is_there_is_not_to_be_had() {
     expected.extend(RULES.iter().copied());
     // Who is not root cannot empty it, and nothing can be gained by it.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t"));
+    let bounding = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:\t"));
     if !nix::unistd::geteuid().is_root() {
         expected.insert("33 bounding set", bounding.unwrap());
     }
