@@ -312,6 +312,12 @@ impl AgentDir {
     }
 
     fn owner(&self, spec: &AgentSpec) -> Result<Option<(Uid, Gid)>, AgentDirError> {
+        let launch = &spec.launch;
+        if launch.sandbox.is_some() && launch.user.is_none() && launch.container.is_none() {
+            // The driver gives it to the user that it has for that agent alone.
+            let found = fs::symlink_metadata(self.api(spec)).ok();
+            return Ok(found.map(|found| (found.uid().into(), found.gid().into())));
+        }
         let Audience::Process(Some(name)) = &Audience::of(spec) else {
             return Ok(None);
         };

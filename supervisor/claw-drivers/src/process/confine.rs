@@ -1,6 +1,6 @@
 //! What of a launch is due to a sandbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use claw_core::sandbox::{Abilities, Layer, Level, Plan, plan};
@@ -193,11 +193,7 @@ async fn own_user(
 }
 
 /// What a program is told of its user.
-fn inside_account(
-    account: Account,
-    confinement: &Confinement,
-    scratch: &std::path::Path,
-) -> Account {
+fn inside_account(account: Account, confinement: &Confinement, scratch: &Path) -> Account {
     match confinement.plan.level {
         Level::Full => Account {
             name: USER.to_owned(),
@@ -232,16 +228,23 @@ impl Cover {
         }
     }
 
-    /// Directories that are made for it beside those of the fleet file.
-    pub(super) fn directories(&self) -> Vec<PathBuf> {
-        match self
-            .confinement
-            .as_ref()
-            .map(|confinement| &confinement.walls)
-        {
-            Some(Walls::Rules(_)) => vec![self.scratch.clone()],
-            Some(Walls::None | Walls::Namespaces(_) | Walls::Guest(_)) | None => Vec::new(),
-        }
+    /// Directories that are made for it, or given to its user, beside those of the fleet file.
+    pub(super) fn directories(&self, spec: &AgentSpec, data_dir: &Path) -> Vec<PathBuf> {
+        let (Some(confinement), Some(wanted)) = (&self.confinement, &spec.launch.sandbox) else {
+            return Vec::new();
+        };
+        let socket = spec.launch.env.get("OPENCLAW_SOCK").map(Path::new);
+        let socket = socket.and_then(Path::parent);
+        let writable = wanted.writable.iter().map(|one| &*one.path);
+        let ours = writable.chain(socket).filter(|dir| {
+            let real = dir.canonicalize();
+            real.is_ok_and(|real| real.starts_with(data_dir))
+        });
+        let scratch = match &confinement.walls {
+            Walls::Rules(_) => Some(&*self.scratch),
+            Walls::None | Walls::Namespaces(_) | Walls::Guest(_) => None,
+        };
+        ours.chain(scratch).map(Path::to_owned).collect()
     }
 
     /// Whether the program gets namespaces of its own.

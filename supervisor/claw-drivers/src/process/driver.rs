@@ -22,13 +22,13 @@ use super::cleanup::Cleanup;
 use super::config::{EgressChange, ProcessConfig, StartError};
 use super::confine::{Confined, Sandboxes};
 use super::environment::BaseEnvironment;
-use super::execute::{self, Execution, Kind};
+use super::execute::{self, Executed, Execution, Kind};
 use super::instance::{Follower, Told};
 use super::link::Link;
 use super::paths::{self, Paths};
 use super::procfs::ProcessIdentity;
 use super::turn::Turn;
-use super::wire::{Request, Standing};
+use super::wire::{ExecEnd, Request, Standing};
 use super::{inspect, launch, procfs, recover, run_dir, usage};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
 use crate::log::{LogPolicy, PruneError, prune};
@@ -109,6 +109,38 @@ impl ProcessDriver {
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         self.inner.cgroups.capabilities()
+    }
+
+    /// Runs a command beside a live instance, in the same sandbox if it has one, to its end or for
+    /// `timeout` at most; nothing of it is left after.
+    ///
+    /// # Errors
+    ///
+    /// The command could not be started.
+    pub async fn execute(
+        &self,
+        instance: &InstanceId,
+        spec: &AgentSpec,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<Executed, SpawnError> {
+        let execution = Execution {
+            instance,
+            spec,
+            command,
+            timeout,
+            kind: Kind::Probe,
+        };
+        let report = execute::execute(&self.inner, execution).await;
+        let status = match report.end {
+            ExecEnd::Exited(status) => Some(status),
+            ExecEnd::TimedOut => None,
+            ExecEnd::Failed(error) => return Err(error),
+        };
+        Ok(Executed {
+            status,
+            output: report.output,
+        })
     }
 
     /// The id of this boot, to be recorded with the intent to start an instance.

@@ -19,6 +19,15 @@ use super::wire::{
     ConnectTask, ExecEnd, ExecReport, ExecTask, GroupOwnership, Program, Report, Task, Watchdog,
 };
 
+/// How a command beside an instance ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// How it ended by itself; `None`: it took too long and was killed with its tree.
+    pub status: Option<ExitStatus>,
+    /// The end of what it printed, at most 4 KiB.
+    pub output: String,
+}
+
 /// A command to be run.
 pub(crate) struct Execution<'a> {
     pub(crate) instance: &'a InstanceId,

@@ -67,7 +67,11 @@ pub(super) async fn launch(
                 OnFull::Block => BlockWhenFull::Yes,
             },
         },
-        data_dirs: [&spec.launch.data_dirs[..], &cover.directories()].concat(),
+        data_dirs: [
+            &spec.launch.data_dirs[..],
+            &cover.directories(spec, inner.paths.data_dir()),
+        ]
+        .concat(),
         own_dir: inner.paths.data_dir().to_owned(),
         owner: account.owner(),
         group,

@@ -46,6 +46,7 @@ pub use config::{EgressChange, ProcessConfig, StartError, UID_RANGE};
 pub use descriptors::close_on_exec;
 pub use driver::ProcessDriver;
 pub use entry::reenter;
+pub use execute::Executed;
 pub use link::LinkError;
 
 pub(crate) use cgroup::usage_of_process;

@@ -159,7 +159,7 @@ impl Inside<'_> {
         match fork::fork_plainly() {
             Ok(Forked::Parent(agent)) => keeper::keep(agent, &self.socket),
             Ok(Forked::Child) => match self.prepare(sources) {
-                Ok(program) => exec::execute(&program),
+                Ok(program) => hint(exec::execute(&program)),
                 Err(error) => error,
             },
             Err(error) => failure(SpawnStage::Fork, "cannot make a process", &error),
@@ -258,4 +258,12 @@ impl Inside<'_> {
         }
         Ok(listeners)
     }
+}
+
+/// What is missing inside may be there outside.
+pub(super) fn hint(mut error: SpawnError) -> SpawnError {
+    if error.stage == SpawnStage::Exec && error.errno == libc::ENOENT {
+        error.detail += ", or is not to be seen in the sandbox; put what it needs under `readable`";
+    }
+    error
 }

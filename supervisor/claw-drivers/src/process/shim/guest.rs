@@ -18,6 +18,7 @@ use nix::sched::CloneFlags;
 use nix::unistd::{Uid, setgroups};
 
 use super::child::{self, Birth, Newborn, failure};
+use super::confined::hint;
 use super::exec;
 use super::keeper::{self, Keeper};
 use crate::process::cgroup::Entrances;
@@ -121,7 +122,7 @@ impl Inside<'_> {
         match fork::fork_plainly() {
             Ok(Forked::Parent(command)) => keeper::keep(command, &self.socket),
             Ok(Forked::Child) => match self.prepare() {
-                Ok(program) => exec::execute(&program),
+                Ok(program) => hint(exec::execute(&program)),
                 Err(error) => error,
             },
             Err(error) => failure(SpawnStage::Fork, "cannot make a process", &error),

@@ -2,6 +2,7 @@
 
 mod compat;
 mod escape;
+mod life;
 mod network;
 mod ordinary;
 mod paths;
