@@ -122,6 +122,7 @@ impl Daemon {
             containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
+            confinement: wiring::Confinement::default(),
             data_dir: data_dir.path().to_owned(),
         });
         let data = data_dir.path().to_owned();

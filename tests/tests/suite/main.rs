@@ -27,6 +27,7 @@ mod health;
 mod limits_heavy;
 mod output;
 mod pipeline_heavy;
+mod process_sandbox;
 mod rates;
 mod reload;
 mod repeats;

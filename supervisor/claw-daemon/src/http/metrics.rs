@@ -34,8 +34,12 @@ pub(super) async fn scrape(
     params.only(&[])?;
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
     let reported = (state.ports.agent_metrics)();
+    let statuses = statuses?;
+    let live = statuses.iter().filter(|status| status.instance.is_some());
+    let confined = live.filter_map(|status| Some((status.name.clone(), state.confined(status)?)));
     let sample = Sample {
-        statuses: &statuses?,
+        statuses: &statuses,
+        confined: &confined.collect(),
         usage: used.by_instance(),
         journal: (state.ports.journal_load)(),
         reported: &reported,
