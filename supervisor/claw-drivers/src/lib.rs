@@ -7,6 +7,7 @@ pub mod container;
 pub mod driver;
 pub mod log;
 pub mod process;
+pub mod sandbox;
 
 mod drivers;
 mod probe;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::container::Exec;
 
@@ -161,7 +161,7 @@ pub enum Landlock {
 }
 
 /// What a process sees in `/proc`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Proc {
     /// Its own processes, and of the machine what programs ask for.

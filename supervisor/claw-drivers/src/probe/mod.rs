@@ -8,6 +8,7 @@ mod reach;
 mod refusal;
 mod tcp;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_core::spec::{Check, Probe};
@@ -23,7 +24,7 @@ const LATENESS: Duration = Duration::from_millis(500);
 
 /// Makes a check.
 pub(crate) async fn run(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     instance: &InstanceId,
     kind: ProbeKind,
     spec: &AgentSpec,
@@ -43,8 +44,22 @@ pub(crate) async fn run(
             };
             run_command(inner, execution).await
         }
-        Check::Http { .. } | Check::Tcp { .. } => connect(probe, &Reach::Host).await,
+        Check::Http { host, .. } | Check::Tcp { host, .. } => {
+            connect(probe, &reach(inner, instance, host, probe.timeout)).await
+        }
         Check::Heartbeat => heartbeat(),
+    }
+}
+
+/// An instance with a network of its own is asked there, where its own loopback is.
+fn reach(inner: &Arc<Inner>, instance: &InstanceId, host: &str, limit: Duration) -> Reach {
+    match inner.network_of(instance) {
+        Some(inside) if is_loopback(host) => Reach::Sandbox(Arc::new(reach::Sandbox {
+            inner: Arc::clone(inner),
+            inside,
+            limit,
+        })),
+        Some(_) | None => Reach::Host,
     }
 }
 

@@ -10,6 +10,8 @@ use nix::sched::CloneFlags;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use crate::process::{Inner, ProcessIdentity};
+
 /// Whose network a connection belongs to.
 #[derive(Debug, Clone)]
 pub(crate) enum Reach {
@@ -17,6 +19,16 @@ pub(crate) enum Reach {
     Host,
     /// Another one's, whose loopback is meant.
     Namespace { network: Arc<File>, limit: Duration },
+    /// That of an instance in a sandbox.
+    Sandbox(Arc<Sandbox>),
+}
+
+/// The network of an instance in a sandbox.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    pub(super) inner: Arc<Inner>,
+    pub(super) inside: (ProcessIdentity, ProcessIdentity),
+    pub(super) limit: Duration,
 }
 
 /// Whether a host is the one that is asked itself.
@@ -48,6 +60,17 @@ impl Reach {
     pub(super) async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         match self {
             Self::Host => TcpStream::connect((host, port)).await,
+            Self::Sandbox(sandbox) => {
+                let Sandbox {
+                    inner,
+                    inside,
+                    limit,
+                } = &**sandbox;
+                let addresses = addresses(host, port);
+                let stream = crate::process::connect(inner, *inside, addresses, *limit).await?;
+                stream.set_nonblocking(true)?;
+                TcpStream::from_std(stream)
+            }
             Self::Namespace { network, limit } => {
                 let addresses = addresses(host, port);
                 let stream = inside(Arc::clone(network), addresses, *limit).await?;

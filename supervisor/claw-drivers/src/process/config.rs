@@ -1,11 +1,18 @@
 //! What the process driver is told once.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use claw_core::sandbox::Abilities;
+use claw_core::{AgentSpec, InstanceId};
+use tokio::sync::mpsc;
 
 use super::cgroup::CgroupChoice;
 use super::link::LinkError;
 use crate::driver::FactSender;
+use crate::sandbox::Listeners;
 
 /// What the process driver needs.
 #[derive(Debug, Clone)]
@@ -23,6 +30,35 @@ pub struct ProcessConfig {
     pub own_env: BTreeMap<String, String>,
     /// Set for every agent, such as the address of the control API.
     pub control_env: BTreeMap<String, String>,
+    /// Users of the host for sandboxed agents, one each; for root only.
+    pub uid_range: RangeInclusive<u32>,
+    /// What this machine can do to confine processes; `None`: it is tried out.
+    pub abilities: Option<Abilities>,
+    /// Who connects agents to the hosts that they may reach. Without anybody, none is reached.
+    pub egress: Option<mpsc::UnboundedSender<EgressChange>>,
+}
+
+/// The usual [`ProcessConfig::uid_range`].
+pub const UID_RANGE: RangeInclusive<u32> = 200_000..=265_535;
+
+/// What becomes of the way out of an instance's network.
+#[derive(Debug)]
+pub enum EgressChange {
+    /// The instance runs, and its connections come in here. Said again by each supervisor that
+    /// takes it over.
+    Opened {
+        /// Which.
+        instance: InstanceId,
+        /// What it was started from; `None` for one that was taken over without it.
+        spec: Option<Arc<AgentSpec>>,
+        /// Where its connections come in.
+        listeners: Listeners,
+    },
+    /// It is gone.
+    Closed {
+        /// Which.
+        instance: InstanceId,
+    },
 }
 
 impl ProcessConfig {
@@ -41,6 +77,9 @@ impl ProcessConfig {
                 })
                 .collect(),
             control_env: BTreeMap::new(),
+            uid_range: UID_RANGE,
+            abilities: None,
+            egress: None,
         }
     }
 }

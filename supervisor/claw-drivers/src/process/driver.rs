@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use claw_core::memory::Recovered;
 use claw_core::order::{HookOutcome, RunContext};
+use claw_core::sandbox::{Abilities, Layer, Plan};
 use claw_core::{
     AgentName, AgentSpec, ExitReport, Fact, Hook, InstanceId, Order, ProbeKind, ProbeOutcome,
     RunId, SpawnError, SpawnStage,
@@ -18,14 +19,16 @@ use tokio::task::JoinSet;
 use super::account::Account;
 use super::cgroup::{Capabilities, Cgroups};
 use super::cleanup::Cleanup;
-use super::config::{ProcessConfig, StartError};
+use super::config::{EgressChange, ProcessConfig, StartError};
+use super::confine::{Confined, Sandboxes};
 use super::environment::BaseEnvironment;
 use super::execute::{self, Execution, Kind};
 use super::instance::{Follower, Told};
 use super::link::Link;
 use super::paths::{self, Paths};
+use super::procfs::ProcessIdentity;
 use super::turn::Turn;
-use super::wire::Request;
+use super::wire::{Request, Standing};
 use super::{inspect, launch, procfs, recover, run_dir, usage};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
 use crate::log::{LogPolicy, PruneError, prune};
@@ -59,6 +62,9 @@ pub(crate) struct Inner {
     pub(crate) base_env: BaseEnvironment,
     pub(crate) boot_id: String,
     pub(super) run_dir_is_passable: bool,
+    pub(super) sandboxes: Sandboxes,
+    pub(super) egress: Option<mpsc::UnboundedSender<EgressChange>>,
+    confined: Mutex<BTreeMap<InstanceId, Confined>>,
     facts: FactSender,
     own: Account,
     live: Mutex<BTreeMap<InstanceId, mpsc::UnboundedSender<Request>>>,
@@ -75,12 +81,28 @@ impl ProcessDriver {
     pub async fn start(config: ProcessConfig) -> Result<Self, StartError> {
         let prepared = tokio::task::spawn_blocking(move || Inner::prepare(config)).await;
         let prepared = prepared.map_err(|_ending| StartError::Runtime)??;
-        Ok(Self {
+        let driver = Self {
             inner: Arc::new(prepared.with_link()?),
             runtime: Handle::current(),
             tasks: Mutex::default(),
             cleanup: Cleanup::new(Handle::current()),
-        })
+        };
+        // Known by the time that somebody asks, and nobody waits for it until then.
+        let inner = Arc::clone(&driver.inner);
+        driver.start_task(async move { drop(inner.sandboxes.abilities().await) });
+        Ok(driver)
+    }
+
+    /// What this machine can do to confine processes, for `clawctl doctor`.
+    pub async fn abilities(&self) -> Abilities {
+        self.inner.sandboxes.abilities().await
+    }
+
+    /// How an instance is confined, until it is released; `None` if it has no sandbox.
+    #[must_use]
+    pub fn plan_of(&self, instance: &InstanceId) -> Option<Plan> {
+        let confined = lock(&self.inner.confined);
+        confined.get(instance).map(|confined| confined.plan.clone())
     }
 
     /// What this machine can do, for `clawctl doctor`.
@@ -203,6 +225,7 @@ impl ProcessDriver {
 
     fn release(&self, instance: &InstanceId) {
         lock(&self.inner.ended).remove(instance);
+        lock(&self.inner.confined).remove(instance);
         if lock(&self.inner.live).contains_key(instance) {
             tracing::warn!(%instance, "an instance that is not gone was released; it is kept");
             return;
@@ -255,7 +278,8 @@ impl Driver for ProcessDriver {
         for answer in answers {
             if let Some((connection, standing)) = answer.alive {
                 let follower = self.follower(answer.open.instance.clone(), Told::Started);
-                self.start_task(follower.adopt(connection, standing));
+                let spec = answer.open.spec.clone();
+                self.start_task(follower.adopt(connection, standing, spec));
             }
             recovered.push((answer.open.instance, answer.open.run, answer.recovered));
         }
@@ -310,6 +334,41 @@ impl Inner {
 
     pub(super) fn forget(&self, instance: &InstanceId) {
         lock(&self.live).remove(instance);
+    }
+
+    /// Notes how an instance is confined.
+    pub(super) fn note_plan(&self, instance: &InstanceId, plan: &Plan) {
+        let confined = Confined {
+            plan: plan.clone(),
+            inside: None,
+        };
+        lock(&self.confined).insert(instance.clone(), confined);
+    }
+
+    /// Notes where the namespaces of an instance are to be found.
+    pub(super) fn note_inside(&self, instance: &InstanceId, standing: &Standing) {
+        if let Some(confined) = lock(&self.confined).get_mut(instance) {
+            confined.inside = standing.keeper.map(|keeper| (keeper, standing.main));
+        }
+    }
+
+    /// The keeper of an instance's namespaces and its main process.
+    pub(super) fn inside(
+        &self,
+        instance: &InstanceId,
+    ) -> Option<(ProcessIdentity, ProcessIdentity)> {
+        lock(&self.confined).get(instance)?.inside
+    }
+
+    /// The same of an instance that has a network of its own.
+    pub(crate) fn network_of(
+        &self,
+        instance: &InstanceId,
+    ) -> Option<(ProcessIdentity, ProcessIdentity)> {
+        let confined = lock(&self.confined);
+        let confined = confined.get(instance)?;
+        let apart = confined.plan.layers.contains(&Layer::Network);
+        confined.inside.filter(|_| apart)
     }
 
     pub(super) fn remember_end(&self, instance: &InstanceId, report: &ExitReport) {
@@ -396,6 +455,9 @@ impl Prepared {
     fn with_link(self) -> Result<Inner, StartError> {
         let config = self.config;
         Ok(Inner {
+            sandboxes: Sandboxes::new(&config, &self.paths),
+            egress: config.egress,
+            confined: Mutex::default(),
             link: Link::start(config.exe, self.turn)?,
             base_env: BaseEnvironment::new(&config.own_env, &config.control_env),
             paths: self.paths,

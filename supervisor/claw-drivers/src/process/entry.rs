@@ -1,5 +1,7 @@
 //! Where our own executable is entered again for something else than its `main`.
 
+use crate::sandbox::{TRIAL, trial};
+
 /// The first argument of the fork server.
 pub(crate) const SPAWNER: &str = "__spawner";
 
@@ -27,6 +29,9 @@ pub fn reenter() -> Option<u8> {
     let first = arguments.next()?;
     if first == SPAWNER {
         return Some(super::spawner::run());
+    }
+    if first == TRIAL {
+        return Some(trial::run());
     }
     if first == ENTER {
         return Some(enter(&arguments.next()?));

@@ -76,6 +76,21 @@ impl Environment {
         self.0.insert(key.to_owned(), value.into());
     }
 
+    /// Sets a variable unless the fleet file does.
+    pub(crate) fn set_unless_written(&mut self, spec: &AgentSpec, key: &str, value: &str) {
+        let launch = &spec.launch;
+        if !launch.env.contains_key(key) && !launch.secrets.contains_key(key) {
+            self.set(key, value);
+        }
+    }
+
+    /// Forgets a variable unless the fleet file sets it.
+    pub(crate) fn forget_unless_written(&mut self, spec: &AgentSpec, key: &str) {
+        if !spec.launch.env.contains_key(key) {
+            self.0.remove(key);
+        }
+    }
+
     /// Tells of the run it is started for.
     pub(crate) fn set_run(&mut self, run: &RunContext) {
         self.set("OPENCLAW_RUN_ID", run.run.to_string());

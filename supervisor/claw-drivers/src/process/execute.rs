@@ -1,15 +1,23 @@
 //! Running one command for an agent: a probe, or a hook.
 
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use claw_core::order::HookOutcome;
 use claw_core::{AgentSpec, ExitReport, ExitStatus, Hook, InstanceId, SpawnError};
 
+use super::confine::{self, Purpose};
 use super::driver::Inner;
 use super::environment::Environment;
 use super::instance::Connection;
 use super::launch;
-use super::wire::{ExecEnd, ExecReport, ExecTask, GroupOwnership, Report, Task, Watchdog};
+use crate::sandbox::Notify;
+
+use super::procfs::ProcessIdentity;
+use super::wire::{
+    ConnectTask, ExecEnd, ExecReport, ExecTask, GroupOwnership, Program, Report, Task, Watchdog,
+};
 
 /// A command to be run.
 pub(crate) struct Execution<'a> {
@@ -52,8 +60,14 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
         timeout,
         kind,
     } = execution;
-    let account = inner.account(spec).await?;
-    let mut environment = inner.base_env.of(instance, spec, &account);
+    let nowhere = (Notify::Nowhere, Purpose::Command);
+    let mut cover = confine::cover(inner, instance, spec, nowhere).await?;
+    if let Kind::Probe = kind {
+        cover.join(inner.inside(instance));
+    }
+    let account = &cover.account;
+    let mut environment = inner.base_env.of(instance, spec, account);
+    cover.describe(spec, &mut environment);
     let (what, suffix, ownership) = match kind {
         Kind::Probe => ("the probe".to_owned(), String::new(), GroupOwnership::Guest),
         Kind::Hook { hook, ended } => {
@@ -72,8 +86,9 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
         timeout,
         group: inner.cgroups.group(instance, &suffix, &spec.resources)?,
         ownership,
+        confinement: cover.confinement.clone(),
     };
-    let program = launch::program(command.to_vec(), environment, spec, &account, Watchdog::Off);
+    let program = launch::program(command.to_vec(), environment, spec, account, Watchdog::Off);
     let stream = inner
         .link
         .launch(&Task::Exec(task), &program, None)
@@ -136,5 +151,35 @@ pub(crate) fn describe(status: ExitStatus, output: &str) -> String {
         ended
     } else {
         format!("{ended}: {output}")
+    }
+}
+
+/// Connects in the network of an instance; each address may take `limit`.
+///
+/// # Errors
+///
+/// What the connection to the first address failed with, or the way there.
+pub(crate) async fn connect(
+    inner: &Inner,
+    (keeper, main): (ProcessIdentity, ProcessIdentity),
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+) -> io::Result<TcpStream> {
+    let task = Task::Connect(ConnectTask {
+        keeper,
+        main,
+        addresses,
+        limit,
+    });
+    let stream = inner.link.launch(&task, &Program::none(), None).await;
+    let stream = stream.map_err(|error| io::Error::other(error.sentence()))?;
+    let mut connection = Connection::new(stream);
+    match connection.next().await {
+        Some(Report::Connected(Ok(()))) => {
+            let connected = connection.connected();
+            connected.ok_or_else(|| io::ErrorKind::NotConnected.into())
+        }
+        Some(Report::Connected(Err(errno))) => Err(io::Error::from_raw_os_error(errno)),
+        Some(_) | None => Err(io::ErrorKind::Interrupted.into()),
     }
 }

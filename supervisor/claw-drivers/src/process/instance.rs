@@ -1,17 +1,24 @@
 //! One instance, as the supervisor follows it: facts in, requests out.
 
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use claw_core::notification::{Notification, Parsed};
 use claw_core::order::RunContext;
 use claw_core::{AgentSpec, ExitStatus, Fact, InstanceId, SpawnError, SpawnStage};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
+use super::config::EgressChange;
 use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::launch;
+use crate::sandbox::Listeners;
+
 use super::wire::{self, LINE_LIMIT, Report, Request, Standing};
 
 /// What an instance has been heard of, so that nothing is told twice when a connection is renewed.
@@ -30,19 +37,33 @@ pub(super) struct Follower {
     instance: InstanceId,
     requests: mpsc::UnboundedReceiver<Request>,
     told: Told,
+    /// What it was started from, as far as that is known.
+    spec: Option<Arc<AgentSpec>>,
+    way_out: WayOut,
+}
+
+/// Whether somebody looks after what an instance connects to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayOut {
+    None,
+    Open,
 }
 
 /// A connection to a shim, which yields reports line by line.
 pub(super) struct Connection {
-    reader: BufReader<UnixStream>,
-    line: Vec<u8>,
+    stream: UnixStream,
+    /// What was read and is not used yet.
+    text: Vec<u8>,
+    /// What came along.
+    descriptors: Vec<OwnedFd>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) const fn new(stream: UnixStream) -> Self {
         Self {
-            reader: BufReader::with_capacity(1024, stream),
-            line: Vec::new(),
+            stream,
+            text: Vec::new(),
+            descriptors: Vec::new(),
         }
     }
 
@@ -50,28 +71,66 @@ impl Connection {
     /// skipped. May be cancelled: what was read of a line is kept.
     pub(super) async fn next(&mut self) -> Option<Report> {
         loop {
-            let read = self.reader.read_until(b'\n', &mut self.line).await;
-            let whole = matches!(read, Ok(1..)) && self.line.ends_with(b"\n");
-            if !whole || self.line.len() > LINE_LIMIT {
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                match serde_json::from_slice(&line) {
+                    Ok(report) => return Some(report),
+                    Err(error) => tracing::debug!(%error, "a shim said something unknown"),
+                }
+            }
+            if self.text.len() > LINE_LIMIT {
                 return None;
             }
-            let report = serde_json::from_slice(&self.line);
-            self.line.clear();
-            match report {
-                Ok(report) => return Some(report),
-                Err(error) => tracing::debug!(%error, "a shim said something unknown"),
+            self.stream.readable().await.ok()?;
+            match self
+                .stream
+                .try_io(Interest::READABLE, || receive(&self.stream))
+            {
+                Ok((bytes, _)) if bytes.is_empty() => return None,
+                Ok((bytes, descriptors)) => {
+                    self.text.extend(bytes);
+                    self.descriptors.extend(descriptors);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
             }
         }
     }
 
+    /// The listeners of the instance, if they came and were not taken yet.
+    fn listeners(&mut self) -> Option<Listeners> {
+        Listeners::from_descriptors(std::mem::take(&mut self.descriptors))
+    }
+
+    /// A connection that came along, made in another network.
+    pub(super) fn connected(&mut self) -> Option<std::net::TcpStream> {
+        self.descriptors.pop().map(std::net::TcpStream::from)
+    }
+
     async fn send(&mut self, request: &Request) {
         // A shim that hung up is found by the next read.
-        self.reader
-            .get_mut()
-            .write_all(&wire::line(request))
-            .await
-            .ok();
+        self.stream.write_all(&wire::line(request)).await.ok();
     }
+}
+
+/// One reading from a shim, with what came along.
+fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut buffer = [0_u8; 1024];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Listeners::COUNT))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        stream,
+        &mut [IoSliceMut::new(&mut buffer)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    )?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            descriptors.extend(sent);
+        }
+    }
+    Ok((buffer[..received.bytes].to_vec(), descriptors))
 }
 
 impl Follower {
@@ -86,13 +145,16 @@ impl Follower {
             instance,
             requests,
             told,
+            spec: None,
+            way_out: WayOut::None,
         }
     }
 
     /// Starts the instance and follows it.
     pub(super) async fn spawn(mut self, spec: Arc<AgentSpec>, run: Option<RunContext>) {
         let launched = launch::launch(&self.inner, &self.instance, &spec, run.as_ref()).await;
-        drop((spec, run));
+        drop(run);
+        self.spec = Some(spec);
         match launched {
             Ok(stream) => self.follow(Connection::new(stream)).await,
             Err(error) => {
@@ -103,7 +165,14 @@ impl Follower {
     }
 
     /// Follows a shim that was connected to; `standing` is what it has said already.
-    pub(super) async fn adopt(mut self, connection: Connection, standing: Option<Standing>) {
+    pub(super) async fn adopt(
+        mut self,
+        mut connection: Connection,
+        standing: Option<Standing>,
+        spec: Option<Arc<AgentSpec>>,
+    ) {
+        self.spec = spec;
+        self.open_way_out(&mut connection);
         if let Some(standing) = standing {
             self.tell_standing(standing).await;
         }
@@ -114,7 +183,10 @@ impl Follower {
         loop {
             tokio::select! {
                 report = connection.next() => match report {
-                    Some(report) => self.tell(report).await,
+                    Some(report) => {
+                        self.open_way_out(&mut connection);
+                        self.tell(report).await;
+                    }
                     None => match self.settle().await {
                         Some(renewed) => connection = renewed,
                         None => return,
@@ -122,6 +194,31 @@ impl Follower {
                 },
                 Some(request) = self.requests.recv() => connection.send(&request).await,
             }
+        }
+    }
+
+    /// Passes on the listeners of the instance, once.
+    fn open_way_out(&mut self, connection: &mut Connection) {
+        let Some(listeners) = connection.listeners() else {
+            return;
+        };
+        if let (WayOut::None, Some(egress)) = (self.way_out, &self.inner.egress) {
+            self.way_out = WayOut::Open;
+            let change = EgressChange::Opened {
+                instance: self.instance.clone(),
+                spec: self.spec.clone(),
+                listeners,
+            };
+            // Nobody reads it any more when the supervisor ends.
+            egress.send(change).ok();
+        }
+    }
+
+    fn close_way_out(&mut self) {
+        if let (WayOut::Open, Some(egress)) = (self.way_out, &self.inner.egress) {
+            self.way_out = WayOut::None;
+            let instance = self.instance.clone();
+            egress.send(EgressChange::Closed { instance }).ok();
         }
     }
 
@@ -137,11 +234,12 @@ impl Follower {
                 self.inner.remember_end(&instance, &report);
                 self.end(Fact::Gone { instance, report }).await;
             }
-            Report::Executed(_) => {}
+            Report::Executed(_) | Report::Connected(_) => {}
         }
     }
 
     async fn tell_standing(&mut self, standing: Standing) {
+        self.inner.note_inside(&self.instance, &standing);
         if self.told < Told::Started {
             self.told = Told::Started;
             let fact = Fact::Started {
@@ -183,6 +281,7 @@ impl Follower {
     async fn end(&mut self, fact: Fact) {
         if self.told < Told::End {
             self.told = Told::End;
+            self.close_way_out();
             // Before the fact: its answer may be an order for the next life.
             self.inner.forget(&self.instance);
             self.inner.tell(fact).await;

@@ -4,14 +4,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use claw_core::order::RunContext;
-use claw_core::spec::OnFull;
+use claw_core::spec::{OnFull, Resources};
 use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
 use tokio::net::UnixStream;
 
 use super::account::Account;
+use super::confine::{self, Cover, Purpose};
 use super::driver::Inner;
 use super::link::LinkError;
 use super::record::NOTIFY_SOCKET;
+use crate::sandbox::{self, Notify};
+
 use super::wire::{BlockWhenFull, LogSettings, NotifyAddress, Program, ShimTask, Task, Watchdog};
 
 /// Socket addresses hold 108 bytes, one of them the end; agents use them whole.
@@ -29,15 +32,22 @@ pub(super) async fn launch(
     spec: &AgentSpec,
     run: Option<&RunContext>,
 ) -> Result<UnixStream, SpawnError> {
-    let group = inner.cgroups.group(instance, "", &spec.resources)?;
-    let account = inner.account(spec).await?;
     let dir = inner.paths.instance(instance);
-    let notify = notify_address(inner, instance, &dir, &account);
-    let mut environment = inner.base_env.of(instance, spec, &account);
+    let Address { notify, cover } = settle(inner, instance, spec, &dir).await?;
+    let account = &cover.account;
+    let group = inner
+        .cgroups
+        .group(instance, "", &resources(spec, &cover))?;
+    let mut environment = inner.base_env.of(instance, spec, account);
+    cover.describe(spec, &mut environment);
     let socket = match &notify {
+        NotifyAddress::Path if cover.is_apart() => sandbox::NOTIFY.to_owned(),
         NotifyAddress::Path => dir.join(NOTIFY_SOCKET).to_string_lossy().into_owned(),
         NotifyAddress::Abstract(name) => format!("@{name}"),
     };
+    if let Some(confinement) = &cover.confinement {
+        inner.note_plan(instance, &confinement.plan);
+    }
     let watchdog = environment.set_notify(&socket, &spec.probes);
     if let Some(run) = run {
         environment.set_run(run);
@@ -57,20 +67,22 @@ pub(super) async fn launch(
                 OnFull::Block => BlockWhenFull::Yes,
             },
         },
-        data_dirs: spec.launch.data_dirs.clone(),
+        data_dirs: [&spec.launch.data_dirs[..], &cover.directories()].concat(),
+        own_dir: inner.paths.data_dir().to_owned(),
         owner: account.owner(),
         group,
         boot_id: inner.boot_id.clone(),
         stop_signal: spec.shutdown.signal,
         stop_grace: spec.shutdown.timeout,
         // Four reports in the allowed silence, so that one that is late does no harm.
+        confinement: cover.confinement.clone(),
         progress: progress.map(|progress| (progress.max_silence / 4).max(SHORTEST_PROGRESS)),
     };
     let program = program(
         spec.launch.command.clone(),
         environment,
         spec,
-        &account,
+        account,
         watchdog,
     );
     let payload = run.and_then(|run| run.payload.as_deref());
@@ -79,6 +91,41 @@ pub(super) async fn launch(
         .launch(&Task::Shim(Box::new(task)), &program, payload)
         .await;
     sent.map_err(|error| link_failure(instance, &error))
+}
+
+/// As whom an instance runs, how, and where it sends its notifications.
+struct Address {
+    notify: NotifyAddress,
+    cover: Cover,
+}
+
+async fn settle(
+    inner: &Inner,
+    instance: &InstanceId,
+    spec: &AgentSpec,
+    dir: &Path,
+) -> Result<Address, SpawnError> {
+    let socket = Notify::Path(dir.join(NOTIFY_SOCKET));
+    let mut cover = confine::cover(inner, instance, spec, (socket, Purpose::Agent)).await?;
+    // In a root directory of its own the socket has a path that is short and that it can use.
+    let notify = if cover.is_apart() {
+        NotifyAddress::Path
+    } else {
+        notify_address(inner, instance, dir, &cover.account)
+    };
+    if let (NotifyAddress::Abstract(_), Some(_)) = (&notify, &cover.confinement) {
+        cover = confine::cover(inner, instance, spec, (Notify::Name, Purpose::Agent)).await?;
+    }
+    Ok(Address { notify, cover })
+}
+
+/// What an instance may use. The process that keeps its namespaces is none of its own.
+fn resources(spec: &AgentSpec, cover: &Cover) -> Resources {
+    let mut resources = spec.resources.clone();
+    if cover.is_apart() {
+        resources.pids = resources.pids.map(|pids| pids.saturating_add(1));
+    }
+    resources
 }
 
 /// A program run for an agent: the agent itself, a probe or a hook.

@@ -41,6 +41,14 @@ impl Paths {
         log_dir(&self.data_dir, agent)
     }
 
+    /// A directory for what an agent passes between its programs, where it shares `/tmp`.
+    pub(crate) fn scratch(&self, agent: &AgentName) -> PathBuf {
+        self.data_dir
+            .join("agents")
+            .join(agent.as_str())
+            .join("tmp")
+    }
+
     /// A name for our cgroups that two projects on one machine do not share.
     pub(crate) fn project(&self) -> String {
         project(&self.data_dir)
@@ -73,15 +81,14 @@ pub(crate) fn log_dir(data_dir: &Path, agent: &AgentName) -> PathBuf {
 
 /// A name for what a project has outside its data directory.
 pub(crate) fn project(data_dir: &Path) -> String {
-    // FNV-1a: it has to differ, not to be secret.
-    let hash = data_dir
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    format!("{hash:016x}")
+    format!("{:016x}", hash(data_dir.as_os_str().as_encoded_bytes()))
+}
+
+/// FNV-1a, for what has to differ and not to be secret.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn names_in(path: &Path) -> Vec<String> {

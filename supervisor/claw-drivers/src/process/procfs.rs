@@ -25,6 +25,18 @@ impl ProcessIdentity {
         })
     }
 
+    /// This process and the number of its parent, as `/proc` counts: whoever mounted it may be in
+    /// another namespace.
+    pub(crate) fn own() -> Option<(Self, i32)> {
+        let text = fs::read_to_string("/proc/self/stat").ok()?;
+        let stat = Stat::parse(&text)?;
+        let own = Self {
+            pid: text.split(' ').next()?.parse().ok()?,
+            start: stat.start,
+        };
+        Some((own, stat.parent))
+    }
+
     /// Whether the process still is (a zombie is, too).
     pub(crate) fn is_there(&self) -> bool {
         Self::of(self.pid) == Some(*self)
@@ -96,6 +108,16 @@ pub(crate) fn descendants(of: i32) -> Vec<i32> {
     }
     found.retain(|pid| !dead.contains(pid));
     found
+}
+
+/// The process of these that has the number `inside` in its own, innermost namespace.
+pub(crate) fn by_inner_number(candidates: &[i32], inside: i32) -> Option<i32> {
+    candidates.iter().copied().find(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let innermost = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last());
+        innermost.and_then(|number| number.parse().ok()) == Some(inside)
+    })
 }
 
 /// Whether `pid` is `ancestor` or one of its descendants.

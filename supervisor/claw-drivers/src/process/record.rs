@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use claw_core::sandbox::Plan;
 use claw_core::{ExitReport, InstanceId, Wall};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use serde::de::DeserializeOwned;
@@ -47,6 +48,12 @@ pub(crate) struct RunRecord {
     pub(crate) boot_id: String,
     pub(crate) at: Wall,
     pub(crate) group: Group,
+    /// How it is confined, if it is.
+    #[serde(default)]
+    pub(crate) plan: Option<Plan>,
+    /// The first process of its namespaces, if it has its own.
+    #[serde(default)]
+    pub(crate) keeper: Option<ProcessIdentity>,
 }
 
 /// An open instance directory.

@@ -70,7 +70,16 @@ async fn look_at(inner: Arc<Inner>, open: OpenInstance) -> Answer {
         cleanup::remove(&worker.paths.instance(&instance));
         None
     });
-    let (recovered, alive) = match found.await {
+    let found = found.await;
+    if let Ok(Some(Found::Alive {
+        record: Some(record),
+        ..
+    })) = &found
+        && let Some(plan) = &record.plan
+    {
+        inner.note_plan(&open.instance, plan);
+    }
+    let (recovered, alive) = match found {
         Ok(None) => (Recovered::Rebooted, None),
         Ok(Some(found)) => settle(found).await,
         Err(_) => (Recovered::Lost, None),

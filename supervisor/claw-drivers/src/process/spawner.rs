@@ -309,6 +309,10 @@ fn become_shim(launch: Launch, buffer: &mut [u8], turn: OwnedFd) -> i32 {
             drop(turn);
             shim::run_command(&task, program, launch.stream)
         }
+        Ok(Task::Connect(task)) => {
+            drop(turn);
+            shim::connect(&task, launch.stream)
+        }
         Err(_) => 1,
     }
 }

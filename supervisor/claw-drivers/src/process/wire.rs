@@ -10,6 +10,7 @@
 //! A shim outlives the supervisor that made it and may meet a newer one, so these types only
 //! ever grow: new fields have defaults, unknown requests and reports are skipped.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
+use crate::sandbox::Confinement;
 
 /// The longest message that is sent in one piece; a longer one travels as a memory file, since
 /// socket buffers are small.
@@ -44,6 +46,19 @@ pub(crate) enum Task {
     Shim(Box<ShimTask>),
     /// Run one command to its end.
     Exec(ExecTask),
+    /// Connect in the network of an instance, and hand over the connection.
+    Connect(ConnectTask),
+}
+
+/// A connection that is made in the network of an instance.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConnectTask {
+    pub(crate) keeper: ProcessIdentity,
+    pub(crate) main: ProcessIdentity,
+    /// Tried in turn.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// What each may take.
+    pub(crate) limit: Duration,
 }
 
 /// What a shim needs to know beside the program itself.
@@ -57,6 +72,8 @@ pub(crate) struct ShimTask {
     pub(crate) log: LogSettings,
     /// Made if missing, and owned by `owner`.
     pub(crate) data_dirs: Vec<PathBuf>,
+    /// What is below it is ours to give to `owner`.
+    pub(crate) own_dir: PathBuf,
     pub(crate) owner: Option<(u32, u32)>,
     pub(crate) group: Group,
     pub(crate) boot_id: String,
@@ -64,6 +81,7 @@ pub(crate) struct ShimTask {
     pub(crate) stop_grace: Duration,
     /// Report progress at most this often; `None`: never.
     pub(crate) progress: Option<Duration>,
+    pub(crate) confinement: Option<Box<Confinement>>,
 }
 
 /// Where an agent's notifications go.
@@ -101,6 +119,7 @@ pub(crate) struct ExecTask {
     pub(crate) timeout: Duration,
     pub(crate) group: Group,
     pub(crate) ownership: GroupOwnership,
+    pub(crate) confinement: Option<Box<Confinement>>,
 }
 
 /// Whose group a command runs in.
@@ -123,6 +142,19 @@ pub(crate) struct Program {
     pub(crate) watchdog: Watchdog,
     pub(crate) working_dir: PathBuf,
     pub(crate) user: Option<Identity>,
+}
+
+impl Program {
+    /// For a task that runs none.
+    pub(crate) const fn none() -> Self {
+        Self {
+            command: Vec::new(),
+            env: Vec::new(),
+            watchdog: Watchdog::Off,
+            working_dir: PathBuf::new(),
+            user: None,
+        }
+    }
 }
 
 /// Whether the program is asked for a heartbeat.
@@ -175,12 +207,17 @@ pub(crate) enum Report {
     Gone(ExitReport),
     /// A command ended.
     Executed(ExecReport),
+    /// A connection comes along, or the error number says why there is none.
+    Connected(Result<(), i32>),
 }
 
 /// Where an instance stands; the first line to every supervisor that connects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Standing {
     pub(crate) main: ProcessIdentity,
+    /// The first process of its namespaces, if it has its own.
+    #[serde(default)]
+    pub(crate) keeper: Option<ProcessIdentity>,
     pub(crate) at: Wall,
     /// Set when the main process has ended and its descendants are being ended.
     #[serde(default)]

@@ -19,6 +19,7 @@
 mod conformance;
 
 mod agents;
+mod confined;
 mod crash;
 mod exec;
 mod limits;
@@ -34,6 +35,10 @@ mod world;
 
 mod alike {
     crate::conformance::suite!(crate::platform::Processes);
+}
+
+mod alike_sandboxed {
+    crate::conformance::suite!(crate::platform::Sandboxed);
 }
 
 /// Runs before `main`.

@@ -1,7 +1,13 @@
-//! Processes as a platform of the cases that every driver passes.
+//! Processes as platforms of the cases that every driver passes.
 
 use std::path::Path;
 
+use claw_core::sandbox::plan;
+use claw_core::spec::container::Exec;
+use claw_core::spec::sandbox::{
+    Egress, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch, SystemCalls,
+    Tracing, Writable,
+};
 use claw_core::{AgentSpec, Fact, InstanceId};
 use claw_drivers::Driver;
 use claw_drivers::process::{Enforcement, ProcessConfig, ProcessDriver};
@@ -11,6 +17,74 @@ use crate::conformance::stage::Platform;
 
 /// Child processes, in the best cgroups there are.
 pub(crate) struct Processes;
+
+/// Child processes in sandboxes.
+pub(crate) struct Sandboxed;
+
+impl Platform for Sandboxed {
+    type Driver = ProcessDriver;
+
+    async fn find() -> Result<Self, String> {
+        let abilities = claw_drivers::sandbox::probe(Path::new("/proc/self/exe"));
+        match plan(&sandbox(), &abilities) {
+            Ok(_) => Ok(Self),
+            Err(shortfall) => Err(shortfall.to_string()),
+        }
+    }
+
+    async fn start(&self, data_dir: &Path) -> (ProcessDriver, mpsc::Receiver<Fact>) {
+        Processes.start(data_dir).await
+    }
+
+    fn adapt(&self, mut spec: AgentSpec, shared: &Path) -> AgentSpec {
+        let shared = Writable {
+            path: shared.to_owned(),
+            size: None,
+            exec: Exec::Allowed,
+        };
+        spec.launch.sandbox = Some(Box::new(Sandbox {
+            writable: vec![shared],
+            ..sandbox()
+        }));
+        spec
+    }
+
+    async fn has_traces(&self, data_dir: &Path, instance: &InstanceId) -> bool {
+        Processes.has_traces(data_dir, instance).await
+    }
+
+    fn can_limit(&self, driver: &ProcessDriver) -> Result<(), String> {
+        Processes.can_limit(driver)
+    }
+
+    async fn clean(&self, data_dir: &Path) {
+        Processes.clean(data_dir).await;
+    }
+}
+
+/// A sandbox without a wish beside what is usual.
+pub(crate) fn sandbox() -> Sandbox {
+    Sandbox {
+        on_missing: OnMissing::Refuse,
+        readable: Vec::new(),
+        hidden: Vec::new(),
+        writable: Vec::new(),
+        tmp: Scratch {
+            size: 64 << 20,
+            exec: Exec::Allowed,
+        },
+        shm: 16 << 20,
+        network: Reach::Listed(Egress::default()),
+        seccomp: SystemCalls::Listed { also: Vec::new() },
+        landlock: Landlock::BestEffort,
+        proc: Proc::Masked,
+        tracing: Tracing::Denied,
+        limits: ProcessLimits {
+            nofile: 1024,
+            fsize: None,
+        },
+    }
+}
 
 impl Platform for Processes {
     type Driver = ProcessDriver;

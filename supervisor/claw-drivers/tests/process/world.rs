@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claw_core::order::RunContext;
+use claw_core::sandbox::Abilities;
 use claw_core::{
     AgentSpec, ExitReport, ExitStatus, Fact, Generation, InstanceId, Order, SpawnError,
 };
-use claw_drivers::process::{CgroupChoice, Enforcement, ProcessConfig, ProcessDriver};
+use claw_drivers::process::{
+    CgroupChoice, EgressChange, Enforcement, ProcessConfig, ProcessDriver,
+};
 use claw_drivers::{Driver, OpenInstance};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -19,10 +22,28 @@ use crate::conformance::spec;
 /// Nothing a test waits for takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is different from the usual.
+#[derive(Clone)]
+pub(crate) struct SetUp {
+    pub(crate) choice: CgroupChoice,
+    pub(crate) abilities: Option<Abilities>,
+    pub(crate) egress: Option<mpsc::UnboundedSender<EgressChange>>,
+}
+
+impl Default for SetUp {
+    fn default() -> Self {
+        Self {
+            choice: CgroupChoice::Auto,
+            abilities: None,
+            egress: None,
+        }
+    }
+}
+
 /// A driver and what came of it.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
-    choice: CgroupChoice,
+    set_up: SetUp,
     driver: Option<ProcessDriver>,
     facts: mpsc::Receiver<Fact>,
     /// Facts that were passed over, oldest first.
@@ -36,13 +57,21 @@ impl World {
     }
 
     pub(crate) async fn with(choice: CgroupChoice) -> Self {
+        Self::set(SetUp {
+            choice,
+            ..SetUp::default()
+        })
+        .await
+    }
+
+    pub(crate) async fn set(set_up: SetUp) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Agents of other users go through it.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let (driver, facts) = start(dir.path(), choice).await;
+        let (driver, facts) = start(dir.path(), &set_up).await;
         Self {
             dir,
-            choice,
+            set_up,
             driver: Some(driver),
             facts,
             passed: Vec::new(),
@@ -187,7 +216,7 @@ impl World {
 
     /// Another supervisor starts on the same directory.
     pub(crate) async fn restart(&mut self) {
-        let (driver, facts) = start(self.dir.path(), self.choice).await;
+        let (driver, facts) = start(self.dir.path(), &self.set_up).await;
         self.driver = Some(driver);
         self.facts = facts;
     }
@@ -217,11 +246,11 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.driver = None;
-        let (path, choice) = (self.dir.path().to_owned(), self.choice);
+        let (path, set_up) = (self.dir.path().to_owned(), self.set_up.clone());
         let sweeper = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let (driver, _facts) = start(&path, choice).await;
+                let (driver, _facts) = start(&path, &set_up).await;
                 driver.recover(Vec::new()).await;
             });
         });
@@ -229,10 +258,12 @@ impl Drop for World {
     }
 }
 
-async fn start(dir: &Path, choice: CgroupChoice) -> (ProcessDriver, mpsc::Receiver<Fact>) {
+async fn start(dir: &Path, set_up: &SetUp) -> (ProcessDriver, mpsc::Receiver<Fact>) {
     let (sender, facts) = mpsc::channel(1024);
     let mut config = ProcessConfig::new(dir.join("data"), sender);
-    config.cgroups = choice;
+    config.cgroups = set_up.choice;
+    config.abilities.clone_from(&set_up.abilities);
+    config.egress.clone_from(&set_up.egress);
     config
         .own_env
         .insert("CANARY_SECRET".to_owned(), "must not be seen".to_owned());

@@ -15,7 +15,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::exec;
+use super::keeper::Keeper;
+use super::{confined, exec, guest};
 use crate::process::cgroup::{CgroupError, Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
@@ -23,6 +24,7 @@ use crate::process::record::{InstanceDir, RUN, RunRecord};
 use crate::process::signal;
 use crate::process::spawner::IGNORED;
 use crate::process::wire::{Program, Watchdog};
+use crate::sandbox::{self, Confinement, Walls, privileges};
 
 /// Waits between attempts to fork.
 const FORK_RETRIES: [Duration; 4] = [
@@ -47,6 +49,7 @@ pub(super) struct Birth<'a> {
     pub(super) group: &'a Group,
     /// Where to write the run record; commands have none.
     pub(super) record: Option<RecordSlot<'a>>,
+    pub(super) confinement: Option<&'a Confinement>,
 }
 
 /// What the child needs for its run record.
@@ -56,47 +59,86 @@ pub(super) struct RecordSlot<'a> {
     pub(super) boot_id: &'a str,
 }
 
+/// Who is who, for the run record.
+pub(super) struct Parentage {
+    pub(super) shim: ProcessIdentity,
+    pub(super) main: ProcessIdentity,
+    pub(super) keeper: Option<ProcessIdentity>,
+}
+
 /// A child on its way.
 #[derive(Debug)]
 pub(super) struct Newborn {
     pub(super) pid: i32,
     /// At its end once the program is executed; a [`SpawnError`] in JSON comes first if it is not.
     pub(super) verdict: OwnedFd,
+    /// The child, if it is not the program's process but keeps its namespaces.
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// Makes the process. That it is there does not mean that the program could be executed.
 pub(super) fn spawn(birth: &Birth<'_>) -> Result<Newborn, SpawnError> {
-    let mut entrances = birth
-        .group
-        .entrances()
-        .map_err(|error| cgroup_failure(&error))?;
-    let (verdict, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|errno| failure(SpawnStage::Prepare, "cannot make a pipe", &errno.into()))?;
-    let parent = rustix::process::getpid();
-    match fork_patiently(&mut entrances, birth.group)? {
-        Forked::Parent(pid) => Ok(Newborn { pid, verdict }),
-        Forked::Child => {
-            let error = become_program(birth, &entrances, parent);
-            let text = serde_json::to_vec(&error).unwrap_or_default();
-            // The shim takes an end without a text for success, but this process then dies at
-            // once, which it sees as well.
-            File::from(write_end).write_all(&text).ok();
-            std::process::exit(i32::from(u8::try_from(error.stage as i32).unwrap_or(1)))
+    if let Some(confinement) = birth.confinement {
+        match &confinement.walls {
+            Walls::Namespaces(namespaces) => {
+                return confined::spawn(birth, confinement, namespaces);
+            }
+            Walls::Guest(guest) => return guest::spawn(birth, confinement, guest),
+            Walls::None | Walls::Rules(_) => {}
         }
+    }
+    let mut entrances = entrances(birth)?;
+    let (verdict, write_end) = verdict_pipe()?;
+    let parent = rustix::process::getpid();
+    let forked = patiently(&mut entrances, birth.group, |into, modern| {
+        if modern {
+            fork::fork(into)
+        } else {
+            fork::fork_plainly()
+        }
+    });
+    match forked? {
+        Forked::Parent(pid) => Ok(Newborn {
+            pid,
+            verdict,
+            keeper: None,
+        }),
+        Forked::Child => report(write_end, &become_program(birth, &entrances, parent)),
     }
 }
 
-fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, SpawnError> {
+/// Opens what the child needs to enter its groups.
+pub(super) fn entrances(birth: &Birth<'_>) -> Result<Entrances, SpawnError> {
+    let entrances = birth.group.entrances();
+    entrances.map_err(|error| cgroup_failure(&error))
+}
+
+/// Where the child says why it could not execute its program.
+pub(super) fn verdict_pipe() -> Result<(OwnedFd, OwnedFd), SpawnError> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| failure(SpawnStage::Prepare, "cannot make a pipe", &errno.into()))
+}
+
+/// Ends the child with the reason why it is not the program.
+pub(super) fn report(verdict: OwnedFd, error: &SpawnError) -> ! {
+    let text = serde_json::to_vec(error).unwrap_or_default();
+    // The shim takes an end without a text for success, but this process then dies at once, which
+    // it sees as well.
+    File::from(verdict).write_all(&text).ok();
+    std::process::exit(i32::from(u8::try_from(error.stage as i32).unwrap_or(1)))
+}
+
+/// Forks with `fork`, which is told the group to be born in, and whether it may use `clone3(2)`.
+pub(super) fn patiently(
+    entrances: &mut Entrances,
+    group: &Group,
+    fork: impl Fn(Option<BorrowedFd<'_>>, bool) -> io::Result<Forked>,
+) -> Result<Forked, SpawnError> {
     let mut retries = FORK_RETRIES.iter();
     loop {
         let into = entrances.born_in();
         let modern = into.is_some();
-        let forked = if modern {
-            fork::fork(into)
-        } else {
-            fork::fork_plainly()
-        };
-        let error = match forked {
+        let error = match fork(into, modern) {
             Ok(forked) => return Ok(forked),
             Err(error) => error,
         };
@@ -135,22 +177,16 @@ fn prepare(
     entrances: &Entrances,
     parent: rustix::process::Pid,
 ) -> Result<Program, SpawnError> {
-    entrances
-        .enter()
-        .map_err(|error| failure(SpawnStage::Cgroup, "cannot enter the cgroup", &error))?;
-    let mut program: Program =
-        serde_json::from_slice(birth.program).map_err(|error| SpawnError {
-            stage: SpawnStage::Prepare,
-            errno: 0,
-            detail: format!("the launch description is unreadable: {error}"),
-        })?;
+    enter_groups(entrances)?;
+    let mut program = parse(birth)?;
     detach(birth).map_err(|error| failure(SpawnStage::Prepare, "cannot set up", &error))?;
     set_limits()?;
     if let Some(slot) = &birth.record {
-        write_record(slot, parent, birth.group)
+        plain_parentage(parent)
+            .and_then(|parentage| write_record(slot, &parentage, birth))
             .map_err(|error| failure(SpawnStage::Prepare, "cannot write the run record", &error))?;
     }
-    assume_user(&program)?;
+    assume_user(birth, &program)?;
     die_with(parent)?;
     nix::unistd::chdir(&program.working_dir).map_err(|errno| {
         let what = format!(
@@ -159,16 +195,54 @@ fn prepare(
         );
         failure(SpawnStage::WorkingDir, &what, &errno.into())
     })?;
+    finish(&mut program);
+    if let Some(confinement) = birth.confinement {
+        confine(confinement).map_err(sandbox::Fault::into_spawn_error)?;
+    }
+    Ok(program)
+}
+
+/// Moves this process into its groups.
+pub(super) fn enter_groups(entrances: &Entrances) -> Result<(), SpawnError> {
+    entrances
+        .enter()
+        .map_err(|error| failure(SpawnStage::Cgroup, "cannot enter the cgroup", &error))
+}
+
+/// Reads what the program is.
+pub(super) fn parse(birth: &Birth<'_>) -> Result<Program, SpawnError> {
+    serde_json::from_slice(birth.program).map_err(|error| SpawnError {
+        stage: SpawnStage::Prepare,
+        errno: 0,
+        detail: format!("the launch description is unreadable: {error}"),
+    })
+}
+
+/// Tells the program what only its process knows.
+pub(super) fn finish(program: &mut Program) {
     if program.watchdog == Watchdog::On {
         program
             .env
             .push(format!("WATCHDOG_PID={}", std::process::id()));
     }
-    Ok(program)
+}
+
+/// Confines a process that stays among those of the host.
+fn confine(confinement: &Confinement) -> Result<(), sandbox::Fault> {
+    privileges::limit(confinement.limits)?;
+    if let Walls::Rules(rules) = &confinement.walls {
+        privileges::drop_capabilities()?;
+        privileges::forbid_gain()?;
+        sandbox::apply(rules)?;
+    }
+    match &confinement.filter {
+        Some(filter) => privileges::forbid_gain().and_then(|()| sandbox::install(filter)),
+        None => Ok(()),
+    }
 }
 
 /// Own session, own standard streams, default signals.
-fn detach(birth: &Birth<'_>) -> io::Result<()> {
+pub(super) fn detach(birth: &Birth<'_>) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Some(stdin) = birth.stdin {
@@ -184,7 +258,8 @@ fn detach(birth: &Birth<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn set_limits() -> Result<(), SpawnError> {
+/// What holds for every agent.
+pub(super) fn set_limits() -> Result<(), SpawnError> {
     // Best effort: a supervisor that is itself scored higher may not lower the score.
     if let Ok(mut file) = File::options().write(true).open("/proc/self/oom_score_adj") {
         file.write_all(OOM_SCORE.as_bytes()).ok();
@@ -198,26 +273,46 @@ fn set_limits() -> Result<(), SpawnError> {
     })
 }
 
-fn write_record(
-    slot: &RecordSlot<'_>,
-    parent: rustix::process::Pid,
-    group: &Group,
-) -> io::Result<()> {
+/// A process of the host's, and its shim.
+fn plain_parentage(parent: rustix::process::Pid) -> io::Result<Parentage> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let record = RunRecord {
-        instance: slot.instance.clone(),
+    Ok(Parentage {
         shim: ProcessIdentity::of(parent.as_raw_nonzero().get()).ok_or_else(gone)?,
         main: ProcessIdentity::of(own).ok_or_else(gone)?,
+        keeper: None,
+    })
+}
+
+/// Writes down that the instance was started, as what.
+pub(super) fn write_record(
+    slot: &RecordSlot<'_>,
+    parentage: &Parentage,
+    birth: &Birth<'_>,
+) -> io::Result<()> {
+    let record = RunRecord {
+        instance: slot.instance.clone(),
+        shim: parentage.shim,
+        main: parentage.main,
         boot_id: slot.boot_id.to_owned(),
         at: Wall::now(),
-        group: group.clone(),
+        group: birth.group.clone(),
+        plan: birth
+            .confinement
+            .map(|confinement| confinement.plan.clone()),
+        keeper: parentage.keeper,
     };
     slot.dir.write(RUN, &record)
 }
 
 /// Groups are set, never inherited: those of the supervisor's terminal open doors.
-fn assume_user(program: &Program) -> Result<(), SpawnError> {
+fn assume_user(birth: &Birth<'_>, program: &Program) -> Result<(), SpawnError> {
+    if let Some(confinement) = birth.confinement
+        && let Walls::Rules(_) = &confinement.walls
+    {
+        // While this process still can.
+        privileges::empty_bounding_set();
+    }
     let failed = |what: &str, errno: nix::errno::Errno| {
         failure(SpawnStage::User, what, &io::Error::from(errno))
     };
@@ -255,6 +350,14 @@ fn die_with(parent: rustix::process::Pid) -> Result<(), SpawnError> {
         errno: 0,
         detail: "the shim died during the start".to_owned(),
     })
+}
+
+/// The same for a process whose parent may be gone already, which then ends at once.
+pub(super) fn die_with_parent(parent: Option<rustix::process::Pid>) {
+    let armed = parent.is_some_and(|parent| die_with(parent).is_ok());
+    if !armed {
+        std::process::exit(1);
+    }
 }
 
 /// A failure as a sentence.

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::child::{self, Birth, Newborn};
 use super::deadline::until;
 use super::farewell;
+use super::keeper::{Keeper, Said};
 use super::peer::Peer;
 use super::prepare;
 use super::tree::{self, Children};
@@ -28,6 +29,8 @@ struct Command {
     tail: Vec<u8>,
     supervisor: OwnedFd,
     pid: i32,
+    /// The process that keeps the command's namespaces, if it has some.
+    keeper: Option<Keeper>,
     end: Option<ExecEnd>,
 }
 
@@ -75,13 +78,14 @@ fn start(
         rustix::pipe::pipe_with(flags).map_err(|errno| broken(errno.into()))?;
     rustix::io::ioctl_fionbio(&output, true).map_err(|errno| broken(errno.into()))?;
     let supervisor = stream.try_clone().map_err(broken)?;
-    let newborn = child::spawn(&Birth {
+    let mut newborn = child::spawn(&Birth {
         program,
         stdin: None,
         stdout: write_end.as_fd(),
         stderr: write_end.as_fd(),
         group: &task.group,
         record: None,
+        confinement: task.confinement.as_deref(),
     })?;
     let command = Command {
         signals,
@@ -89,6 +93,7 @@ fn start(
         tail: Vec::new(),
         supervisor,
         pid: newborn.pid,
+        keeper: newborn.keeper.take(),
         end: None,
     };
     Ok((command, newborn))
@@ -107,7 +112,7 @@ impl Command {
                     exited = Some(status);
                 }
             });
-            if let Some(status) = exited {
+            if let Some(status) = self.kept_end().or(exited) {
                 self.end.get_or_insert(ExecEnd::Exited(status));
             } else if Instant::now() >= deadline {
                 self.end.get_or_insert(ExecEnd::TimedOut);
@@ -132,8 +137,13 @@ impl Command {
     /// Waits for a death, for output, or for the deadline. A supervisor that hangs up no longer
     /// wants to know: the command then ends at once.
     fn wait(&mut self, deadline: Instant) {
+        let keeper = self
+            .keeper
+            .as_ref()
+            .map_or(self.signals.as_fd(), Keeper::interest);
         let mut polled = [
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(keeper, PollFlags::IN),
             PollFd::from_borrowed_fd(self.output.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.supervisor.as_fd(), PollFlags::empty()),
         ];
@@ -143,12 +153,12 @@ impl Command {
         if rustix::event::poll(&mut polled[..count], Some(&until(deadline))).is_err() {
             return;
         }
-        let [deaths, output, supervisor] = polled.map(|entry| entry.revents());
+        let [deaths, kept, output, supervisor] = polled.map(|entry| entry.revents());
         if !deaths.is_empty() {
             while matches!(self.signals.read_signal(), Ok(Some(_))) {}
         }
         let closed = output.contains(PollFlags::HUP) && !output.contains(PollFlags::IN);
-        if closed && deaths.is_empty() && self.end.is_none() {
+        if closed && deaths.is_empty() && kept.is_empty() && self.end.is_none() {
             self.wait_for_death(deadline);
         }
         if supervisor.contains(PollFlags::HUP) {
@@ -158,12 +168,28 @@ impl Command {
 
     /// The command closed its output and goes on.
     fn wait_for_death(&self, deadline: Instant) {
+        let keeper = self
+            .keeper
+            .as_ref()
+            .map_or(self.signals.as_fd(), Keeper::interest);
         let mut polled = [
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(keeper, PollFlags::IN),
             PollFd::from_borrowed_fd(self.supervisor.as_fd(), PollFlags::empty()),
         ];
         // Whatever came, the caller looks for it again.
         rustix::event::poll(&mut polled, Some(&until(deadline))).ok();
+    }
+
+    /// How the command ended, as its keeper says.
+    fn kept_end(&self) -> Option<ExitStatus> {
+        while let Some(said) = self.keeper.as_ref()?.said() {
+            match said {
+                Said::Ready(_) => {}
+                Said::Ended(status, _) => return Some(status),
+            }
+        }
+        None
     }
 
     fn drain(&mut self) {

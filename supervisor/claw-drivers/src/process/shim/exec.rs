@@ -136,7 +136,7 @@ fn interpreter(file: &Path) -> Option<String> {
 }
 
 /// The system's words for an error, as part of a sentence.
-pub(super) fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => lower(Errno::from_raw(number).desc()),
         None => error.to_string(),

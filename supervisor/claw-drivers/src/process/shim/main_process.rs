@@ -29,14 +29,36 @@ struct PidfdInfo {
 #[derive(Debug)]
 pub(super) struct MainProcess {
     pub(super) pid: i32,
-    /// Set when it is not our own child, and so is not told of by `waitpid`.
-    pidfd: Option<OwnedFd>,
+    kind: Kind,
+}
+
+/// Who tells how it ends.
+#[derive(Debug)]
+enum Kind {
+    /// `waitpid`: it is our own child.
+    Child,
+    /// The keeper of its namespaces.
+    Kept(OwnedFd),
+    /// Nobody; its pidfd says when.
+    Named(OwnedFd),
 }
 
 impl MainProcess {
     /// Our own child.
     pub(super) const fn child(pid: i32) -> Self {
-        Self { pid, pidfd: None }
+        let kind = Kind::Child;
+        Self { pid, kind }
+    }
+
+    /// The child of a keeper.
+    pub(super) const fn kept(pid: i32, pidfd: OwnedFd) -> Self {
+        let kind = Kind::Kept(pidfd);
+        Self { pid, kind }
+    }
+
+    /// Whether its keeper says how it ends.
+    pub(super) const fn is_kept(&self) -> bool {
+        matches!(self.kind, Kind::Kept(_))
     }
 
     /// A process of the tree that the agent named; `None` when it is none.
@@ -47,20 +69,23 @@ impl MainProcess {
         let ours = pid != own && procfs::descends_from(pid, own);
         ours.then_some(Self {
             pid,
-            pidfd: Some(pidfd),
+            kind: Kind::Named(pidfd),
         })
     }
 
-    /// What to poll, if it is not our child.
+    /// What to poll, if nobody tells.
     pub(super) fn interest(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
+        match &self.kind {
+            Kind::Named(pidfd) => Some(pidfd.as_fd()),
+            Kind::Child | Kind::Kept(_) => None,
+        }
     }
 
     /// Signals it. Our own child keeps its number until we wait for it, so the number is safe.
     pub(super) fn signal(&self, number: i32) {
-        match &self.pidfd {
-            Some(pidfd) => signal::send_by_fd(pidfd.as_fd(), number),
-            None => signal::send(self.pid, number),
+        match &self.kind {
+            Kind::Kept(pidfd) | Kind::Named(pidfd) => signal::send_by_fd(pidfd.as_fd(), number),
+            Kind::Child => signal::send(self.pid, number),
         }
     }
 
@@ -88,7 +113,7 @@ impl MainProcess {
             mask: PIDFD_INFO_EXIT,
             ..PidfdInfo::default()
         };
-        let fd = self.pidfd.as_ref()?.as_raw_fd();
+        let fd = self.interest()?.as_raw_fd();
         // SAFETY: the request carries the size of the structure, which is that of `PidfdInfo`;
         // the kernel writes no more than that, into memory that lives across the call.
         let result = unsafe { libc::ioctl(fd, PIDFD_GET_INFO, &raw mut info) };
@@ -98,7 +123,7 @@ impl MainProcess {
 }
 
 /// A raw wait status.
-fn decode(status: i32) -> Option<ExitStatus> {
+pub(super) fn decode(status: i32) -> Option<ExitStatus> {
     if libc::WIFEXITED(status) {
         return u8::try_from(libc::WEXITSTATUS(status))
             .ok()

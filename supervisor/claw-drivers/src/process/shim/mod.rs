@@ -13,9 +13,13 @@
 
 mod child;
 mod command;
+mod confined;
+mod connect;
 mod deadline;
 mod exec;
 mod farewell;
+mod guest;
+mod keeper;
 mod main_process;
 mod notify;
 mod output;
@@ -25,5 +29,6 @@ mod tree;
 mod watch;
 
 pub(super) use command::run_command;
-pub(crate) use exec::DEFAULT_PATH;
+pub(super) use connect::connect;
+pub(crate) use exec::{DEFAULT_PATH, reason};
 pub(super) use watch::run;

@@ -1,12 +1,14 @@
 //! The connection to the supervisor, which may be slow, dead, or a new one.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::process::wire::{self, LINE_LIMIT, Report, Request};
+use crate::sandbox::Listeners;
 
 /// What may wait for a slow supervisor. Beyond it the connection is dropped: it connects again
 /// and is told where the instance stands.
@@ -50,6 +52,28 @@ impl Peer {
             self.hang_up();
         } else {
             self.flush();
+        }
+    }
+
+    /// Tells the supervisor, and hands it these descriptors with the first byte. It is the first
+    /// that is said to it.
+    pub(super) fn tell_with(&mut self, report: &Report, descriptors: &[OwnedFd]) {
+        let Some(stream) = self.stream.as_ref().filter(|_| !descriptors.is_empty()) else {
+            self.tell(report);
+            return;
+        };
+        let line = wire::line(report);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Listeners::COUNT))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match rustix::net::sendmsg(stream, &[IoSlice::new(&line)], &mut control, flags) {
+            Ok(sent) => {
+                self.outgoing.extend_from_slice(&line[sent..]);
+                self.flush();
+            }
+            Err(_) => self.hang_up(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use claw_core::{SpawnError, SpawnStage};
@@ -77,10 +77,7 @@ pub(super) fn prepare(
     let lock = dir.lock().map_err(broken("take the lock"))?;
     check(task, &dir, &lock, supervisor)?;
     for path in &task.data_dirs {
-        make_data_dir(path, task.owner).map_err(|error| {
-            let what = format!("cannot make the data directory {}", path.display());
-            failure(SpawnStage::Prepare, &what, &error)
-        })?;
+        make_data_dir(path, task)?;
     }
     let listener = listen(&dir).map_err(broken("make the shim's socket"))?;
     let notify = Notify::bind(&dir, &task.notify).map_err(broken("make the notify socket"))?;
@@ -166,18 +163,75 @@ fn check(
 }
 
 /// A directory that is there already keeps its owner and mode: it is the user's.
-fn make_data_dir(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
-    if path.is_dir() {
+fn make_data_dir(path: &Path, task: &ShimTask) -> Result<(), SpawnError> {
+    let broken = |error: io::Error| {
+        let what = format!("cannot make the data directory {}", path.display());
+        failure(SpawnStage::Prepare, &what, &error)
+    };
+    if let Ok(found) = path.metadata()
+        && found.is_dir()
+    {
+        return match (&task.confinement, task.owner) {
+            (Some(_), Some(owner)) => give(path, &found, owner, task),
+            (None, _) | (Some(_), None) => Ok(()),
+        };
+    }
+    let make = || {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        DirBuilder::new().mode(0o750).create(path)?;
+        match task.owner {
+            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
+    };
+    make().map_err(broken)
+}
+
+/// A directory of ours goes to the agent's own user, which the fleet file could not name. Another
+/// one has to be the agent's to write already.
+fn give(
+    path: &Path,
+    found: &fs::Metadata,
+    (uid, gid): (u32, u32),
+    task: &ShimTask,
+) -> Result<(), SpawnError> {
+    let mode = found.mode();
+    let writes =
+        found.uid() == uid || (found.gid() == gid && mode & 0o020 != 0) || mode & 0o002 != 0;
+    if writes {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    if path.starts_with(&task.own_dir) {
+        return chown_all(path, uid, gid).map_err(|error| {
+            let what = format!("cannot give the data directory {} to {uid}", path.display());
+            failure(SpawnStage::Prepare, &what, &error)
+        });
     }
-    DirBuilder::new().mode(0o750).create(path)?;
-    match owner {
-        Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
-        None => Ok(()),
+    Err(SpawnError {
+        stage: SpawnStage::Sandbox,
+        errno: nix::libc::EACCES,
+        detail: format!(
+            "the data directory {} belongs to user {}, and `{}` runs as {uid} in its sandbox; run \
+             `chown -R {uid}:{gid} {}`, write it below {}, or name a `user`",
+            path.display(),
+            found.uid(),
+            task.instance.agent,
+            path.display(),
+            task.own_dir.display(),
+        ),
+    })
+}
+
+/// Links are given away, and not what they lead to.
+fn chown_all(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    if path.symlink_metadata()?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            chown_all(&entry?.path(), uid, gid)?;
+        }
     }
+    lchown(path, Some(uid), Some(gid))
 }
 
 fn listen(dir: &InstanceDir) -> io::Result<OwnedFd> {

@@ -9,13 +9,14 @@ use rustix::event::{PollFd, PollFlags};
 use super::child::{self, Birth, RecordSlot};
 use super::deadline::{Due, KillTimer, until};
 use super::farewell::{self, Departure};
+use super::keeper::{Keeper, Ready, Rest, Said};
 use super::main_process::MainProcess;
 use super::notify::{self, Received};
 use super::output::Activity;
 use super::peer::Peer;
 use super::prepare::{self, Holdings};
 use super::tree::{self, Children};
-use crate::process::procfs::ProcessIdentity;
+use crate::process::procfs::{self, ProcessIdentity};
 use crate::process::signal;
 use crate::process::wire::{Report, Request, ShimTask, Standing};
 
@@ -53,6 +54,7 @@ enum Source {
     Children,
     Verdict,
     Main,
+    Keeper,
     Output,
 }
 
@@ -61,6 +63,12 @@ struct Shim {
     holdings: Holdings,
     peer: Peer,
     main: MainProcess,
+    /// The process that keeps the namespaces of the main one, if it has its own.
+    keeper: Option<Keeper>,
+    /// What the keeper said of the end of the main process, until it is gone itself.
+    last_word: Option<ExitStatus>,
+    /// Told to every supervisor, with `Standing`.
+    listeners: Vec<OwnedFd>,
     phase: Phase,
     children: Children,
     /// Told to every supervisor that connects; `None` until the program runs.
@@ -99,6 +107,7 @@ pub(in crate::process) fn run(
             instance: &task.instance,
             boot_id: &task.boot_id,
         }),
+        confinement: task.confinement.as_deref(),
     };
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
@@ -114,6 +123,9 @@ pub(in crate::process) fn run(
     drop((ends, stdin));
     let shim = Shim {
         main: MainProcess::child(newborn.pid),
+        keeper: newborn.keeper,
+        last_word: None,
+        listeners: Vec::new(),
         phase: Phase::Starting {
             verdict: newborn.verdict,
             held: Vec::new(),
@@ -201,6 +213,9 @@ impl Shim {
         if let Some(fd) = self.main.interest() {
             add(fd, PollFlags::IN, Source::Main);
         }
+        if let Some(keeper) = &self.keeper {
+            add(keeper.interest(), PollFlags::IN, Source::Keeper);
+        }
         let timeout = self.deadline().map(until);
         if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
             return Vec::new();
@@ -268,6 +283,9 @@ impl Shim {
 
     /// Whether the main process is that one now: only one of the tree can be.
     fn follow(&mut self, pid: i32) -> bool {
+        let Some(pid) = self.host_number(pid) else {
+            return false;
+        };
         if pid == self.main.pid {
             return true;
         }
@@ -281,17 +299,35 @@ impl Shim {
         true
     }
 
+    /// What the host calls a process that the agent calls by this number.
+    fn host_number(&self, pid: i32) -> Option<i32> {
+        if self.keeper.is_none() {
+            return Some(pid);
+        }
+        procfs::by_inner_number(&tree::members(&self.task.group), pid)
+    }
+
     /// Waits for the dead; how the main process ended, if it did.
     fn take_deaths(&mut self, ready: &[Source]) -> Option<ExitStatus> {
         let mut exited = None;
+        if ready.contains(&Source::Keeper) {
+            exited = self.hear_keeper();
+        }
         if ready.contains(&Source::Children) {
             while matches!(self.holdings.signals.read_signal(), Ok(Some(_))) {}
             let main = self.main.pid;
+            let mut kept = None;
+            let keeper = self.keeper.as_ref().map(|keeper| keeper.pid);
             self.children = tree::reap(|pid, status| {
-                if pid == main {
+                if Some(pid) == keeper {
+                    kept = Some(status);
+                } else if pid == main {
                     exited = Some(status);
                 }
             });
+            if let Some(status) = kept {
+                exited = exited.or_else(|| self.lose_keeper(status));
+            }
         }
         if exited.is_none() && ready.contains(&Source::Main) {
             exited = Some(self.main.foreign_exit());
@@ -299,14 +335,51 @@ impl Shim {
         exited
     }
 
+    /// Takes what the keeper has to say; how the main process ended, if something outlives it.
+    fn hear_keeper(&mut self) -> Option<ExitStatus> {
+        let mut exited = None;
+        while let Some(said) = self.keeper.as_ref().and_then(Keeper::said) {
+            match said {
+                Said::Ready(ready) => self.begin(ready),
+                Said::Ended(_, _) if !self.main.is_kept() => {}
+                Said::Ended(status, Rest::Some) => exited = Some(status),
+                Said::Ended(status, Rest::None) => self.last_word = Some(status),
+            }
+        }
+        exited
+    }
+
+    /// The main process is known.
+    fn begin(&mut self, ready: Ready) {
+        self.main = MainProcess::kept(ready.main.pid, ready.pidfd);
+        self.listeners = ready.listeners;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.identity = Some((ready.keeper, ready.main));
+        }
+    }
+
+    /// The keeper is gone, and everything that it kept; how the main process ended, if it was one
+    /// of that. One whose end it did not say was killed with it.
+    fn lose_keeper(&mut self, status: ExitStatus) -> Option<ExitStatus> {
+        let last_words = self.hear_keeper();
+        let identity = self.keeper.take().and_then(|keeper| keeper.identity);
+        let kept = self.main.is_kept() || identity.is_none();
+        kept.then(|| self.last_word.or(last_words).unwrap_or(status))
+    }
+
     /// Learns whether the program was executed; the error if it was not.
     fn take_verdict(&mut self) -> Option<SpawnError> {
-        let Phase::Starting { verdict, held } = &mut self.phase else {
+        let Phase::Starting { verdict, .. } = &self.phase else {
             return None;
         };
         if let Some(error) = child::verdict(verdict) {
             return Some(error);
         }
+        // It was said before the program was executed.
+        self.last_word = self.hear_keeper().or(self.last_word);
+        let Phase::Starting { held, .. } = &mut self.phase else {
+            return None;
+        };
         for number in std::mem::take(held) {
             self.main.signal(number);
         }
@@ -315,13 +388,16 @@ impl Shim {
             pid: self.main.pid,
             start: 0,
         });
+        let keeper = self.keeper.as_ref().and_then(|keeper| keeper.identity);
         let standing = Standing {
-            main: identity,
+            main: keeper.map_or(identity, |(_, main)| main),
+            keeper: keeper.map(|(keeper, _)| keeper),
             at: Wall::now(),
             exited: None,
             notified: String::new(),
         };
-        self.peer.tell(&Report::Started(standing.clone()));
+        let report = Report::Started(standing.clone());
+        self.peer.tell_with(&report, &self.listeners);
         self.standing = Some(standing);
         None
     }
@@ -336,7 +412,8 @@ impl Shim {
         self.main = MainProcess::child(0);
         let mut leftovers = 0;
         if self.children == Children::Left {
-            let left = tree::members(&self.task.group);
+            let mut left = tree::members(&self.task.group);
+            left.retain(|pid| self.keeper.as_ref().is_none_or(|keeper| *pid != keeper.pid));
             leftovers = u32::try_from(left.len()).unwrap_or(u32::MAX);
             for pid in left {
                 signal::send(pid, self.task.stop_signal);
@@ -411,7 +488,8 @@ impl Shim {
         if let Some(standing) = &self.standing {
             let mut standing = standing.clone();
             standing.notified = self.holdings.notify.remembered();
-            self.peer.tell(&Report::Started(standing));
+            let report = Report::Started(standing);
+            self.peer.tell_with(&report, &self.listeners);
         }
     }
 

@@ -1,0 +1,281 @@
+//! What of a launch is due to a sandbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use claw_core::sandbox::{Abilities, Layer, Level, Plan, plan};
+use claw_core::spec::Sandbox;
+use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
+use tokio::sync::OnceCell;
+
+use super::account::Account;
+use super::config::ProcessConfig;
+use super::driver::Inner;
+use super::environment::Environment;
+use super::paths::Paths;
+use super::procfs::ProcessIdentity;
+use super::wire::Identity;
+use crate::sandbox::{
+    self, AgentUsers, Confinement, Egress, Guest, HOME, Network, Notify, PROXY_PORT, Request,
+    System, USER, Walls,
+};
+
+/// What there is once for all sandboxes.
+#[derive(Debug)]
+pub(super) struct Sandboxes {
+    exe: PathBuf,
+    known: Option<Abilities>,
+    machine: OnceCell<Machine>,
+    users: Arc<AgentUsers>,
+    egress: Egress,
+}
+
+/// What was found out about the machine.
+#[derive(Debug, Clone)]
+struct Machine {
+    abilities: Abilities,
+    system: Arc<System>,
+}
+
+/// What is known of a sandboxed instance.
+#[derive(Debug, Clone)]
+pub(super) struct Confined {
+    pub(super) plan: Plan,
+    /// The keeper of its namespaces and its main process, once it runs.
+    pub(super) inside: Option<(ProcessIdentity, ProcessIdentity)>,
+}
+
+/// What a program is run as, and how it is confined.
+pub(super) struct Cover {
+    pub(super) account: Account,
+    pub(super) confinement: Option<Box<Confinement>>,
+    scratch: PathBuf,
+}
+
+impl Sandboxes {
+    pub(super) fn new(config: &ProcessConfig, paths: &Paths) -> Self {
+        Self {
+            exe: config.exe.clone(),
+            known: config.abilities.clone(),
+            machine: OnceCell::new(),
+            users: Arc::new(AgentUsers::new(paths.data_dir(), config.uid_range.clone())),
+            egress: match config.egress {
+                Some(_) => Egress::Wanted,
+                None => Egress::None,
+            },
+        }
+    }
+
+    /// What the machine can do; found out by the first who asks.
+    pub(super) async fn abilities(&self) -> Abilities {
+        self.machine().await.abilities.clone()
+    }
+
+    async fn machine(&self) -> &Machine {
+        let look = || async {
+            let (exe, known) = (self.exe.clone(), self.known.clone());
+            let looked = tokio::task::spawn_blocking(move || Machine {
+                abilities: known.unwrap_or_else(|| sandbox::probe(&exe)),
+                system: Arc::new(System::look()),
+            });
+            looked.await
+        };
+        loop {
+            // Fails when the runtime ends, and this task with it.
+            match self.machine.get_or_try_init(look).await {
+                Ok(machine) => return machine,
+                Err(_ending) => std::future::pending::<()>().await,
+            }
+        }
+    }
+}
+
+/// Works out as whom a program of an instance runs, and how it is confined.
+pub(super) async fn cover(
+    inner: &Inner,
+    instance: &InstanceId,
+    spec: &AgentSpec,
+    (notify, purpose): (Notify, Purpose),
+) -> Result<Cover, SpawnError> {
+    let account = inner.account(spec).await?;
+    let scratch = inner.paths.scratch(&instance.agent);
+    let Some(wanted) = spec.launch.sandbox.as_deref() else {
+        return Ok(Cover {
+            account,
+            confinement: None,
+            scratch,
+        });
+    };
+    let machine = inner.sandboxes.machine().await;
+    let plan = plan(wanted, &machine.abilities).map_err(|shortfall| SpawnError {
+        stage: SpawnStage::Sandbox,
+        errno: shortfall.lack.errno,
+        detail: format!("`{}` was not started: {shortfall}", instance.agent),
+    })?;
+    let account = own_user(inner, instance, &plan, account).await?;
+    let owner = account.owner().unwrap_or_else(|| {
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        (uid.as_raw(), gid.as_raw())
+    });
+    let request = Request {
+        system: Arc::clone(&machine.system),
+        launch: spec.launch.clone(),
+        wanted: Sandbox::clone(wanted),
+        plan,
+        owner,
+        hostname: instance.agent.as_str().chars().take(63).collect(),
+        notify,
+        scratch: scratch.clone(),
+        egress: match purpose {
+            Purpose::Agent => inner.sandboxes.egress,
+            Purpose::Command => Egress::None,
+        },
+    };
+    let confined = tokio::task::spawn_blocking(move || sandbox::confine(request)).await;
+    let confinement = confined.unwrap_or_else(|_ending| Err(ending()))?;
+    Ok(Cover {
+        account: inside_account(account, &confinement, &scratch),
+        confinement: Some(Box::new(confinement)),
+        scratch,
+    })
+}
+
+/// What a program is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is the agent.
+    Agent,
+    /// It is a command beside it.
+    Command,
+}
+
+fn ending() -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Prepare,
+        errno: 0,
+        detail: "the supervisor is ending".to_owned(),
+    }
+}
+
+/// Root gives an agent without a user one of its own.
+async fn own_user(
+    inner: &Inner,
+    instance: &InstanceId,
+    plan: &Plan,
+    account: Account,
+) -> Result<Account, SpawnError> {
+    if account.identity.is_some() || !plan.layers.contains(&Layer::OwnUser) {
+        return Ok(account);
+    }
+    let users = Arc::clone(&inner.sandboxes.users);
+    let (agent, project) = (instance.agent.clone(), inner.paths.project());
+    let found = tokio::task::spawn_blocking(move || users.of(&agent, &project)).await;
+    let found = found.map_err(|_ending| ending())?;
+    let uid = found.map_err(|error| SpawnError {
+        stage: SpawnStage::User,
+        errno: 0,
+        detail: match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    })?;
+    Ok(Account {
+        name: USER.to_owned(),
+        home: PathBuf::from(HOME),
+        shell: PathBuf::from("/bin/sh"),
+        identity: Some(Identity {
+            name: USER.to_owned(),
+            uid,
+            gid: uid,
+            groups: Vec::new(),
+        }),
+    })
+}
+
+/// What a program is told of its user.
+fn inside_account(
+    account: Account,
+    confinement: &Confinement,
+    scratch: &std::path::Path,
+) -> Account {
+    match confinement.plan.level {
+        Level::Full => Account {
+            name: USER.to_owned(),
+            home: PathBuf::from(HOME),
+            shell: PathBuf::from("/bin/sh"),
+            ..account
+        },
+        Level::Landlock => Account {
+            home: scratch.to_owned(),
+            ..account
+        },
+        Level::None => account,
+    }
+}
+
+impl Cover {
+    /// Tells the program what is different in its sandbox.
+    pub(super) fn describe(&self, spec: &AgentSpec, environment: &mut Environment) {
+        let Some(confinement) = &self.confinement else {
+            return;
+        };
+        match &confinement.walls {
+            Walls::None => {}
+            Walls::Rules(_) => environment.set("TMPDIR", self.scratch.to_string_lossy()),
+            Walls::Namespaces(namespaces) => {
+                environment.forget_unless_written(spec, "TMPDIR");
+                if namespaces.network == Network::Listened {
+                    name_proxy(spec, environment);
+                }
+            }
+            Walls::Guest(_) => environment.forget_unless_written(spec, "TMPDIR"),
+        }
+    }
+
+    /// Directories that are made for it beside those of the fleet file.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        match self
+            .confinement
+            .as_ref()
+            .map(|confinement| &confinement.walls)
+        {
+            Some(Walls::Rules(_)) => vec![self.scratch.clone()],
+            Some(Walls::None | Walls::Namespaces(_) | Walls::Guest(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Whether the program gets namespaces of its own.
+    pub(super) fn is_apart(&self) -> bool {
+        let walls = self
+            .confinement
+            .as_ref()
+            .map(|confinement| &confinement.walls);
+        matches!(walls, Some(Walls::Namespaces(_)))
+    }
+
+    /// Has the program join an instance that runs, in place of namespaces of its own.
+    pub(super) fn join(&mut self, inside: Option<(ProcessIdentity, ProcessIdentity)>) {
+        if let Some(confinement) = &mut self.confinement
+            && let Walls::Namespaces(namespaces) = &mut confinement.walls
+            && let Some((keeper, main)) = inside
+        {
+            confinement.walls = Walls::Guest(Guest {
+                keeper,
+                main,
+                rules: namespaces.rules.take(),
+            });
+        }
+    }
+}
+
+/// Where a program finds the proxy, in the words of libraries of all kinds.
+fn name_proxy(spec: &AgentSpec, environment: &mut Environment) {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    for key in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        environment.set_unless_written(spec, key, &proxy);
+        environment.set_unless_written(spec, &key.to_ascii_lowercase(), &proxy);
+    }
+    for key in ["NO_PROXY", "no_proxy"] {
+        environment.set_unless_written(spec, key, "localhost,127.0.0.1,::1");
+    }
+}

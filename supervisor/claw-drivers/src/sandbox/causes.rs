@@ -1,0 +1,89 @@
+//! Why a machine cannot do something, as far as that can be known.
+
+use std::path::Path;
+
+use claw_core::sandbox::{Lack, Privilege};
+use nix::errno::Errno;
+use nix::libc;
+
+/// A call that failed, with what is known of the cause.
+pub(super) fn lack(call: &str, errno: i32, privilege: Privilege) -> Lack {
+    let error = if errno == 0 {
+        "it did not answer".to_owned()
+    } else {
+        format!("{:?}", Errno::from_raw(errno))
+    };
+    let reason = match cause(call, errno, privilege) {
+        Some(cause) => format!("{error}, {cause}"),
+        None => error,
+    };
+    Lack {
+        call: call.to_owned(),
+        errno,
+        reason,
+    }
+}
+
+fn cause(call: &str, errno: i32, privilege: Privilege) -> Option<String> {
+    match (call, errno) {
+        ("landlock_create_ruleset", libc::ENOSYS) => Some("this kernel has none".to_owned()),
+        ("landlock_create_ruleset", libc::EOPNOTSUPP) => {
+            Some("it is not in the `lsm=` list of this kernel".to_owned())
+        }
+        ("seccomp", libc::ENOSYS | libc::EINVAL) => Some("this kernel has none".to_owned()),
+        ("mount_setattr", libc::ENOSYS) => Some("this kernel is older than 5.12".to_owned()),
+        ("clone" | "setresuid" | "mount" | "move_mount" | "pivot_root", libc::EPERM)
+        | ("clone", libc::ENOSPC | libc::EACCES | libc::EINVAL) => {
+            switched_off(privilege).or_else(in_container)
+        }
+        _ => None,
+    }
+}
+
+/// A setting of the kernel's that forbids it.
+fn switched_off(privilege: Privilege) -> Option<String> {
+    if is("user/max_user_namespaces", "0") {
+        return Some("`user.max_user_namespaces` is 0".to_owned());
+    }
+    if privilege == Privilege::Root {
+        return None;
+    }
+    let settings = [
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ];
+    let (name, value) = settings.into_iter().find(|(name, value)| is(name, value))?;
+    Some(format!("`{}` is {value}", name.replace('/', ".")))
+}
+
+fn is(setting: &str, value: &str) -> bool {
+    let text = std::fs::read_to_string(Path::new("/proc/sys").join(setting));
+    text.is_ok_and(|text| text.trim() == value)
+}
+
+fn in_container() -> Option<String> {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    let marked = marks.iter().any(|mark| Path::new(mark).exists());
+    let group = std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
+    let engines = ["docker", "kubepods", "containerd", "libpod", "lxc"];
+    let named = engines.iter().any(|engine| group.contains(engine));
+    (marked || named).then(|| "this container has no user namespaces".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_named_and_explained() {
+        let old = lack("mount_setattr", libc::ENOSYS, Privilege::Root);
+        assert_eq!(
+            old.to_string(),
+            "mount_setattr: ENOSYS, this kernel is older than 5.12"
+        );
+        let plain = lack("ioctl", libc::EPERM, Privilege::Root);
+        assert_eq!(plain.to_string(), "ioctl: EPERM");
+        let silent = lack("clone", 0, Privilege::Root);
+        assert_eq!(silent.to_string(), "clone: it did not answer");
+    }
+}

@@ -1,0 +1,163 @@
+//! The program, run by hand, against the lists it was made of.
+
+use super::*;
+
+/// What the kernel would answer to a call.
+fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 3]) -> u32 {
+    let (mut at, mut loaded) = (0, 0_u32);
+    loop {
+        let step = program[at];
+        at += 1;
+        let jump = |holds| usize::from(if holds { step.jt } else { step.jf });
+        match step.code {
+            LOAD => {
+                loaded = match step.k {
+                    NUMBER => u32::try_from(number).unwrap(),
+                    ARCH => arch,
+                    offset => {
+                        let found = (0..3).find(|index| argument(*index) == offset);
+                        arguments[usize::try_from(found.unwrap()).unwrap()]
+                    }
+                };
+            }
+            RETURN => return step.k,
+            EQUAL => at += jump(loaded == step.k),
+            AT_LEAST => at += jump(loaded >= step.k),
+            ANY_BIT => at += jump(loaded & step.k != 0),
+            other => panic!("an instruction that is not used: {other}"),
+        }
+    }
+}
+
+fn usual() -> Filter {
+    Filter {
+        otherwise: Otherwise::Fail,
+        also: Vec::new(),
+        internet: Internet::Allowed,
+    }
+}
+
+const EPERM: u32 = fail(libc::EPERM);
+
+#[test]
+fn each_call_of_a_list_gets_the_lists_answer() {
+    let program = compile(&usual());
+    assert!(program.len() < 400, "{}", program.len());
+    for (name, number) in calls::ALLOWED {
+        assert_eq!(run(&program, OWN_ARCH, *number, [0; 3]), ALLOW, "{name}");
+    }
+    for (name, number) in calls::REFUSED.iter().chain(calls::TRACING) {
+        assert_eq!(run(&program, OWN_ARCH, *number, [0; 3]), EPERM, "{name}");
+    }
+    let later = calls::newest() + 1;
+    let unknown = fail(libc::ENOSYS);
+    assert_eq!(run(&program, OWN_ARCH, later, [0; 3]), unknown);
+}
+
+#[test]
+fn the_lists_name_no_call_twice() {
+    let lists = [
+        calls::ALLOWED,
+        calls::CONDITIONAL,
+        calls::TRACING,
+        calls::REFUSED,
+    ];
+    let mut numbers: Vec<i64> = lists
+        .iter()
+        .flat_map(|list| list.iter())
+        .map(|c| c.1)
+        .collect();
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count);
+}
+
+#[test]
+fn arguments_decide_where_a_call_has_two_sides() {
+    let program = compile(&usual());
+    let answer = |number, arguments| run(&program, OWN_ARCH, number, arguments);
+    let unsigned = libc::c_int::unsigned_abs;
+    let [unix, inet, inet6, netlink] = [
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+    ]
+    .map(unsigned);
+    for (arguments, expected) in [
+        ([unix, 1, 0], ALLOW),
+        ([inet, 1, 0], ALLOW),
+        ([inet6, 2, 0], ALLOW),
+        ([inet, 1, 262], fail(libc::EPROTONOSUPPORT)),
+        ([netlink, 3, 0], ALLOW),
+        ([netlink, 3, 15], EPERM),
+        ([unsigned(libc::AF_VSOCK), 1, 0], EPERM),
+        ([unsigned(libc::AF_ALG), 5, 0], EPERM),
+        ([unsigned(libc::AF_PACKET), 3, 0], EPERM),
+    ] {
+        assert_eq!(
+            answer(libc::SYS_socket, arguments),
+            expected,
+            "{arguments:?}"
+        );
+    }
+    let thread = unsigned(libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND);
+    assert_eq!(answer(libc::SYS_clone, [thread, 0, 0]), ALLOW);
+    let child = unsigned(libc::SIGCHLD | libc::CLONE_VFORK);
+    assert_eq!(answer(libc::SYS_clone, [child, 0, 0]), ALLOW);
+    let user = unsigned(libc::CLONE_NEWUSER | libc::SIGCHLD);
+    assert_eq!(answer(libc::SYS_clone, [user, 0, 0]), EPERM);
+    let modern = answer(libc::SYS_clone3, [0; 3]);
+    assert_eq!(modern, fail(libc::ENOSYS));
+    assert_eq!(answer(libc::SYS_ioctl, [0, 0x5401, 0]), ALLOW);
+    assert_eq!(answer(libc::SYS_ioctl, [0, 0x5412, 0]), EPERM);
+    assert_eq!(answer(libc::SYS_personality, [u32::MAX, 0, 0]), ALLOW);
+    assert_eq!(answer(libc::SYS_personality, [0x0004_0000, 0, 0]), EPERM);
+}
+
+#[test]
+fn another_interface_of_the_kernel_is_deadly() {
+    let program = compile(&usual());
+    let i386 = 0x4000_0003;
+    assert_eq!(run(&program, i386, 1, [0; 3]), KILL);
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(run(&program, OWN_ARCH, 0x4000_0001, [0; 3]), KILL);
+    }
+}
+
+#[test]
+fn what_a_file_allows_is_allowed_and_learning_refuses_nothing() {
+    let wanted = ["io_uring_setup", "ptrace"].map(|name| calls::number(name).unwrap());
+    let more = compile(&Filter {
+        also: wanted.to_vec(),
+        ..usual()
+    });
+    for number in wanted {
+        assert_eq!(run(&more, OWN_ARCH, number, [0; 3]), ALLOW);
+    }
+    let learning = compile(&Filter {
+        otherwise: Otherwise::Log,
+        ..usual()
+    });
+    for (_, number) in calls::REFUSED {
+        let answer = run(&learning, OWN_ARCH, *number, [0; 3]);
+        assert_eq!(answer, libc::SECCOMP_RET_LOG);
+    }
+    assert_eq!(run(&learning, OWN_ARCH, libc::SYS_clone3, [0; 3]), ALLOW);
+}
+
+#[test]
+fn without_the_internet_there_are_local_sockets() {
+    let program = compile(&Filter {
+        internet: Internet::Denied,
+        ..usual()
+    });
+    let answer = |family: i32| {
+        let arguments = [family.unsigned_abs(), 1, 0];
+        run(&program, OWN_ARCH, libc::SYS_socket, arguments)
+    };
+    assert_eq!(answer(libc::AF_UNIX), ALLOW);
+    assert_eq!(answer(libc::AF_INET), EPERM);
+    assert_eq!(answer(libc::AF_INET6), EPERM);
+}

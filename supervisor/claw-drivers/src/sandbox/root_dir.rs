@@ -1,0 +1,262 @@
+//! A root directory with what an agent may see and nothing else.
+//!
+//! It is made of mounts that are put into a small directory in memory, which then takes the place
+//! of the host's root and is closed for writing. Everything is at its own path.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use claw_core::spec::sandbox::Proc;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags};
+
+use super::confinement::{Access, Bind, Exec, Memory, RootDir};
+use super::fault::Fault;
+use super::mount::{self, CLOSED, Kind};
+
+/// The size of the root directory itself, in bytes: it holds some links and small files.
+const ROOT_SIZE: u64 = 4 << 20;
+
+/// Files of `/proc` that tell of the machine or act on it, and are for no agent.
+const MASKED: [&str; 14] = [
+    "cmdline",
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "modules",
+    "sched_debug",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+    "interrupts",
+];
+
+/// Folders of `/proc` of that kind.
+const MASKED_DIRS: [&str; 3] = ["acpi", "scsi", "dynamic_debug"];
+
+/// Folders of `/proc` that are read at most.
+const READ_ONLY: [&str; 4] = ["sys", "bus", "fs", "irq"];
+
+/// Where a process finds nothing.
+const EMPTY_FILE: &str = "dev/.masked";
+const EMPTY_DIR: &str = "dev/.masked.d";
+
+/// What of the host is put into a root directory, ready to be put there.
+#[derive(Debug)]
+pub(crate) struct Sources(Vec<OwnedFd>);
+
+impl Sources {
+    /// Copies the mounts of the host's files. Who may see them all does it: root does so outside,
+    /// another user in the namespaces, where alone mounts can be made.
+    pub(crate) fn open(root: &RootDir) -> Result<Self, Fault> {
+        let opened = root.binds.iter().map(|bind| {
+            mount::copy(&bind.source, attributes(bind)).map_err(|error| unopened(bind, error))
+        });
+        opened.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn unopened(bind: &Bind, error: std::io::Error) -> Fault {
+    let path = bind.target.display();
+    let what = match error.raw_os_error() {
+        Some(nix::libc::ENOENT) => {
+            format!("`{path}` is to be seen in the sandbox, and is not there")
+        }
+        Some(nix::libc::ELOOP) => {
+            format!("`{path}` leads through a symbolic link that came while it was opened")
+        }
+        Some(_) | None => format!("cannot open `{path}` for the sandbox"),
+    };
+    Fault::of(what)(error)
+}
+
+fn attributes(bind: &Bind) -> MountAttrFlags {
+    let mut attributes = match bind.access {
+        Access::Read => CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        Access::Write => CLOSED,
+        Access::Use => MountAttrFlags::MOUNT_ATTR_NOSUID,
+    };
+    if bind.exec == Exec::Denied {
+        attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    }
+    attributes
+}
+
+/// Makes the root directory and enters it; nothing of the host's is left to be seen.
+pub(crate) fn enter(root: &RootDir, sources: &Sources) -> Result<(), Fault> {
+    let base = mount::memory(ROOT_SIZE, "755", CLOSED)
+        .map_err(Fault::of("cannot make the root directory of the sandbox"))?;
+    attach_base(base.as_fd())?;
+    memories(base.as_fd(), root)?;
+    furnish(base.as_fd(), root)?;
+    for (bind, source) in root.binds.iter().zip(&sources.0) {
+        put(base.as_fd(), bind, source.as_fd())?;
+    }
+    proc(base.as_fd(), root.proc)?;
+    rustix::process::fchdir(&base)
+        .and_then(|()| rustix::process::pivot_root(".", "."))
+        .and_then(|()| rustix::mount::unmount(".", UnmountFlags::DETACH))
+        .and_then(|()| rustix::process::chdir("/"))
+        .map_err(Fault::of("cannot enter the root directory of the sandbox"))?;
+    close(base.as_fd()).map_err(Fault::of("cannot close the root directory of the sandbox"))
+}
+
+/// A mount has to be in the tree for others to be put into it, and for it to become the root. It
+/// is of no matter where, since that place goes with all others.
+fn attach_base(base: BorrowedFd<'_>) -> Result<(), Fault> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", flags, Mode::empty())
+        .map_err(Fault::of("cannot open the root directory"))?;
+    mount::attach(base, root.as_fd())
+        .map_err(Fault::of("cannot mount the root directory of the sandbox"))
+}
+
+/// The root itself is closed for writing; what is mounted in it stays as it is.
+fn close(base: BorrowedFd<'_>) -> std::io::Result<()> {
+    mount::restrict_one(base, CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// Links, files and folders of our own.
+fn furnish(base: BorrowedFd<'_>, root: &RootDir) -> Result<(), Fault> {
+    for (path, text) in &root.files {
+        write(base, path, text).map_err(Fault::of(format!("cannot make {}", path.display())))?;
+    }
+    for (path, target) in &root.links {
+        link(base, path, target).map_err(Fault::of(format!("cannot make {}", path.display())))?;
+    }
+    Ok(())
+}
+
+fn write(base: BorrowedFd<'_>, path: &Path, text: &str) -> std::io::Result<()> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    let dir = mount::place(base, above, Kind::Dir)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
+    std::fs::File::from(file).write_all(text.as_bytes())
+}
+
+/// One that is there already, made of what is mounted, is as good.
+fn link(base: BorrowedFd<'_>, path: &Path, target: &Path) -> std::io::Result<()> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    let dir = mount::place(base, above, Kind::Dir)?;
+    match rustix::fs::symlinkat(target, &dir, name) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn memories(base: BorrowedFd<'_>, root: &RootDir) -> Result<(), Fault> {
+    for (path, memory) in [("tmp", root.tmp), ("dev/shm", root.shm)] {
+        mount_memory(base, Path::new(path), memory)
+            .map_err(Fault::of(format!("cannot mount /{path}")))?;
+    }
+    let made = mount::find(base, Path::new("tmp")).and_then(|tmp| {
+        let tmp = tmp.ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(rustix::fs::mkdirat(
+            &tmp,
+            "home",
+            Mode::from_raw_mode(0o700),
+        )?)
+    });
+    made.map_err(Fault::of("cannot make the home directory"))
+}
+
+fn mount_memory(base: BorrowedFd<'_>, path: &Path, memory: Memory) -> std::io::Result<()> {
+    let attributes = match memory.exec {
+        Exec::Allowed => CLOSED,
+        Exec::Denied => CLOSED | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    };
+    let tree = mount::memory(memory.size, "1777", attributes)?;
+    let target = mount::place(base, path, Kind::Dir)?;
+    mount::attach(tree.as_fd(), target.as_fd())
+}
+
+fn put(base: BorrowedFd<'_>, bind: &Bind, source: BorrowedFd<'_>) -> Result<(), Fault> {
+    let kind = match rustix::fs::fstat(source) {
+        Ok(found) if found.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR => Kind::Dir,
+        Ok(_) | Err(_) => Kind::File,
+    };
+    mount::place(base, &bind.target, kind)
+        .and_then(|target| mount::attach(source, target.as_fd()))
+        .map_err(Fault::of(format!(
+            "cannot put `{}` into the sandbox",
+            bind.target.display()
+        )))
+}
+
+fn proc(base: BorrowedFd<'_>, which: Proc) -> Result<(), Fault> {
+    let options: &[(&str, &str)] = match which {
+        Proc::Masked => &[("hidepid", "ptraceable")],
+        Proc::Minimal => &[("hidepid", "ptraceable"), ("subset", "pid")],
+    };
+    let attributes = CLOSED | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mounted = mount::make("proc", options, attributes).and_then(|tree| {
+        let target = mount::place(base, Path::new("proc"), Kind::Dir)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        Ok(tree)
+    });
+    let tree = mounted.map_err(Fault::of("cannot mount /proc"))?;
+    match which {
+        Proc::Masked => mask(base, tree.as_fd()).map_err(Fault::of("cannot mask /proc")),
+        Proc::Minimal => Ok(()),
+    }
+}
+
+/// Puts something empty on what is not for agents. What the agent's user may not touch by its mode
+/// is left as it is.
+fn mask(base: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> std::io::Result<()> {
+    let file = mount::place(base, Path::new(EMPTY_FILE), Kind::File)?;
+    let dir = mount::place(base, Path::new(EMPTY_DIR), Kind::Dir)?;
+    let shut = CLOSED | MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let covers = MASKED
+        .iter()
+        .map(|name| (name, &file))
+        .chain(MASKED_DIRS.iter().map(|name| (name, &dir)));
+    for (name, cover) in covers {
+        let Some(target) = mount::find(proc, Path::new(name))? else {
+            continue;
+        };
+        if rustix::fs::fstat(&target)?.st_mode & 0o007 != 0 {
+            let cover = mount::copy_of(cover.as_fd(), shut)?;
+            mount::attach(cover.as_fd(), target.as_fd())?;
+        }
+    }
+    for name in READ_ONLY {
+        if let Some(target) = mount::find(proc, Path::new(name))? {
+            let copy = mount::copy_of(target.as_fd(), shut)?;
+            mount::attach(copy.as_fd(), target.as_fd())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the calls are there of which a root directory is made: a copy of a mount, changed.
+pub(crate) fn try_mounts() -> Result<(), (&'static str, std::io::Error)> {
+    let base = mount::memory(ROOT_SIZE, "755", CLOSED).map_err(|error| ("fsopen", error))?;
+    attach_base(base.as_fd()).map_err(|fault| ("move_mount", fault.source))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let copy = rustix::mount::open_tree(CWD, "/usr", flags | OpenTreeFlags::AT_RECURSIVE)
+        .map_err(|errno| ("open_tree", errno.into()))?;
+    mount::restrict(copy.as_fd(), CLOSED).map_err(|error| ("mount_setattr", error))?;
+    let target = mount::place(base.as_fd(), Path::new("usr"), Kind::Dir);
+    target
+        .and_then(|target| mount::attach(copy.as_fd(), target.as_fd()))
+        .map_err(|error| ("move_mount", error))?;
+    rustix::process::fchdir(&base)
+        .and_then(|()| rustix::process::pivot_root(".", "."))
+        .map_err(|errno| ("pivot_root", errno.into()))
+}
+
+/// Whether a `/proc` of this process's own can be mounted.
+pub(crate) fn try_proc() -> std::io::Result<()> {
+    mount::make("proc", &[("hidepid", "ptraceable")], CLOSED).map(drop)
+}
