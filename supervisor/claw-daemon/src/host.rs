@@ -126,6 +126,7 @@ impl Daemon {
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
             egress,
+            confinement: wiring::Confinement::default(),
             data_dir: data_dir.path().to_owned(),
         });
         let data = data_dir.path().to_owned();

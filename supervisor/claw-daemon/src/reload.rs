@@ -250,6 +250,10 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {
+    if old.uids != new.uids {
+        let key = "security.sandbox.uid_range".to_owned();
+        return Err(ReloadFailure::NeedsRestart(key));
+    }
     let (old, new) = (&old.supervisor, &new.supervisor);
     if old.data_dir != new.data_dir {
         return Err(ReloadFailure::NeedsRestart(

@@ -11,17 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::InstanceId;
+use claw_core::sandbox::Plan;
 use claw_drivers::Driver;
 use claw_drivers::container::ContainerDriver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
 use crate::agent_api::AgentApi;
-use crate::api::{Degraded, Engine, Event, Part};
+use crate::api::{Degraded, Engine, Event, Part, ProcessSandbox};
 use crate::egress::Egress;
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
-use crate::http::ports::{FleetPorts, JournalLatency, JournalLoad, Port, Subscribe};
+use crate::http::ports::{
+    FindDenials, FindSandbox, FleetPorts, JournalLatency, JournalLoad, Port, Subscribe,
+};
 use crate::reload::Reloader;
 use crate::supervise::Handle;
 
@@ -43,8 +46,31 @@ pub(crate) struct Parts<D> {
     pub(crate) agent_api: AgentApi,
     /// What agents reach.
     pub(crate) egress: Egress,
+    /// What becomes of sandboxes of processes.
+    pub(crate) confinement: Confinement,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
+}
+
+/// Finds the walls that an instance was started with; `None`: it is unknown, or has none.
+pub(crate) type FindPlan = Arc<dyn Fn(&InstanceId) -> Option<Plan> + Send + Sync>;
+
+/// What becomes of sandboxes of processes.
+pub(crate) struct Confinement {
+    /// With which walls instances were started.
+    pub(crate) plans: FindPlan,
+    /// What agents were not allowed to reach.
+    pub(crate) denials: FindDenials,
+}
+
+impl Default for Confinement {
+    /// Nothing is known of any.
+    fn default() -> Self {
+        Self {
+            plans: Arc::new(|_instance| None),
+            denials: Arc::new(|_agent| Vec::new()),
+        }
+    }
 }
 
 /// Makes the ports.
@@ -58,6 +84,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         containers,
         agent_api,
         egress,
+        confinement: Confinement { plans, denials },
         data_dir,
     } = parts;
     let degraded = journal.clone();
@@ -75,6 +102,8 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             async move { driver.usage().await }
         }),
         image_digest: image_digest(&containers),
+        sandbox: sandbox(plans, reloader.clone()),
+        denials,
         engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
         sandboxes: agent_api.sandboxes().clone(),
@@ -90,6 +119,19 @@ fn image_digest(containers: &Arc<ContainerDriver>) -> Port<InstanceId, Option<St
     Port::new(move |instance| {
         let containers = Arc::clone(&containers);
         async move { containers.image(&instance) }
+    })
+}
+
+/// The wish stands in the file, and what became of it in the plan of the instance.
+fn sandbox(plans: FindPlan, reloader: Reloader) -> FindSandbox {
+    Arc::new(move |agent, instance| {
+        let loaded = reloader.current();
+        let wanted = loaded.fleet.agents.get(agent)?.launch.sandbox.is_some();
+        let plan = instance.and_then(|instance| plans(instance));
+        match plan {
+            Some(plan) => Some((&plan).into()),
+            None => wanted.then(ProcessSandbox::default),
+        }
     })
 }
 

@@ -105,6 +105,7 @@ fn confined(plain: &AgentSpec, egress: Egress) -> AgentSpec {
     spec.launch.sandbox = Some(Box::new(Sandbox {
         on_missing: OnMissing::Refuse,
         readable: Vec::new(),
+        hidden: Vec::new(),
         writable: Vec::new(),
         tmp: Scratch {
             size: 64 << 20,

@@ -180,7 +180,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AgentCommand,
     },
-    /// Run code once, in a container that is there for it alone
+    /// Sandboxes: what an agent may do in its own, and containers in which code is run once
     Sandbox {
         /// What to do
         #[command(subcommand)]

@@ -30,6 +30,7 @@ mod limits_heavy;
 mod output;
 mod pipeline_heavy;
 mod process_escapes;
+mod process_sandbox;
 mod rates;
 mod registries;
 mod reload;

@@ -7,6 +7,8 @@
 //!    config.json                          `config` with every variable in its place
 //!  <data_dir>/agents/<name>/container/    ours, mode 0700: only its container sees what is below
 //!    api/                                 the same, for every user of the container
+//!  <data_dir>/agents/<name>/sandbox/      the same again, where root gives the agent a user of its
+//!    api/                                 own: only what is in its sandbox sees what is below
 //!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas; what its
 //!                                         `python.requirements` ask for, made by its own process
 //!  <data_dir>/agents/<name>/declared.json what its program said of itself last
@@ -83,6 +85,8 @@ pub enum AgentDirError {
 pub(super) enum Audience {
     /// A process of this user, as the fleet file says it.
     Process(Option<String>),
+    /// A process in a sandbox, of a user that the driver finds for it.
+    Sandbox,
     /// A container.
     Container,
 }
@@ -91,6 +95,12 @@ impl Audience {
     pub(super) fn of(spec: &AgentSpec) -> Self {
         match &spec.launch.container {
             Some(_) => Self::Container,
+            None if spec.launch.sandbox.is_some()
+                && spec.launch.user.is_none()
+                && Uid::effective().is_root() =>
+            {
+                Self::Sandbox
+            }
             None => Self::Process(spec.launch.user.clone()),
         }
     }
@@ -115,6 +125,7 @@ impl AgentDir {
     fn home(&self, spec: &AgentSpec) -> PathBuf {
         match Audience::of(spec) {
             Audience::Process(_) => self.path.clone(),
+            Audience::Sandbox => self.path.join("sandbox"),
             Audience::Container => self.path.join("container"),
         }
     }
@@ -139,7 +150,7 @@ impl AgentDir {
     /// Puts into a spec what its process is told of the socket.
     pub(super) fn describe(&self, spec: &mut AgentSpec, replica: &Replica, token: String) {
         let seen = match Audience::of(spec) {
-            Audience::Process(_) => self.api(spec),
+            Audience::Process(_) | Audience::Sandbox => self.api(spec),
             Audience::Container => PathBuf::from(inside::API),
         };
         let worker = spec.mode == Mode::Worker;
@@ -170,7 +181,7 @@ impl AgentDir {
         let audience = Audience::of(spec);
         // In a container the path is another one, and short.
         let longest = match audience {
-            Audience::Process(_) => self.socket(spec),
+            Audience::Process(_) | Audience::Sandbox => self.socket(spec),
             Audience::Container => home.join(FRESH_SOCKET),
         };
         if longest.as_os_str().len() > PATH {
@@ -192,7 +203,7 @@ impl AgentDir {
         let owner = self.owner(spec)?;
         let (dir_mode, file_mode) = match audience {
             Audience::Process(_) => (0o700, 0o600),
-            Audience::Container => (0o755, 0o644),
+            Audience::Sandbox | Audience::Container => (0o755, 0o644),
         };
         self.give(&api, dir_mode, owner).map_err(at(&api))?;
         if spec.mode == Mode::Worker {
@@ -246,11 +257,14 @@ impl AgentDir {
         Ok(())
     }
 
-    /// Makes the folder of its virtual environments. Those of another user would be of no use.
-    /// Blocks.
+    /// Makes the folder of its virtual environments. Those of another user would be of no use,
+    /// unless it is the driver that finds the user, and gives it the folder. Blocks.
     pub(super) fn prepare_environments(&self, spec: &AgentSpec) -> Result<(), AgentDirError> {
         let path = self.environments();
         let owner = self.owner(spec)?;
+        if Audience::of(spec) == Audience::Sandbox && path.is_dir() {
+            return Ok(());
+        }
         let uid = owner.map_or_else(Uid::effective, |(uid, _)| uid);
         let make = || -> io::Result<()> {
             match fs::symlink_metadata(&path) {
@@ -277,7 +291,7 @@ impl AgentDir {
         // Who may enter the directory is told by the directories above.
         let mode = match Audience::of(spec) {
             Audience::Process(_) => 0o600,
-            Audience::Container => 0o666,
+            Audience::Sandbox | Audience::Container => 0o666,
         };
         let make = || -> io::Result<UnixListener> {
             remove(&fresh)?;
@@ -339,7 +353,8 @@ impl AgentDir {
     fn give(&self, path: &Path, mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<()> {
         debug_assert!(
             path.parent().is_some_and(|above| {
-                above == self.path || above == self.path.join("container")
+                let closed = ["container", "sandbox"].map(|name| self.path.join(name));
+                above == self.path || closed.iter().any(|closed| above == closed)
             }),
             "not the agent's"
         );
@@ -408,6 +423,25 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_a_sandbox_sees_is_open_to_the_user_that_is_found_for_it() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let agent = "{command: [x], mode: worker, sandbox: {mode: process}}";
+        let (dir, mut spec) = agent_dir(data_dir.path(), agent);
+        dir.prepare(&spec).unwrap();
+        drop(dir.listen(&spec).unwrap());
+        let (home, mode_of_socket) = if Uid::effective().is_root() {
+            (dir.path.join("sandbox"), 0o666)
+        } else {
+            (dir.path.clone(), 0o600)
+        };
+        assert_eq!(dir.home(&spec), home);
+        assert_eq!(mode(&dir.socket(&spec)), mode_of_socket);
+        dir.describe(&mut spec, &Replica::only(&dir.agent), "t".to_owned());
+        let socket = home.join("api/agent.sock");
+        assert_eq!(Path::new(&spec.launch.env["OPENCLAW_SOCK"]), socket);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cause, Reason, Time};
+use super::{Cause, ProcessSandbox, Reason, Time};
 
 /// All agents of the fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -50,6 +50,9 @@ pub struct Agent {
     /// The container that it runs in; absent if it is a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
+    /// How it is confined as a process; absent if it is not, or is a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<ProcessSandbox>,
     /// Its public state.
     pub state: State,
     /// Whether it may be given work.
@@ -259,6 +262,7 @@ impl Agent {
             group: None,
             replica: None,
             container: None,
+            sandbox: None,
             state: status.state.into(),
             ready: status.ready,
             reason: (&status.reason).into(),

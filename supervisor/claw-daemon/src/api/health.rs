@@ -57,6 +57,8 @@ pub enum Part {
     Disk,
     /// The supervisor's loop does not answer.
     Loop,
+    /// An agent runs with less of a sandbox than its file wants.
+    Sandbox,
     /// The container engine does not answer; agents that are processes are not touched by that.
     Engine,
 }

@@ -5,8 +5,10 @@
 //! durations are seconds, sizes are bytes. A field may be added in any version, so clients
 //! ignore what they do not know; none is renamed or given another meaning.
 
+mod abilities;
 mod agent;
 mod config;
+mod confinement;
 mod engine;
 mod event;
 mod health;
@@ -21,12 +23,14 @@ mod transition;
 
 pub mod routes;
 
+pub use abilities::{SandboxPart, SandboxReport};
 pub(crate) use agent::seconds_between;
 pub use agent::{
     Agent, AgentList, Container, ContainerNetwork, Death, Instance, Named, ProbeState, ResourceUse,
     RunCounts, State,
 };
 pub use config::{Applied, Change, ChangeKind, Plan, ReloadClass, RunningConfig};
+pub use confinement::{Denial, DenialList, ProcessSandbox, SandboxLevel, SandboxLoss};
 pub use engine::{Engine, EngineReport};
 pub use event::{Event, Happened, Probe};
 pub use health::{Degraded, Health, Overall, Part, Ready};

@@ -30,6 +30,8 @@ pub const RUN: &str = "/api/runs/{id}";
 pub const LOGS: &str = "/api/agents/{name}/logs";
 /// The evidence behind `why`.
 pub const TRANSITIONS: &str = "/api/agents/{name}/transitions";
+/// What an agent was not allowed to reach.
+pub const DENIALS: &str = "/api/agents/{name}/denials";
 /// The keys of an agent's state.
 pub const STATE: &str = "/api/agents/{name}/state";
 /// One key of an agent's state.

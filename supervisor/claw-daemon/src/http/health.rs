@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use claw_core::AgentStatus;
 use claw_core::event::ShutdownMode;
 use http::StatusCode;
 
@@ -70,7 +71,7 @@ pub(super) async fn ready(
         .into_iter()
         .find(|one| match one.part {
             Part::Journal | Part::Loop => true,
-            Part::Disk | Part::Engine => false,
+            Part::Disk | Part::Sandbox | Part::Engine => false,
         });
     match lacking {
         None => Ok(Json(Ready { ready: true })),
@@ -80,15 +81,29 @@ pub(super) async fn ready(
 
 async fn degraded(state: &ApiState) -> Vec<Degraded> {
     let mut degraded = (state.ports.degraded)();
-    if let Err(error) = state.statuses().await {
-        degraded.push(Degraded {
+    match state.statuses().await {
+        Ok(statuses) => degraded.extend(degraded_sandboxes(state, &statuses)),
+        Err(error) => degraded.push(Degraded {
             part: Part::Loop,
             detail: error.problem().detail.clone(),
-        });
+        }),
     }
     degraded.extend(full_disk(state).await);
     degraded.sort_by_key(|one| one.part);
     degraded
+}
+
+/// The agents that run with less of a sandbox than their file wants.
+fn degraded_sandboxes(state: &ApiState, statuses: &[AgentStatus]) -> Vec<Degraded> {
+    let of = |status: &AgentStatus| {
+        let sandbox = state.sandbox(status)?;
+        let losses: Vec<&str> = sandbox.losses.iter().map(|one| one.loss.as_str()).collect();
+        (!losses.is_empty()).then(|| Degraded {
+            part: Part::Sandbox,
+            detail: format!("`{}` runs degraded: {}", status.name, losses.join("; ")),
+        })
+    };
+    statuses.iter().filter_map(of).collect()
 }
 
 async fn full_disk(state: &ApiState) -> Option<Degraded> {

@@ -36,8 +36,12 @@ pub(super) async fn scrape(
     let (statuses, used) = tokio::join!(state.statuses(), state.meter.read());
     let mut reported = (state.ports.agent_metrics)();
     reported.push_str(&sandboxes::expose(&state.ports.sandboxes.list()));
+    let statuses = statuses?;
+    let live = statuses.iter().filter(|status| status.instance.is_some());
+    let confined = live.filter_map(|status| Some((status.name.clone(), state.confined(status)?)));
     let sample = Sample {
-        statuses: &statuses?,
+        statuses: &statuses,
+        confined: &confined.collect(),
         usage: used.by_instance(),
         journal: (state.ports.journal_load)(),
         reported: &reported,

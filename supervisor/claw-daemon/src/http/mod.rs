@@ -16,6 +16,7 @@ mod bus_stream;
 mod caller;
 mod config;
 mod connection;
+mod denials;
 mod docs;
 mod envelope;
 mod events;

@@ -19,8 +19,8 @@ use futures_util::stream::BoxStream;
 
 use super::idempotency::Stored;
 use crate::api::{
-    Applied, Container, Degraded, Engine, Event, FieldError, LogLine, LogStream, Plan, Time,
-    Transition,
+    Applied, Container, Degraded, Denial, Engine, Event, FieldError, LogLine, LogStream, Plan,
+    ProcessSandbox, Time, Transition,
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
@@ -56,6 +56,13 @@ pub type FindWebhook = Arc<dyn Fn(&str) -> Option<Arc<Webhook>> + Send + Sync>;
 /// Finds the container of an agent.
 pub type FindContainer = Arc<dyn Fn(&AgentName) -> Option<Container> + Send + Sync>;
 
+/// How an agent is confined as a process; `None`: it is not, or is a container.
+pub type FindSandbox =
+    Arc<dyn Fn(&AgentName, Option<&InstanceId>) -> Option<ProcessSandbox> + Send + Sync>;
+
+/// What an agent was not allowed to reach lately, the newest first.
+pub type FindDenials = Arc<dyn Fn(&AgentName) -> Vec<Denial> + Send + Sync>;
+
 /// Begins a subscription.
 pub type Subscribe = Arc<dyn Fn(Option<u64>) -> BoxStream<'static, Event> + Send + Sync>;
 
@@ -82,6 +89,10 @@ pub struct Ports {
     pub usage: Port<(), BTreeMap<InstanceId, Usage>>,
     /// What the image of a live instance is, if it is a container and that is known.
     pub image_digest: Port<InstanceId, Option<String>>,
+    /// How an agent, with its live instance, is confined as a process.
+    pub sandbox: FindSandbox,
+    /// What agents were not allowed to reach.
+    pub denials: FindDenials,
     /// The container engine; `None` for a fleet without images. Takes a second at most.
     pub engine: Port<(), Option<Engine>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use claw_core::{AgentName, AgentStatus, Answer, Command, Refusal};
+use claw_core::{AgentName, AgentStatus, Answer, Command, InstanceId, Refusal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -13,9 +13,9 @@ use super::limits;
 use super::meter::Meter;
 use super::ports::{AskError, JournalFailure, Ports};
 use super::problem::ApiError;
-use crate::api::{Agent, AgentList, Code, ResourceUse, Time};
+use crate::api::{Agent, AgentList, Code, ProcessSandbox, ResourceUse, Time};
 use crate::replicas::freest;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Confined, Metrics};
 
 /// What handlers share; cheap to clone.
 #[derive(Clone)]
@@ -79,7 +79,31 @@ impl ApiState {
             group: place.map(|place| place.group.to_string()),
             replica: place.map(|place| place.index),
             container: (self.ports.config.container)(&status.name),
+            sandbox: self.sandbox(status),
             ..Agent::render(status, resources, self.now())
+        }
+    }
+
+    /// How an agent is confined as a process.
+    pub(super) fn sandbox(&self, status: &AgentStatus) -> Option<ProcessSandbox> {
+        let live = status.instance.as_ref().map(|live| InstanceId {
+            agent: status.name.clone(),
+            generation: live.generation,
+        });
+        (self.ports.sandbox)(&status.name, live.as_ref())
+    }
+
+    /// How the live instance of an agent is confined, for metrics; `None`: that is unknown.
+    pub(super) fn confined(&self, status: &AgentStatus) -> Option<Confined> {
+        if (self.ports.config.container)(&status.name).is_some() {
+            return Some(Confined::CONTAINER);
+        }
+        match self.sandbox(status) {
+            None => Some(Confined::NOT),
+            Some(ProcessSandbox { level, losses, .. }) => Some(Confined {
+                level: level?.as_str(),
+                degraded: !losses.is_empty(),
+            }),
         }
     }
 

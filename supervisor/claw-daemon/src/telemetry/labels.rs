@@ -21,6 +21,12 @@ pub(super) struct OfPhase {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfLevel {
+    pub(super) agent: String,
+    pub(super) level: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct OfProbe {
     pub(super) agent: String,
     pub(super) probe: String,

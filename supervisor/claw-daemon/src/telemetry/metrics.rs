@@ -24,7 +24,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition::Exposition;
 use super::journal_histogram::JournalCollector;
 pub use super::journal_histogram::{JournalLatency, JournalLoad};
-use super::labels::{Of, OfPhase, OfProbe, OfStatus, of, of_probe};
+use super::labels::{Of, OfLevel, OfPhase, OfProbe, OfStatus, of, of_probe};
 use super::used::Used;
 use crate::api::{State, Time, seconds_between};
 
@@ -84,6 +84,8 @@ struct Scraped {
     restarts: Family<Of, Counter>,
     cpu: Family<Of, SecondsCounter>,
     memory: Family<Of, Gauge>,
+    sandbox_level: Family<OfLevel, Gauge>,
+    sandbox_degraded: Family<Of, Gauge>,
     oom_kills: Family<Of, Counter>,
 }
 
@@ -95,11 +97,38 @@ struct Books {
     used: Used,
 }
 
+/// How a live instance is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confined {
+    /// `full`, `landlock`, `none` or `container`.
+    pub level: &'static str,
+    /// Whether it does without something that its file wants.
+    pub degraded: bool,
+}
+
+impl Confined {
+    /// As a container.
+    pub const CONTAINER: Self = Self {
+        level: "container",
+        degraded: false,
+    };
+    /// Not at all.
+    pub const NOT: Self = Self {
+        level: "none",
+        degraded: false,
+    };
+}
+
+/// The levels of sandboxes.
+const LEVELS: [&str; 4] = ["full", "landlock", "none", "container"];
+
 /// The fleet at the time of a scrape.
 #[derive(Debug)]
 pub struct Sample<'a> {
     /// All agents.
     pub statuses: &'a [AgentStatus],
+    /// How live instances are confined, as far as that is known.
+    pub confined: &'a BTreeMap<AgentName, Confined>,
     /// What live instances use.
     pub usage: &'a BTreeMap<InstanceId, Usage>,
     /// How the journal does; its series are missing where it cannot be told.
@@ -206,6 +235,9 @@ impl Metrics {
         for status in sample.statuses {
             self.shared.counted.begin(&status.name);
             self.shared.scraped.set(status, &books.used, sample.now);
+            if let Some(confined) = sample.confined.get(&status.name) {
+                self.shared.scraped.set_confined(&status.name, *confined);
+            }
         }
         self.shared.journal.set(sample.journal.clone());
         let mut text = String::new();
@@ -324,6 +356,12 @@ impl Scraped {
         let memory = "Memory in use by the agent's live instances";
         let metric = scraped.memory.clone();
         registry.register_with_unit("agent_memory", memory, Unit::Bytes, metric);
+        let level = "1 for the level of the sandbox of the live instance, 0 for the others";
+        let metric = scraped.sandbox_level.clone();
+        registry.register("agent_sandbox_level", level, metric);
+        let degraded = "1 if the sandbox of the live instance is less than its file wants";
+        let metric = scraped.sandbox_degraded.clone();
+        registry.register("agent_sandbox_degraded", degraded, metric);
         let oom = "Processes of the agent that the kernel killed for memory";
         registry.register("agent_oom_kills", oom, scraped.oom_kills.clone());
         scraped
@@ -337,7 +375,24 @@ impl Scraped {
         self.restarts.clear();
         self.cpu.clear();
         self.memory.clear();
+        self.sandbox_level.clear();
+        self.sandbox_degraded.clear();
         self.oom_kills.clear();
+    }
+
+    fn set_confined(&self, agent: &AgentName, confined: Confined) {
+        for level in LEVELS {
+            let label = OfLevel {
+                agent: agent.to_string(),
+                level,
+            };
+            let is = i64::from(level == confined.level);
+            self.sandbox_level.get_or_create(&label).set(is);
+        }
+        let degraded = i64::from(confined.degraded);
+        self.sandbox_degraded
+            .get_or_create(&of(agent))
+            .set(degraded);
     }
 
     fn set(&self, status: &AgentStatus, used: &Used, now: Time) {

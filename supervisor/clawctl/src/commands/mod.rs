@@ -2,6 +2,7 @@
 
 mod agent;
 mod apply;
+mod confine;
 mod dead;
 mod doctor;
 mod down;
@@ -62,7 +63,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Why { agent, limit } => why::run(&client()?, agent, *limit, global.output).await,
         Command::State { command } => state::run(&client()?, command, global.output).await,
         Command::Agent { command } => agent::run(command).await,
-        Command::Sandbox { command } => sandbox::run(client(), command, global.output).await,
+        Command::Sandbox { command } => sandbox::run(global, client(), command).await,
         Command::Events {
             command: Some(command),
             ..

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 use claw_daemon::api::{
     Bytes, SandboxCommand as Asked, SandboxFile, SandboxList, SandboxOutcome, routes,
 };
 
-use crate::args::Output;
+use crate::args::{Global, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::render::table;
@@ -19,7 +20,7 @@ use crate::{complete, print};
 /// What a shell makes of a death by signal, besides the signal's number.
 const BY_SIGNAL: i32 = 128;
 
-/// What to do with sandboxes.
+/// What to do with sandboxes: those in which code is run once, and those of agents.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
     /// Run one command in a sandbox, and exit with its exit code
@@ -27,6 +28,18 @@ pub(crate) enum SandboxCommand {
     Run(Run),
     /// The sandboxes of the fleet file, and how they do
     List,
+    /// What an agent may read, write, run and reach, and which line of the fleet file says so
+    Explain {
+        /// Which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+    },
+    /// What an agent was not allowed to reach lately, and which line would allow it
+    WhyBlocked {
+        /// Which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+    },
 }
 
 const CODES: &str = "\
@@ -59,17 +72,22 @@ pub(crate) struct Run {
     pub command: Vec<String>,
 }
 
-/// Runs code once, or shows where it can be run.
+/// Runs code once, shows where it can be run, or tells of the sandbox of an agent.
 ///
 /// # Errors
 ///
 /// No supervisor answers, it refuses, or the command did not succeed.
 pub(crate) async fn run(
+    global: &Global,
     client: Result<Client, Failure>,
     command: &SandboxCommand,
-    output: Output,
 ) -> Result<(), Failure> {
+    let output = global.output;
     match command {
+        SandboxCommand::Explain { agent } => super::confine::explain(global, agent),
+        SandboxCommand::WhyBlocked { agent } => {
+            super::confine::why_blocked(&client?, agent, output).await
+        }
         SandboxCommand::List => list(&client?, output).await,
         SandboxCommand::Run(run) => {
             let outcome = match client {

@@ -1,6 +1,6 @@
 //! Agents: the table of all, and one in full.
 
-use claw_daemon::api::{Agent, Container, ContainerNetwork, LogLine, Reason, State, Time};
+use claw_daemon::api::{Agent, ContainerNetwork, LogLine, ProcessSandbox, Reason, State, Time};
 use owo_colors::OwoColorize;
 
 use super::image::image;
@@ -68,7 +68,7 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
         field("Ready", if agent.ready { "yes" } else { "no" }),
     ];
     lines.extend(details(agent, now));
-    lines.extend(confinement(agent.container.as_ref()));
+    lines.extend(confinement(agent));
     if !log.is_empty() {
         lines.push(String::new());
         lines.extend(
@@ -79,10 +79,9 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
     lines.join("\n")
 }
 
-fn confinement(container: Option<&Container>) -> Vec<String> {
-    let Some(container) = container else {
-        let note = "none: this agent is not locked in; it can do what its user can do";
-        return vec![field("Sandbox", note)];
+fn confinement(agent: &Agent) -> Vec<String> {
+    let Some(container) = &agent.container else {
+        return vec![field("Sandbox", &of_process(agent.sandbox.as_ref()))];
     };
     let made_of = image(&container.image, container.digest.as_deref());
     let files = if container.read_only_filesystem {
@@ -99,6 +98,28 @@ fn confinement(container: Option<&Container>) -> Vec<String> {
         field("Image", &made_of),
         field("Sandbox", &format!("a container: {files}, {reaches}")),
     ]
+}
+
+fn of_process(sandbox: Option<&ProcessSandbox>) -> String {
+    let Some(ProcessSandbox {
+        level,
+        layers,
+        losses,
+    }) = sandbox
+    else {
+        return "none: this agent is not locked in; it can do what its user can do".to_owned();
+    };
+    let Some(level) = level else {
+        return "of a process; how far it is locked in is known once it runs".to_owned();
+    };
+    if losses.is_empty() {
+        return format!("{level} ({})", layers.join(", "));
+    }
+    let losses = losses.iter();
+    let losses: Vec<String> = losses
+        .map(|one| format!("{} ({})", one.loss, one.reason))
+        .collect();
+    format!("degraded to {level}: {}", losses.join("; "))
 }
 
 fn details(agent: &Agent, now: Time) -> Vec<String> {

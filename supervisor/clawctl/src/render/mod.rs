@@ -1,6 +1,7 @@
 //! How things look on a terminal.
 
 pub(crate) mod agent;
+pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod live;
 pub(crate) mod style;

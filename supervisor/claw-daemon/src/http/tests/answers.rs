@@ -6,7 +6,7 @@ use claw_core::Command;
 use claw_core::event::Freeze;
 
 use super::fleet::Fleet;
-use super::samples::{NEW_RUN, OLD_RUN, name};
+use super::samples::{NEW_RUN, OLD_RUN, degraded_plan, name};
 use super::{Call, get, post};
 
 /// The status and the pretty body of a call.
@@ -98,6 +98,40 @@ async fn health_is_ok_and_readiness_given() {
         get("/api/ready").send(&fleet).await.body,
         r#"{"ready":true}"#
     );
+}
+
+#[tokio::test]
+async fn a_degraded_sandbox_is_told_by_status_and_health_and_ends_no_readiness() {
+    let fleet = Fleet::new().confined_by(degraded_plan());
+    let agent = get("/api/agents/monitor").send(&fleet).await.json();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&agent["sandbox"]).unwrap());
+    let idle = get("/api/agents/idle").send(&fleet).await.json();
+    assert_eq!(
+        idle["sandbox"],
+        serde_json::json!({"layers": [], "losses": []})
+    );
+    let health = get("/api/health").send(&fleet).await.json();
+    assert_eq!(health["status"], "degraded");
+    assert_eq!(
+        (
+            &health["degraded"][0]["part"],
+            &health["degraded"][0]["detail"]
+        ),
+        (
+            &"sandbox".into(),
+            &"`monitor` runs degraded: files and processes of the host are not hidden from it"
+                .into()
+        )
+    );
+    assert_eq!(get("/api/ready").send(&fleet).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_denied_is_told_newest_first() {
+    let fleet = Fleet::new();
+    insta::assert_snapshot!(shown(&fleet, get("/api/agents/monitor/denials")).await);
+    let nobody = get("/api/agents/nobody/denials").send(&fleet).await;
+    assert_eq!(nobody.status, 404);
 }
 
 #[tokio::test]

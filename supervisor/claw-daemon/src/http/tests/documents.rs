@@ -22,6 +22,7 @@ const DESCRIBED: &[&str] = &[
     routes::RUNS,
     routes::CANCEL,
     routes::RUN,
+    routes::DENIALS,
     routes::STATE,
     routes::STATE_KEY,
     routes::STATE_VERSIONS,

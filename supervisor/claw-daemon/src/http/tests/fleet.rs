@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use claw_core::action::Happened;
+use claw_core::sandbox::Plan;
 use claw_core::{Announcement, Answer, Command, Refusal, Run, RunId, RunOutcome, RunPhase};
 use claw_store::{Store, StoreOptions};
 use futures_util::StreamExt;
@@ -13,10 +14,12 @@ use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
 
 use super::samples::{
-    OLD_RUN, ago, changes, container, fleet_spec, journal_load, name, new_run, now, old_run,
-    statuses, transition, usage, webhook,
+    OLD_RUN, ago, changes, container, denials, fleet_spec, journal_load, name, new_run, now,
+    old_run, plan, statuses, transition, usage, webhook,
 };
-use crate::api::{Applied, Degraded, Event, FieldError, LogLine, LogStream, Part, Plan};
+use crate::api::{
+    self, Applied, Degraded, Event, FieldError, LogLine, LogStream, Part, ProcessSandbox,
+};
 use crate::http::idempotency::Stored;
 use crate::http::ports::{
     AskError, ConfigPorts, ConfigSource, Current, FleetPorts, Following, JournalFailure,
@@ -78,6 +81,17 @@ impl Fleet {
         let data_dir = self.state.data_dir.to_path_buf();
         self.state = ApiState::new(self.state.ports.clone(), Metrics::new(), data_dir);
         self.app = router::app(self.state.clone());
+    }
+
+    /// The same fleet whose live agents were all started with this plan.
+    pub(super) fn confined_by(mut self, plan: Plan) -> Self {
+        let plan = Arc::new(plan);
+        self.state.ports.sandbox = Arc::new(move |_agent, live| {
+            let sandbox = live.map(|_instance| ProcessSandbox::from(plan.as_ref()));
+            Some(sandbox.unwrap_or_default())
+        });
+        self.app = router::app(self.state.clone());
+        self
     }
 
     /// Tells everybody that something happened, as the supervision loop would.
@@ -147,6 +161,11 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         usage: Port::new(|()| async { usage() }),
         engine: Port::new(|()| async { None }),
         image_digest: Port::new(|_instance| async { Some("sha256:0a1b".to_owned()) }),
+        sandbox: Arc::new(|agent, live| {
+            let confined = agent.as_str() == "monitor" && live.is_some();
+            confined.then(|| (&plan()).into())
+        }),
+        denials: Arc::new(denials),
         store: store.unwrap(),
         sandboxes: crate::sandboxes::start(data_dir, None),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
@@ -321,9 +340,9 @@ fn config_ports() -> ConfigPorts {
         }),
         replicas: Arc::new(Arc::default),
         container: Arc::new(|agent| (agent.as_str() == "idle").then(container)),
-        plan: Port::new(
-            |source| async move { read(&source).map(|()| Plan { changes: changes() }) },
-        ),
+        plan: Port::new(|source| async move {
+            read(&source).map(|()| api::Plan { changes: changes() })
+        }),
         apply: Port::new(|source| async move {
             let applied = |()| Applied {
                 changes: changes(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use claw_core::sandbox::{Lack, Layer, Level, Loss, Need, Plan};
 use claw_core::spec::{
     Backoff, ExitCodes, Hooks, Launch, LogPolicy, OnFull, Probes, Program, Resources, Restart,
     RestartPolicy, Secret, Shutdown,
@@ -16,7 +17,7 @@ use claw_core::{
 use claw_drivers::driver::Usage;
 
 use crate::api::{
-    Change, ChangeKind, Container, ContainerNetwork, Exit, ReloadClass, Time, Transition,
+    Change, ChangeKind, Container, ContainerNetwork, Denial, Exit, ReloadClass, Time, Transition,
     TransitionKind,
 };
 use crate::config::{Webhook, WebhookTarget};
@@ -202,6 +203,57 @@ pub(super) fn transition() -> Transition {
             }),
             image: None,
         },
+    }
+}
+
+/// What a machine gives that can do everything.
+pub(super) fn plan() -> Plan {
+    Plan {
+        level: Level::Full,
+        layers: vec![
+            Layer::UserNamespace,
+            Layer::RootDir,
+            Layer::Landlock(7),
+            Layer::Seccomp,
+        ],
+        losses: Vec::new(),
+    }
+}
+
+/// What a machine gives without namespaces, to an agent that takes it.
+pub(super) fn degraded_plan() -> Plan {
+    Plan {
+        level: Level::Landlock,
+        layers: vec![Layer::Landlock(7), Layer::Seccomp],
+        losses: vec![Loss {
+            need: Need::RootDir,
+            lack: Lack {
+                call: "unshare".to_owned(),
+                errno: 1,
+                reason: "EPERM".to_owned(),
+            },
+        }],
+    }
+}
+
+pub(super) fn denials(agent: &AgentName) -> Vec<Denial> {
+    let denial = |host: &str, seconds, fix: Option<&str>| Denial {
+        at: ago(seconds),
+        agent: agent.to_string(),
+        host: host.to_owned(),
+        port: 443,
+        address: None,
+        reason: "no line of `allowed_network` names it".to_owned(),
+        rule: None,
+        fix: fix.map(str::to_owned),
+    };
+    let fix = "agents.monitor.sandbox.allowed_network: [example.com]";
+    match agent.as_str() {
+        "monitor" => vec![
+            denial("169.254.169.254", 60, None),
+            denial("example.com", 5, Some(fix)),
+        ],
+        _ => Vec::new(),
     }
 }
 

@@ -1,0 +1,85 @@
+//! `clawctl sandbox explain` and `clawctl sandbox why-blocked`
+
+use claw_core::AgentName;
+use claw_core::spec::Launch;
+use claw_daemon::api::{Denial, DenialList, routes};
+use claw_daemon::config::{self, Environment, Loaded};
+use owo_colors::OwoColorize;
+
+use crate::args::{Global, Output};
+use crate::client::Client;
+use crate::exit::{Exit, Failure};
+use crate::render::explain;
+use crate::render::time::stamp;
+use crate::{locate, print};
+
+/// Says what an agent of the fleet file may do on this machine, and why.
+///
+/// # Errors
+///
+/// The fleet file has errors, or no such agent.
+pub(super) fn explain(global: &Global, name: &str) -> Result<(), Failure> {
+    let file = locate::fleet_file(global)?;
+    let loaded = config::load(&file, &Environment::of_process())
+        .map_err(|diagnostics| super::validate::report(&diagnostics, global.output))?;
+    let launch = launch_of(&loaded, name).ok_or_else(|| {
+        let message = format!("there is no agent `{name}` in {}", file.display());
+        Failure::new(Exit::NoSuchAgent, message).hint("`clawctl status` lists the agents")
+    })?;
+    let explanation = explain::explain(name, launch, None);
+    match global.output {
+        Output::Table => print::line(&explain::text(&explanation)),
+        Output::Json | Output::Yaml => print::document(&explanation, global.output),
+    }
+}
+
+/// By a name that stands for several replicas: any of them, since they are confined alike.
+fn launch_of<'l>(loaded: &'l Loaded, name: &str) -> Option<&'l Launch> {
+    let name: AgentName = name.parse().ok()?;
+    let members = loaded.replicas.members(&name);
+    let member = members.and_then(|members| members.first());
+    let spec = loaded.fleet.agents.get(member.unwrap_or(&name))?;
+    Some(&spec.launch)
+}
+
+/// Says what an agent was not allowed to reach lately, and which line would allow it.
+///
+/// # Errors
+///
+/// No supervisor answers, or no such agent.
+pub(super) async fn why_blocked(
+    client: &Client,
+    agent: &str,
+    output: Output,
+) -> Result<(), Failure> {
+    let path = super::goals::path(routes::DENIALS, agent)?;
+    let list: DenialList = client.get(&path).await?;
+    if output != Output::Table {
+        return print::document(&list.denials, output);
+    }
+    if list.denials.is_empty() {
+        return print::line(&format!("nothing was denied to `{agent}` lately"));
+    }
+    for denial in &list.denials {
+        print::line(&text(denial))?;
+    }
+    Ok(())
+}
+
+fn text(denial: &Denial) -> String {
+    let address = denial.address.as_deref();
+    let address = address.map_or_else(String::new, |address| format!(" ({address})"));
+    let rule = denial.rule.as_deref();
+    let rule = rule.map_or_else(String::new, |rule| format!(" [{rule}]"));
+    let fix = match &denial.fix {
+        Some(fix) => format!("to allow it: {fix}"),
+        None => "no line of the fleet file would allow it".to_owned(),
+    };
+    format!(
+        "{} {}:{}{address}: {}{rule}\n    {fix}",
+        stamp(denial.at).dimmed(),
+        denial.host,
+        denial.port,
+        denial.reason
+    )
+}

@@ -1,0 +1,112 @@
+//! Sandboxes of agents that are processes, as the command line tells of them.
+
+use std::fs;
+
+use claw_daemon::api::State;
+use serde_json::Value;
+
+use crate::fleet::{Fleet, agent, clawctl, root};
+
+const FLEET: &str = "
+project: confined
+version: '1.0'
+security:
+  sandbox:
+    mode: process
+    allowed_network: [\"*.example.com\"]
+agents:
+  coder:
+    command: [./coder, --serve]
+    sandbox:
+      writable: [{path: work, size: 1Gi}]
+      allowed_network: [git.example.com]
+  pair:
+    command: [./pair]
+    mode: worker
+    replicas: 2
+";
+
+#[test]
+fn what_an_agent_may_do_is_said_without_a_supervisor() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("openclaw.yaml"), FLEET).unwrap();
+    let said = clawctl(folder.path(), &["sandbox", "explain", "coder"]).ok();
+    for wanted in [
+        "./coder --serve",
+        "`writable`, up to 1.0 GiB",
+        "git.example.com",
+        "`agents.coder.sandbox.allowed_network[0]`",
+        ".openclaw",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+    let explain = ["sandbox", "explain", "pair", "--output", "json"];
+    let document: Value = clawctl(folder.path(), &explain).json();
+    assert_eq!(document["mode"], "process");
+    let lines = document["may"].as_array().unwrap().iter();
+    let reaches = lines
+        .filter(|chapter| chapter["verb"] == "reaches")
+        .flat_map(|chapter| chapter["lines"].as_array().unwrap());
+    let why: Vec<_> = reaches.map(|line| line["why"].as_str().unwrap()).collect();
+    assert!(
+        why.contains(&"`security.sandbox.allowed_network[0]`"),
+        "{why:?}"
+    );
+    let nobody = clawctl(folder.path(), &["sandbox", "explain", "nobody"]);
+    assert!(
+        nobody.err.contains("there is no agent `nobody`"),
+        "{nobody:?}"
+    );
+    nobody.exits(4);
+}
+
+#[test]
+fn an_agent_that_wants_more_than_the_fleet_allows_is_an_error_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let wider = FLEET.replace("[git.example.com]", "[git.example.org]");
+    fs::write(folder.path().join("openclaw.yaml"), wider).unwrap();
+    let refused = clawctl(folder.path(), &["validate"]);
+    let said = refused.err.clone();
+    refused.exits(78);
+    for wanted in [
+        "`agents.coder.sandbox.allowed_network[0]` is more than `security.sandbox` allows",
+        "allow_override: true",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+}
+
+#[test]
+fn an_agent_without_sandbox_says_so_and_was_denied_nothing() {
+    let mut fleet = Fleet::new(&agent("open", &["forever"], "sandbox: {mode: none}"));
+    fleet.up();
+    fleet.await_state("open", State::Running);
+    let status = fleet.run(&["status", "open"]).ok();
+    assert!(status.contains("not locked in"), "{status}");
+    let denials = fleet.run(&["sandbox", "why-blocked", "open"]).ok();
+    assert!(
+        denials.contains("nothing was denied to `open`"),
+        "{denials}"
+    );
+    fleet.run(&["sandbox", "why-blocked", "nobody"]).exits(4);
+    let (_, metrics) = fleet.api().ask("/metrics").unwrap();
+    let level = "openclaw_agent_sandbox_level{agent=\"open\",level=\"none\"} 1";
+    assert!(metrics.contains(level), "{metrics}");
+    fleet.down();
+    fleet.assert_empty();
+}
+
+#[test]
+fn the_examples_are_valid_and_can_be_explained() {
+    for (example, agents) in [
+        ("coding-agent", &["coder"][..]),
+        ("untrusted-script", &["script"]),
+        ("sandbox-levels", &["full", "degraded", "open"]),
+    ] {
+        let folder = root().join("examples").join(example);
+        clawctl(&folder, &["validate"]).ok();
+        for agent in agents {
+            clawctl(&folder, &["sandbox", "explain", agent]).ok();
+        }
+    }
+}
