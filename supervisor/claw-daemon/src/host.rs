@@ -125,8 +125,8 @@ impl Daemon {
             containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
+            confinement: wiring::Confinement::of(driver.process(), &egress),
             egress,
-            confinement: wiring::Confinement::default(),
             data_dir: data_dir.path().to_owned(),
         });
         let data = data_dir.path().to_owned();
@@ -237,7 +237,7 @@ async fn start_drivers(
     let (ways, changes) = mpsc::unbounded_channel();
     egress.follow(changes);
     let config = ProcessConfig {
-        egress: Some(ways),
+        egress: Some(ways.clone()),
         ..ProcessConfig::new(data_dir.clone(), facts.clone())
     };
     let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
@@ -245,6 +245,7 @@ async fn start_drivers(
     let processes = Arc::new(starting.await.map_err(ending)??);
     let containers = ContainerDriver::start(ContainerConfig {
         engine,
+        egress: Some(ways),
         ..ContainerConfig::new(data_dir, facts)
     });
     let drivers = Drivers::new(processes, Arc::new(containers));

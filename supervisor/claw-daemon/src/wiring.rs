@@ -14,6 +14,7 @@ use claw_core::InstanceId;
 use claw_core::sandbox::Plan;
 use claw_drivers::Driver;
 use claw_drivers::container::ContainerDriver;
+use claw_drivers::process::ProcessDriver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
@@ -63,9 +64,19 @@ pub(crate) struct Confinement {
     pub(crate) denials: FindDenials,
 }
 
-impl Default for Confinement {
+impl Confinement {
+    /// What the driver of processes and the proxies know of it.
+    pub(crate) fn of(processes: &Arc<ProcessDriver>, egress: &Egress) -> Self {
+        let (processes, egress) = (Arc::clone(processes), egress.clone());
+        Self {
+            plans: Arc::new(move |instance| processes.plan_of(instance)),
+            denials: Arc::new(move |agent| egress.denials(agent)),
+        }
+    }
+
     /// Nothing is known of any.
-    fn default() -> Self {
+    #[cfg(test)]
+    pub(crate) fn unknown() -> Self {
         Self {
             plans: Arc::new(|_instance| None),
             denials: Arc::new(|_agent| Vec::new()),

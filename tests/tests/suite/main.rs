@@ -32,6 +32,7 @@ mod pipeline_heavy;
 mod process_escapes;
 mod process_sandbox;
 mod rates;
+mod reach;
 mod registries;
 mod reload;
 mod repeats;

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claw_core::{AgentName, FleetSpec, InstanceId};
 use claw_drivers::process::EgressChange;
+use claw_gateway::egress::policy::Reason;
 use claw_gateway::egress::{
     Counters, Decision, EgressProxy, Listeners, RememberedDenial, Resolver, Settings,
 };
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::record::Recorder;
+use crate::api::Denial;
 
 /// Decisions on their way to the file. More than that come only when the disk is too slow, and
 /// are counted instead.
@@ -145,8 +147,14 @@ impl Egress {
         self.shared.runtime.spawn(proxy.stop());
     }
 
-    /// What was denied to an agent lately, the latest last.
-    pub(crate) fn denials(&self, agent: &AgentName) -> Vec<RememberedDenial> {
+    /// What was denied to an agent lately, the newest first.
+    pub(crate) fn denials(&self, agent: &AgentName) -> Vec<Denial> {
+        let remembered = self.remembered(agent).into_iter().rev();
+        remembered.map(|one| answer(agent, one)).collect()
+    }
+
+    /// The same, the newest last.
+    fn remembered(&self, agent: &AgentName) -> Vec<RememberedDenial> {
         let ways = self.ways();
         let past = ways.past.get(agent).into_iter();
         let mut denials: Vec<_> = past.flat_map(|past| past.denials.clone()).collect();
@@ -179,6 +187,26 @@ impl Egress {
             .ways
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A denial as the API tells it.
+fn answer(agent: &AgentName, remembered: RememberedDenial) -> Denial {
+    let RememberedDenial { denial, last, .. } = remembered;
+    let address = if let Reason::Address { address, .. } = denial.reason {
+        Some(address.to_string())
+    } else {
+        None
+    };
+    Denial {
+        at: last,
+        agent: agent.to_string(),
+        address,
+        reason: denial.cause(),
+        rule: denial.reason.rule().map(ToString::to_string),
+        fix: denial.fix(),
+        host: denial.host,
+        port: denial.port,
     }
 }
 

@@ -71,8 +71,11 @@ async fn a_reload_changes_what_is_reached_and_all_of_it_is_on_record() {
     egress.open(instance.clone(), listeners);
     assert_eq!(asked(proxy, "localhost:9").await, "403");
     let denials = egress.denials(&instance.agent);
-    let said = denials[0].denial.to_string();
-    assert!(said.contains("agents.coder.sandbox"), "{said}");
+    let fix = denials[0].fix.as_deref().unwrap();
+    assert_eq!(
+        fix,
+        "add `- localhost:9` below `agents.coder.sandbox.allowed_network`"
+    );
 
     // Allowed by name from now on, and still denied, for what the name resolves to.
     egress.configure(&fleet("[\"localhost:9\"]"));

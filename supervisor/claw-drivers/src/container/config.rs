@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use tokio::sync::mpsc;
+
 use crate::driver::FactSender;
-use crate::process::project_of;
+use crate::process::{EgressChange, project_of};
 
 /// What the container driver needs.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct ContainerConfig {
     pub facts: FactSender,
     /// Set for every agent.
     pub control_env: BTreeMap<String, String>,
+    /// Who connects containers to the hosts that they may reach. Without anybody, none is reached.
+    pub egress: Option<mpsc::UnboundedSender<EgressChange>>,
 }
 
 impl ContainerConfig {
@@ -35,6 +39,7 @@ impl ContainerConfig {
             data_dir,
             facts,
             control_env: BTreeMap::new(),
+            egress: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::engine::Make;
 use super::name;
+use crate::sandbox::proxy_variables;
 
 /// Whoever an agent is inside that does not say: not root, and what most images call their user.
 pub(super) const USER: &str = "1000:1000";
@@ -31,6 +32,9 @@ const KEPT_FILES: &str = "2";
 
 /// The processes of a user that Podman allows when it is not told.
 const PODMAN_PROCESSES: u64 = 1 << 20;
+
+/// Where names are asked for in a network that leads to the supervisor.
+const NAME_SERVER: &str = "127.0.0.1";
 
 /// Where the directory with the notification socket is inside.
 pub(super) const NOTIFY_DIR: &str = "/run/openclaw-notify";
@@ -165,6 +169,11 @@ impl Blueprint<'_> {
         // Replicas go by one name, which their spec says.
         let agent = all.entry("OPENCLAW_AGENT".to_owned());
         agent.or_insert_with(|| self.instance.agent.to_string());
+        if let Network::Listed(_) = self.container.network {
+            for (key, value) in proxy_variables() {
+                all.entry(key).or_insert(value);
+            }
+        }
         let mut set = |key: &str, value: String| all.insert(key.to_owned(), value);
         set("OPENCLAW_INSTANCE", self.instance.to_string());
         if !launch.config.is_null() {
@@ -209,6 +218,7 @@ pub(super) fn confinement(container: &Container, resources: &Resources, user: &s
             }
             .to_owned(),
         ),
+        dns: matches!(container.network, Network::Listed(_)).then(|| vec![NAME_SERVER.to_owned()]),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,

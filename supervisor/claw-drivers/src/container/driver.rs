@@ -8,6 +8,7 @@ use std::time::Duration;
 use claw_core::memory::Recovered;
 use claw_core::order::RunContext;
 use claw_core::spec::OnFull;
+use claw_core::spec::container::Network;
 use claw_core::{
     AgentSpec, ExitReport, Fact, InstanceId, Order, ProbeKind, ProbeOutcome, RunId, Wall,
 };
@@ -26,7 +27,7 @@ use super::watch::{self as watching, Sight};
 use super::{lock, probe, recover, sweep};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
 use crate::log::{LogPolicy, OnFull as BlockOrDrop};
-use crate::process::{boot_id, log_dir};
+use crate::process::{EgressChange, boot_id, log_dir};
 
 /// Ends of instances that are remembered until they are released, as with processes.
 const ENDS_LIMIT: usize = 4096;
@@ -53,6 +54,7 @@ pub(super) struct Inner {
     pub(super) facts: FactSender,
     pub(super) sight: watch::Sender<Sight>,
     pub(super) owners: Owners,
+    pub(super) egress: Option<mpsc::UnboundedSender<EgressChange>>,
     data_dir: PathBuf,
     known: Mutex<Known>,
     probing: Mutex<BTreeSet<(InstanceId, ProbeKind)>>,
@@ -115,6 +117,7 @@ impl ContainerDriver {
             facts: config.facts,
             sight: watch::channel(Sight::Unknown).0,
             owners: Owners::default(),
+            egress: config.egress,
             data_dir: config.data_dir,
             known: Mutex::default(),
             probing: Mutex::default(),
@@ -195,6 +198,7 @@ impl ContainerDriver {
             image: None,
             reference: None,
             log: log_policy(&spec),
+            listens: listens(&spec),
             output: None,
             // Four reports in the allowed silence, so that one that is late does no harm.
             progress: spec
@@ -319,6 +323,7 @@ impl Inner {
             wants: Wants::default(),
             asked: Asked::Nothing,
             notify: None,
+            way_out: None,
         }
     }
 
@@ -494,4 +499,10 @@ fn log_policy(spec: &AgentSpec) -> LogPolicy {
             OnFull::Block => BlockOrDrop::Block,
         },
     }
+}
+
+/// Whether it reaches listed hosts.
+fn listens(spec: &AgentSpec) -> bool {
+    let container = spec.launch.container.as_deref();
+    container.is_some_and(|container| matches!(container.network, Network::Listed(_)))
 }

@@ -47,6 +47,7 @@ impl Follower {
             let (instance, facts) = (self.instance().clone(), self.inner.facts.clone());
             listening.spawn(notify.listen(instance, facts));
         }
+        self.reopen_way_out().await;
         let mut sight = self.inner.sight.subscribe();
         let mut seen = Seen::Yes;
         let mut retry = None;
@@ -80,6 +81,16 @@ impl Follower {
         };
         self.conclude(course, printing).await;
         drop(listening);
+    }
+
+    /// An adopted container's listeners were those of the supervisor before.
+    async fn reopen_way_out(&mut self) {
+        let running = self.inner.running(self.instance());
+        if let (None, Some(running)) = (&self.way_out, running)
+            && let Err(error) = self.open_way_out(&running.id, running.pid).await
+        {
+            tracing::error!(instance = %self.instance(), "the container reaches no host any more: {error}");
+        }
     }
 
     /// Takes notice of whether the engine can be asked.

@@ -6,6 +6,7 @@ use claw_core::{Fact, InstanceId};
 use tokio::sync::mpsc;
 
 use super::driver::Inner;
+use super::egress::WayOut;
 use super::notify::Notify;
 use super::record::{Pace, Record};
 use crate::process::KILL;
@@ -32,6 +33,8 @@ pub(super) struct Follower {
     pub(super) asked: Asked,
     /// Listened to as soon as the core knows that the instance runs.
     pub(super) notify: Option<Notify>,
+    /// Open as long as it is followed.
+    pub(super) way_out: Option<WayOut>,
 }
 
 /// A record that is being written.

@@ -21,6 +21,7 @@ mod config;
 mod create;
 mod cursor;
 mod driver;
+mod egress;
 mod engine;
 mod executed;
 mod fault;

@@ -43,6 +43,9 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) reference: Option<String>,
     pub(super) log: LogPolicy,
+    /// Whether it has a way out through the supervisor.
+    #[serde(default)]
+    pub(super) listens: bool,
     /// Where its output begins in the log, once that is open.
     pub(super) output: Option<OutputPlace>,
     /// Progress is reported at most this often; `None`: never.

@@ -152,6 +152,7 @@ impl Follower {
         // Whatever comes of it: nothing may be written after the record is removed.
         saving.finish().await;
         let (pid, at) = started?;
+        self.open_way_out(&id, pid).await?;
         self.told_started(&id, pid, at).await;
         Ok((id, output))
     }

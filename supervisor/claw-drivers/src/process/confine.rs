@@ -16,8 +16,8 @@ use super::paths::Paths;
 use super::procfs::ProcessIdentity;
 use super::wire::Identity;
 use crate::sandbox::{
-    self, AgentUsers, Confinement, Egress, Guest, HOME, Network, Notify, PROXY_PORT, Request,
-    System, USER, Walls,
+    self, AgentUsers, Confinement, Egress, Guest, HOME, Network, Notify, Request, System, USER,
+    Walls, proxy_variables,
 };
 
 /// What there is once for all sandboxes.
@@ -273,12 +273,7 @@ impl Cover {
 
 /// Where a program finds the proxy, in the words of libraries of all kinds.
 fn name_proxy(spec: &AgentSpec, environment: &mut Environment) {
-    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
-    for key in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-        environment.set_unless_written(spec, key, &proxy);
-        environment.set_unless_written(spec, &key.to_ascii_lowercase(), &proxy);
-    }
-    for key in ["NO_PROXY", "no_proxy"] {
-        environment.set_unless_written(spec, key, "localhost,127.0.0.1,::1");
+    for (key, value) in proxy_variables() {
+        environment.set_unless_written(spec, &key, &value);
     }
 }

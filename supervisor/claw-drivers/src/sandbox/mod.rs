@@ -34,7 +34,7 @@ pub(crate) use confine::{Egress, NOTIFY, Notify, Request, confine};
 pub(crate) use confinement::{Confinement, Guest, Namespaces, Network, Walls};
 pub(crate) use fault::Fault;
 pub(crate) use filter::install;
-pub(crate) use network::{PROXY_PORT, listen, loopback_up};
+pub(crate) use network::{listen, loopback_up, proxy_variables};
 pub(crate) use probe::TRIAL;
 pub(crate) use root_dir::{Sources, enter};
 pub(crate) use rules::apply;

@@ -19,6 +19,22 @@ use super::fault::Fault;
 /// The port of the proxy, on the loopback address.
 pub(crate) const PROXY_PORT: u16 = 3128;
 
+/// Where programs find the proxy, in the words of libraries of all kinds.
+pub(crate) fn proxy_variables() -> Vec<(String, String)> {
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let named = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|key| (key, proxy.clone()));
+    let own = ("NO_PROXY", "localhost,127.0.0.1,::1".to_owned());
+    let variables = named.into_iter().chain([own]);
+    variables
+        .flat_map(|(key, value)| {
+            [
+                (key.to_owned(), value.clone()),
+                (key.to_ascii_lowercase(), value),
+            ]
+        })
+        .collect()
+}
+
 /// The listeners of an agent's network, made inside it.
 ///
 /// Their addresses are those of the agent's network, and they do not block.
@@ -143,8 +159,11 @@ fn catch_all(family: libc::c_int) -> io::Result<()> {
         .get(16..20)
         .and_then(|bytes| bytes.try_into().ok())
         .map_or(libc::EBADMSG, i32::from_ne_bytes);
+    let there = libc::EEXIST.unsigned_abs();
     match error.unsigned_abs() {
         0 => Ok(()),
+        // A supervisor before this one made it.
+        errno if errno == there => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno.cast_signed())),
     }
 }

@@ -172,10 +172,13 @@ fn writes(launch: &Launch, sandbox: &Sandbox) -> Vec<Line> {
 }
 
 fn reaches(network: &Reach) -> Vec<Line> {
-    let egress = match network {
-        Reach::Host => return vec![line("all that this machine reaches", "`network: host`")],
-        Reach::Listed(egress) => egress,
-    };
+    match network {
+        Reach::Host => vec![line("all that this machine reaches", "`network: host`")],
+        Reach::Listed(egress) => listed(egress),
+    }
+}
+
+fn listed(egress: &Egress) -> Vec<Line> {
     let mut lines = vec![line("itself, on 127.0.0.1", USUAL)];
     if egress.allowed.is_empty() {
         lines.push(line("nothing else", "`allowed_network` is empty"));
@@ -298,14 +301,18 @@ fn of_container(container: &Container) -> Vec<Chapter> {
         let why = format!("{} in memory", size(tmp.size));
         writes.push(line(shown(&tmp.target), &why));
     }
-    let reaches = match container.network {
-        Network::None => line("itself, on 127.0.0.1", "`sandbox.network: none`"),
-        Network::Bridge => line("all that this machine reaches", "`sandbox.network: bridge`"),
+    let reached = match &container.network {
+        Network::None => vec![line("itself, on 127.0.0.1", "`sandbox.network: none`")],
+        Network::Listed(egress) => listed(egress),
+        Network::Bridge => {
+            let why = "`sandbox.network: bridge`";
+            vec![line("all that this machine reaches", why)]
+        }
     };
     vec![
         chapter("reads", reads),
         chapter("writes", writes),
-        chapter("reaches", vec![reaches]),
+        chapter("reaches", reached),
     ]
 }
 

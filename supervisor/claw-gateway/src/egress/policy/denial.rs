@@ -177,6 +177,12 @@ impl Denial {
         }
     }
 
+    /// Why, without the host and without what would allow it.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        fmt::from_fn(|f| self.why(f)).to_string()
+    }
+
     fn why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::BadHost(error) => write!(f, "{error}"),
