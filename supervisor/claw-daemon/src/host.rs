@@ -83,8 +83,7 @@ impl Daemon {
         notes.extend(opened.notes.iter().cloned());
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
-        let engine = loaded.supervisor.engine.clone();
-        let (thread, driver) = start_drivers(&data_dir, facts, engine).await?;
+        let (thread, driver) = start_drivers(&data_dir, facts, &loaded).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
@@ -122,7 +121,7 @@ impl Daemon {
             containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
-            confinement: wiring::Confinement::default(),
+            confinement: wiring::Confinement::of(driver.process()),
             data_dir: data_dir.path().to_owned(),
         });
         let data = data_dir.path().to_owned();
@@ -226,15 +225,18 @@ const fn mode_of(on_exit: OnExit) -> ShutdownMode {
 async fn start_drivers(
     data_dir: &DataDir,
     facts: mpsc::Sender<Fact>,
-    engine: Option<String>,
+    loaded: &Loaded,
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
     let data_dir = data_dir.path().to_owned();
-    let config = ProcessConfig::new(data_dir.clone(), facts.clone());
+    let mut config = ProcessConfig::new(data_dir.clone(), facts.clone());
+    if let Some(uids) = &loaded.uids {
+        config.uid_range = uids.clone();
+    }
     let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
     let starting = thread.tasks().spawn(ProcessDriver::start(config));
     let processes = Arc::new(starting.await.map_err(ending)??);
     let containers = ContainerDriver::start(ContainerConfig {
-        engine,
+        engine: loaded.supervisor.engine.clone(),
         ..ContainerConfig::new(data_dir, facts)
     });
     let drivers = Drivers::new(processes, Arc::new(containers));

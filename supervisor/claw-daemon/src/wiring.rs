@@ -14,6 +14,7 @@ use claw_core::InstanceId;
 use claw_core::sandbox::Plan;
 use claw_drivers::Driver;
 use claw_drivers::container::ContainerDriver;
+use claw_drivers::process::ProcessDriver;
 use claw_store::journal::{Journal, Latency};
 use futures_util::stream::{self, StreamExt};
 
@@ -60,9 +61,18 @@ pub(crate) struct Confinement {
     pub(crate) denials: FindDenials,
 }
 
-impl Default for Confinement {
+impl Confinement {
+    /// What the driver of processes knows of it.
+    pub(crate) fn of(processes: &Arc<ProcessDriver>) -> Self {
+        let processes = Arc::clone(processes);
+        Self {
+            plans: Arc::new(move |instance| processes.plan_of(instance)),
+            ..Self::unknown()
+        }
+    }
+
     /// Nothing is known of any.
-    fn default() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self {
             plans: Arc::new(|_instance| None),
             denials: Arc::new(|_agent| Vec::new()),

@@ -165,7 +165,7 @@ fn supervised() -> Supervised {
         driver,
         containers,
         agent_api,
-        confinement: super::Confinement::default(),
+        confinement: super::Confinement::unknown(),
         data_dir: data_dir.clone(),
     };
     let app = crate::http::app(ApiState::new(ports(parts), metrics, data_dir));

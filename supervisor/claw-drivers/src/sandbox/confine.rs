@@ -10,8 +10,8 @@ use claw_core::{SpawnError, SpawnStage};
 
 use super::calls;
 use super::confinement::{
-    Access, Bind, Confinement, Exec, Filter, Internet, Limits, Memory, Namespaces, Network,
-    Otherwise, RootDir, Rules, Scope, Walls,
+    Access, Bind, Confinement, Exec, Filter, Hidden, HiddenKind, Internet, Limits, Memory,
+    Namespaces, Network, Otherwise, RootDir, Rules, Scope, Walls,
 };
 use super::rules;
 use super::system::{self, System};
@@ -164,6 +164,7 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
         gid: request.owner.1,
         root: RootDir {
             binds: seen.binds,
+            hidden: seen.hidden,
             links: seen.links,
             files: system::files(&request.hostname, network),
             tmp: memory(tmp.size, tmp.exec.into()),
@@ -180,6 +181,7 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
 struct Seen {
     binds: Vec<Bind>,
     links: Vec<(PathBuf, PathBuf)>,
+    hidden: Vec<Hidden>,
 }
 
 /// A path that is to be seen.
@@ -196,10 +198,14 @@ impl Seen {
         Self {
             binds: system.binds.clone(),
             links: system.links.clone(),
+            hidden: Vec::new(),
         }
     }
 
     fn add_all(&mut self, request: &Request) -> Result<(), SpawnError> {
+        let hidden = request.wanted.hidden.iter().filter_map(|path| hidden(path));
+        self.hidden = hidden.collect();
+        self.hidden.sort_by(|a, b| a.target.cmp(&b.target));
         let mut wishes = wishes(request)?;
         // What is above comes first, and of two wishes for one path the greater.
         wishes.sort_by(|a, b| (&a.path, rank(a.access)).cmp(&(&b.path, rank(b.access))));
@@ -265,7 +271,15 @@ impl Seen {
             .binds
             .iter()
             .filter(|bind| path.starts_with(&bind.target));
-        let nearest = above.max_by_key(|bind| bind.target.components().count());
+        let depth = |path: &Path| path.components().count();
+        let hidden = self
+            .hidden
+            .iter()
+            .filter(|one| path.starts_with(&one.target));
+        let hidden = hidden.map(|one| depth(&one.target)).max();
+        let nearest = above
+            .max_by_key(|bind| depth(&bind.target))
+            .filter(|bind| hidden.is_none_or(|hidden| depth(&bind.target) >= hidden));
         nearest.is_some_and(|bind| match (bind.access, wish.access) {
             (Access::Write, Access::Read) => true,
             (Access::Read, Access::Read) | (Access::Write, Access::Write) => bind.exec == wish.exec,
@@ -273,6 +287,17 @@ impl Seen {
             (Access::Read, Access::Write) => false,
         })
     }
+}
+
+/// What there is to hide at a path.
+fn hidden(path: &Path) -> Option<Hidden> {
+    let target = path.canonicalize().ok()?;
+    let kind = if target.is_dir() {
+        HiddenKind::Dir
+    } else {
+        HiddenKind::File
+    };
+    Some(Hidden { target, kind })
 }
 
 const fn rank(access: Access) -> u8 {

@@ -80,6 +80,8 @@ pub(crate) enum Network {
 pub(crate) struct RootDir {
     /// Those of the host, in such an order that what is below another comes after it.
     pub(crate) binds: Vec<Bind>,
+    /// What is not seen although it lies in one of them, in the same order.
+    pub(crate) hidden: Vec<Hidden>,
     /// Symbolic links, by path and target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Files of our own making, by path and text.
@@ -104,6 +106,22 @@ pub(crate) struct Bind {
     pub(crate) target: PathBuf,
     pub(crate) access: Access,
     pub(crate) exec: Exec,
+}
+
+/// A file or directory that is not seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hidden {
+    /// Without a symbolic link in it.
+    pub(crate) target: PathBuf,
+    pub(crate) kind: HiddenKind,
+}
+
+/// What is hidden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HiddenKind {
+    File,
+    Dir,
 }
 
 /// What may be done with it.

@@ -11,12 +11,16 @@ use claw_core::spec::sandbox::Proc;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
-use super::confinement::{Access, Bind, Exec, Memory, RootDir};
+use super::confinement::{Access, Bind, Exec, Hidden, HiddenKind, Memory, RootDir};
 use super::fault::Fault;
 use super::mount::{self, CLOSED, Kind};
 
 /// The size of the root directory itself, in bytes: it holds some links and small files.
 const ROOT_SIZE: u64 = 4 << 20;
+
+/// The size of a directory in the place of a hidden one, in bytes: it holds what of it is seen
+/// all the same, as empty places.
+const HIDDEN_SIZE: u64 = 256 << 10;
 
 /// Files of `/proc` that tell of the machine or act on it, and are for no agent.
 const MASKED: [&str; 14] = [
@@ -94,9 +98,15 @@ pub(crate) fn enter(root: &RootDir, sources: &Sources) -> Result<(), Fault> {
     attach_base(base.as_fd())?;
     memories(base.as_fd(), root)?;
     furnish(base.as_fd(), root)?;
+    // What is hidden covers what it lies in, and is covered by what is seen of it all the same.
+    let mut hidden = root.hidden.iter().peekable();
     for (bind, source) in root.binds.iter().zip(&sources.0) {
+        while let Some(next) = hidden.next_if(|one| one.target <= bind.target) {
+            hide(base.as_fd(), next)?;
+        }
         put(base.as_fd(), bind, source.as_fd())?;
     }
+    hidden.try_for_each(|one| hide(base.as_fd(), one))?;
     proc(base.as_fd(), root.proc)?;
     rustix::process::fchdir(&base)
         .and_then(|()| rustix::process::pivot_root(".", "."))
@@ -191,6 +201,29 @@ fn put(base: BorrowedFd<'_>, bind: &Bind, source: BorrowedFd<'_>) -> Result<(), 
             "cannot put `{}` into the sandbox",
             bind.target.display()
         )))
+}
+
+/// Puts something empty on what is not to be seen, if it would be.
+fn hide(base: BorrowedFd<'_>, hidden: &Hidden) -> Result<(), Fault> {
+    let shut = CLOSED | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let cover = || -> std::io::Result<()> {
+        let Some(target) = mount::find(base, &hidden.target)? else {
+            return Ok(());
+        };
+        let cover = match hidden.kind {
+            HiddenKind::Dir => mount::memory(HIDDEN_SIZE, "755", shut)?,
+            HiddenKind::File => {
+                let empty = mount::place(base, Path::new(EMPTY_FILE), Kind::File)?;
+                let shut = shut | MountAttrFlags::MOUNT_ATTR_RDONLY;
+                mount::copy_of(empty.as_fd(), shut)?
+            }
+        };
+        mount::attach(cover.as_fd(), target.as_fd())
+    };
+    cover().map_err(Fault::of(format!(
+        "cannot hide `{}` from the sandbox",
+        hidden.target.display()
+    )))
 }
 
 fn proc(base: BorrowedFd<'_>, which: Proc) -> Result<(), Fault> {
