@@ -86,8 +86,7 @@ impl Daemon {
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
         let egress = open_ways(&data_dir, &loaded);
-        let engine = loaded.supervisor.engine.clone();
-        let (thread, driver) = start_drivers(&data_dir, facts, engine, &egress).await?;
+        let (thread, driver) = start_drivers(&data_dir, facts, &loaded, &egress).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
@@ -230,21 +229,24 @@ const fn mode_of(on_exit: OnExit) -> ShutdownMode {
 async fn start_drivers(
     data_dir: &DataDir,
     facts: mpsc::Sender<Fact>,
-    engine: Option<String>,
+    loaded: &Loaded,
     egress: &Egress,
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
     let data_dir = data_dir.path().to_owned();
     let (ways, changes) = mpsc::unbounded_channel();
     egress.follow(changes);
-    let config = ProcessConfig {
+    let mut config = ProcessConfig {
         egress: Some(ways.clone()),
         ..ProcessConfig::new(data_dir.clone(), facts.clone())
     };
+    if let Some(uids) = &loaded.uids {
+        config.uid_range = uids.clone();
+    }
     let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
     let starting = thread.tasks().spawn(ProcessDriver::start(config));
     let processes = Arc::new(starting.await.map_err(ending)??);
     let containers = ContainerDriver::start(ContainerConfig {
-        engine,
+        engine: loaded.supervisor.engine.clone(),
         egress: Some(ways),
         ..ContainerConfig::new(data_dir, facts)
     });

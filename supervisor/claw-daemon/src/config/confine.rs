@@ -7,6 +7,7 @@ use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::{
     Capture, HostRule, Landlock, OnMissing, Proc, Sni, SystemCalls, Tracing, Writable,
 };
+use claw_drivers::sandbox::is_system_call;
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
@@ -389,8 +390,7 @@ impl<T> Written<T> {
 }
 
 fn system_call(text: &str) -> Result<String, Rejected> {
-    let usable = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !text.is_empty() && text.chars().all(usable) {
+    if is_system_call(text) {
         return Ok(text.to_owned());
     }
     Err(Rejected::plainly().help("write names of syscalls(2), such as `io_uring_setup`"))

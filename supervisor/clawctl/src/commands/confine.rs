@@ -26,7 +26,11 @@ pub(super) fn explain(global: &Global, name: &str) -> Result<(), Failure> {
         let message = format!("there is no agent `{name}` in {}", file.display());
         Failure::new(Exit::NoSuchAgent, message).hint("`clawctl status` lists the agents")
     })?;
-    let explanation = explain::explain(name, launch, None);
+    let machine = launch
+        .sandbox
+        .as_ref()
+        .map(|_wish| super::doctor::abilities());
+    let explanation = explain::explain(name, launch, machine.as_ref());
     match global.output {
         Output::Table => print::line(&explain::text(&explanation)),
         Output::Json | Output::Yaml => print::document(&explanation, global.output),

@@ -1,8 +1,9 @@
 //! `clawctl doctor`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use claw_daemon::api::{Engine, SandboxList, routes};
+use claw_core::sandbox::{Abilities, plan};
+use claw_daemon::api::{Engine, SandboxList, SandboxReport, routes};
 use claw_daemon::config::{self, Environment, Loaded};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
@@ -20,15 +21,19 @@ use crate::{locate, print};
 struct Found {
     #[serde(flatten)]
     limits: Capabilities,
+    sandbox: SandboxReport,
     engine: Engine,
 }
+
+/// This executable, which tries things out in a process of its own.
+const ITSELF: &str = "/proc/self/exe";
 
 /// Says what this machine can do for agents, and what it cannot.
 ///
 /// # Errors
 ///
 /// The machine cannot enforce limits at all, the fleet file is broken, or its agents need an
-/// engine that there is not.
+/// engine or a sandbox that cannot be had.
 pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), Failure> {
     let file = locate::fleet_file(global).ok();
     let data_dir = file.as_deref().map_or_else(std::env::temp_dir, |file| {
@@ -41,18 +46,18 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
         Some(Ok(loaded)) => loaded.supervisor.engine.clone(),
         Some(Err(_)) | None => None,
     };
+    let machine = abilities();
     let found = Found {
         limits: Capabilities::probe(&data_dir),
+        sandbox: (&machine).into(),
         engine: engine(configured, data_dir).await,
     };
     if global.output != Output::Table {
         return print::document(&found, global.output);
     }
     print::line(&found.limits.to_string())?;
+    print::line(&found.sandbox.to_string())?;
     print::line(&found.engine.to_string())?;
-    print::line(
-        "sandbox: processes are not locked in, and can do what their user can do; containers are",
-    )?;
     for line in sandboxes(client).await {
         print::line(&line)?;
     }
@@ -66,7 +71,7 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
             file.display()
         ))?;
     }
-    judge(&found, loaded.as_ref())
+    judge(&found, loaded.as_ref(), &machine)
 }
 
 /// What keeps sandboxes from being ready, as a supervisor that runs knows it.
@@ -88,7 +93,30 @@ async fn sandboxes(client: Option<Client>) -> Vec<String> {
     told.collect()
 }
 
-fn judge(found: &Found, loaded: Option<&Loaded>) -> Result<(), Failure> {
+/// What this machine can do to confine processes.
+pub(super) fn abilities() -> Abilities {
+    claw_drivers::sandbox::probe(Path::new(ITSELF))
+}
+
+/// The agents that would not be started here, with the reason of the first.
+fn refused(loaded: &Loaded, machine: &Abilities) -> Option<(Vec<String>, String)> {
+    let mut names = Vec::new();
+    let mut why = None;
+    for (name, spec) in &loaded.fleet.agents {
+        let sandbox = spec.launch.sandbox.as_deref();
+        if let Some(Err(shortfall)) = sandbox.map(|sandbox| plan(sandbox, machine)) {
+            names.push(format!("`{name}`"));
+            why.get_or_insert_with(|| shortfall.to_string());
+        }
+    }
+    why.map(|why| (names, why))
+}
+
+fn judge(found: &Found, loaded: Option<&Loaded>, machine: &Abilities) -> Result<(), Failure> {
+    if let Some((names, why)) = loaded.and_then(|loaded| refused(loaded, machine)) {
+        let message = format!("these agents are not started here: {}", names.join(", "));
+        return Err(Failure::new(Exit::Failed, message).hint(why));
+    }
     match &found.engine {
         Engine::Unreachable { .. } if loaded.is_some_and(has_images) => {
             return Err(Failure::new(
