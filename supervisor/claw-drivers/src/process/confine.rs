@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claw_core::sandbox::{Abilities, Layer, Level, Plan, plan};
 use claw_core::spec::Sandbox;
-use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
+use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
 use tokio::sync::OnceCell;
 
 use super::account::Account;
@@ -112,17 +112,16 @@ pub(super) async fn cover(
         errno: shortfall.lack.errno,
         detail: format!("`{}` was not started: {shortfall}", instance.agent),
     })?;
-    let account = own_user(inner, instance, &plan, account).await?;
-    let owner = account.owner().unwrap_or_else(|| {
-        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        (uid.as_raw(), gid.as_raw())
-    });
-    let request = Request {
+    let own_user = account.identity.is_none() && plan.layers.contains(&Layer::OwnUser);
+    let mut request = Request {
         system: Arc::clone(&machine.system),
         launch: spec.launch.clone(),
         wanted: Sandbox::clone(wanted),
         plan,
-        owner,
+        owner: account.owner().unwrap_or_else(|| {
+            let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+            (uid.as_raw(), gid.as_raw())
+        }),
         hostname: instance.agent.as_str().chars().take(63).collect(),
         notify,
         scratch: scratch.clone(),
@@ -131,8 +130,21 @@ pub(super) async fn cover(
             Purpose::Command => Egress::None,
         },
     };
-    let confined = tokio::task::spawn_blocking(move || sandbox::confine(request)).await;
-    let confinement = confined.unwrap_or_else(|_ending| Err(ending()))?;
+    let users = Arc::clone(&inner.sandboxes.users);
+    let (agent, project) = (instance.agent.clone(), inner.paths.project());
+    let confined = tokio::task::spawn_blocking(move || {
+        let user = own_user.then(|| own_user_of(&users, &agent, &project));
+        let user = user.transpose()?;
+        if let Some(user) = &user {
+            request.owner = (user.uid, user.gid);
+        }
+        Ok((user, sandbox::confine(request)?))
+    });
+    let (user, confinement) = confined.await.unwrap_or_else(|_ending| Err(ending()))?;
+    let account = Account {
+        identity: user.or(account.identity),
+        ..account
+    };
     Ok(Cover {
         account: inside_account(account, &confinement, &scratch),
         confinement: Some(Box::new(confinement)),
@@ -157,21 +169,13 @@ fn ending() -> SpawnError {
     }
 }
 
-/// Root gives an agent without a user one of its own.
-async fn own_user(
-    inner: &Inner,
-    instance: &InstanceId,
-    plan: &Plan,
-    account: Account,
-) -> Result<Account, SpawnError> {
-    if account.identity.is_some() || !plan.layers.contains(&Layer::OwnUser) {
-        return Ok(account);
-    }
-    let users = Arc::clone(&inner.sandboxes.users);
-    let (agent, project) = (instance.agent.clone(), inner.paths.project());
-    let found = tokio::task::spawn_blocking(move || users.of(&agent, &project)).await;
-    let found = found.map_err(|_ending| ending())?;
-    let uid = found.map_err(|error| SpawnError {
+/// Root gives an agent without a user one of its own. Blocks.
+fn own_user_of(
+    users: &AgentUsers,
+    agent: &AgentName,
+    project: &str,
+) -> Result<Identity, SpawnError> {
+    let uid = users.of(agent, project).map_err(|error| SpawnError {
         stage: SpawnStage::User,
         errno: 0,
         detail: match std::error::Error::source(&error) {
@@ -179,16 +183,11 @@ async fn own_user(
             None => error.to_string(),
         },
     })?;
-    Ok(Account {
+    Ok(Identity {
         name: USER.to_owned(),
-        home: PathBuf::from(HOME),
-        shell: PathBuf::from("/bin/sh"),
-        identity: Some(Identity {
-            name: USER.to_owned(),
-            uid,
-            gid: uid,
-            groups: Vec::new(),
-        }),
+        uid,
+        gid: uid,
+        groups: Vec::new(),
     })
 }
 
@@ -202,6 +201,10 @@ fn inside_account(account: Account, confinement: &Confinement, scratch: &Path) -
             ..account
         },
         Level::Landlock => Account {
+            name: account
+                .identity
+                .as_ref()
+                .map_or(account.name, |identity| identity.name.clone()),
             home: scratch.to_owned(),
             ..account
         },

@@ -50,13 +50,18 @@ pub(super) fn copy(source: &Path, attributes: MountAttrFlags) -> io::Result<Owne
 
 /// The same of what is open.
 pub(super) fn copy_of(place: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let tree = copy_as_it_is(place)?;
+    restrict(tree.as_fd(), attributes)?;
+    Ok(tree)
+}
+
+/// The same, with the attributes of what it is a copy of.
+pub(super) fn copy_as_it_is(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH
         | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(place, "", flags)?;
-    restrict(tree.as_fd(), attributes)?;
-    Ok(tree)
+    Ok(rustix::mount::open_tree(place, "", flags)?)
 }
 
 /// Adds attributes to a mount and all below it, and cuts its ties to the one it is a copy of.
@@ -103,6 +108,53 @@ fn set_attributes(
 pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(tree, "", target, "", flags)?)
+}
+
+/// Puts a mount on a path below `root`, and makes what of it is missing. Nobody but us may have
+/// written to what the path leads through.
+pub(super) fn attach_at(
+    tree: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    path: &Path,
+    kind: Kind,
+) -> io::Result<()> {
+    let path = make_above(root, path)?;
+    match kind {
+        Kind::Dir => make_dir(root, path)?,
+        Kind::File | Kind::Closed => {
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(
+                root,
+                path,
+                flags,
+                Mode::from_raw_mode(0o444),
+            )?);
+        }
+    }
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree, "", root, path, flags)?)
+}
+
+/// Makes the directories above a path, which is returned as one relative to `root`.
+pub(super) fn make_above<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<&'a Path> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    match relative.parent() {
+        Some(above) if !above.as_os_str().is_empty() => make_dir(root, above)?,
+        Some(_) | None => {}
+    }
+    Ok(relative)
+}
+
+fn make_dir(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(0o755);
+    match rustix::fs::mkdirat(root, path, mode) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(rustix::io::Errno::NOENT) => {
+            make_above(root, path)?;
+            Ok(rustix::fs::mkdirat(root, path, mode)?)
+        }
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// What a place is to be.

@@ -108,7 +108,7 @@ pub(crate) fn enter(root: &RootDir, sources: &Sources) -> Result<(), Fault> {
     let mut covers = Vec::new();
     for (bind, source) in root.binds.iter().zip(&sources.0) {
         match source {
-            Some(source) => put(base.as_fd(), bind, source.as_fd())?,
+            Some(source) => put(base.as_fd(), (bind, ground(root, bind)), source.as_fd())?,
             None => covers.extend(cover(base.as_fd(), bind)?),
         }
     }
@@ -152,22 +152,16 @@ fn furnish(base: BorrowedFd<'_>, root: &RootDir) -> Result<(), Fault> {
 }
 
 fn write(base: BorrowedFd<'_>, path: &Path, text: &str) -> std::io::Result<()> {
-    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    };
-    let dir = mount::place(base, above, Kind::Dir)?;
+    let path = mount::make_above(base, path)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644))?;
+    let file = rustix::fs::openat(base, path, flags, Mode::from_raw_mode(0o644))?;
     std::fs::File::from(file).write_all(text.as_bytes())
 }
 
-/// One that is there already, made of what is mounted, is as good.
+/// One that is there already is as good.
 fn link(base: BorrowedFd<'_>, path: &Path, target: &Path) -> std::io::Result<()> {
-    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    };
-    let dir = mount::place(base, above, Kind::Dir)?;
-    match rustix::fs::symlinkat(target, &dir, name) {
+    let path = mount::make_above(base, path)?;
+    match rustix::fs::symlinkat(target, base, path) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -195,21 +189,47 @@ fn mount_memory(base: BorrowedFd<'_>, path: &Path, memory: Memory) -> std::io::R
         Exec::Denied => CLOSED | MountAttrFlags::MOUNT_ATTR_NOEXEC,
     };
     let tree = mount::memory(memory.size, "1777", attributes)?;
-    let target = mount::place(base, path, Kind::Dir)?;
-    mount::attach(tree.as_fd(), target.as_fd())
+    mount::attach_at(tree.as_fd(), base, path, Kind::Dir)
 }
 
-fn put(base: BorrowedFd<'_>, bind: &Bind, source: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Who made what a bind is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// We did: there are no links on the way but our own.
+    Own,
+    /// It is in something of the host's, or where agents write.
+    Foreign,
+}
+
+fn ground(root: &RootDir, bind: &Bind) -> Ground {
+    let target = &bind.target;
+    let below = |above: &Path| target != above && target.starts_with(above);
+    let in_another = root.binds.iter().any(|other| below(&other.target));
+    if in_another || below(Path::new("/tmp")) || below(Path::new("/dev/shm")) {
+        Ground::Foreign
+    } else {
+        Ground::Own
+    }
+}
+
+fn put(
+    base: BorrowedFd<'_>,
+    (bind, ground): (&Bind, Ground),
+    source: BorrowedFd<'_>,
+) -> Result<(), Fault> {
     let kind = match rustix::fs::fstat(source) {
         Ok(found) if found.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR => Kind::Dir,
         Ok(_) | Err(_) => Kind::File,
     };
-    mount::place(base, &bind.target, kind)
-        .and_then(|target| mount::attach(source, target.as_fd()))
-        .map_err(Fault::of(format!(
-            "cannot put `{}` into the sandbox",
-            bind.target.display()
-        )))
+    let put = match ground {
+        Ground::Own => mount::attach_at(source, base, &bind.target, kind),
+        Ground::Foreign => mount::place(base, &bind.target, kind)
+            .and_then(|target| mount::attach(source, target.as_fd())),
+    };
+    put.map_err(Fault::of(format!(
+        "cannot put `{}` into the sandbox",
+        bind.target.display()
+    )))
 }
 
 const fn attributes_of_cover() -> MountAttrFlags {
@@ -248,8 +268,7 @@ fn proc(base: BorrowedFd<'_>, which: Proc) -> Result<(), Fault> {
     };
     let attributes = CLOSED | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let mounted = mount::make("proc", options, attributes).and_then(|tree| {
-        let target = mount::place(base, Path::new("proc"), Kind::Dir)?;
-        mount::attach(tree.as_fd(), target.as_fd())?;
+        mount::attach_at(tree.as_fd(), base, Path::new("proc"), Kind::Dir)?;
         Ok(tree)
     });
     let tree = mounted.map_err(Fault::of("cannot mount /proc"))?;
@@ -274,7 +293,8 @@ fn mask(base: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> std::io::Result<()> {
             continue;
         };
         if rustix::fs::fstat(&target)?.st_mode & 0o007 != 0 {
-            let cover = mount::copy_of(cover.as_fd(), shut)?;
+            // Nothing but a file of the root directory's own, which is for this alone.
+            let cover = mount::copy_as_it_is(cover.as_fd())?;
             mount::attach(cover.as_fd(), target.as_fd())?;
         }
     }
