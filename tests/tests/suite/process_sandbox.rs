@@ -110,3 +110,33 @@ fn the_examples_are_valid_and_can_be_explained() {
         }
     }
 }
+
+#[test]
+fn a_sandboxed_agent_sees_its_folder_and_nothing_of_the_supervisor() {
+    let script =
+        "ls .openclaw; cat openclaw.yaml; echo kept > state/file; cat state/file; exec sleep 1000";
+    let program = format!("command: [/bin/sh, -c, {script:?}], data_dirs: [state]");
+    let mut fleet = Fleet::new(&format!(
+        "  locked: {{{program}, sandbox: {{mode: process}}}}\n"
+    ));
+    let machine = fleet.run(&["doctor", "--output", "json"]);
+    let machine: Value = serde_json::from_str(&machine.out).unwrap();
+    if machine["sandbox"]["level"] != "full" {
+        eprintln!("SKIP a sandboxed agent: no namespaces can be made here");
+        return;
+    }
+    fleet.up();
+    fleet.await_output("locked", "kept\n");
+    // Of the data directory it sees the way to its own socket, and of the fleet file nothing.
+    let seen = fleet.output("locked");
+    let lines: Vec<_> = seen.lines().collect();
+    assert_eq!(lines.get(..2), Some(&["agents", "kept"][..]), "{seen}");
+    let status = fleet.run(&["status", "locked"]).ok();
+    assert!(status.contains("Sandbox: full ("), "{status}");
+    fleet.crash_and_up();
+    let status = fleet.run(&["status", "locked"]).ok();
+    assert!(status.contains("Sandbox: full ("), "{status}");
+    assert_eq!(fleet.agent("locked").restarts, 0);
+    fleet.down();
+    fleet.assert_empty();
+}
