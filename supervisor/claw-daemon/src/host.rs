@@ -74,8 +74,7 @@ impl Daemon {
     ///
     /// Says what stands in the way; nothing was started then.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let clock = Clock::start();
-        let mut notes = Vec::new();
+        let (clock, mut notes) = (Clock::start(), Vec::new());
         let mut loaded = load(&options, &mut notes)?;
         let data_dir = DataDir::own(&loaded.supervisor.data_dir)?;
         let listeners = Listeners::bind(&data_dir.control_socket(), loaded.supervisor.listen)?;
@@ -103,11 +102,11 @@ impl Daemon {
         let supervision = thread.tasks().spawn(supervising);
 
         agent_api.sandboxes().configure(&loaded.sandboxes);
-        remember(&data_dir.last_good(), &loaded.text).await;
+        let (file, last_good) = (options.file, data_dir.last_good());
+        remember(&last_good, &loaded.text).await;
         let first_signal = mode_of(loaded.supervisor.on_exit);
         let takers = (handle.clone(), agent_api.clone(), egress.clone());
-        let (file, environment) = (options.file, options.environment);
-        let reloader = Reloader::new(file, data_dir.last_good(), environment, takers, loaded);
+        let reloader = Reloader::new(file, last_good, options.environment, takers, loaded);
         agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
@@ -128,8 +127,8 @@ impl Daemon {
             egress,
             data_dir: data_dir.path().to_owned(),
         });
-        let data = data_dir.path().to_owned();
-        let server = http::serve(listeners, http::ApiState::new(ports, metrics, data));
+        let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
+        let server = http::serve(listeners, state);
         tell_manager(&[NotifyState::Ready]);
         Ok(Self {
             handle,

@@ -131,7 +131,7 @@ fn any_other_key_means_a_process_and_says_what_it_says() {
 #[test]
 fn hosts_keep_the_line_they_were_written_on() {
     let loaded = accepted(
-        "security: {sandbox: {blocked_network: [metadata.google.internal]}}\nagents:\n  a:\n    command: run\n    resources: {api_calls_per_minute: 60}\n    sandbox:\n      allowed_network: [\"*.internal\", \"db.internal:5432\"]\n      blocked_network: [secret.internal]\n      private_networks: [10.0.0.0/8]\n      proxy: {transparent: false, require_sni: true, max_tunnels: 4, max_bytes: 1Mi}\n",
+        "security: {sandbox: {blocked_network: [metadata.google.internal]}}\nagents:\n  a:\n    command: run\n    resources: {api_calls_per_minute: 60}\n    sandbox:\n      allowed_network: [\"*.internal\", \"db.internal:5432\"]\n      blocked_network: [secret.internal]\n      private_networks: [10.0.0.0/8]\n      proxy: {transparent: true, require_sni: true, max_tunnels: 4, max_bytes: 1Mi}\n",
     );
     let made = sandbox(&loaded).unwrap();
     let reach = egress(made);
@@ -158,7 +158,7 @@ fn hosts_keep_the_line_they_were_written_on() {
     assert_eq!(patterns(&reach.private_networks), ["10.0.0.0/8"]);
     assert_eq!(
         (reach.capture, reach.max_tunnels, reach.max_bytes),
-        (Capture::ProxyOnly, 4, Some(1 << 20))
+        (Capture::Transparent, 4, Some(1 << 20))
     );
     assert_eq!(reach.per_minute, Some(60));
 }

@@ -230,7 +230,7 @@ def is_alone():
     """Complain of processes that are not of this container."""
     seen = [one.name for one in Path("/proc").iterdir() if one.name.isdigit()]
     if len(seen) > 2:
-        raise ValueError(f"it sees {seen}")
+        raise ValueError("it sees others")
 
 
 def has_only_standard_streams():
@@ -267,7 +267,9 @@ def is_nobody_special():
     found = [status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
     if set(found) != {"0" * 16} or status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
         raise ValueError(f"{found}, {status['NoNewPrivs']}, {status['Seccomp']}")
-    if os.getuid() != 1000 or set(os.getgroups()) - {1000}:
+    # Where there are no namespaces, each agent has one of many users.
+    own = os.getuid() == 1000 or 200000 <= os.getuid() <= 265535
+    if not own or set(os.getgroups()) - {1000}:
         raise ValueError(f"user {os.getuid()}, groups {os.getgroups()}")
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
         raise ValueError("it may dump core")

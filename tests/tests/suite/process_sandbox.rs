@@ -5,7 +5,7 @@ use std::fs;
 use claw_daemon::api::State;
 use serde_json::Value;
 
-use crate::fleet::{Fleet, agent, clawctl, root};
+use crate::fleet::{Fleet, agent, clawctl, root, until};
 
 const FLEET: &str = "
 project: confined
@@ -127,10 +127,13 @@ fn a_sandboxed_agent_sees_its_folder_and_nothing_of_the_supervisor() {
     }
     fleet.up();
     fleet.await_output("locked", "kept\n");
-    // Of the data directory it sees the way to its own socket, and of the fleet file nothing.
     let seen = fleet.output("locked");
-    let lines: Vec<_> = seen.lines().collect();
-    assert_eq!(lines.get(..2), Some(&["agents", "kept"][..]), "{seen}");
+    let expected = [
+        "ls: cannot open directory '.openclaw': Permission denied",
+        "cat: openclaw.yaml: Permission denied",
+        "kept",
+    ];
+    assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
     let status = fleet.run(&["status", "locked"]).ok();
     assert!(status.contains("Sandbox: full ("), "{status}");
     fleet.crash_and_up();
@@ -139,4 +142,45 @@ fn a_sandboxed_agent_sees_its_folder_and_nothing_of_the_supervisor() {
     assert_eq!(fleet.agent("locked").restarts, 0);
     fleet.down();
     fleet.assert_empty();
+}
+
+/// Keeps a number, publishes it, and says where it is.
+const KEEPER: &str = r#"
+from openclaw import Agent, on
+
+
+class Keeper(Agent):
+    async def run(self):
+        count = await self.state.get("count", 0) + 1
+        await self.state.set("count", count)
+        await self.emit("counted", {"count": count})
+        return {"count": count}
+
+    @on("counted")
+    async def heard(self, event):
+        await self.state.set("heard", event.data["count"])
+"#;
+
+/// A Python agent and its replicas, with packages of their own or without.
+#[test]
+fn agents_of_the_sdk_have_state_and_events_in_their_sandboxes() {
+    let mut fleet = Fleet::new("");
+    std::fs::write(fleet.path("keeper.py"), KEEPER).unwrap();
+    let keys = "source: keeper.py, subscribe: [counted], sandbox: {mode: process}";
+    fleet.write(
+        "",
+        &format!("  keeper: {{{keys}}}\n  many: {{{keys}, replicas: 2}}\n"),
+    );
+    fleet.up();
+    for name in ["keeper", "many-0", "many-1"] {
+        fleet.await_state(name, State::Running);
+    }
+    let ran = fleet.run(&["trigger", "keeper", "--wait"]).ok();
+    assert!(ran.contains("succeeded"), "{ran}");
+    until("the agent has heard its event", || {
+        fleet.stored("keeper", "heard")
+    });
+    let status = fleet.run(&["status", "keeper"]).ok();
+    assert!(status.contains("Sandbox: full ("), "{status}");
+    fleet.down();
 }

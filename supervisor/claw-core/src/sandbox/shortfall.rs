@@ -46,7 +46,7 @@ impl Need {
     }
 
     /// Whether an agent is not to run without it unless its file says so. A quota that cannot be
-    /// had is watched instead.
+    /// had is told, and no more.
     pub(super) const fn is_a_wall(self) -> bool {
         match self {
             Self::NoNetwork
@@ -97,7 +97,7 @@ impl Level {
         match self {
             Self::Full => "without that one layer",
             Self::Landlock => {
-                "with Landlock and a filter of system calls, where it sees the processes of the host and hosts are told apart by port at best"
+                "with Landlock and a filter of system calls, where it sees the processes of the host and a list of hosts lets it reach all of them"
             }
             Self::None => "with no wall around it",
         }
@@ -125,7 +125,7 @@ impl fmt::Display for Need {
             Self::RootDir => f.write_str("files and processes of the host are not hidden from it"),
             Self::Seccomp => f.write_str("its system calls are not filtered"),
             Self::Landlock(version) => write!(f, "Landlock is older than version {version}"),
-            Self::Quota => f.write_str("what it writes to disk is watched and not limited"),
+            Self::Quota => f.write_str("what it writes to disk is not limited"),
         }
     }
 }

@@ -97,12 +97,12 @@ pub struct Egress {
     pub max_tunnels: u32,
     /// How many connections may be opened in a minute; `None`: any number.
     pub per_minute: Option<u32>,
-    /// How many bytes one connection may carry; `None`: any number.
+    /// How many bytes may go through in one life, both ways; `None`: any number.
     pub max_bytes: Option<u64>,
 }
 
-/// A pattern, and where it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A pattern, and where it was written. Two that were written in different places are the same.
+#[derive(Debug, Clone, Serialize)]
 pub struct HostRule {
     /// As it was written.
     pub pattern: String,
@@ -122,6 +122,14 @@ pub enum Capture {
     /// Those to a proxy, which is named in the environment.
     ProxyOnly,
 }
+
+impl PartialEq for HostRule {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
+impl Eq for HostRule {}
 
 /// Whether a TLS connection has to name its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

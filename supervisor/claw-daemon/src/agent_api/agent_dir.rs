@@ -8,7 +8,7 @@
 //!  <data_dir>/agents/<name>/container/    ours, mode 0700: only its container sees what is below
 //!    api/                                 the same, for every user of the container
 //!  <data_dir>/agents/<name>/sandbox/      the same again, where root gives the agent a user of its
-//!    api/                                 own: only what is in its sandbox sees what is below
+//!    api/                                 own, mode 0700: that user's as soon as there is one
 //!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas; what its
 //!                                         `python.requirements` ask for, made by its own process
 //!  <data_dir>/agents/<name>/declared.json what its program said of itself last
@@ -197,13 +197,19 @@ impl AgentDir {
             .create(&self.path)
             .map_err(at(&self.path))?;
         let mut closed = DirBuilder::new();
-        closed.recursive(true).mode(0o700);
+        closed.recursive(true).mode(match audience {
+            Audience::Process(_) | Audience::Container => 0o700,
+            // Who may go further is told by the directory in it.
+            Audience::Sandbox => 0o711,
+        });
         closed.create(&home).map_err(at(&home))?;
+        closed.mode(0o700);
         closed.create(&api).map_err(at(&api))?;
         let owner = self.owner(spec)?;
         let (dir_mode, file_mode) = match audience {
             Audience::Process(_) => (0o700, 0o600),
-            Audience::Sandbox | Audience::Container => (0o755, 0o644),
+            Audience::Sandbox => (0o700, 0o644),
+            Audience::Container => (0o755, 0o644),
         };
         self.give(&api, dir_mode, owner).map_err(at(&api))?;
         if spec.mode == Mode::Worker {

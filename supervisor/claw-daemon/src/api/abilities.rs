@@ -39,7 +39,8 @@ pub struct SandboxPart {
 const NAMESPACES: &str = "run the supervisor as root, or let ordinary users make user namespaces; in a container, start it with the seccomp profile of docs/process-sandbox.md";
 const LANDLOCK: &str = "boot a kernel with CONFIG_SECURITY_LANDLOCK, and with `landlock` in its `lsm=`; without it a process has one wall less";
 const SECCOMP: &str = "boot a kernel with CONFIG_SECCOMP_FILTER";
-const QUOTA: &str = "run the supervisor as root where loop devices can be made; until then a `size` of `writable` is watched and not enforced";
+const QUOTA: &str =
+    "a `size` of `writable` is not enforced yet; `tmp` and `shm` have sizes that are";
 
 impl From<&Abilities> for SandboxReport {
     fn from(machine: &Abilities) -> Self {
@@ -210,7 +211,7 @@ mod tests {
           seccomp    yes
           quota      no: losetup: EPERM
           note       run the supervisor as root, or let ordinary users make user namespaces; in a container, start it with the seccomp profile of docs/process-sandbox.md
-          note       run the supervisor as root where loop devices can be made; until then a `size` of `writable` is watched and not enforced
+          note       a `size` of `writable` is not enforced yet; `tmp` and `shm` have sizes that are
         ");
         let bare = Abilities {
             landlock: Err(lack("landlock_create_ruleset", "ENOSYS")),

@@ -126,7 +126,7 @@ fn sentence(reason: &core::Reason) -> String {
         core::Reason::GaveUp { cause, failures } => {
             format!("was given up: {cause} ({})", in_a_row(*failures))
         }
-        core::Reason::Refused { reason } => format!("cannot be started: {reason}"),
+        core::Reason::Refused { reason } => reason.clone(),
         core::Reason::NotRestarted { cause } => {
             format!("{cause}, and its restart policy does not start it again")
         }

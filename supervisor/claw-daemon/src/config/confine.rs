@@ -9,7 +9,7 @@ use claw_core::spec::sandbox::{
 };
 use claw_drivers::sandbox::is_system_call;
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, Diagnostic};
 use super::item::{Fields, Item};
 use super::keys_container::{LIMITS, TMP, WRITABLE};
 use super::keys_sandbox::{
@@ -152,7 +152,7 @@ impl Reader<'_> {
                 let message = format!("`{name}` has no effect beside `mode: none`");
                 let help = "remove one of them";
                 self.problems.push(
-                    super::diagnostic::Diagnostic::error(Code::Conflict, message)
+                    Diagnostic::error(Code::Conflict, message)
                         .at(item.key.unwrap_or(item.span()))
                         .related(mode.span, "no sandbox")
                         .path(item.path)
@@ -221,6 +221,16 @@ impl Reader<'_> {
         };
         let captures = (Capture::Transparent, Capture::ProxyOnly);
         wish.capture = self.yes_or_no(&proxy, "transparent", captures);
+        if let Some(capture) = wish.capture.take_if(|one| one.value == Capture::ProxyOnly) {
+            let message = "`transparent: false` is not supported yet";
+            let help = "remove it: connections of programs that know of no proxy are taken too";
+            self.problems.push(
+                Diagnostic::error(Code::NotSupportedYet, message)
+                    .at(capture.span)
+                    .path(capture.path)
+                    .help(help),
+            );
+        }
         wish.sni = self.yes_or_no(&proxy, "require_sni", (Sni::Required, Sni::Optional));
         let tunnels = self.written_number(&proxy, "max_tunnels", (1, MOST_TUNNELS));
         wish.max_tunnels = tunnels.map(|most| Written {

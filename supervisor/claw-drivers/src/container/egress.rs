@@ -46,7 +46,7 @@ impl Follower {
         let made = made
             .await
             .unwrap_or_else(|_ending| Err(io::ErrorKind::Interrupted.into()));
-        let listeners = made.map_err(|error| refusal(self.instance(), &error))?;
+        let listeners = made.map_err(|error| refusal(&error))?;
         let instance = self.instance().clone();
         let opened = EgressChange::Opened {
             instance: instance.clone(),
@@ -60,7 +60,7 @@ impl Follower {
     }
 }
 
-fn refusal(instance: &InstanceId, error: &io::Error) -> SpawnError {
+fn refusal(error: &io::Error) -> SpawnError {
     let way = if error.kind() == io::ErrorKind::PermissionDenied {
         "run the supervisor as root on the engine's own machine, or write `network: none` or `network: bridge`"
     } else {
@@ -70,8 +70,7 @@ fn refusal(instance: &InstanceId, error: &io::Error) -> SpawnError {
         stage: SpawnStage::Sandbox,
         errno: error.raw_os_error().unwrap_or(0),
         detail: format!(
-            "`{}` was not started: `allowed_network` is set, and its container's network cannot be entered: {error}; {way}",
-            instance.agent
+            "`allowed_network` is set, and the container's network cannot be entered: {error}; {way}"
         ),
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn cover(
     let plan = plan(wanted, &machine.abilities).map_err(|shortfall| SpawnError {
         stage: SpawnStage::Sandbox,
         errno: shortfall.lack.errno,
-        detail: format!("`{}` was not started: {shortfall}", instance.agent),
+        detail: shortfall.to_string(),
     })?;
     let own_user = account.identity.is_none() && plan.layers.contains(&Layer::OwnUser);
     let mut request = Request {

@@ -131,7 +131,7 @@ fn what_is_missing_is_refused_with_its_reason_and_the_ways_out() {
          Run the supervisor as root, or allow user namespaces (in a container: with the seccomp \
          profile of `docs/process-sandbox.md`); give the agent an `image`; or set \
          `sandbox: {on_missing: degrade}` to run with Landlock and a filter of system calls, \
-         where it sees the processes of the host and hosts are told apart by port at best"
+         where it sees the processes of the host and a list of hosts lets it reach all of them"
     );
 }
 
