@@ -219,8 +219,7 @@ async fn a_machine_that_cannot_is_said_and_nothing_is_started() {
     let instance = world.spawn(spec);
     let error = world.spawn_failed(&instance).await;
     assert_eq!(error.stage, claw_core::SpawnStage::Sandbox);
-    let begin = "`agent` was not started: it may reach no host, and a network namespace cannot be \
-                 created (clone: EPERM).";
+    let begin = "it may reach no host, and a network namespace cannot be created (clone: EPERM).";
     assert!(error.detail.starts_with(begin), "{}", error.detail);
     assert!(world.driver().plan_of(&instance).is_none());
 }
