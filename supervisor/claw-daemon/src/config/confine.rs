@@ -273,7 +273,8 @@ impl Reader<'_> {
                 continue;
             };
             if all.iter().any(|known| known.value.path == one.path) {
-                let message = format!("`{}` is listed twice", one.path.display());
+                let path = one.path.strip_prefix(self.folder).unwrap_or(&one.path);
+                let message = format!("`{}` is listed twice", path.display());
                 self.error(&element, Code::Conflict, message, "keep one of them");
             } else {
                 all.push(Written::at(&element, one));

@@ -67,7 +67,7 @@ impl Reader<'_> {
             {
                 let message = format!(
                     "`{}` is the supervisor's own, which agents do not see",
-                    path.display()
+                    path.strip_prefix(self.folder).unwrap_or(path).display()
                 );
                 let help = "name a directory beside `supervisor.data_dir`";
                 let item: Option<Item<'_>> = agent.fields.get("sandbox");
