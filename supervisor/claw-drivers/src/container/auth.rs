@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 
-use super::helper::{self, HelperError};
+use super::credentials::{self, HelperError};
 
 /// The registry of an image that names none, and its key among the credentials.
 const HUB: &str = "docker.io";
@@ -71,7 +71,7 @@ pub(super) async fn find(image: &str) -> Found {
         trouble: None,
     };
     if let Some((key, helper)) = places.helper {
-        match helper::get(&helper, &key).await {
+        match credentials::get(&helper, &key).await {
             Ok(Some(known)) => found.credentials = Some(known),
             Ok(None) => {}
             Err(error) => {

@@ -5,8 +5,8 @@ use std::path::Path;
 use claw_core::{AgentSpec, SpawnError, SpawnStage};
 
 use super::auth;
+use super::credentials::HelperError;
 use super::fault::EngineError;
-use super::helper::HelperError;
 
 /// Why an image could not be had, perhaps because a helper gave no credentials.
 pub(super) fn image(image: &str, error: &EngineError, helper: Option<&HelperError>) -> SpawnError {
