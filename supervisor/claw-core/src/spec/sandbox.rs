@@ -38,6 +38,36 @@ pub struct Sandbox {
     pub limits: ProcessLimits,
 }
 
+/// The usual one: closed, refused where the machine cannot, with no file and no host beside the
+/// system's own programs.
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            on_missing: OnMissing::Refuse,
+            readable: Vec::new(),
+            hidden: Vec::new(),
+            writable: Vec::new(),
+            tmp: Scratch {
+                size: 64 << 20,
+                exec: Exec::Allowed,
+            },
+            shm: 16 << 20,
+            network: Reach::Listed(Egress {
+                max_tunnels: 64,
+                ..Egress::default()
+            }),
+            seccomp: SystemCalls::Listed { also: Vec::new() },
+            landlock: Landlock::BestEffort,
+            proc: Proc::Masked,
+            tracing: Tracing::Denied,
+            limits: ProcessLimits {
+                nofile: 1024,
+                fsize: None,
+            },
+        }
+    }
+}
+
 /// What happens on a machine that cannot confine a process as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -103,7 +103,6 @@ impl Egress {
                 match change {
                     EgressChange::Opened {
                         instance,
-                        spec: _,
                         listeners,
                     } => egress.open(instance, served(listeners)),
                     EgressChange::Closed { instance } => egress.close(&instance),

@@ -50,7 +50,6 @@ impl Follower {
         let instance = self.instance().clone();
         let opened = EgressChange::Opened {
             instance: instance.clone(),
-            spec: None,
             listeners,
         };
         // A supervisor that is ending no longer listens.

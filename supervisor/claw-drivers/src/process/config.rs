@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use claw_core::InstanceId;
 use claw_core::sandbox::Abilities;
-use claw_core::{AgentSpec, InstanceId};
 use tokio::sync::mpsc;
 
 use super::cgroup::CgroupChoice;
@@ -49,8 +48,6 @@ pub enum EgressChange {
     Opened {
         /// Which.
         instance: InstanceId,
-        /// What it was started from; `None` for one that was taken over without it.
-        spec: Option<Arc<AgentSpec>>,
         /// Where its connections come in.
         listeners: Listeners,
     },

@@ -310,8 +310,7 @@ impl Driver for ProcessDriver {
         for answer in answers {
             if let Some((connection, standing)) = answer.alive {
                 let follower = self.follower(answer.open.instance.clone(), Told::Started);
-                let spec = answer.open.spec.clone();
-                self.start_task(follower.adopt(connection, standing, spec));
+                self.start_task(follower.adopt(connection, standing));
             }
             recovered.push((answer.open.instance, answer.open.run, answer.recovered));
         }

@@ -38,7 +38,6 @@ pub(super) struct Follower {
     requests: mpsc::UnboundedReceiver<Request>,
     told: Told,
     /// What it was started from, as far as that is known.
-    spec: Option<Arc<AgentSpec>>,
     way_out: WayOut,
 }
 
@@ -145,7 +144,6 @@ impl Follower {
             instance,
             requests,
             told,
-            spec: None,
             way_out: WayOut::None,
         }
     }
@@ -154,7 +152,6 @@ impl Follower {
     pub(super) async fn spawn(mut self, spec: Arc<AgentSpec>, run: Option<RunContext>) {
         let launched = launch::launch(&self.inner, &self.instance, &spec, run.as_ref()).await;
         drop(run);
-        self.spec = Some(spec);
         match launched {
             Ok(stream) => self.follow(Connection::new(stream)).await,
             Err(error) => {
@@ -165,13 +162,7 @@ impl Follower {
     }
 
     /// Follows a shim that was connected to; `standing` is what it has said already.
-    pub(super) async fn adopt(
-        mut self,
-        mut connection: Connection,
-        standing: Option<Standing>,
-        spec: Option<Arc<AgentSpec>>,
-    ) {
-        self.spec = spec;
+    pub(super) async fn adopt(mut self, mut connection: Connection, standing: Option<Standing>) {
         self.open_way_out(&mut connection);
         if let Some(standing) = standing {
             self.tell_standing(standing).await;
@@ -206,7 +197,6 @@ impl Follower {
             self.way_out = WayOut::Open;
             let change = EgressChange::Opened {
                 instance: self.instance.clone(),
-                spec: self.spec.clone(),
                 listeners,
             };
             // Nobody reads it any more when the supervisor ends.

@@ -4,10 +4,7 @@ use std::path::Path;
 
 use claw_core::sandbox::plan;
 use claw_core::spec::container::Exec;
-use claw_core::spec::sandbox::{
-    Egress, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch, SystemCalls,
-    Tracing, Writable,
-};
+use claw_core::spec::sandbox::{Sandbox, Writable};
 use claw_core::{AgentSpec, Fact, InstanceId};
 use claw_drivers::Driver;
 use claw_drivers::process::{Enforcement, ProcessConfig, ProcessDriver};
@@ -26,7 +23,7 @@ impl Platform for Sandboxed {
 
     async fn find() -> Result<Self, String> {
         let abilities = claw_drivers::sandbox::probe(Path::new("/proc/self/exe"));
-        match plan(&sandbox(), &abilities) {
+        match plan(&Sandbox::default(), &abilities) {
             Ok(_) => Ok(Self),
             Err(shortfall) => Err(shortfall.to_string()),
         }
@@ -44,7 +41,7 @@ impl Platform for Sandboxed {
         };
         spec.launch.sandbox = Some(Box::new(Sandbox {
             writable: vec![shared],
-            ..sandbox()
+            ..Sandbox::default()
         }));
         spec
     }
@@ -59,30 +56,6 @@ impl Platform for Sandboxed {
 
     async fn clean(&self, data_dir: &Path) {
         Processes.clean(data_dir).await;
-    }
-}
-
-/// A sandbox without a wish beside what is usual.
-pub(crate) fn sandbox() -> Sandbox {
-    Sandbox {
-        on_missing: OnMissing::Refuse,
-        readable: Vec::new(),
-        hidden: Vec::new(),
-        writable: Vec::new(),
-        tmp: Scratch {
-            size: 64 << 20,
-            exec: Exec::Allowed,
-        },
-        shm: 16 << 20,
-        network: Reach::Listed(Egress::default()),
-        seccomp: SystemCalls::Listed { also: Vec::new() },
-        landlock: Landlock::BestEffort,
-        proc: Proc::Masked,
-        tracing: Tracing::Denied,
-        limits: ProcessLimits {
-            nofile: 1024,
-            fsize: None,
-        },
     }
 }
 

@@ -3,9 +3,7 @@
 use super::super::{Ability, Lack};
 use super::*;
 use crate::spec::container::Exec;
-use crate::spec::sandbox::{
-    Egress, HostRule, Proc, ProcessLimits, Scratch, Sni, Tracing, Writable,
-};
+use crate::spec::sandbox::{Egress, HostRule, Writable};
 
 fn lack(call: &str) -> Lack {
     Lack {
@@ -44,33 +42,6 @@ fn docker() -> Abilities {
     }
 }
 
-fn usual() -> Sandbox {
-    Sandbox {
-        on_missing: OnMissing::Refuse,
-        readable: Vec::new(),
-        hidden: Vec::new(),
-        writable: Vec::new(),
-        tmp: Scratch {
-            size: 64 << 20,
-            exec: Exec::Allowed,
-        },
-        shm: 16 << 20,
-        network: Reach::Listed(Egress {
-            sni: Sni::Required,
-            max_tunnels: 64,
-            ..Egress::default()
-        }),
-        seccomp: SystemCalls::Listed { also: Vec::new() },
-        landlock: Landlock::BestEffort,
-        proc: Proc::Masked,
-        tracing: Tracing::Denied,
-        limits: ProcessLimits {
-            nofile: 1024,
-            fsize: None,
-        },
-    }
-}
-
 fn listing(host: &str) -> Sandbox {
     let rule = HostRule {
         pattern: host.to_owned(),
@@ -81,7 +52,7 @@ fn listing(host: &str) -> Sandbox {
             allowed: vec![rule],
             ..Egress::default()
         }),
-        ..usual()
+        ..Sandbox::default()
     }
 }
 
@@ -94,7 +65,7 @@ fn degrading(wanted: Sandbox) -> Sandbox {
 
 #[test]
 fn a_machine_that_can_do_all_of_it_does_all_of_it() {
-    let plan = plan(&usual(), &everything()).unwrap();
+    let plan = plan(&Sandbox::default(), &everything()).unwrap();
     assert_eq!(plan.level, Level::Full);
     assert!(plan.losses.is_empty());
     let expected = [
@@ -115,7 +86,7 @@ fn an_ordinary_user_has_no_other_user_to_give() {
         privilege: Privilege::User,
         ..everything()
     };
-    let plan = plan(&usual(), &machine).unwrap();
+    let plan = plan(&Sandbox::default(), &machine).unwrap();
     assert_eq!(plan.level, Level::Full);
     assert!(!plan.layers.contains(&Layer::OwnUser));
 }
@@ -138,12 +109,12 @@ fn what_is_missing_is_refused_with_its_reason_and_the_ways_out() {
 #[test]
 fn each_wall_that_is_missing_is_refused_for_itself() {
     let cases: [(Abilities, Sandbox, Need); 6] = [
-        (docker(), usual(), Need::NoNetwork),
+        (docker(), Sandbox::default(), Need::NoNetwork),
         (
             docker(),
             Sandbox {
                 network: Reach::Host,
-                ..usual()
+                ..Sandbox::default()
             },
             Need::RootDir,
         ),
@@ -152,7 +123,7 @@ fn each_wall_that_is_missing_is_refused_for_itself() {
                 network: missing("unshare"),
                 ..everything()
             },
-            usual(),
+            Sandbox::default(),
             Need::NoNetwork,
         ),
         (
@@ -160,7 +131,7 @@ fn each_wall_that_is_missing_is_refused_for_itself() {
                 proc: missing("mount"),
                 ..everything()
             },
-            usual(),
+            Sandbox::default(),
             Need::RootDir,
         ),
         (
@@ -168,7 +139,7 @@ fn each_wall_that_is_missing_is_refused_for_itself() {
                 seccomp: missing("seccomp"),
                 ..everything()
             },
-            usual(),
+            Sandbox::default(),
             Need::Seccomp,
         ),
         (
@@ -178,7 +149,7 @@ fn each_wall_that_is_missing_is_refused_for_itself() {
             },
             Sandbox {
                 landlock: Landlock::Require(4),
-                ..usual()
+                ..Sandbox::default()
             },
             Need::Landlock(4),
         ),
@@ -193,7 +164,7 @@ fn each_wall_that_is_missing_is_refused_for_itself() {
 
 #[test]
 fn less_is_given_where_less_is_accepted() {
-    let wanted = degrading(usual());
+    let wanted = degrading(Sandbox::default());
     let half = plan(&wanted, &docker()).unwrap();
     assert_eq!(half.level, Level::Landlock);
     assert_eq!(
@@ -217,7 +188,7 @@ fn the_hosts_network_takes_no_network_namespace() {
     };
     let wanted = Sandbox {
         network: Reach::Host,
-        ..usual()
+        ..Sandbox::default()
     };
     let plan = plan(&wanted, &machine).unwrap();
     assert!(!plan.layers.contains(&Layer::Network));
@@ -236,7 +207,7 @@ fn a_quota_that_cannot_be_had_is_said_and_refuses_nothing() {
             size: Some(1 << 30),
             exec: Exec::Denied,
         }],
-        ..usual()
+        ..Sandbox::default()
     };
     let plan = plan(&wanted, &machine).unwrap();
     let needs: Vec<Need> = plan.losses.iter().map(|loss| loss.need).collect();
@@ -252,7 +223,7 @@ fn filters_that_are_not_wanted_are_not_missed() {
     };
     let wanted = Sandbox {
         seccomp: SystemCalls::Any,
-        ..usual()
+        ..Sandbox::default()
     };
     assert!(plan(&wanted, &machine).unwrap().losses.is_empty());
 }

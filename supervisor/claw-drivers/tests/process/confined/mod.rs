@@ -14,13 +14,12 @@ use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::Writable;
 use claw_core::{ExitStatus, InstanceId};
 
-use crate::platform;
 use crate::world::{World, agent};
 
 /// What this machine can do, if that is all of it; says so if not.
 pub(crate) fn whole(test: &str) -> Option<Abilities> {
     let abilities = claw_drivers::sandbox::probe(std::path::Path::new("/proc/self/exe"));
-    match plan(&platform::sandbox(), &abilities) {
+    match plan(&Sandbox::default(), &abilities) {
         Ok(plan) if plan.level == Level::Full => Some(abilities),
         Ok(_) => unreachable!("less is not accepted"),
         Err(shortfall) => {
@@ -46,7 +45,7 @@ pub(crate) fn confined(
             size: None,
             exec: Exec::Allowed,
         }],
-        ..platform::sandbox()
+        ..Sandbox::default()
     };
     change(&mut sandbox);
     spec.launch.sandbox = Some(Box::new(sandbox));
