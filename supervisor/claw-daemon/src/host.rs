@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::agent_api::{self, AgentApi};
+use crate::api::Lockdown;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
@@ -115,6 +116,7 @@ impl Daemon {
         }
         retention::start(Arc::clone(driver.process()), reloader.clone());
         let loaded = reloader.current();
+        let lockdown = lock_down(&loaded, &driver, &mut notes).await;
         let ports = wiring::ports(wiring::Parts {
             handle: handle.clone(),
             feed: feed.clone(),
@@ -123,8 +125,9 @@ impl Daemon {
             containers: Arc::clone(driver.containers()),
             driver: Arc::clone(&driver),
             agent_api: agent_api.clone(),
-            confinement: wiring::Confinement::of(driver.process(), &egress),
+            confinement: wiring::Confinement::of(&driver, &egress),
             egress,
+            lockdown,
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
@@ -251,6 +254,20 @@ async fn start_drivers(
     });
     let drivers = Drivers::new(processes, Arc::new(containers));
     Ok((thread, Arc::new(drivers)))
+}
+
+/// Gives up what the supervisor has no use for, once everything is started that needs more.
+async fn lock_down(loaded: &Loaded, driver: &Drivers, notes: &mut Vec<String>) -> Lockdown {
+    match loaded.lockdown {
+        config::Lockdown::Off => Lockdown::Off,
+        config::Lockdown::On => match driver.process().lock_down().await {
+            Ok(()) => Lockdown::On,
+            Err(error) => {
+                notes.push(format!("the supervisor cannot lock itself down: {error}"));
+                Lockdown::Failed
+            }
+        },
+    }
 }
 
 /// Makes the agents' ways out ready to be opened.

@@ -254,6 +254,10 @@ fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {
         let key = "security.sandbox.uid_range".to_owned();
         return Err(ReloadFailure::NeedsRestart(key));
     }
+    if old.lockdown != new.lockdown {
+        let key = "security.lockdown".to_owned();
+        return Err(ReloadFailure::NeedsRestart(key));
+    }
     let (old, new) = (&old.supervisor, &new.supervisor);
     if old.data_dir != new.data_dir {
         return Err(ReloadFailure::NeedsRestart(

@@ -10,21 +10,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::InstanceId;
 use claw_core::sandbox::Plan;
-use claw_drivers::Driver;
+use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
 use claw_drivers::container::ContainerDriver;
-use claw_drivers::process::ProcessDriver;
+use claw_drivers::sandbox::LearnedCall;
+use claw_drivers::session::Session;
+use claw_drivers::{Driver, Drivers};
 use claw_store::journal::{Journal, Latency};
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
 use crate::agent_api::AgentApi;
-use crate::api::{Degraded, Engine, Event, Part, ProcessSandbox};
+use crate::api::{Degraded, Engine, Event, Lockdown, Part, ProcessSandbox};
 use crate::egress::Egress;
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
 use crate::http::ports::{
-    FindDenials, FindSandbox, FleetPorts, JournalLatency, JournalLoad, Port, Subscribe,
+    FindDenials, FindSandbox, FleetPorts, JournalLatency, JournalLoad, Port, SessionQuestion,
+    Subscribe,
 };
 use crate::reload::Reloader;
 use crate::supervise::Handle;
@@ -49,6 +52,8 @@ pub(crate) struct Parts<D> {
     pub(crate) egress: Egress,
     /// What becomes of sandboxes of processes.
     pub(crate) confinement: Confinement,
+    /// Whether the supervisor has locked itself down.
+    pub(crate) lockdown: Lockdown,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
 }
@@ -56,21 +61,41 @@ pub(crate) struct Parts<D> {
 /// Finds the walls that an instance was started with; `None`: it is unknown, or has none.
 pub(crate) type FindPlan = Arc<dyn Fn(&InstanceId) -> Option<Plan> + Send + Sync>;
 
+/// Runs a command beside a live instance that was started from this.
+pub(crate) type OpenSession = Arc<
+    dyn Fn(SessionQuestion, Arc<AgentSpec>) -> BoxFuture<'static, Result<Session, SpawnError>>
+        + Send
+        + Sync,
+>;
+
 /// What becomes of sandboxes of processes.
 pub(crate) struct Confinement {
     /// With which walls instances were started.
     pub(crate) plans: FindPlan,
     /// What agents were not allowed to reach.
     pub(crate) denials: FindDenials,
+    /// Runs commands beside instances.
+    pub(crate) sessions: OpenSession,
+    /// What agents called that the usual filter refuses.
+    pub(crate) learned: Port<AgentName, Vec<LearnedCall>>,
 }
 
 impl Confinement {
     /// What the driver of processes and the proxies know of it.
-    pub(crate) fn of(processes: &Arc<ProcessDriver>, egress: &Egress) -> Self {
-        let (processes, egress) = (Arc::clone(processes), egress.clone());
+    pub(crate) fn of(drivers: &Arc<Drivers>, egress: &Egress) -> Self {
+        let (processes, egress) = (Arc::clone(drivers.process()), egress.clone());
+        let (drivers, learning) = (Arc::clone(drivers), Arc::clone(drivers.process()));
         Self {
             plans: Arc::new(move |instance| processes.plan_of(instance)),
             denials: Arc::new(move |agent| egress.denials(agent)),
+            learned: Port::new(move |agent| {
+                let learning = Arc::clone(&learning);
+                async move { learning.learned(&agent).await }
+            }),
+            sessions: Arc::new(move |question, spec| {
+                let drivers = Arc::clone(&drivers);
+                Box::pin(async move { open_session(&drivers, question, &spec).await })
+            }),
         }
     }
 
@@ -80,6 +105,10 @@ impl Confinement {
         Self {
             plans: Arc::new(|_instance| None),
             denials: Arc::new(|_agent| Vec::new()),
+            learned: Port::new(|_agent| async { Vec::new() }),
+            sessions: Arc::new(|question, _spec| {
+                Box::pin(async move { Err(unknown_instance(&question.instance)) })
+            }),
         }
     }
 }
@@ -95,7 +124,14 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         containers,
         agent_api,
         egress,
-        confinement: Confinement { plans, denials },
+        confinement:
+            Confinement {
+                plans,
+                denials,
+                sessions,
+                learned,
+            },
+        lockdown,
         data_dir,
     } = parts;
     let degraded = journal.clone();
@@ -115,6 +151,9 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         image_digest: image_digest(&containers),
         sandbox: sandbox(plans, reloader.clone()),
         denials,
+        learned,
+        lockdown,
+        session: session(sessions, reloader.clone()),
         engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
         sandboxes: agent_api.sandboxes().clone(),
@@ -131,6 +170,46 @@ fn image_digest(containers: &Arc<ContainerDriver>) -> Port<InstanceId, Option<St
         let containers = Arc::clone(&containers);
         async move { containers.image(&instance) }
     })
+}
+
+fn session(
+    sessions: OpenSession,
+    reloader: Reloader,
+) -> Port<SessionQuestion, Result<Session, SpawnError>> {
+    Port::new(move |question: SessionQuestion| {
+        let loaded = reloader.current();
+        let spec = loaded.fleet.agents.get(&question.instance.agent).cloned();
+        let opening = spec.map(|spec| sessions(question.clone(), spec));
+        async move {
+            match opening {
+                Some(opening) => opening.await,
+                None => Err(unknown_instance(&question.instance)),
+            }
+        }
+    })
+}
+
+async fn open_session(
+    drivers: &Drivers,
+    question: SessionQuestion,
+    spec: &AgentSpec,
+) -> Result<Session, SpawnError> {
+    let SessionQuestion {
+        instance,
+        command,
+        options,
+    } = question;
+    drivers
+        .open_session(&instance, spec, &command, options)
+        .await
+}
+
+fn unknown_instance(instance: &InstanceId) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Prepare,
+        errno: 0,
+        detail: format!("`{instance}` is not in the fleet file any more"),
+    }
 }
 
 /// The wish stands in the file, and what became of it in the plan of the instance.

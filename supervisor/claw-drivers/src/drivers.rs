@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use claw_core::memory::Recovered;
 use claw_core::spec::Resources;
-use claw_core::{AgentSpec, Hook, InstanceId, Order, RunId};
+use claw_core::{AgentSpec, Hook, InstanceId, Order, RunId, SpawnError};
 
 use crate::container::ContainerDriver;
 use crate::driver::{Driver, OpenInstance, Usage};
 use crate::process::ProcessDriver;
+use crate::session::{Session, SessionOptions};
 
 /// Gives each instance to the driver that it belongs to.
 ///
@@ -45,6 +46,29 @@ impl Drivers {
     #[must_use]
     pub const fn containers(&self) -> &Arc<ContainerDriver> {
         &self.containers
+    }
+
+    /// Runs a command beside a live instance, for somebody who looks on.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started; see the driver that has the instance.
+    pub async fn open_session(
+        &self,
+        instance: &InstanceId,
+        spec: &AgentSpec,
+        command: &[String],
+        options: SessionOptions,
+    ) -> Result<Session, SpawnError> {
+        if self.containers.owns(instance) {
+            self.containers
+                .open_session(instance, command, options)
+                .await
+        } else {
+            self.process
+                .open_session(instance, spec, command, options)
+                .await
+        }
     }
 
     fn run_hook(&self, instance: InstanceId, hook: Hook, spec: Arc<AgentSpec>) {

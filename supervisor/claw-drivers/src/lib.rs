@@ -8,6 +8,7 @@ pub mod driver;
 pub mod log;
 pub mod process;
 pub mod sandbox;
+pub mod session;
 
 mod drivers;
 mod probe;

@@ -116,6 +116,19 @@ impl Cli {
     }
 }
 
+impl Command {
+    /// Whether it has its own idea of what Ctrl-C means.
+    pub(crate) const fn takes_interrupts(&self) -> bool {
+        matches!(
+            self,
+            Self::Up(_)
+                | Self::Sandbox {
+                    command: SandboxCommand::Exec(_)
+                }
+        )
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

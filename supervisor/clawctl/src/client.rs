@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest};
 
 use crate::exit::{Exit, Failure};
 use crate::locate::Target;
@@ -139,6 +140,40 @@ impl Client {
         Err(problem(response).await)
     }
 
+    /// Opens a WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// No supervisor answers, or it answers with a problem.
+    pub(crate) async fn socket(&self, path: &str) -> Result<Socket, Failure> {
+        let host = self.host();
+        let request = format!("ws://{host}{path}")
+            .into_client_request()
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let stream: Box<dyn Stream> = match self.connect().await? {
+            Connection::Unix(stream) => Box::new(stream),
+            Connection::Tcp(stream) => Box::new(stream),
+        };
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((socket, _response)) => Ok(socket),
+            Err(tungstenite::Error::Http(response)) => {
+                let (parts, body) = response.into_parts();
+                Err(problem_of(parts.status, &body.unwrap_or_default()))
+            }
+            Err(error) => Err(Failure::new(
+                Exit::Unreachable,
+                format!("the supervisor did not answer: {error}"),
+            )),
+        }
+    }
+
+    fn host(&self) -> &str {
+        match &self.target {
+            Target::Socket(_) => "localhost",
+            Target::Tcp(address) => address,
+        }
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -154,14 +189,10 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> Result<Request<Full<Bytes>>, Failure> {
-        let host = match &self.target {
-            Target::Socket(_) => "localhost",
-            Target::Tcp(address) => address,
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(HOST, host);
+            .header(HOST, self.host());
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
@@ -174,18 +205,21 @@ impl Client {
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn connect(&self) -> Result<Connection, Failure> {
         let connecting = async {
             match &self.target {
                 Target::Socket(path) => UnixStream::connect(path).await.map(Connection::Unix),
                 Target::Tcp(address) => TcpStream::connect(address).await.map(Connection::Tcp),
             }
         };
-        let connected = tokio::time::timeout(CONNECT, connecting)
+        tokio::time::timeout(CONNECT, connecting)
             .await
             .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| self.unreachable(&error))?;
-        let exchanged = match connected {
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let exchanged = match self.connect().await? {
             Connection::Unix(stream) => over(stream, request).await,
             Connection::Tcp(stream) => over(stream, request).await,
         };
@@ -217,6 +251,14 @@ impl Client {
         )
     }
 }
+
+/// Any connection.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A WebSocket to a supervisor.
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<Box<dyn Stream>>;
 
 enum Connection {
     Unix(UnixStream),
@@ -268,11 +310,14 @@ async fn problem(response: Response<Incoming>) -> Failure {
         .collect()
         .await
         .map(|body| body.to_bytes());
-    let bytes = body.unwrap_or_default();
-    if let Ok(refusal) = serde_json::from_slice::<AgentRefusal>(&bytes) {
+    problem_of(status, &body.unwrap_or_default())
+}
+
+fn problem_of(status: StatusCode, bytes: &[u8]) -> Failure {
+    if let Ok(refusal) = serde_json::from_slice::<AgentRefusal>(bytes) {
         return refusal.into();
     }
-    match serde_json::from_slice::<Problem>(&bytes) {
+    match serde_json::from_slice::<Problem>(bytes) {
         Ok(problem) => problem.into(),
         Err(_) => Failure::new(exit_of(status), format!("the supervisor answered {status}")),
     }

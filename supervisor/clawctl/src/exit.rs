@@ -144,6 +144,7 @@ impl From<Problem> for Failure {
 const fn exit_of(code: Code) -> Exit {
     match code {
         Code::NoSuchAgent | Code::NoSuchRun => Exit::NoSuchAgent,
+        Code::NotRunning => Exit::NotRunning,
         Code::UnknownKey
         | Code::VersionGone
         | Code::NoSuchDeadLetter

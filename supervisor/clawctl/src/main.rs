@@ -46,8 +46,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let global = cli.global();
         let command = commands::dispatch(&global, &cli.command);
-        // The supervisor has its own idea of what Ctrl-C means.
-        if supervisor {
+        // The supervisor has its own idea of what Ctrl-C means, and so has a command that is run.
+        if supervisor || cli.command.takes_interrupts() {
             command.await
         } else {
             interruptible(command).await

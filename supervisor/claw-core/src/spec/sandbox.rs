@@ -181,7 +181,7 @@ pub enum SystemCalls {
         /// Names of system calls, such as `io_uring_setup`.
         also: Vec<String>,
     },
-    /// All; those that are not on the list are logged by the kernel.
+    /// Those of the list, and harmless ones beside; those off the list are counted.
     Learn,
     /// All.
     Any,

@@ -23,9 +23,25 @@ pub struct Health {
     pub uptime_seconds: f64,
     /// The parts that do not work as they should.
     pub degraded: Vec<Degraded>,
+    /// Whether it has given up system calls that it has no use for.
+    #[serde(default)]
+    pub lockdown: Lockdown,
     /// The container engine; absent for a fleet without images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
+}
+
+/// Whether the supervisor has given up system calls that it has no use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lockdown {
+    /// It has.
+    On,
+    /// It has not: `security.lockdown` is false.
+    #[default]
+    Off,
+    /// The kernel did not let it; the supervisor's log says why.
+    Failed,
 }
 
 /// Whether everything works.

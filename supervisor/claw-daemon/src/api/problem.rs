@@ -103,6 +103,8 @@ codes! {
     NoSuchRun = "no_such_run",
     /// A daemon takes no runs (409).
     TakesNoRuns = "takes_no_runs",
+    /// The agent is not running (409).
+    NotRunning = "not_running",
     /// The agent is paused (409).
     Paused = "paused",
     /// The agent is stopped (409).

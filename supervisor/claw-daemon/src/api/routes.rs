@@ -32,6 +32,10 @@ pub const LOGS: &str = "/api/agents/{name}/logs";
 pub const TRANSITIONS: &str = "/api/agents/{name}/transitions";
 /// What an agent was not allowed to reach.
 pub const DENIALS: &str = "/api/agents/{name}/denials";
+/// The system calls of an agent that its list does not have.
+pub const LEARNED: &str = "/api/agents/{name}/learned";
+/// A command beside an agent.
+pub const EXEC: &str = "/api/agents/{name}/exec";
 /// The keys of an agent's state.
 pub const STATE: &str = "/api/agents/{name}/state";
 /// One key of an agent's state.

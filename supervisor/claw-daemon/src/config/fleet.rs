@@ -18,7 +18,7 @@ use super::keys_agent::AGENT;
 use super::keys_sandbox::FLEET_SANDBOX;
 use super::reader::Reader;
 use super::replicas::{Replicas, expand};
-use super::supervisor::SupervisorConfig;
+use super::supervisor::{Lockdown, SupervisorConfig};
 use super::syntax::short;
 use super::tree::{Node, Value};
 use super::value::Rejected;
@@ -39,6 +39,7 @@ pub(super) struct Read {
     pub(super) sandboxes: BTreeMap<String, SandboxSpec>,
     pub(super) supervisor: SupervisorConfig,
     pub(super) uids: Option<RangeInclusive<u32>>,
+    pub(super) lockdown: Lockdown,
 }
 
 impl Reader<'_> {
@@ -47,7 +48,7 @@ impl Reader<'_> {
         let fields = self.fields(&FLEET, &Item::root(root))?;
         let project = self.project(&fields);
         self.version(&fields);
-        self.security(&fields);
+        let lockdown = self.security(&fields);
         let (supervisor, max_concurrent_starts) = self.supervisor(&fields);
         if let Some(defaults) = fields.get("defaults") {
             self.all_known_keys(&AGENT, &defaults);
@@ -81,6 +82,7 @@ impl Reader<'_> {
             sandboxes,
             supervisor,
             uids: self.fleet_sandbox.uids.clone(),
+            lockdown,
         })
     }
 
@@ -132,12 +134,18 @@ impl Reader<'_> {
         );
     }
 
-    fn security(&mut self, fields: &Fields<'_>) {
+    fn security(&mut self, fields: &Fields<'_>) -> Lockdown {
         let Some(security) = self.inner(fields, "security", &SECURITY) else {
-            return;
+            return Lockdown::On;
         };
+        let lockdown = security.get("lockdown");
+        let lockdown = lockdown.and_then(|item| self.boolean(&item));
         if let Some(sandbox) = self.inner(&security, "sandbox", &FLEET_SANDBOX) {
             self.fleet_sandbox = self.fleet_sandbox(&sandbox);
+        }
+        match lockdown {
+            None | Some(true) => Lockdown::On,
+            Some(false) => Lockdown::Off,
         }
     }
 

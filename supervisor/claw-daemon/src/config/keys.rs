@@ -144,6 +144,11 @@ pub(super) static SECURITY: Section = Section {
             Kind::Section(&FLEET_SANDBOX),
             "How agents are confined.",
         ),
+        key(
+            "lockdown",
+            Kind::Bool,
+            "Whether the supervisor gives up system calls that it has no use for; false to debug it.",
+        ),
         later("secrets"),
         later("validators"),
         later_use(

@@ -22,7 +22,7 @@ use super::reader::Reader;
 use super::replicas::Replicas;
 use super::resolved;
 use super::source::{self, Exposure, FileError, Source, Sources};
-use super::supervisor::{self, SupervisorConfig};
+use super::supervisor::{self, Lockdown, SupervisorConfig};
 use super::tree::{Map, Node, Value};
 use super::variables::Variables;
 use super::webhook::Webhook;
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub supervisor: SupervisorConfig,
     /// Users of the host for sandboxed agents, where the supervisor is root; `None`: the usual ones.
     pub uids: Option<RangeInclusive<u32>>,
+    /// Whether the supervisor locks itself down.
+    pub lockdown: Lockdown,
     /// What should be looked at.
     pub warnings: Diagnostics,
     /// Every file that was read, and `.env` files that would be: the ones to watch.
@@ -100,6 +102,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
             sandboxes: read.sandboxes,
             supervisor: read.supervisor,
             uids: read.uids,
+            lockdown: read.lockdown,
             warnings: files.problems.finish(sources),
             files: watched,
             text_hash,

@@ -71,7 +71,7 @@ pub use render::Style;
 pub use replicas::{Replica, Replicas};
 pub use schedule::{DeclaredTiming, declared_schedule};
 pub use schema::schema;
-pub use supervisor::{OnExit, Reload, SupervisorConfig};
+pub use supervisor::{Lockdown, OnExit, Reload, SupervisorConfig};
 pub use value::parse_duration;
 pub use webhook::{Webhook, WebhookTarget};
 pub use worker::{KeyPattern, Managed, ReadinessCheck, Scheduled, WorkerConfig};

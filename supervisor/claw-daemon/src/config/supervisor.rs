@@ -57,6 +57,15 @@ pub enum OnExit {
     Keep,
 }
 
+/// Whether the supervisor gives up system calls that it has no use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lockdown {
+    /// It does.
+    On,
+    /// It does not, so that it can be traced.
+    Off,
+}
+
 impl Reader<'_> {
     /// Reads the supervisor's own settings.
     pub(super) fn supervisor(&mut self, fleet: &Fields<'_>) -> (SupervisorConfig, NonZeroU32) {

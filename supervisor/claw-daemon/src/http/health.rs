@@ -46,6 +46,7 @@ pub(super) async fn health(
         started_at: state.started_at,
         uptime_seconds: crate::api::seconds_between(state.started_at, now),
         degraded,
+        lockdown: state.ports.lockdown,
         engine,
     }))
 }

@@ -9,18 +9,20 @@ use std::sync::Arc;
 
 use claw_core::event::ShutdownMode;
 use claw_core::{
-    AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId,
+    AgentName, AgentStatus, Answer, Command, FleetSpec, InstanceId, Refusal, Run, RunId, SpawnError,
 };
 use claw_drivers::container::pool::Sandboxes;
 use claw_drivers::driver::Usage;
+use claw_drivers::sandbox::LearnedCall;
+use claw_drivers::session::{Session, SessionOptions};
 use claw_store::Store;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use super::idempotency::Stored;
 use crate::api::{
-    Applied, Container, Degraded, Denial, Engine, Event, FieldError, LogLine, LogStream, Plan,
-    ProcessSandbox, Time, Transition,
+    Applied, Container, Degraded, Denial, Engine, Event, FieldError, Lockdown, LogLine, LogStream,
+    Plan, ProcessSandbox, Time, Transition,
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
@@ -93,6 +95,12 @@ pub struct Ports {
     pub sandbox: FindSandbox,
     /// What agents were not allowed to reach.
     pub denials: FindDenials,
+    /// What an agent has called that the usual filter of system calls refuses.
+    pub learned: Port<AgentName, Vec<LearnedCall>>,
+    /// Whether the supervisor has locked itself down.
+    pub lockdown: Lockdown,
+    /// Runs a command beside a live instance, for somebody who looks on.
+    pub session: Port<SessionQuestion, Result<Session, SpawnError>>,
     /// The container engine; `None` for a fleet without images. Takes a second at most.
     pub engine: Port<(), Option<Engine>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.
@@ -198,6 +206,17 @@ pub enum AskError {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct JournalFailure(pub String);
+
+/// Which command is to be run beside which instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionQuestion {
+    /// Beside which.
+    pub instance: InstanceId,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How.
+    pub options: SessionOptions,
+}
 
 /// Which runs are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -198,6 +198,7 @@ const fn status(code: Code) -> StatusCode {
         Code::VersionConflict => StatusCode::PRECONDITION_FAILED,
         Code::RateLimited | Code::SandboxBusy => StatusCode::TOO_MANY_REQUESTS,
         Code::TakesNoRuns
+        | Code::NotRunning
         | Code::Paused
         | Code::Stopped
         | Code::Stopping
@@ -242,6 +243,7 @@ const fn title(code: Code) -> &'static str {
         Code::NoSuchAgent => "No such agent",
         Code::NoSuchRun => "No such run",
         Code::TakesNoRuns => "The agent takes no runs",
+        Code::NotRunning => "The agent is not running",
         Code::Paused => "The agent is paused",
         Code::Stopped => "The agent is stopped",
         Code::Stopping => "The agent is being stopped",

@@ -19,8 +19,8 @@ use super::docs::{self, Document};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
-    agent_state, agents, bus, config, denials, envelope, events, goals, guard, health, hooks,
-    idempotency, logs, metrics, runs, sandboxes, seek, shared_state, transitions,
+    agent_state, agents, bus, config, denials, envelope, events, exec, goals, guard, health, hooks,
+    idempotency, learned, logs, metrics, runs, sandboxes, seek, shared_state, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{BusEvent, Code, Problem};
@@ -76,6 +76,8 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::cancel))
         .routes(routes!(logs::read))
         .routes(routes!(denials::list))
+        .routes(routes!(learned::list))
+        .routes(routes!(exec::exec))
         .routes(routes!(agent_state::list))
         .routes(routes!(
             agent_state::get,

@@ -171,6 +171,7 @@ fn supervised() -> Supervised {
         containers,
         agent_api,
         confinement: super::Confinement::unknown(),
+        lockdown: crate::api::Lockdown::Off,
         data_dir: data_dir.clone(),
     };
     let app = crate::http::app(ApiState::new(ports(parts), metrics, data_dir));

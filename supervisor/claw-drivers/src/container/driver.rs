@@ -40,7 +40,7 @@ const SHORTEST_PROGRESS: Duration = Duration::from_millis(50);
 /// Dropping it ends no agent: the engine goes on, and the next driver finds what runs.
 #[derive(Debug)]
 pub struct ContainerDriver {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 /// What all tasks of a driver share.

@@ -41,6 +41,7 @@ mod progress;
 mod record;
 mod recover;
 mod refusal;
+mod session;
 mod start;
 mod state;
 mod sweep;

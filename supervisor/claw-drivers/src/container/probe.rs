@@ -162,24 +162,30 @@ fn keep(output: &mut Vec<u8>, piece: &[u8]) {
 
 /// Kills a command that takes too long, with what it started as far as that can be found: the
 /// engine itself has no way to do it.
-async fn end(client: &Client, exec: &str, container: &RunningContainer) {
+pub(super) async fn end(client: &Client, exec: &str, container: &RunningContainer) {
+    for pid in processes_of(client, exec, container).await {
+        send_signal(pid, KILL);
+    }
+}
+
+/// A command and what it has started, as far as they are on this machine.
+pub(super) async fn processes_of(
+    client: &Client,
+    exec: &str,
+    container: &RunningContainer,
+) -> Vec<i32> {
     let asked = client.docker.inspect_exec(exec);
-    let Ok(found) = client.within(QUICK, asked).await else {
-        return;
-    };
-    let Some(pid) = found.pid.and_then(|pid| i32::try_from(pid).ok()) else {
-        return;
+    let found = client.within(QUICK, asked).await.ok();
+    let Some(pid) = found.and_then(|found| i32::try_from(found.pid?).ok()) else {
+        return Vec::new();
     };
     let id = container.id.clone();
-    let killing = tokio::task::spawn_blocking(move || {
+    let looking = tokio::task::spawn_blocking(move || {
         let mut all = descendants(pid);
         all.push(pid);
-        for pid in all {
-            if u32::try_from(pid).is_ok_and(|number| is_inside(number, &id)) {
-                send_signal(pid, KILL);
-            }
-        }
+        all.retain(|pid| u32::try_from(*pid).is_ok_and(|number| is_inside(number, &id)));
+        all
     });
     // Fails only when the runtime ends.
-    killing.await.ok();
+    looking.await.unwrap_or_default()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use claw_core::sandbox::{Abilities, Layer, Level, Plan, plan};
 use claw_core::spec::Sandbox;
+use claw_core::spec::sandbox::Reach;
 use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
 use tokio::sync::OnceCell;
 
@@ -90,6 +91,21 @@ impl Sandboxes {
     }
 }
 
+impl Inner {
+    /// What an instance that runs has for a network.
+    pub(super) fn way_out_of(&self, instance: &InstanceId, spec: &AgentSpec) -> Network {
+        let wanted = spec.launch.sandbox.as_deref();
+        match wanted.map(|wanted| &wanted.network) {
+            Some(Reach::Listed(_)) if self.network_of(instance).is_none() => Network::Host,
+            Some(Reach::Listed(list)) => match self.sandboxes.egress {
+                Egress::Wanted if !list.allowed.is_empty() => Network::Listened,
+                Egress::Wanted | Egress::None => Network::Closed,
+            },
+            Some(Reach::Host) | None => Network::Host,
+        }
+    }
+}
+
 /// Works out as whom a program of an instance runs, and how it is confined.
 pub(super) async fn cover(
     inner: &Inner,
@@ -138,7 +154,12 @@ pub(super) async fn cover(
         if let Some(user) = &user {
             request.owner = (user.uid, user.gid);
         }
-        Ok((user, sandbox::confine(request)?))
+        let mut confinement = sandbox::confine(request)?;
+        // Only the agent's own shim lives to tell.
+        if let (Purpose::Command, Some(filter)) = (purpose, &mut confinement.filter) {
+            filter.untold();
+        }
+        Ok((user, confinement))
     });
     let (user, confinement) = confined.await.unwrap_or_else(|_ending| Err(ending()))?;
     let account = Account {
@@ -227,7 +248,12 @@ impl Cover {
                     name_proxy(spec, environment);
                 }
             }
-            Walls::Guest(_) => environment.forget_unless_written(spec, "TMPDIR"),
+            Walls::Guest(guest) => {
+                environment.forget_unless_written(spec, "TMPDIR");
+                if guest.network == Network::Listened {
+                    name_proxy(spec, environment);
+                }
+            }
         }
     }
 
@@ -260,7 +286,11 @@ impl Cover {
     }
 
     /// Has the program join an instance that runs, in place of namespaces of its own.
-    pub(super) fn join(&mut self, inside: Option<(ProcessIdentity, ProcessIdentity)>) {
+    pub(super) fn join(
+        &mut self,
+        inside: Option<(ProcessIdentity, ProcessIdentity)>,
+        network: Network,
+    ) {
         if let Some(confinement) = &mut self.confinement
             && let Walls::Namespaces(namespaces) = &mut confinement.walls
             && let Some((keeper, main)) = inside
@@ -268,6 +298,7 @@ impl Cover {
             confinement.walls = Walls::Guest(Guest {
                 keeper,
                 main,
+                network,
                 rules: namespaces.rules.take(),
             });
         }

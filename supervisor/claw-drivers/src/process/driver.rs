@@ -24,6 +24,7 @@ use super::confine::{Confined, Sandboxes};
 use super::environment::BaseEnvironment;
 use super::execute::{self, Executed, Execution, Kind};
 use super::instance::{Follower, Told};
+use super::learned::Learned;
 use super::link::Link;
 use super::paths::{self, Paths};
 use super::procfs::ProcessIdentity;
@@ -46,7 +47,7 @@ const USAGE_SHARE: usize = 64;
 /// Dropping it ends no agent: the shims wait for the next supervisor.
 #[derive(Debug)]
 pub struct ProcessDriver {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     cleanup: Cleanup,
     runtime: Handle,
     /// Aborted when the driver is dropped.
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     live: Mutex<BTreeMap<InstanceId, mpsc::UnboundedSender<Request>>>,
     probing: Mutex<BTreeSet<(InstanceId, ProbeKind)>>,
     ended: Mutex<BTreeMap<InstanceId, ExitReport>>,
+    pub(super) learned: Learned,
 }
 
 impl ProcessDriver {
@@ -189,6 +191,19 @@ impl ProcessDriver {
         lock(&self.inner.ended).remove(instance);
     }
 
+    /// Locks this process down, once everything is found out that takes more: see
+    /// [`crate::sandbox::lock_down`]. The fork server and its shims stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not do it.
+    pub async fn lock_down(&self) -> std::io::Result<()> {
+        self.inner.sandboxes.abilities().await;
+        crate::sandbox::lock_down()?;
+        self.inner.link.lock_down();
+        Ok(())
+    }
+
     /// The process id of the fork server, for measurements.
     pub async fn spawner_pid(&self) -> Option<u32> {
         self.inner.link.pid().await
@@ -213,7 +228,7 @@ impl ProcessDriver {
 
     /// The channel is not bounded, but what is in it is: the core repeats no order unasked, and a
     /// signal or kill must never be the one that is dropped.
-    fn request(&self, instance: &InstanceId, request: Request) {
+    pub(super) fn request(&self, instance: &InstanceId, request: Request) {
         if let Some(sender) = lock(&self.inner.live).get(instance) {
             // The follower is gone in the moment between the last fact and its removal here;
             // orders to a gone instance are no error.
@@ -367,6 +382,13 @@ impl Inner {
         lock(&self.live).remove(instance);
     }
 
+    /// The instances of an agent that live.
+    pub(super) fn live_of(&self, agent: &AgentName) -> Vec<InstanceId> {
+        let live = lock(&self.live);
+        let of_agent = live.keys().filter(|instance| instance.agent == *agent);
+        of_agent.cloned().collect()
+    }
+
     /// Notes how an instance is confined.
     pub(super) fn note_plan(&self, instance: &InstanceId, plan: &Plan) {
         let confined = Confined {
@@ -500,6 +522,7 @@ impl Prepared {
             live: Mutex::default(),
             probing: Mutex::default(),
             ended: Mutex::default(),
+            learned: Learned::default(),
         })
     }
 }

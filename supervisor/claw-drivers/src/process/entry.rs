@@ -28,7 +28,7 @@ pub fn reenter() -> Option<u8> {
     let mut arguments = std::env::args_os().skip(1);
     let first = arguments.next()?;
     if first == SPAWNER {
-        return Some(super::spawner::run());
+        return Some(super::respawn::run());
     }
     if first == TRIAL {
         return Some(trial::run());

@@ -72,7 +72,7 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
     let nowhere = (Notify::Nowhere, Purpose::Command);
     let mut cover = confine::cover(inner, instance, spec, nowhere).await?;
     if let Kind::Probe = kind {
-        cover.join(inner.inside(instance));
+        cover.join(inner.inside(instance), inner.way_out_of(instance, spec));
     }
     let account = &cover.account;
     let mut environment = inner.base_env.of(instance, spec, account);

@@ -98,7 +98,7 @@ impl Connection {
 
     /// The listeners of the instance, if they came and were not taken yet.
     fn listeners(&mut self) -> Option<Listeners> {
-        Listeners::from_descriptors(std::mem::take(&mut self.descriptors))
+        Listeners::from_descriptors(self.take_descriptors())
     }
 
     /// A connection that came along, made in another network.
@@ -106,7 +106,12 @@ impl Connection {
         self.descriptors.pop().map(std::net::TcpStream::from)
     }
 
-    async fn send(&mut self, request: &Request) {
+    /// Everything that came along.
+    pub(super) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    pub(super) async fn send(&mut self, request: &Request) {
         // A shim that hung up is found by the next read.
         self.stream.write_all(&wire::line(request)).await.ok();
     }
@@ -224,7 +229,8 @@ impl Follower {
                 self.inner.remember_end(&instance, &report);
                 self.end(Fact::Gone { instance, report }).await;
             }
-            Report::Executed(_) | Report::Connected(_) => {}
+            Report::Learned(calls) => self.inner.learned.note(&instance, calls),
+            Report::Opened | Report::Executed(_) | Report::Connected(_) => {}
         }
     }
 

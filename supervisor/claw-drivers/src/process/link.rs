@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 use rustix::net::{
@@ -18,8 +20,16 @@ use tokio::sync::Mutex;
 
 use super::descriptors::close_on_exec;
 use super::entry;
+use super::respawn;
+use super::signal;
 use super::turn::Turn;
 use super::wire::{FLAG_MEMORY_FILE, FLAG_STDIN, INLINE_LIMIT, MESSAGE_LIMIT, Program, Task, line};
+
+/// How long the process above a fork server may take to end both.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// How often that is looked for.
+const FAREWELL_STEP: Duration = Duration::from_micros(200);
 
 /// Why a launch could not be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,13 @@ pub enum LinkError {
     /// A launch could not be sent.
     #[error("cannot hand a launch to the fork server")]
     Send(#[source] std::io::Error),
+    /// It was killed with the process above it, and this one cannot replace both.
+    #[error(
+        "the fork server was killed, and a supervisor that has locked itself down cannot start \
+         another one; start the supervisor again, its agents run on meanwhile with \
+         `clawctl down --keep`"
+    )]
+    LockedDown,
     /// A launch is too large.
     #[error("the launch is {0} bytes long, at most {MESSAGE_LIMIT} are possible")]
     TooLong(usize),
@@ -47,6 +64,7 @@ impl LinkError {
         match self {
             Self::Start { source, .. } | Self::Send(source) => source.raw_os_error().unwrap_or(0),
             Self::TooLong(_) => nix::libc::E2BIG,
+            Self::LockedDown => nix::libc::EPERM,
         }
     }
 
@@ -54,7 +72,7 @@ impl LinkError {
     pub(crate) fn sentence(&self) -> String {
         match self {
             Self::Start { source, .. } | Self::Send(source) => format!("{self}: {source}"),
-            Self::TooLong(_) => self.to_string(),
+            Self::LockedDown | Self::TooLong(_) => self.to_string(),
         }
     }
 }
@@ -65,6 +83,8 @@ pub(crate) struct Link {
     exe: PathBuf,
     turn: Turn,
     server: Mutex<Option<Server>>,
+    /// Set once this process can start none that makes sandboxes.
+    locked: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -79,6 +99,12 @@ impl Drop for Server {
         // Without its socket the server ends by itself; shims live on. The kill is for one that
         // is stopped, so that waiting for it cannot take long. Either may find it gone already.
         self.socket = None;
+        let deadline = Instant::now() + FAREWELL;
+        while let Ok(None) = self.process.try_wait()
+            && Instant::now() < deadline
+        {
+            signal::pause(FAREWELL_STEP);
+        }
         self.process.kill().ok();
         self.process.wait().ok();
     }
@@ -92,6 +118,7 @@ impl Link {
             exe,
             turn,
             server: Mutex::new(Some(server)),
+            locked: AtomicBool::new(false),
         })
     }
 
@@ -139,19 +166,24 @@ impl Link {
             }
         }
         *server = None;
+        if self.locked.load(Ordering::Relaxed) {
+            return Err(LinkError::LockedDown);
+        }
         let fresh = Server::start(&self.exe, &self.turn)?;
         let sent = fresh.send(message, descriptors).await;
         *server = Some(fresh);
         sent.map_err(LinkError::Send)
     }
 
-    /// The process id of the fork server, for measurements and tests.
+    /// Says that whatever this process starts from here on makes no sandbox any more.
+    pub(crate) fn lock_down(&self) {
+        self.locked.store(true, Ordering::Relaxed);
+    }
+
+    /// The process id of the fork server, for measurements and tests. Blocks.
     pub(crate) async fn pid(&self) -> Option<u32> {
-        self.server
-            .lock()
-            .await
-            .as_ref()
-            .map(|server| server.process.id())
+        let server = self.server.lock().await;
+        respawn::spawner_of(server.as_ref()?.process.id())
     }
 }
 

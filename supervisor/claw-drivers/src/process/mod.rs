@@ -1,8 +1,9 @@
 //! Agents as child processes.
 //!
 //! ```text
-//!  ProcessDriver ──launch──► spawner (our executable, re-entered before any thread existed)
-//!       ▲                       │ fork
+//!  ProcessDriver ──launch──► spawner (our executable, re-entered before any thread existed,
+//!       ▲                       │      below a respawner that starts it again when it dies)
+//!       │                       │ fork
 //!       └───facts, requests──► shim, one per instance ──fork, exec──► agent and its tree
 //!                               │                                      in cgroups of its own
 //!                               ├─ writes the log, keeps the exit status
@@ -28,12 +29,15 @@ mod fork;
 mod inspect;
 mod instance;
 mod launch;
+mod learned;
 mod link;
 mod paths;
 mod procfs;
 mod record;
 mod recover;
+mod respawn;
 mod run_dir;
+mod session;
 mod shim;
 mod signal;
 mod spawner;

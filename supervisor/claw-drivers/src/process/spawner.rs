@@ -67,9 +67,8 @@ enum Body {
 }
 
 /// Runs the spawner until the supervisor is gone.
-pub(super) fn run() -> u8 {
-    warm();
-    match prepare().and_then(|own| serve(&own)) {
+pub(super) fn run(own: &Own) -> u8 {
+    match prepare().and_then(|()| serve(own)) {
         Ok(()) => 0,
         Err(error) => u8::try_from(error.raw_os_error().unwrap_or(1)).unwrap_or(1),
     }
@@ -78,7 +77,7 @@ pub(super) fn run() -> u8 {
 /// Does once what every shim would otherwise be the first to do after its fork: asking for the
 /// processor's features, each question a trap in a virtual machine, and setting up what libraries
 /// set up at their first use. Nothing depends on it but the time to a start.
-fn warm() {
+pub(super) fn warm() {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let identity = procfs::ProcessIdentity::of(own);
     if let Ok(text) = serde_json::to_vec(&(identity, Wall::now())) {
@@ -89,41 +88,49 @@ fn warm() {
 }
 
 /// What the spawner itself holds, and no shim may keep.
-struct Own {
-    socket: OwnedFd,
-    signals: SignalFd,
+pub(super) struct Own {
+    pub(super) socket: OwnedFd,
+    /// Deaths of children, of whichever process reads it.
+    pub(super) signals: SignalFd,
     /// A share of the lock that tells the next supervisor that launches may still be under way.
     turn: OwnedFd,
 }
 
-/// Takes the socket from standard input and the lock from standard output, leaves the terminal,
-/// and arms the signals.
-fn prepare() -> io::Result<Own> {
-    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    let turn = std::io::stdout().as_fd().try_clone_to_owned()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    // Fails for a process group leader only, which a fresh child is not.
-    rustix::process::setsid().ok();
-    std::env::set_current_dir("/")?;
+/// Becomes what shims are forked from.
+fn prepare() -> io::Result<()> {
     nix::sys::prctl::set_name(c"claw-spawner")?;
     nix::sys::prctl::set_child_subreaper(true)?;
-    signal::restore_all();
-    for ignored in IGNORED {
-        signal::ignore(ignored)?;
+    Ok(())
+}
+
+impl Own {
+    /// Takes the socket from standard input and the lock from standard output, leaves the
+    /// terminal, and arms the signals.
+    pub(super) fn take() -> io::Result<Self> {
+        let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+        let turn = std::io::stdout().as_fd().try_clone_to_owned()?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)?;
+        nix::unistd::dup2_stdout(&null)?;
+        nix::unistd::dup2_stderr(&null)?;
+        // Fails for a process group leader only, which a fresh child is not.
+        rustix::process::setsid().ok();
+        std::env::set_current_dir("/")?;
+        signal::restore_all();
+        for ignored in IGNORED {
+            signal::ignore(ignored)?;
+        }
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_set_mask()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&mask, flags)?;
+        Ok(Self {
+            socket,
+            signals,
+            turn,
+        })
     }
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    mask.thread_set_mask()?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    let signals = SignalFd::with_flags(&mask, flags)?;
-    Ok(Own {
-        socket,
-        signals,
-        turn,
-    })
 }
 
 fn serve(own: &Own) -> io::Result<()> {
@@ -308,6 +315,10 @@ fn become_shim(launch: Launch, buffer: &mut [u8], turn: OwnedFd) -> i32 {
         Ok(Task::Exec(task)) => {
             drop(turn);
             shim::run_command(&task, program, launch.stream)
+        }
+        Ok(Task::Session(task)) => {
+            drop(turn);
+            shim::run_session(&task, program, launch.stream)
         }
         Ok(Task::Connect(task)) => {
             drop(turn);

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
-use crate::sandbox::Confinement;
+use crate::sandbox::{Confinement, LearnedCall};
+use crate::session::TerminalSize;
 
 /// The longest message that is sent in one piece; a longer one travels as a memory file, since
 /// socket buffers are small.
@@ -46,6 +47,8 @@ pub(crate) enum Task {
     Shim(Box<ShimTask>),
     /// Run one command to its end.
     Exec(ExecTask),
+    /// Run one command to its end for somebody who looks on.
+    Session(Box<SessionTask>),
     /// Connect in the network of an instance, and hand over the connection.
     Connect(ConnectTask),
 }
@@ -122,6 +125,18 @@ pub(crate) struct ExecTask {
     pub(crate) confinement: Option<Box<Confinement>>,
 }
 
+/// A command for somebody who looks on, in the agent's own group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SessionTask {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) group: Group,
+    pub(crate) confinement: Option<Box<Confinement>>,
+    /// A terminal in place of pipes.
+    pub(crate) terminal: Option<TerminalSize>,
+    /// To whom its streams are given.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
 /// Whose group a command runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -187,6 +202,8 @@ pub(crate) enum Request {
     Freeze,
     /// Undo `Freeze`.
     Thaw,
+    /// Tell what was learned of its calls.
+    Learned,
 }
 
 /// Shim to supervisor.
@@ -205,6 +222,10 @@ pub(crate) enum Report {
     Progressed,
     /// Nothing is left; the exit record is written.
     Gone(ExitReport),
+    /// What was learned of its calls so far.
+    Learned(Vec<LearnedCall>),
+    /// The streams of a command come along: pipes for input, output and errors, or a terminal.
+    Opened,
     /// A command ended.
     Executed(ExecReport),
     /// A connection comes along, or the error number says why there is none.

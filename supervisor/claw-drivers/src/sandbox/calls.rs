@@ -435,6 +435,14 @@ pub(super) fn number(name: &str) -> Option<i64> {
         .map(|(_, number)| *number)
 }
 
+/// The name of a call.
+pub(super) fn name(number: i64) -> Option<&'static str> {
+    let lists = [ALLOWED, CONDITIONAL, TRACING, REFUSED];
+    let mut all = lists.into_iter().flatten();
+    all.find(|(_, known)| *known == number)
+        .map(|(name, _)| *name)
+}
+
 /// The largest number that is known here.
 pub(super) fn newest() -> i64 {
     let lists = [ALLOWED, CONDITIONAL, TRACING, REFUSED];

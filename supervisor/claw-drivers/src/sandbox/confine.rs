@@ -111,7 +111,7 @@ fn filter(request: &Request) -> Result<Option<Filter>, SpawnError> {
     let shared = !request.plan.layers.contains(&Layer::Network);
     Ok(Some(Filter {
         otherwise: match request.wanted.seccomp {
-            SystemCalls::Learn => Otherwise::Log,
+            SystemCalls::Learn => Otherwise::Tell,
             SystemCalls::Listed { .. } | SystemCalls::Any => Otherwise::Fail,
         },
         also,

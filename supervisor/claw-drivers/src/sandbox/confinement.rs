@@ -140,6 +140,7 @@ impl From<claw_core::spec::container::Exec> for Exec {
 pub(crate) struct Guest {
     pub(crate) keeper: ProcessIdentity,
     pub(crate) main: ProcessIdentity,
+    pub(crate) network: Network,
     pub(crate) rules: Option<Rules>,
 }
 
@@ -159,14 +160,30 @@ pub(crate) struct Filter {
     pub(crate) internet: Internet,
 }
 
+impl Filter {
+    /// Whether calls off the list are to be learned.
+    pub(crate) fn learns(&self) -> bool {
+        self.otherwise == Otherwise::Tell
+    }
+
+    /// Leaves it to the kernel's log to tell of calls, where no shim is asked.
+    pub(crate) fn untold(&mut self) {
+        if self.learns() {
+            self.otherwise = Otherwise::Log;
+        }
+    }
+}
+
 /// What becomes of a call that is not on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Otherwise {
     /// It fails.
     Fail,
-    /// It is made, and the kernel logs it.
+    /// It is made where it leads nowhere, and the kernel logs it.
     Log,
+    /// The same, and the shim counts it.
+    Tell,
 }
 
 /// Whether internet sockets can be made.

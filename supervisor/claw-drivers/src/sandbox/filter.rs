@@ -6,12 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::libc::{self, sock_filter};
 
 use super::calls;
 use super::confinement::{Filter, Internet, Otherwise};
 use super::fault::Fault;
+use super::learn::{self, Verdict};
+use super::listener;
 
 /// Where the kernel puts what a filter looks at (`struct seccomp_data`).
 const NUMBER: u32 = 0;
@@ -36,17 +39,17 @@ const fn code(parts: u32) -> u16 {
 }
 
 #[cfg(target_arch = "x86_64")]
-const OWN_ARCH: u32 = 0xC000_003E;
+pub(super) const OWN_ARCH: u32 = 0xC000_003E;
 #[cfg(target_arch = "aarch64")]
-const OWN_ARCH: u32 = 0xC000_00B7;
+pub(super) const OWN_ARCH: u32 = 0xC000_00B7;
 
 /// Calls from here on are those of the x32 interface.
 const OTHER_INTERFACE: u32 = 0x4000_0000;
 
-const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
-const fn fail(errno: i32) -> u32 {
+pub(super) const fn fail(errno: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (errno.unsigned_abs() & libc::SECCOMP_RET_DATA)
 }
 
@@ -68,67 +71,150 @@ const PERSONALITIES: [u32; 3] = [0, 8, u32::MAX];
 /// Terminals whose input can be forged (`TIOCSTI`, `TIOCLINUX`).
 const FORGERIES: [u32; 2] = [0x5412, 0x541C];
 
-/// Installs the filter for this process and what it makes.
-pub(crate) fn install(filter: &Filter) -> Result<(), Fault> {
-    let program = compile(filter);
-    let attempt = || {
-        let length = u16::try_from(program.len()).map_err(io::Error::other)?;
-        let description = libc::sock_fprog {
-            len: length,
-            filter: program.as_ptr().cast_mut(),
-        };
-        // SAFETY: the description names an array that lives across the call, with its length; the
-        // kernel copies it and writes nothing.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                0,
-                &raw const description,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
+/// Installs the filter for this process and what it makes. What it wants to be asked about is
+/// handed over by `learner`; without one the kernel's log tells of it.
+pub(crate) fn install(filter: &Filter, learner: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
+    let failed = || Fault::of::<io::Error>("cannot install the filter of system calls");
+    let mut filter = filter.clone();
+    if let Some(learner) = learner.filter(|_| filter.learns()) {
+        match load(&compile(&filter), libc::SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+            Ok(listener) => {
+                // SAFETY: the kernel has just made this descriptor for us, and nobody else has it.
+                let listener = unsafe { OwnedFd::from_raw_fd(listener) };
+                return listener::hand_over(learner, &listener).map_err(failed());
+            }
+            // Somebody above us listens already.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL)) => {}
+            Err(error) => return Err(failed()(error)),
         }
+    }
+    filter.untold();
+    load(&compile(&filter), 0).map(drop).map_err(failed())
+}
+
+/// Has the kernel put a program in force; the descriptor that it answers a flag with, or 0.
+pub(super) fn load(program: &[sock_filter], flags: libc::c_ulong) -> io::Result<i32> {
+    let description = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_ptr().cast_mut(),
     };
-    attempt().map_err(Fault::of("cannot install the filter of system calls"))
+    // SAFETY: the description names an array that lives across the call, with its length; the
+    // kernel copies it and writes nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const description,
+        )
+    };
+    match i32::try_from(result) {
+        Ok(answer) if answer >= 0 => Ok(answer),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
 }
 
 /// A program in the making.
-struct Program {
+pub(super) struct Program {
     code: Vec<sock_filter>,
+}
+
+/// What calls off the list get.
+#[derive(Debug, Clone, Copy)]
+struct Answers {
+    /// One that is refused whatever is to be learned.
     refusal: u32,
+    /// One that is made while learning.
+    spared: u32,
+    /// One that is newer than the lists.
+    unknown: u32,
+}
+
+impl Answers {
+    const fn of(otherwise: Otherwise) -> Self {
+        let [refusal, unknown] = [fail(libc::EPERM), fail(libc::ENOSYS)];
+        match otherwise {
+            Otherwise::Fail => Self {
+                refusal,
+                spared: refusal,
+                unknown,
+            },
+            Otherwise::Log => Self {
+                refusal,
+                spared: libc::SECCOMP_RET_LOG,
+                unknown,
+            },
+            Otherwise::Tell => Self {
+                refusal: libc::SECCOMP_RET_USER_NOTIF,
+                spared: libc::SECCOMP_RET_USER_NOTIF,
+                unknown: libc::SECCOMP_RET_USER_NOTIF,
+            },
+        }
+    }
+
+    /// What a call off the list gets.
+    fn to(self, number: i64) -> u32 {
+        match learn::judge(number) {
+            Verdict::Allowed => self.spared,
+            Verdict::Denied => self.refusal,
+        }
+    }
 }
 
 fn compile(filter: &Filter) -> Vec<sock_filter> {
-    let refusal = match filter.otherwise {
-        Otherwise::Fail => fail(libc::EPERM),
-        Otherwise::Log => libc::SECCOMP_RET_LOG,
-    };
-    let mut program = Program {
-        code: Vec::with_capacity(256),
-        refusal,
-    };
-    program.load(ARCH);
-    program.jump(EQUAL, OWN_ARCH, 1, 0);
-    program.answer(KILL);
-    program.load(NUMBER);
-    if cfg!(target_arch = "x86_64") {
-        program.jump(AT_LEAST, OTHER_INTERFACE, 0, 1);
-        program.answer(KILL);
-    }
+    let given = Answers::of(filter.otherwise);
+    let mut program = Program::begin(KILL);
     for (_, number) in calls::CONDITIONAL {
         if !filter.also.contains(number) {
-            program.conditional(*number, filter);
+            program.case(*number, |body| match *number {
+                libc::SYS_clone => body.clone_without_namespaces(given.refusal),
+                libc::SYS_clone3 => body.clone3(),
+                libc::SYS_ioctl => body.ioctl(given.refusal),
+                libc::SYS_personality => body.personality(given.spared),
+                libc::SYS_socketpair => body.socketpair(given.refusal),
+                libc::SYS_socket => body.socket(filter.internet, given.refusal),
+                _ => body.answer(given.refusal),
+            });
         }
     }
-    program.ranges(filter);
+    program.ranges(&listed(filter, given), given.unknown);
     program.code
 }
 
+/// What each call of a list gets.
+fn listed(filter: &Filter, given: Answers) -> BTreeMap<i64, u32> {
+    let numbers = |list: &[calls::Call]| list.iter().map(|(_, number)| *number).collect();
+    let off_list: [Vec<i64>; 2] = [calls::REFUSED, calls::TRACING].map(numbers);
+    let allowed: Vec<i64> = numbers(calls::ALLOWED);
+    let mut answers = BTreeMap::new();
+    let off_list = off_list.into_iter().flatten();
+    answers.extend(off_list.map(|number| (number, given.to(number))));
+    answers.extend(allowed.into_iter().map(|number| (number, ALLOW)));
+    answers.extend(filter.also.iter().map(|number| (*number, ALLOW)));
+    answers
+}
+
 impl Program {
+    /// Answers calls of another interface of the kernel, and has the number loaded for all others.
+    pub(super) fn begin(foreign: u32) -> Self {
+        let mut program = Self {
+            code: Vec::with_capacity(256),
+        };
+        program.load(ARCH);
+        program.jump(EQUAL, OWN_ARCH, 1, 0);
+        program.answer(foreign);
+        program.load(NUMBER);
+        if cfg!(target_arch = "x86_64") {
+            program.jump(AT_LEAST, OTHER_INTERFACE, 0, 1);
+            program.answer(foreign);
+        }
+        program
+    }
+
+    pub(super) fn into_code(self) -> Vec<sock_filter> {
+        self.code
+    }
+
     fn load(&mut self, offset: u32) {
         self.code.push(sock_filter {
             code: LOAD,
@@ -163,64 +249,59 @@ impl Program {
     }
 
     /// Decides about one call by its arguments.
-    fn conditional(&mut self, number: i64, filter: &Filter) {
+    pub(super) fn case(&mut self, number: i64, decide: impl FnOnce(&mut Self)) {
         let mut body = Self {
             code: Vec::with_capacity(20),
-            refusal: self.refusal,
         };
-        match number {
-            libc::SYS_clone => body.clone_without_namespaces(),
-            libc::SYS_clone3 => body.clone3(filter.otherwise),
-            libc::SYS_ioctl => body.ioctl(),
-            libc::SYS_personality => body.personality(),
-            libc::SYS_socketpair => body.socketpair(),
-            libc::SYS_socket => body.socket(filter.internet),
-            _ => body.answer(self.refusal),
-        }
+        decide(&mut body);
         let length = u8::try_from(body.code.len()).unwrap_or(u8::MAX);
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         self.jump(EQUAL, number, 0, length);
         self.code.append(&mut body.code);
     }
 
-    fn clone_without_namespaces(&mut self) {
+    pub(super) fn clone_without_namespaces(&mut self, refusal: u32) {
         self.load(argument(0));
         self.jump(ANY_BIT, NAMESPACES, 0, 1);
-        self.answer(self.refusal);
+        self.answer(refusal);
         self.answer(ALLOW);
     }
 
     /// Its flags are in memory, where a filter does not see them; libraries then take `clone`.
-    fn clone3(&mut self, otherwise: Otherwise) {
-        self.answer(match otherwise {
-            Otherwise::Fail => fail(libc::ENOSYS),
-            Otherwise::Log => ALLOW,
-        });
+    pub(super) fn clone3(&mut self) {
+        self.answer(fail(libc::ENOSYS));
     }
 
-    fn ioctl(&mut self) {
+    /// `setns(2)` into a network, if the caller says that it is one.
+    pub(super) fn enter_network(&mut self) {
+        self.load(argument(1));
+        self.answer_if(libc::CLONE_NEWNET.unsigned_abs(), ALLOW);
+        self.answer(fail(libc::EPERM));
+    }
+
+    fn ioctl(&mut self, refusal: u32) {
         self.load(argument(1));
         for request in FORGERIES {
-            self.answer_if(request, self.refusal);
+            self.answer_if(request, refusal);
         }
         self.answer(ALLOW);
     }
 
-    fn personality(&mut self) {
+    fn personality(&mut self, refusal: u32) {
         self.load(argument(0));
         for mode in PERSONALITIES {
             self.answer_if(mode, ALLOW);
         }
-        self.answer(self.refusal);
+        self.answer(refusal);
     }
 
-    fn socketpair(&mut self) {
+    fn socketpair(&mut self, refusal: u32) {
         self.load(argument(0));
         self.answer_if(libc::AF_UNIX.unsigned_abs(), ALLOW);
-        self.answer(self.refusal);
+        self.answer(refusal);
     }
 
-    fn socket(&mut self, internet: Internet) {
+    fn socket(&mut self, internet: Internet, refusal: u32) {
         let [unix, netlink, inet, inet6] = [
             libc::AF_UNIX,
             libc::AF_NETLINK,
@@ -234,14 +315,14 @@ impl Program {
         self.jump(EQUAL, netlink, 0, 4);
         self.load(argument(2));
         self.answer_if(libc::NETLINK_ROUTE.unsigned_abs(), ALLOW);
-        self.answer(self.refusal);
+        self.answer(refusal);
         if internet == Internet::Denied {
-            self.answer(self.refusal);
+            self.answer(refusal);
             return;
         }
         self.jump(EQUAL, inet, 2, 0);
         self.jump(EQUAL, inet6, 1, 0);
-        self.answer(self.refusal);
+        self.answer(refusal);
         // Whoever asks for several paths takes one when it is told that there is nothing else.
         self.load(argument(2));
         let several_paths = libc::IPPROTO_MPTCP.unsigned_abs();
@@ -250,28 +331,17 @@ impl Program {
     }
 
     /// Answers by number alone, range after range.
-    fn ranges(&mut self, filter: &Filter) {
-        let unknown = match filter.otherwise {
-            Otherwise::Fail => fail(libc::ENOSYS),
-            Otherwise::Log => libc::SECCOMP_RET_LOG,
-        };
-        let mut answers = BTreeMap::new();
-        let numbers = |list: &[calls::Call]| list.iter().map(|(_, number)| *number).collect();
-        let refused: [Vec<i64>; 2] = [calls::REFUSED, calls::TRACING].map(numbers);
-        answers.extend(refused.into_iter().flatten().map(|it| (it, self.refusal)));
-        let allowed: Vec<i64> = numbers(calls::ALLOWED);
-        answers.extend(allowed.into_iter().map(|number| (number, ALLOW)));
-        answers.extend(filter.also.iter().map(|number| (*number, ALLOW)));
-        let mut range = unknown;
+    pub(super) fn ranges(&mut self, answers: &BTreeMap<i64, u32>, otherwise: u32) {
+        let mut range = otherwise;
         for number in 0..=calls::newest() {
-            let answer = answers.get(&number).copied().unwrap_or(unknown);
+            let answer = answers.get(&number).copied().unwrap_or(otherwise);
             if answer != range && number > 0 {
                 self.below(number, range);
             }
             range = answer;
         }
         self.below(calls::newest() + 1, range);
-        self.answer(unknown);
+        self.answer(otherwise);
     }
 
     /// The answer for all numbers below one; those below an earlier one are answered already.
@@ -283,4 +353,4 @@ impl Program {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -17,6 +17,9 @@ mod confinement;
 mod fault;
 mod filter;
 mod hidden;
+mod learn;
+mod listener;
+mod lockdown;
 mod mount;
 mod network;
 pub(crate) mod privileges;
@@ -27,13 +30,17 @@ mod system;
 pub(crate) mod trial;
 mod users;
 
+pub use learn::{LearnedCall, Verdict, merged};
+pub use lockdown::lock_down;
 pub use network::Listeners;
 pub use probe::probe;
 
 pub(crate) use confine::{Egress, NOTIFY, Notify, Request, confine};
-pub(crate) use confinement::{Confinement, Guest, Namespaces, Network, Walls};
+pub(crate) use confinement::{Confinement, Filter, Guest, Namespaces, Network, Walls};
 pub(crate) use fault::Fault;
 pub(crate) use filter::install;
+pub(crate) use learn::Lessons;
+pub(crate) use listener::{Listening, answer, can_go_on, take_over};
 pub(crate) use network::{listen, loopback_up, proxy_variables};
 pub(crate) use probe::TRIAL;
 pub(crate) use root_dir::{Sources, enter};

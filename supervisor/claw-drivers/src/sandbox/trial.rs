@@ -151,7 +151,7 @@ fn try_filter() -> Attempt {
         internet: Internet::Allowed,
     };
     privileges::forbid_gain()
-        .and_then(|()| filter::install(&usual))
+        .and_then(|()| filter::install(&usual, None))
         .map_err(|fault| failed("seccomp", &fault.source))
 }
 

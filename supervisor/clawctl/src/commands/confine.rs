@@ -2,15 +2,15 @@
 
 use claw_core::AgentName;
 use claw_core::spec::Launch;
-use claw_daemon::api::{Denial, DenialList, routes};
+use claw_daemon::api::{Denial, DenialList, LearnedCallList, routes};
 use claw_daemon::config::{self, Environment, Loaded};
 use owo_colors::OwoColorize;
 
 use crate::args::{Global, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
-use crate::render::explain;
 use crate::render::time::stamp;
+use crate::render::{explain, table};
 use crate::{locate, print};
 
 /// Says what an agent of the fleet file may do on this machine, and why.
@@ -86,4 +86,48 @@ fn text(denial: &Denial) -> String {
         denial.port,
         denial.reason
     )
+}
+
+/// Says which system calls of an agent its filter would refuse, and the line that allows them.
+///
+/// # Errors
+///
+/// No supervisor answers, or no such agent.
+pub(super) async fn learned(client: &Client, agent: &str, output: Output) -> Result<(), Failure> {
+    let path = super::goals::path(routes::LEARNED, agent)?;
+    let list: LearnedCallList = client.get(&path).await?;
+    if output != Output::Table {
+        return print::document(&list, output);
+    }
+    if list.calls.is_empty() {
+        return print::line(&nothing_learned(agent, list.learning));
+    }
+    let mut rows = table::with_head(&["Call", "Count", "First seen", "While learning"]);
+    for call in &list.calls {
+        rows.add_row([
+            call.name.clone(),
+            call.count.to_string(),
+            stamp(call.first_seen),
+            if call.denied { "refused" } else { "allowed" }.to_owned(),
+        ]);
+    }
+    print::line(&table::text(&rows))?;
+    if list.calls.iter().any(|call| call.denied) {
+        print::line("those refused could lead out of the sandbox, and are not learned")?;
+    }
+    match &list.line {
+        Some(line) => print::line(&format!("to allow the others: {line}")),
+        None => Ok(()),
+    }
+}
+
+fn nothing_learned(agent: &str, learning: bool) -> String {
+    if learning {
+        format!(
+            "`{agent}` has called nothing yet that the usual filter refuses; on kernels before 5.5 \
+             their own log tells (`journalctl -k`)"
+        )
+    } else {
+        format!("the calls of `{agent}` are not learned; write `sandbox: {{seccomp: learn}}`")
+    }
 }

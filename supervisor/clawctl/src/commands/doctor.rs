@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use claw_core::sandbox::{Abilities, plan};
-use claw_daemon::api::{Engine, SandboxList, SandboxReport, routes};
+use claw_daemon::api::{Engine, Health, Lockdown, SandboxList, SandboxReport, routes};
 use claw_daemon::config::{self, Environment, Loaded};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
@@ -58,8 +58,14 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
     print::line(&found.limits.to_string())?;
     print::line(&found.sandbox.to_string())?;
     print::line(&found.engine.to_string())?;
-    for line in sandboxes(client).await {
-        print::line(&line)?;
+    if let Some(client) = client {
+        for line in lockdown(&client)
+            .await
+            .into_iter()
+            .chain(sandboxes(&client).await)
+        {
+            print::line(&line)?;
+        }
     }
     let loaded = loaded.transpose();
     let loaded =
@@ -74,11 +80,19 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
     judge(&found, loaded.as_ref(), &machine)
 }
 
-/// What keeps sandboxes from being ready, as a supervisor that runs knows it.
-async fn sandboxes(client: Option<Client>) -> Vec<String> {
-    let Some(client) = client else {
-        return Vec::new();
+/// Whether the supervisor that runs has locked itself down.
+async fn lockdown(client: &Client) -> Option<String> {
+    let health: Health = client.get(routes::HEALTH).await.ok()?;
+    let how = match health.lockdown {
+        Lockdown::On => "on: it has given up system calls that it has no use for",
+        Lockdown::Off => "off: `security.lockdown` is false",
+        Lockdown::Failed => "failed: the kernel did not let it; its log says why",
     };
+    Some(format!("lockdown     of the supervisor: {how}"))
+}
+
+/// What keeps sandboxes from being ready, as a supervisor that runs knows it.
+async fn sandboxes(client: &Client) -> Vec<String> {
     // Without a supervisor nobody has tried yet.
     let Ok(list) = client.get::<SandboxList>(routes::SANDBOXES).await else {
         return Vec::new();

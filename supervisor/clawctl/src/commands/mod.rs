@@ -7,6 +7,7 @@ mod dead;
 mod doctor;
 mod down;
 mod events;
+mod exec;
 mod goals;
 mod logs;
 mod payload;

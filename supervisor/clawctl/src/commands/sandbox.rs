@@ -11,6 +11,7 @@ use claw_daemon::api::{
     Bytes, SandboxCommand as Asked, SandboxFile, SandboxList, SandboxOutcome, routes,
 };
 
+use super::exec::Exec;
 use crate::args::{Global, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
@@ -30,6 +31,15 @@ pub(crate) enum SandboxCommand {
     List,
     /// What an agent may read, write, run and reach, and which line of the fleet file says so
     Explain {
+        /// Which agent
+        #[arg(add = ArgValueCompleter::new(complete::agents))]
+        agent: String,
+    },
+    /// Run a command beside an agent, in the same sandbox, and exit with its exit code
+    #[command(after_help = super::exec::CODES)]
+    Exec(Exec),
+    /// Which system calls of an agent its filter would refuse, as counted with `seccomp: learn`
+    Learned {
         /// Which agent
         #[arg(add = ArgValueCompleter::new(complete::agents))]
         agent: String,
@@ -85,9 +95,11 @@ pub(crate) async fn run(
     let output = global.output;
     match command {
         SandboxCommand::Explain { agent } => super::confine::explain(global, agent),
+        SandboxCommand::Learned { agent } => super::confine::learned(&client?, agent, output).await,
         SandboxCommand::WhyBlocked { agent } => {
             super::confine::why_blocked(&client?, agent, output).await
         }
+        SandboxCommand::Exec(exec) => super::exec::run(client, exec).await,
         SandboxCommand::List => list(&client?, output).await,
         SandboxCommand::Run(run) => {
             let outcome = match client {

@@ -241,7 +241,7 @@ fn uses(sandbox: &Sandbox) -> Vec<Line> {
             line(what, "`seccomp.also`")
         }
         SystemCalls::Learn => line(
-            "all system calls; the log names those off the list",
+            "system calls of a list, and harmless ones beside; `sandbox learned` counts those",
             "`seccomp: learn`",
         ),
         SystemCalls::Any => line("all system calls", "`seccomp: off`"),

@@ -46,10 +46,14 @@ impl Process {
         holding.filter_map(Self::of).collect()
     }
 
-    /// Every spawner that a supervisor started.
+    /// The spawner of a supervisor, and the process that would start it again.
     pub(super) fn spawners_of(supervisor: i32) -> Vec<Self> {
-        let spawners = all().filter(|pid| name_of(*pid) == "claw-spawner");
-        let own = spawners.filter(|pid| parent_of(*pid) == Some(supervisor));
+        let above = |pid: i32| match &*name_of(pid) {
+            "claw-respawner" => parent_of(pid),
+            "claw-spawner" => parent_of(parent_of(pid)?),
+            _ => None,
+        };
+        let own = all().filter(|pid| above(*pid) == Some(supervisor));
         own.filter_map(Self::of).collect()
     }
 
@@ -58,9 +62,10 @@ impl Process {
         self.command.starts_with("[claw-shim]")
     }
 
-    /// Whether it is the fork server of a supervisor.
+    /// Whether it is the fork server of a supervisor, or the process above that.
     pub(crate) fn is_spawner(&self) -> bool {
-        self.command.starts_with("[claw-spawner]")
+        let names = ["[claw-spawner]", "[claw-respawner]"];
+        names.iter().any(|name| self.command.starts_with(name))
     }
 
     /// Whether it still runs.

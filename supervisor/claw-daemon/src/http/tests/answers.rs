@@ -135,6 +135,28 @@ async fn what_was_denied_is_told_newest_first() {
 }
 
 #[tokio::test]
+async fn learned_calls_come_with_the_line_that_allows_those_that_can_be() {
+    let fleet = Fleet::new();
+    let said = get("/api/agents/monitor/learned").send(&fleet).await.json();
+    assert_eq!(
+        said,
+        serde_json::json!({
+            "learning": false,
+            "calls": [
+                {"name": "mbind", "count": 12, "first_seen": "2026-11-20T09:59:00Z", "denied": false},
+                {"name": "mount", "count": 2, "first_seen": "2026-11-20T09:59:00Z", "denied": true},
+                {"name": "personality", "count": 1, "first_seen": "2026-11-20T09:59:00Z", "denied": false},
+            ],
+            "line": "seccomp: {also: [mbind, personality]}",
+        })
+    );
+    let idle = get("/api/agents/idle/learned").send(&fleet).await.json();
+    assert_eq!(idle, serde_json::json!({"learning": false, "calls": []}));
+    let nobody = get("/api/agents/nobody/learned").send(&fleet).await;
+    assert_eq!(nobody.status, 404);
+}
+
+#[tokio::test]
 async fn a_journal_that_cannot_be_written_degrades_health_and_ends_readiness() {
     let fleet = Fleet::new();
     *fleet.world.journal.lock().unwrap() = Err("the disk is full".to_owned());

@@ -23,6 +23,8 @@ const DESCRIBED: &[&str] = &[
     routes::CANCEL,
     routes::RUN,
     routes::DENIALS,
+    routes::LEARNED,
+    routes::EXEC,
     routes::STATE,
     routes::STATE_KEY,
     routes::STATE_VERSIONS,

@@ -7,23 +7,27 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use claw_core::action::Happened;
 use claw_core::sandbox::Plan;
-use claw_core::{Announcement, Answer, Command, Refusal, Run, RunId, RunOutcome, RunPhase};
+use claw_core::{
+    Announcement, Answer, Command, Refusal, Run, RunId, RunOutcome, RunPhase, SpawnError,
+    SpawnStage,
+};
 use claw_store::{Store, StoreOptions};
 use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::sync::{broadcast, watch};
 
 use super::samples::{
-    OLD_RUN, ago, changes, container, denials, fleet_spec, journal_load, name, new_run, now,
-    old_run, plan, statuses, transition, usage, webhook,
+    OLD_RUN, ago, changes, container, denials, fleet_spec, journal_load, learned, name, new_run,
+    now, old_run, plan, statuses, transition, usage, webhook,
 };
 use crate::api::{
-    self, Applied, Degraded, Event, FieldError, LogLine, LogStream, Part, ProcessSandbox,
+    self, Applied, Degraded, Event, FieldError, Lockdown, LogLine, LogStream, Part, ProcessSandbox,
 };
 use crate::http::idempotency::Stored;
 use crate::http::ports::{
     AskError, ConfigPorts, ConfigSource, Current, FleetPorts, Following, JournalFailure,
     JournalPorts, LogError, LogPage, LogQuestion, Port, Ports, ReloadFailure, RunsQuestion,
+    SessionQuestion,
 };
 use crate::http::router;
 use crate::http::state::ApiState;
@@ -166,6 +170,9 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
             confined.then(|| (&plan()).into())
         }),
         denials: Arc::new(denials),
+        learned: Port::new(|agent| async move { learned(&agent) }),
+        lockdown: Lockdown::On,
+        session: Port::new(|question: SessionQuestion| async move { Err(no_session(&question)) }),
         store: store.unwrap(),
         sandboxes: crate::sandboxes::start(data_dir, None),
         webhook: Arc::new(|name| (name == "nightly").then(|| Arc::new(webhook()))),
@@ -173,6 +180,14 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         degraded: degraded(world),
         journal_load: Arc::new(|| Some(journal_load())),
         now,
+    }
+}
+
+fn no_session(question: &SessionQuestion) -> SpawnError {
+    SpawnError {
+        stage: SpawnStage::Exec,
+        errno: 2,
+        detail: format!("cannot execute `{}`: no such file", question.command[0]),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use claw_core::action::Happened;
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -94,6 +94,35 @@ async fn events_come_over_a_websocket() {
     served.running.stop().await;
     let last = socket.next().await.unwrap().unwrap();
     assert!(matches!(last, Message::Close(Some(_))), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_command_is_run_over_a_websocket_by_those_who_may() {
+    let served = served();
+    let url = "ws://localhost/api/agents/monitor/exec";
+    let stream = UnixStream::connect(&served.socket).await.unwrap();
+    let (mut socket, _response) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let start = r#"{"start": {"command": ["no-such"]}}"#;
+    socket.send(Message::text(start)).await.unwrap();
+    let answer = socket.next().await.unwrap().unwrap();
+    let said: serde_json::Value = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+    let detail = "cannot execute `no-such`: no such file";
+    assert_eq!(
+        said,
+        serde_json::json!({"failed": {"detail": detail, "exit_code": 127}})
+    );
+    let tcp = TcpStream::connect(served.address).await.unwrap();
+    let refused = tokio_tungstenite::client_async(url, tcp).await.unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+    for (agent, status) in [("idle", "409"), ("nobody", "404")] {
+        let url = format!("ws://localhost/api/agents/{agent}/exec");
+        let stream = UnixStream::connect(&served.socket).await.unwrap();
+        let refused = tokio_tungstenite::client_async(url, stream)
+            .await
+            .unwrap_err();
+        assert!(refused.to_string().contains(status), "{agent}: {refused}");
+    }
+    served.running.stop().await;
 }
 
 #[tokio::test]

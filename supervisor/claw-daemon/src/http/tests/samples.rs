@@ -15,6 +15,7 @@ use claw_core::{
     PublicState, Reason, Run, RunOutcome, RunPhase, Trigger, spec,
 };
 use claw_drivers::driver::Usage;
+use claw_drivers::sandbox::{LearnedCall, Verdict};
 
 use crate::api::{
     Change, ChangeKind, Container, ContainerNetwork, Denial, Exit, ReloadClass, Time, Transition,
@@ -252,6 +253,23 @@ pub(super) fn denials(agent: &AgentName) -> Vec<Denial> {
         "monitor" => vec![
             denial("169.254.169.254", 60, None),
             denial("example.com", 5, Some(fix)),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn learned(agent: &AgentName) -> Vec<LearnedCall> {
+    let call = |name: &str, count, verdict| LearnedCall {
+        name: name.to_owned(),
+        count,
+        first: ago(60),
+        verdict,
+    };
+    match agent.as_str() {
+        "monitor" => vec![
+            call("mbind", 12, Verdict::Allowed),
+            call("personality", 1, Verdict::Allowed),
+            call("mount", 2, Verdict::Denied),
         ],
         _ => Vec::new(),
     }

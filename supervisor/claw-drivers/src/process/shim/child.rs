@@ -50,6 +50,16 @@ pub(super) struct Birth<'a> {
     /// Where to write the run record; commands have none.
     pub(super) record: Option<RecordSlot<'a>>,
     pub(super) confinement: Option<&'a Confinement>,
+    pub(super) terminal: ControllingTerminal,
+    /// By what the process hands over the listener of its filter, if calls are to be learned.
+    pub(super) learner: Option<BorrowedFd<'a>>,
+}
+
+/// Whether the standard input of a child is a terminal of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ControllingTerminal {
+    None,
+    Stdin,
 }
 
 /// What the child needs for its run record.
@@ -197,7 +207,7 @@ fn prepare(
     })?;
     finish(&mut program);
     if let Some(confinement) = birth.confinement {
-        confine(confinement).map_err(sandbox::Fault::into_spawn_error)?;
+        confine(confinement, birth.learner).map_err(sandbox::Fault::into_spawn_error)?;
     }
     Ok(program)
 }
@@ -228,7 +238,10 @@ pub(super) fn finish(program: &mut Program) {
 }
 
 /// Confines a process that stays among those of the host.
-fn confine(confinement: &Confinement) -> Result<(), sandbox::Fault> {
+fn confine(
+    confinement: &Confinement,
+    learner: Option<BorrowedFd<'_>>,
+) -> Result<(), sandbox::Fault> {
     privileges::limit(confinement.limits)?;
     if let Walls::Rules(rules) = &confinement.walls {
         privileges::drop_capabilities()?;
@@ -236,7 +249,7 @@ fn confine(confinement: &Confinement) -> Result<(), sandbox::Fault> {
         sandbox::apply(rules)?;
     }
     match &confinement.filter {
-        Some(filter) => privileges::forbid_gain().and_then(|()| sandbox::install(filter)),
+        Some(filter) => privileges::forbid_gain().and_then(|()| sandbox::install(filter, learner)),
         None => Ok(()),
     }
 }
@@ -250,6 +263,9 @@ pub(super) fn detach(birth: &Birth<'_>) -> io::Result<()> {
     }
     nix::unistd::dup2_stdout(birth.stdout)?;
     nix::unistd::dup2_stderr(birth.stderr)?;
+    if birth.terminal == ControllingTerminal::Stdin {
+        rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+    }
     // Ignored signals stay ignored across exec. The spawner has restored all others.
     for ignored in IGNORED {
         signal::restore(ignored as i32);

@@ -7,7 +7,7 @@ use claw_core::{ExitStatus, SpawnError, SpawnStage};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags};
 
-use super::child::{self, Birth, Newborn};
+use super::child::{self, Birth, ControllingTerminal, Newborn};
 use super::deadline::until;
 use super::farewell;
 use super::keeper::{Keeper, Said};
@@ -86,6 +86,8 @@ fn start(
         group: &task.group,
         record: None,
         confinement: task.confinement.as_deref(),
+        terminal: ControllingTerminal::None,
+        learner: None,
     })?;
     let command = Command {
         signals,

@@ -196,7 +196,8 @@ impl Inside<'_> {
         keeper::say_ready(self.socket.as_fd(), family, listeners)
             .map_err(|error| failure(SpawnStage::Prepare, "cannot speak to the shim", &error))?;
         if let Some(filter) = &self.confinement.filter {
-            sandbox::install(filter).map_err(sandbox::Fault::into_spawn_error)?;
+            sandbox::install(filter, self.birth.learner)
+                .map_err(sandbox::Fault::into_spawn_error)?;
         }
         Ok(program)
     }

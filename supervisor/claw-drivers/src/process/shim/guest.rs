@@ -93,6 +93,8 @@ impl Inside<'_> {
             Ok(Forked::Parent(_)) => {
                 close(verdict);
                 close(&self.socket);
+                // Among the rest are the far ends of pipes, which would never be at their end.
+                close_all();
                 child::die_with_parent(parent);
                 keeper::wait_for_keeper()
             }
@@ -137,7 +139,8 @@ impl Inside<'_> {
             .map_err(sandbox::Fault::into_spawn_error)?;
         child::finish(&mut program);
         if let Some(filter) = &self.confinement.filter {
-            sandbox::install(filter).map_err(sandbox::Fault::into_spawn_error)?;
+            sandbox::install(filter, self.birth.learner)
+                .map_err(sandbox::Fault::into_spawn_error)?;
         }
         Ok(program)
     }
@@ -157,6 +160,13 @@ impl Inside<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Closes all but the standard descriptors, in a process that ends by `exit`.
+fn close_all() {
+    // SAFETY: whatever owns those descriptors is in stack frames that this process never returns
+    // to, so none is closed twice or used after.
+    unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3_u32, u32::MAX, 0) };
 }
 
 /// Closes a descriptor that a process which ends by `exit` needs no more.

@@ -20,15 +20,18 @@ mod exec;
 mod farewell;
 mod guest;
 mod keeper;
+mod learner;
 mod main_process;
 mod notify;
 mod output;
 mod peer;
 mod prepare;
+mod session;
 mod tree;
 mod watch;
 
 pub(super) use command::run_command;
 pub(super) use connect::connect;
 pub(crate) use exec::{DEFAULT_PATH, reason};
+pub(super) use session::run_session;
 pub(super) use watch::run;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use claw_core::{ExitReport, ExitStatus, SpawnError, Wall};
 use rustix::event::{PollFd, PollFlags};
 
-use super::child::{self, Birth, RecordSlot};
+use super::child::{self, Birth, ControllingTerminal, RecordSlot};
 use super::deadline::{Due, KillTimer, until};
 use super::farewell::{self, Departure};
 use super::keeper::{Keeper, Ready, Rest, Said};
+use super::learner::Learner;
 use super::main_process::MainProcess;
 use super::notify::{self, Received};
 use super::output::Activity;
@@ -56,6 +57,7 @@ enum Source {
     Main,
     Keeper,
     Output,
+    Learner,
 }
 
 struct Shim {
@@ -69,6 +71,8 @@ struct Shim {
     last_word: Option<ExitStatus>,
     /// Told to every supervisor, with `Standing`.
     listeners: Vec<OwnedFd>,
+    /// What its calls are learned with, if they are.
+    learner: Option<Learner>,
     phase: Phase,
     children: Children,
     /// Told to every supervisor that connects; `None` until the program runs.
@@ -96,6 +100,7 @@ pub(in crate::process) fn run(
         Ok(prepared) => prepared,
         Err(error) => return farewell::refuse(&mut peer, error),
     };
+    let learning = Learner::of(task.confinement.as_deref()).unwrap_or_default();
     let birth = Birth {
         program,
         stdin: stdin.as_ref().map(std::os::fd::AsFd::as_fd),
@@ -108,6 +113,10 @@ pub(in crate::process) fn run(
             boot_id: &task.boot_id,
         }),
         confinement: task.confinement.as_deref(),
+        terminal: ControllingTerminal::None,
+        learner: learning
+            .as_ref()
+            .map(|(_, socket)| std::os::fd::AsFd::as_fd(socket)),
     };
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
@@ -126,6 +135,7 @@ pub(in crate::process) fn run(
         keeper: newborn.keeper,
         last_word: None,
         listeners: Vec::new(),
+        learner: learning.map(|(learner, _socket)| learner),
         phase: Phase::Starting {
             verdict: newborn.verdict,
             held: Vec::new(),
@@ -147,6 +157,13 @@ impl Shim {
     fn watch(mut self) -> i32 {
         loop {
             let ready = self.wait();
+            if let Some(learner) = self
+                .learner
+                .as_mut()
+                .filter(|_| ready.contains(&Source::Learner))
+            {
+                learner.attend();
+            }
             // Notifications before deaths: a sender that died is known only until it is reaped.
             if ready.contains(&Source::Notify) {
                 self.take_notifications();
@@ -171,6 +188,9 @@ impl Shim {
             }
             self.on_deadlines();
             if let Some(report) = self.ended() {
+                if self.learner.is_some() {
+                    self.tell_learned();
+                }
                 let last_words = (&report, self.departure);
                 return farewell::finish(&self.task, self.holdings, self.peer, last_words);
             }
@@ -215,6 +235,9 @@ impl Shim {
         }
         if let Some(keeper) = &self.keeper {
             add(keeper.interest(), PollFlags::IN, Source::Keeper);
+        }
+        if let Some(fd) = self.learner.as_ref().and_then(Learner::interest) {
+            add(fd, PollFlags::IN, Source::Learner);
         }
         let timeout = self.deadline().map(until);
         if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
@@ -429,6 +452,12 @@ impl Shim {
         };
     }
 
+    fn tell_learned(&mut self) {
+        let learner = self.learner.as_ref();
+        let calls = learner.map(Learner::calls).unwrap_or_default();
+        self.peer.tell(&Report::Learned(calls));
+    }
+
     fn tell_of_main(&mut self) {
         if let Phase::Ending { status, told, .. } = &mut self.phase
             && *told == Told::NotYet
@@ -449,6 +478,7 @@ impl Shim {
                 }
                 Request::Freeze => tree::freeze(&self.task.group),
                 Request::Thaw => tree::thaw(&self.task.group),
+                Request::Learned => self.tell_learned(),
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What the kernel would answer to a call.
-fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 3]) -> u32 {
+pub(crate) fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 3]) -> u32 {
     let (mut at, mut loaded) = (0, 0_u32);
     loop {
         let step = program[at];
@@ -127,7 +127,7 @@ fn another_interface_of_the_kernel_is_deadly() {
 }
 
 #[test]
-fn what_a_file_allows_is_allowed_and_learning_refuses_nothing() {
+fn what_a_file_allows_is_allowed() {
     let wanted = ["io_uring_setup", "ptrace"].map(|name| calls::number(name).unwrap());
     let more = compile(&Filter {
         also: wanted.to_vec(),
@@ -136,15 +136,39 @@ fn what_a_file_allows_is_allowed_and_learning_refuses_nothing() {
     for number in wanted {
         assert_eq!(run(&more, OWN_ARCH, number, [0; 3]), ALLOW);
     }
-    let learning = compile(&Filter {
-        otherwise: Otherwise::Log,
-        ..usual()
+}
+
+#[test]
+fn learning_lets_go_on_what_leads_nowhere_and_nothing_else() {
+    let [logging, telling] = [Otherwise::Log, Otherwise::Tell].map(|otherwise| {
+        compile(&Filter {
+            otherwise,
+            ..usual()
+        })
     });
-    for (_, number) in calls::REFUSED {
-        let answer = run(&learning, OWN_ARCH, *number, [0; 3]);
-        assert_eq!(answer, libc::SECCOMP_RET_LOG);
+    let mbind = calls::number("mbind").unwrap();
+    let answer = |program, number| run(program, OWN_ARCH, number, [0; 3]);
+    assert_eq!(answer(&logging, mbind), libc::SECCOMP_RET_LOG);
+    assert_eq!(answer(&telling, mbind), libc::SECCOMP_RET_USER_NOTIF);
+    for (name, number) in calls::REFUSED.iter().chain(calls::TRACING) {
+        // It is counted, and refused by whoever counts.
+        assert_eq!(
+            answer(&telling, *number),
+            libc::SECCOMP_RET_USER_NOTIF,
+            "{name}"
+        );
+        if learn::judge(*number) == Verdict::Denied {
+            assert_eq!(answer(&logging, *number), EPERM, "{name}");
+        }
     }
-    assert_eq!(run(&learning, OWN_ARCH, libc::SYS_clone3, [0; 3]), ALLOW);
+    let user = libc::CLONE_NEWUSER.unsigned_abs();
+    for program in [&logging, &telling] {
+        assert_eq!(answer(program, libc::SYS_clone3), fail(libc::ENOSYS));
+        assert_eq!(answer(program, libc::SYS_read), ALLOW);
+        let apart = run(program, OWN_ARCH, libc::SYS_clone, [user, 0, 0]);
+        assert!(apart == EPERM || apart == libc::SECCOMP_RET_USER_NOTIF);
+    }
+    assert_eq!(answer(&logging, calls::newest() + 1), fail(libc::ENOSYS));
 }
 
 #[test]

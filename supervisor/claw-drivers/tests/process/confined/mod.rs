@@ -6,6 +6,7 @@ mod life;
 mod network;
 mod ordinary;
 mod paths;
+mod session;
 
 use claw_core::AgentSpec;
 use claw_core::sandbox::{Abilities, Level, plan};
