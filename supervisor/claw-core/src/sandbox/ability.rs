@@ -21,6 +21,9 @@ pub struct Abilities {
     pub seccomp: Ability,
     /// File systems of a fixed size on disk, for quotas.
     pub quota: Ability,
+    /// A limit to the processes of one agent by the kernel's count of those of its user, which
+    /// needs no cgroup. For an ordinary user the count has to be one of each user namespace.
+    pub process_count: Ability,
 }
 
 /// Whether the supervisor is root.

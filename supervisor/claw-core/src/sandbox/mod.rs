@@ -4,9 +4,11 @@
 //! anything, which layers an agent gets or why it is not started.
 
 mod ability;
+mod count;
 mod plan;
 mod shortfall;
 
 pub use ability::{Abilities, Ability, Lack, Privilege};
+pub use count::{UserOf, counts_processes};
 pub use plan::{Layer, Level, Loss, Plan, plan};
 pub use shortfall::{Need, Shortfall};

@@ -40,6 +40,8 @@ pub enum Layer {
     Seccomp,
     /// Limits to what is written to disk.
     Quota,
+    /// A limit to the number of processes, by the count of those of their user.
+    ProcessCount,
 }
 
 /// Something that was wanted, and is not done.
@@ -104,7 +106,8 @@ fn losses(wanted: &Sandbox, machine: &Abilities) -> Vec<Loss> {
         lose(Need::network(&wanted.network), lack);
     }
     let walls = [&machine.namespaces, &machine.root_dir, &machine.proc];
-    if let Some(lack) = walls.into_iter().find_map(|wall| wall.as_ref().err()) {
+    let no_root_dir = walls.into_iter().find_map(|wall| wall.as_ref().err());
+    if let Some(lack) = no_root_dir {
         lose(Need::RootDir, lack);
     }
     if let (SystemCalls::Listed { .. } | SystemCalls::Learn, Err(lack)) =
@@ -124,7 +127,9 @@ fn losses(wanted: &Sandbox, machine: &Abilities) -> Vec<Loss> {
         }
         (Landlock::Require(_), Ok(_)) | (Landlock::BestEffort, _) => {}
     }
-    if let (true, Err(lack)) = (has_quota(wanted), &machine.quota) {
+    // A file system of its own is seen in a root directory of its own, and nowhere else.
+    let no_quota = no_root_dir.or(machine.quota.as_ref().err());
+    if let (true, Some(lack)) = (has_quota(wanted), no_quota) {
         lose(Need::Quota, lack);
     }
     losses
@@ -152,7 +157,7 @@ fn layers(wanted: &Sandbox, machine: &Abilities, level: Level) -> Vec<Layer> {
     if machine.seccomp.is_ok() && wanted.seccomp != SystemCalls::Any {
         layers.push(Layer::Seccomp);
     }
-    if machine.quota.is_ok() && has_quota(wanted) {
+    if level == Level::Full && machine.quota.is_ok() && has_quota(wanted) {
         layers.push(Layer::Quota);
     }
     layers
@@ -179,6 +184,7 @@ impl fmt::Display for Layer {
             Self::Landlock(version) => write!(f, "Landlock {version}"),
             Self::Seccomp => f.write_str("a filter of system calls"),
             Self::Quota => f.write_str("limits to what it writes to disk"),
+            Self::ProcessCount => f.write_str("a limit to its processes without a cgroup"),
         }
     }
 }

@@ -39,8 +39,7 @@ pub struct SandboxPart {
 const NAMESPACES: &str = "run the supervisor as root, or let ordinary users make user namespaces; in a container, start it with the seccomp profile of docs/process-sandbox.md";
 const LANDLOCK: &str = "boot a kernel with CONFIG_SECURITY_LANDLOCK, and with `landlock` in its `lsm=`; without it a process has one wall less";
 const SECCOMP: &str = "boot a kernel with CONFIG_SECCOMP_FILTER";
-const QUOTA: &str =
-    "a `size` of `writable` is not enforced yet; `tmp` and `shm` have sizes that are";
+const QUOTA: &str = "a `size` of `writable` is not enforced; it is where the supervisor is root and has loop devices and e2fsprogs. `tmp` and `shm` have sizes that are";
 
 impl From<&Abilities> for SandboxReport {
     fn from(machine: &Abilities) -> Self {
@@ -53,6 +52,7 @@ impl From<&Abilities> for SandboxReport {
             landlock,
             seccomp,
             quota,
+            process_count,
         } = machine;
         let landlock_found = landlock
             .as_ref()
@@ -80,6 +80,7 @@ impl From<&Abilities> for SandboxReport {
                 named("landlock", landlock_found),
                 part("seccomp", seccomp),
                 part("quota", quota),
+                part("processes", process_count),
             ],
             advice,
         }
@@ -162,6 +163,7 @@ mod tests {
             landlock: Ok(7),
             seccomp: Ok(()),
             quota: Ok(()),
+            process_count: Ok(()),
         }
     }
 
@@ -178,6 +180,7 @@ mod tests {
           landlock   version 7
           seccomp    yes
           quota      yes
+          processes  yes
         ");
     }
 
@@ -196,6 +199,7 @@ mod tests {
             proc: Err(refused()),
             network: Err(refused()),
             quota: Err(lack("losetup", "EPERM")),
+            process_count: Err(lack("clone", "EPERM")),
             ..everything()
         };
         let report = SandboxReport::from(&docker);
@@ -210,8 +214,9 @@ mod tests {
           landlock   version 7
           seccomp    yes
           quota      no: losetup: EPERM
+          processes  no: clone: EPERM
           note       run the supervisor as root, or let ordinary users make user namespaces; in a container, start it with the seccomp profile of docs/process-sandbox.md
-          note       a `size` of `writable` is not enforced yet; `tmp` and `shm` have sizes that are
+          note       a `size` of `writable` is not enforced; it is where the supervisor is root and has loop devices and e2fsprogs. `tmp` and `shm` have sizes that are
         ");
         let bare = Abilities {
             landlock: Err(lack("landlock_create_ruleset", "ENOSYS")),

@@ -75,6 +75,9 @@ pub(super) struct Wish {
     pub(super) says_more: bool,
 }
 
+/// The smallest directory of a fixed size, in bytes.
+const SMALLEST_DISK: u64 = 1 << 20;
+
 /// Keys of `sandbox` that say nothing about how a process is confined.
 const NOT_A_WISH: [&str; 3] = ["mode", "allow_override", "uid_range"];
 
@@ -299,7 +302,7 @@ impl Reader<'_> {
             self.error(item, Code::MissingKey, message, help);
             return None;
         };
-        let size = fields.get("size").and_then(|item| self.memory(&item));
+        let size = fields.get("size").and_then(|item| self.disk_size(&item));
         let exec = self.yes_or_no(&fields, "exec", (Exec::Allowed, Exec::Denied));
         let path = self.path(&place)?;
         self.is_shareable(&place, &path).then_some(Writable {
@@ -307,6 +310,16 @@ impl Reader<'_> {
             size,
             exec: exec.map_or(Exec::Denied, |exec| exec.value),
         })
+    }
+
+    fn disk_size(&mut self, item: &Item<'_>) -> Option<u64> {
+        let size = self.memory(item)?;
+        if size >= SMALLEST_DISK {
+            return Some(size);
+        }
+        let message = "a `size` below 1Mi holds no file system";
+        self.error(item, Code::InvalidValue, message, "write `1Mi` or more");
+        None
     }
 
     /// Whether a path of the host may be shown to a process: not the whole host, and not what a

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use claw_core::sandbox::{Abilities, Layer, Level, Plan, plan};
+use claw_core::sandbox::{Abilities, Layer, Level, Plan, UserOf, counts_processes, plan};
 use claw_core::spec::Sandbox;
 use claw_core::spec::sandbox::Reach;
 use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
 use tokio::sync::OnceCell;
 
 use super::account::Account;
+use super::cgroup::Enforcement;
 use super::config::ProcessConfig;
 use super::driver::Inner;
 use super::environment::Environment;
@@ -123,12 +124,18 @@ pub(super) async fn cover(
         });
     };
     let machine = inner.sandboxes.machine().await;
-    let plan = plan(wanted, &machine.abilities).map_err(|shortfall| SpawnError {
+    let mut plan = plan(wanted, &machine.abilities).map_err(|shortfall| SpawnError {
         stage: SpawnStage::Sandbox,
         errno: shortfall.lack.errno,
         detail: shortfall.to_string(),
     })?;
     let own_user = account.identity.is_none() && plan.layers.contains(&Layer::OwnUser);
+    let user = if own_user {
+        UserOf::Agent
+    } else {
+        UserOf::Others
+    };
+    let processes = processes(inner, spec, &mut plan, (user, &machine.abilities));
     let mut request = Request {
         system: Arc::clone(&machine.system),
         launch: spec.launch.clone(),
@@ -141,6 +148,8 @@ pub(super) async fn cover(
         hostname: instance.agent.as_str().chars().take(63).collect(),
         notify,
         scratch: scratch.clone(),
+        processes,
+        disks: inner.paths.disks(&instance.agent),
         egress: match purpose {
             Purpose::Agent => inner.sandboxes.egress,
             Purpose::Command => Egress::None,
@@ -170,6 +179,29 @@ pub(super) async fn cover(
         account: inside_account(account, &confinement, &scratch),
         confinement: Some(Box::new(confinement)),
         scratch,
+    })
+}
+
+/// How many processes it may have by the count of its user: as many as it is limited to, where
+/// no cgroup can limit them.
+fn processes(
+    inner: &Inner,
+    spec: &AgentSpec,
+    plan: &mut Plan,
+    (user, machine): (UserOf, &Abilities),
+) -> Option<u32> {
+    let pids = match inner.cgroups.capabilities().pids {
+        Enforcement::No { .. } => spec.resources.pids?,
+        Enforcement::Yes => return None,
+    };
+    if !counts_processes(plan, machine, user) {
+        return None;
+    }
+    plan.layers.push(Layer::ProcessCount);
+    Some(match plan.level {
+        // The keeper is counted with it.
+        Level::Full => pids.saturating_add(1),
+        Level::Landlock | Level::None => pids,
     })
 }
 
@@ -274,6 +306,12 @@ impl Cover {
             Walls::None | Walls::Namespaces(_) | Walls::Guest(_) => None,
         };
         ours.chain(scratch).map(Path::to_owned).collect()
+    }
+
+    /// Whether its processes are limited by the count of its user.
+    pub(super) fn counts_processes(&self) -> bool {
+        let confinement = self.confinement.as_ref();
+        confinement.is_some_and(|confinement| confinement.limits.processes.is_some())
     }
 
     /// Whether the program gets namespaces of its own.

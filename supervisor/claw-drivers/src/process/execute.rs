@@ -93,7 +93,9 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
     let task = ExecTask {
         what,
         timeout,
-        group: inner.cgroups.group(instance, &suffix, &spec.resources)?,
+        group: inner
+            .cgroups
+            .group(instance, &suffix, &launch::resources(spec, &cover))?,
         ownership,
         confinement: cover.confinement.clone(),
     };

@@ -123,9 +123,13 @@ async fn settle(
     Ok(Address { notify, cover })
 }
 
-/// What an instance may use. The process that keeps its namespaces is none of its own.
-fn resources(spec: &AgentSpec, cover: &Cover) -> Resources {
+/// What a group may use. The process that keeps namespaces is none of the agent's own, and what is
+/// limited otherwise needs no group.
+pub(super) fn resources(spec: &AgentSpec, cover: &Cover) -> Resources {
     let mut resources = spec.resources.clone();
+    if cover.counts_processes() {
+        resources.pids = None;
+    }
     if cover.is_apart() {
         resources.pids = resources.pids.map(|pids| pids.saturating_add(1));
     }

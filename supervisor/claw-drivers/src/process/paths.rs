@@ -49,6 +49,14 @@ impl Paths {
             .join("tmp")
     }
 
+    /// Where the images of an agent's directories of a fixed size are.
+    pub(crate) fn disks(&self, agent: &AgentName) -> PathBuf {
+        self.data_dir
+            .join("agents")
+            .join(agent.as_str())
+            .join("disks")
+    }
+
     /// A name for our cgroups that two projects on one machine do not share.
     pub(crate) fn project(&self) -> String {
         project(&self.data_dir)

@@ -31,6 +31,27 @@ fn cause(call: &str, errno: i32, privilege: Privilege) -> Option<String> {
             Some("it is not in the `lsm=` list of this kernel".to_owned())
         }
         ("seccomp", libc::ENOSYS | libc::EINVAL) => Some("this kernel has none".to_owned()),
+        ("mkfs.ext4" | "e2fsck" | "resize2fs", _) => {
+            Some("there is no such program; install e2fsprogs".to_owned())
+        }
+        ("fsopen", libc::ENODEV) => Some("this kernel has no ext4".to_owned()),
+        ("open /dev/loop-control" | "open /dev/loop", libc::ENOENT) => {
+            Some("there are no loop devices".to_owned())
+        }
+        ("open /dev/loop-control" | "open /dev/loop", libc::EPERM | libc::EACCES) => {
+            Some("this container has no loop devices".to_owned())
+        }
+        ("LOOP_CONFIGURE", libc::EINVAL | libc::ENOTTY) => {
+            Some("this kernel is older than 5.8".to_owned())
+        }
+        ("mount of an image", _) if privilege == Privilege::User => {
+            Some("only root can".to_owned())
+        }
+        ("RLIMIT_NPROC", libc::EAGAIN) => Some(
+            "this kernel counts the processes of a user everywhere; it is older than 5.14"
+                .to_owned(),
+        ),
+        ("RLIMIT_NPROC", libc::ENOTSUP) => Some("it is not enforced here".to_owned()),
         ("mount_setattr", libc::ENOSYS) => Some("this kernel is older than 5.12".to_owned()),
         ("clone" | "setresuid" | "mount" | "move_mount" | "pivot_root", libc::EPERM)
         | ("clone", libc::ENOSPC | libc::EACCES | libc::EINVAL) => {

@@ -13,6 +13,7 @@ use super::confinement::{
     Access, Bind, Confinement, Exec, Filter, Internet, Limits, Memory, Namespaces, Network,
     Otherwise, RootDir, Rules, Scope, Walls,
 };
+use super::disk::Disk;
 use super::system::{self, System};
 use super::{hidden, rules};
 
@@ -32,7 +33,11 @@ pub(crate) struct Request {
     pub(crate) notify: Notify,
     /// A directory of its own for passing files, where it shares `/tmp` with others.
     pub(crate) scratch: PathBuf,
+    /// Where the images of its directories of a fixed size are.
+    pub(crate) disks: PathBuf,
     pub(crate) egress: Egress,
+    /// Processes and threads that it may have by the count of its user, its keeper included.
+    pub(crate) processes: Option<u32>,
 }
 
 /// Where its notifications go.
@@ -72,6 +77,7 @@ pub(crate) fn confine(request: Request) -> Result<Confinement, SpawnError> {
         limits: Limits {
             nofile: request.wanted.limits.nofile,
             fsize: request.wanted.limits.fsize,
+            processes: request.processes,
         },
         filter,
         plan: request.plan,
@@ -165,6 +171,7 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
         gid: request.owner.1,
         root: RootDir {
             binds: seen.binds,
+            disks: seen.disks,
             links: seen.links,
             files: system::files(&request.hostname, network),
             tmp: memory(tmp.size, tmp.exec.into()),
@@ -183,6 +190,7 @@ struct Seen {
     links: Vec<(PathBuf, PathBuf)>,
     /// Without links, and there.
     hidden: Vec<PathBuf>,
+    disks: Vec<Disk>,
 }
 
 /// A path that is to be seen.
@@ -192,6 +200,8 @@ struct Wish {
     exec: Exec,
     /// Why, for who has to mend it.
     key: &'static str,
+    /// What may be written to it, where that holds.
+    size: Option<u64>,
 }
 
 impl Seen {
@@ -200,6 +210,7 @@ impl Seen {
             binds: system.binds.clone(),
             links: system.links.clone(),
             hidden,
+            disks: Vec::new(),
         }
     }
 
@@ -213,16 +224,21 @@ impl Seen {
             .map(|wish| wish.path.clone())
             .collect();
         for wish in wishes {
-            self.add(&wish, &written)?;
+            let path = self.add(&wish, &written)?;
+            if let (Some(size), Some(path)) = (wish.size, path) {
+                self.disks
+                    .push(Disk::new(&path, &request.disks, size, request.owner));
+            }
         }
         self.binds.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(())
     }
 
-    fn add(&mut self, wish: &Wish, written: &[PathBuf]) -> Result<(), SpawnError> {
+    /// Where it is seen, if it was not before.
+    fn add(&mut self, wish: &Wish, written: &[PathBuf]) -> Result<Option<PathBuf>, SpawnError> {
         let path = &wish.path;
         if self.covers(path, wish) {
-            return Ok(());
+            return Ok(None);
         }
         let above = written
             .iter()
@@ -244,16 +260,16 @@ impl Seen {
                 self.links.push((path.clone(), source.clone()));
             }
             if self.covers(&source, wish) {
-                return Ok(());
+                return Ok(None);
             }
         }
         self.binds.push(Bind {
             target: source.clone(),
-            source,
+            source: source.clone(),
             access: wish.access,
             exec: wish.exec,
         });
-        Ok(())
+        Ok(Some(source))
     }
 
     /// Whether a path begins with one that is a link inside as well, or is the host's own.
@@ -265,6 +281,11 @@ impl Seen {
 
     /// Whether what is there already gives as much.
     fn covers(&self, path: &Path, wish: &Wish) -> bool {
+        // A directory of a fixed size is part of no other, and no other takes its place.
+        let is_disk = self.disks.iter().any(|disk| disk.target == path);
+        if is_disk || wish.size.is_some() {
+            return is_disk;
+        }
         let above = self
             .binds
             .iter()
@@ -326,21 +347,32 @@ fn canonical(path: &Path) -> std::io::Result<PathBuf> {
 fn wishes(request: &Request) -> Result<Vec<Wish>, SpawnError> {
     let launch = &request.launch;
     let mut wishes = Vec::new();
+    let has_disks = request.plan.layers.contains(&Layer::Quota);
+    for one in &request.wanted.writable {
+        let size = one.size.filter(|_| has_disks);
+        if size.is_none() {
+            there(&one.path, "writable")?;
+        }
+        wishes.push(Wish {
+            path: one.path.clone(),
+            access: Access::Write,
+            exec: one.exec.into(),
+            key: "writable",
+            size,
+        });
+    }
     let mut wish = |path: &Path, access, exec, key| {
         wishes.push(Wish {
             path: path.to_owned(),
             access,
             exec,
             key,
+            size: None,
         });
     };
     for path in &request.wanted.readable {
         there(path, "readable")?;
         wish(path, Access::Read, Exec::Allowed, "readable");
-    }
-    for one in &request.wanted.writable {
-        there(&one.path, "writable")?;
-        wish(&one.path, Access::Write, one.exec.into(), "writable");
     }
     for path in &launch.data_dirs {
         wish(path, Access::Write, Exec::Allowed, "data_dirs");

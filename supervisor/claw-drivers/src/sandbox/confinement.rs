@@ -6,6 +6,7 @@ use claw_core::sandbox::Plan;
 use claw_core::spec::sandbox::Proc;
 use serde::{Deserialize, Serialize};
 
+use super::disk::Disk;
 use crate::process::ProcessIdentity;
 
 /// How a process is confined.
@@ -80,6 +81,9 @@ pub(crate) enum Network {
 pub(crate) struct RootDir {
     /// Those of the host, in such an order that what is below another comes after it.
     pub(crate) binds: Vec<Bind>,
+    /// Of the binds that are written to, those of a fixed size.
+    #[serde(default)]
+    pub(crate) disks: Vec<Disk>,
     /// Symbolic links, by path and target.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// Files of our own making, by path and text.
@@ -149,6 +153,9 @@ pub(crate) struct Guest {
 pub(crate) struct Limits {
     pub(crate) nofile: u64,
     pub(crate) fsize: Option<u64>,
+    /// Processes and threads of the user, where those are the agent's alone.
+    #[serde(default)]
+    pub(crate) processes: Option<u32>,
 }
 
 /// A filter of system calls.

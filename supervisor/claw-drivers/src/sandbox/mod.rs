@@ -14,6 +14,8 @@ mod calls;
 mod causes;
 mod confine;
 mod confinement;
+mod count;
+mod disk;
 mod fault;
 mod filter;
 mod hidden;

@@ -72,5 +72,8 @@ pub(crate) fn limit(limits: Limits) -> Result<(), Fault> {
     if let Some(fsize) = limits.fsize {
         set(Resource::RLIMIT_FSIZE, fsize, "the size of files")?;
     }
+    if let Some(most) = limits.processes {
+        set(Resource::RLIMIT_NPROC, most.into(), "processes")?;
+    }
     Ok(())
 }

@@ -47,6 +47,7 @@ fn unable(exe: &Path, error: &std::io::Error) -> Abilities {
         network: Err(lack.clone()),
         landlock: Err(lack.clone()),
         seccomp: Err(lack.clone()),
-        quota: Err(lack),
+        quota: Err(lack.clone()),
+        process_count: Err(lack),
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
 use super::confinement::{Access, Bind, Exec, Memory, RootDir};
+use super::disk;
 use super::fault::Fault;
 use super::mount::{self, CLOSED, Kind};
 
@@ -63,8 +64,12 @@ impl Sources {
         let opened = root.binds.iter().map(|bind| match bind.access {
             Access::Hide => Ok(None),
             Access::Read | Access::Write | Access::Use => {
-                let copied = mount::copy(&bind.source, attributes(bind));
-                copied.map(Some).map_err(|error| unopened(bind, error))
+                match root.disks.iter().find(|disk| disk.target == bind.target) {
+                    Some(disk) => disk::open(disk, attributes(bind)).map(Some),
+                    None => mount::copy(&bind.source, attributes(bind))
+                        .map(Some)
+                        .map_err(|error| unopened(bind, error)),
+                }
             }
         });
         opened.collect::<Result<_, _>>().map(Self)

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use claw_core::sandbox::{Abilities, Ability, Lack, Privilege};
+use claw_core::sandbox::{Abilities, Ability, Privilege};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use super::causes::lack;
 use super::confinement::{Filter, Internet, Otherwise};
-use super::{filter, network, privileges, root_dir, rules};
+use super::{count, disk, filter, network, privileges, root_dir, rules};
 use crate::process::{Forked, fork_apart};
 
 /// What a process in new namespaces found it could do; each by call and error number.
@@ -19,6 +19,7 @@ struct Inside {
     root_dir: Attempt,
     proc: Attempt,
     network: Attempt,
+    process_count: Attempt,
 }
 
 type Attempt = Result<(), (String, i32)>;
@@ -60,6 +61,7 @@ fn abilities() -> Abilities {
                     root_dir: missing.clone(),
                     proc: missing.clone(),
                     network: missing.clone(),
+                    process_count: missing.clone(),
                 };
                 (missing, inside)
             }
@@ -77,11 +79,12 @@ fn abilities() -> Abilities {
         network: ability(inside.network),
         landlock: landlock.map_err(|(call, errno)| lack(&call, errno, privilege)),
         seccomp: ability(in_child(try_filter)),
-        quota: Err(Lack {
-            call: "mount".to_owned(),
-            errno: libc::ENOSYS,
-            reason: "there are no file systems of a fixed size yet".to_owned(),
-        }),
+        quota: ability(disk::attempt()),
+        process_count: match privilege {
+            // Nobody else has the user of an agent.
+            Privilege::Root => Ok(()),
+            Privilege::User => ability(inside.process_count),
+        },
     }
 }
 
@@ -127,6 +130,7 @@ fn look_around(parent: &std::os::unix::net::UnixStream) -> Inside {
         root_dir,
         proc,
         network,
+        process_count: count::attempt(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use claw_core::sandbox::{Abilities, Plan, Shortfall, plan};
+use claw_core::sandbox::{Abilities, Need, Plan, Shortfall, plan};
 use claw_core::spec::container::{Access, Exec, MountSource, Network, RootFs};
 use claw_core::spec::sandbox::{
     Capture, Egress, HostRule, Landlock, Proc, Reach, Sandbox, Sni, SystemCalls, Tracing,
@@ -93,13 +93,17 @@ fn of_process(
     planned: Option<Result<Plan, Shortfall>>,
 ) -> Vec<Chapter> {
     let mut chapters = Vec::new();
+    let mut sizes = Sizes::Enforced;
     if let Some(Ok(plan)) = planned {
         chapters.push(confined(&plan));
+        if plan.losses.iter().any(|loss| loss.need == Need::Quota) {
+            sizes = Sizes::NotEnforced;
+        }
     }
     chapters.extend([
         chapter("runs", runs(launch, sandbox)),
         chapter("reads", reads(launch, sandbox)),
-        chapter("writes", writes(launch, sandbox)),
+        chapter("writes", writes(launch, sandbox, sizes)),
     ]);
     if !sandbox.hidden.is_empty() {
         let hidden = sandbox.hidden.iter();
@@ -150,12 +154,22 @@ fn reads(launch: &Launch, sandbox: &Sandbox) -> Vec<Line> {
     lines
 }
 
-fn writes(launch: &Launch, sandbox: &Sandbox) -> Vec<Line> {
+/// Whether the machine enforces the sizes of directories on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    Enforced,
+    NotEnforced,
+}
+
+fn writes(launch: &Launch, sandbox: &Sandbox, sizes: Sizes) -> Vec<Line> {
     let mut lines = Vec::new();
     for one in &sandbox.writable {
-        let why = match one.size {
-            Some(bytes) => format!("`writable`, up to {}", size(bytes)),
-            None => "`writable`".to_owned(),
+        let why = match (one.size, sizes) {
+            (Some(bytes), Sizes::Enforced) => format!("`writable`, up to {}", size(bytes)),
+            (Some(bytes), Sizes::NotEnforced) => {
+                format!("`writable`; its size, {}, is not enforced", size(bytes))
+            }
+            (None, _) => "`writable`".to_owned(),
         };
         lines.push(line(shown(&one.path), &why));
     }
@@ -358,6 +372,7 @@ mod tests {
             landlock: Ok(7),
             seccomp: Ok(()),
             quota: Ok(()),
+            process_count: Ok(()),
         }
     }
 
@@ -381,6 +396,18 @@ mod tests {
         ] {
             assert!(said.contains(wanted), "{wanted}\n{said}");
         }
+        let lack = Lack {
+            call: "open /dev/loop-control".to_owned(),
+            errno: 2,
+            reason: "ENOENT".to_owned(),
+        };
+        let without = Abilities {
+            quota: Err(lack),
+            ..machine()
+        };
+        let said = explained(agent, Some(&without));
+        let soft = "`writable`; its size, 1.0 GiB, is not enforced";
+        assert!(said.contains(soft), "{said}");
         let closed = explained("command: run, sandbox: {mode: process}", None);
         assert!(closed.contains("nothing else"), "{closed}");
         assert!(!closed.contains("confined"), "{closed}");

@@ -27,6 +27,7 @@ fn everything() -> Abilities {
         landlock: Ok(7),
         seccomp: Ok(()),
         quota: Ok(()),
+        process_count: Ok(()),
     }
 }
 
@@ -213,6 +214,31 @@ fn a_quota_that_cannot_be_had_is_said_and_refuses_nothing() {
     let needs: Vec<Need> = plan.losses.iter().map(|loss| loss.need).collect();
     assert_eq!(needs, [Need::Quota]);
     assert!(!plan.layers.contains(&Layer::Quota));
+}
+
+#[test]
+fn a_quota_takes_a_root_directory_of_its_own() {
+    let wanted = Sandbox {
+        writable: vec![Writable {
+            path: "/var/lib/agent".into(),
+            size: Some(1 << 30),
+            exec: Exec::Denied,
+        }],
+        ..usual()
+    };
+    let whole = plan(&wanted, &everything()).unwrap();
+    assert_eq!(
+        (whole.layers.last(), &*whole.losses),
+        (Some(&Layer::Quota), &[][..])
+    );
+    let machine = Abilities {
+        quota: Ok(()),
+        ..docker()
+    };
+    let half = plan(&degrading(wanted), &machine).unwrap();
+    assert!(!half.layers.contains(&Layer::Quota));
+    let lost = half.losses.iter().find(|loss| loss.need == Need::Quota);
+    assert_eq!(lost.unwrap().lack, lack("unshare"));
 }
 
 #[test]

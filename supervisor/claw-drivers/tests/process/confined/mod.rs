@@ -1,6 +1,8 @@
 //! Agents in sandboxes, from inside.
 
 mod compat;
+mod count;
+mod disks;
 mod escape;
 mod life;
 mod network;
