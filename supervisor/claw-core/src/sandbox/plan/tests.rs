@@ -224,7 +224,7 @@ fn a_quota_takes_a_root_directory_of_its_own() {
             size: Some(1 << 30),
             exec: Exec::Denied,
         }],
-        ..usual()
+        ..Sandbox::default()
     };
     let whole = plan(&wanted, &everything()).unwrap();
     assert_eq!(
