@@ -1,6 +1,37 @@
-//! Descriptors that came from whoever started us, and are nothing to those we start.
+//! Descriptors: those that came from whoever started us, and how many there may be.
+
+use std::process::Child;
+use std::sync::OnceLock;
 
 use nix::libc;
+use rustix::process::{Pid, Resource, Rlimit};
+
+/// What this process was limited to when it was started.
+static INHERITED: OnceLock<Rlimit> = OnceLock::new();
+
+/// Takes as many descriptors as this process may have at most: each agent with a network of its own
+/// has five listeners here, and some dozens of connections. What we start keeps the limit that we
+/// were started with, see [`restore_limit`]: programs that use `select(2)` break beyond 1024.
+pub(super) fn raise_limit() {
+    let inherited = INHERITED.get_or_init(|| rustix::process::getrlimit(Resource::Nofile));
+    let raised = Rlimit {
+        current: inherited.maximum,
+        maximum: inherited.maximum,
+    };
+    if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%errno, "the limit of open files stays at its soft value");
+    }
+}
+
+/// Limits a process that we started as we were limited ourselves.
+pub(super) fn restore_limit(process: &Child) {
+    let pid = Pid::from_raw(process.id().cast_signed());
+    if let (Some(pid), Some(inherited)) = (pid, INHERITED.get())
+        && let Err(errno) = rustix::process::prlimit(Some(pid), Resource::Nofile, *inherited)
+    {
+        tracing::warn!(%errno, "agents may open as many files as the supervisor");
+    }
+}
 
 /// Sets close-on-exec on every descriptor but the standard ones, so that a program started after
 /// this has none that was not meant for it. Until then they stay open.

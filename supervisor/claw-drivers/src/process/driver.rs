@@ -21,6 +21,7 @@ use super::cgroup::{Capabilities, Cgroups};
 use super::cleanup::Cleanup;
 use super::config::{EgressChange, ProcessConfig, StartError};
 use super::confine::{Confined, Sandboxes};
+use super::descriptors;
 use super::environment::BaseEnvironment;
 use super::execute::{self, Executed, Execution, Kind};
 use super::instance::{Follower, Told};
@@ -351,6 +352,7 @@ struct Prepared {
 
 impl Inner {
     fn prepare(config: ProcessConfig) -> Result<Prepared, StartError> {
+        descriptors::raise_limit();
         let failed = |source| StartError::DataDir {
             path: config.data_dir.clone(),
             source,

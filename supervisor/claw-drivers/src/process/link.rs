@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::descriptors::close_on_exec;
+use super::descriptors::{close_on_exec, restore_limit};
 use super::entry;
 use super::respawn;
 use super::signal;
@@ -209,6 +209,8 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
+        // It forks nothing before it is told to.
+        restore_limit(&process);
         // SAFETY: an `OwnedFd` is open and stays the same descriptor until it is dropped, and the
         // `AsyncFd` owns it.
         let socket = unsafe { AsyncFd::register_with_interest(ours, Interest::WRITABLE) }
