@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Resources;
 use super::container::Exec;
 
 /// How a process is confined. It starts from nothing: what is not named here, and is no program
@@ -36,6 +37,9 @@ pub struct Sandbox {
     pub tracing: Tracing,
     /// What each of its processes may use.
     pub limits: ProcessLimits,
+    /// What all its processes may use together as far as nothing is written of it, on a machine
+    /// that can see to it. What is written is never passed over.
+    pub usual: Resources,
 }
 
 /// What happens on a machine that cannot confine a process as it is written.
@@ -121,6 +125,8 @@ pub enum Capture {
     Transparent,
     /// Those to a proxy, which is named in the environment.
     ProxyOnly,
+    /// None: it was said that no host is to be reached, so that nobody need be told of it.
+    Nothing,
 }
 
 impl PartialEq for HostRule {

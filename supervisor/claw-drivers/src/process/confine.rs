@@ -223,7 +223,7 @@ impl Cover {
             Walls::Rules(_) => environment.set("TMPDIR", self.scratch.to_string_lossy()),
             Walls::Namespaces(namespaces) => {
                 environment.forget_unless_written(spec, "TMPDIR");
-                if namespaces.network == Network::Listened {
+                if let Network::Listened | Network::Proxied = namespaces.network {
                     name_proxy(spec, environment);
                 }
             }

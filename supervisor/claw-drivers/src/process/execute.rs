@@ -93,7 +93,7 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
     let task = ExecTask {
         what,
         timeout,
-        group: inner.cgroups.group(instance, &suffix, &spec.resources)?,
+        group: (inner.cgroups).group(instance, &suffix, &inner.cgroups.limits_of(spec))?,
         ownership,
         confinement: cover.confinement.clone(),
     };

@@ -37,7 +37,7 @@ pub(super) async fn launch(
     let account = &cover.account;
     let group = inner
         .cgroups
-        .group(instance, "", &resources(spec, &cover))?;
+        .group(instance, "", &resources(inner, spec, &cover))?;
     let mut environment = inner.base_env.of(instance, spec, account);
     cover.describe(spec, &mut environment);
     let socket = match &notify {
@@ -124,8 +124,8 @@ async fn settle(
 }
 
 /// What an instance may use. The process that keeps its namespaces is none of its own.
-fn resources(spec: &AgentSpec, cover: &Cover) -> Resources {
-    let mut resources = spec.resources.clone();
+fn resources(inner: &Inner, spec: &AgentSpec, cover: &Cover) -> Resources {
+    let mut resources = inner.cgroups.limits_of(spec);
     if cover.is_apart() {
         resources.pids = resources.pids.map(|pids| pids.saturating_add(1));
     }

@@ -27,14 +27,14 @@ mod system;
 pub(crate) mod trial;
 mod users;
 
-pub use network::Listeners;
+pub use network::{Captured, Listeners};
 pub use probe::probe;
 
 pub(crate) use confine::{Egress, NOTIFY, Notify, Request, confine};
 pub(crate) use confinement::{Confinement, Guest, Namespaces, Network, Walls};
 pub(crate) use fault::Fault;
 pub(crate) use filter::install;
-pub(crate) use network::{listen, loopback_up, proxy_variables};
+pub(crate) use network::{Taken, listen, loopback_up, proxy_variables};
 pub(crate) use probe::TRIAL;
 pub(crate) use root_dir::{Sources, enter};
 pub(crate) use rules::apply;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use claw_core::sandbox::plan;
+use claw_core::spec::Resources;
 use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::{
     Egress, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch, SystemCalls,
@@ -83,6 +84,7 @@ pub(crate) fn sandbox() -> Sandbox {
             nofile: 1024,
             fsize: None,
         },
+        usual: Resources::default(),
     }
 }
 

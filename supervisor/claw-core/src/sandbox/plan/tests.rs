@@ -2,6 +2,7 @@
 
 use super::super::{Ability, Lack};
 use super::*;
+use crate::spec::Resources;
 use crate::spec::container::Exec;
 use crate::spec::sandbox::{
     Egress, HostRule, Proc, ProcessLimits, Scratch, Sni, Tracing, Writable,
@@ -68,6 +69,7 @@ fn usual() -> Sandbox {
             nofile: 1024,
             fsize: None,
         },
+        usual: Resources::default(),
     }
 }
 

@@ -26,7 +26,9 @@ use crate::process::cgroup::{Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::wire::Program;
-use crate::sandbox::{self, Confinement, Listeners, Namespaces, Network, Sources, privileges};
+use crate::sandbox::{
+    self, Confinement, Listeners, Namespaces, Network, Sources, Taken, privileges,
+};
 
 /// Makes the keeper, and through it the agent's process.
 pub(super) fn spawn(
@@ -100,7 +102,7 @@ fn kinds(namespaces: &Namespaces) -> libc::c_int {
         | libc::CLONE_NEWUTS;
     match namespaces.network {
         Network::Host => always,
-        Network::Closed | Network::Listened => always | libc::CLONE_NEWNET,
+        Network::Closed | Network::Listened | Network::Proxied => always | libc::CLONE_NEWNET,
     }
 }
 
@@ -236,7 +238,11 @@ impl Inside<'_> {
             Network::Closed => sandbox::loopback_up().map(|()| None)?,
             Network::Listened => {
                 sandbox::loopback_up()?;
-                Some(sandbox::listen()?)
+                Some(sandbox::listen(Taken::All)?)
+            }
+            Network::Proxied => {
+                sandbox::loopback_up()?;
+                Some(sandbox::listen(Taken::Proxy)?)
             }
         };
         let sources = match sources {
