@@ -259,6 +259,26 @@ fn an_agent_with_its_own_program_takes_no_image_from_the_defaults() {
     assert_eq!(container(&loaded.fleet.agents["b"]).image, "base");
 }
 
+#[test]
+fn calls_of_a_container_are_counted_where_they_pass_the_supervisor() {
+    let read = |sandbox: &str| {
+        let text = format!(
+            "project: p\nversion: \"1.0\"\nagents:\n  a: {{image: x, resources: {{api_calls_per_minute: 60}}, sandbox: {{{sandbox}}}}}\n"
+        );
+        load_str(&text, Path::new("/f/openclaw.yaml"), &Environment::with([]))
+            .map_err(|problems| problems.render(Style::Plain))
+    };
+    let loaded = read("allowed_network: [api.example.com]").unwrap();
+    match &container(&loaded.fleet.agents["a"]).network {
+        Network::Listed(egress) => assert_eq!(egress.per_minute, Some(60)),
+        other @ (Network::None | Network::Bridge) => panic!("{other:?}"),
+    }
+    for uncounted in ["network: bridge", "network: none", ""] {
+        let said = read(uncounted).unwrap_err();
+        assert!(said.contains("the agent has no such list"), "{said}");
+    }
+}
+
 /// The hosts of each agent of a fleet, in their order.
 fn hosts(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
     let text = format!("project: p\nversion: \"1.0\"\n{text}");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use claw_core::spec::Resources;
 use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::{
     Capture, Egress, HostRule, Landlock, OnMissing, Proc, Reach, Sandbox, Sni, SystemCalls, Tracing,
@@ -44,22 +45,124 @@ fn patterns(rules: &[HostRule]) -> Vec<&str> {
 }
 
 #[test]
-fn an_agent_without_a_word_about_it_is_not_confined() {
+fn an_agent_without_a_word_about_it_is_confined_and_need_not_be() {
     for security in [
         "",
         "security: {}\n",
         "security: {sandbox: {}}\n",
-        "security: {sandbox: {mode: none}}\n",
         "security: {sandbox: {allow_override: true, uid_range: 300000-300999}}\n",
     ] {
-        for written in ["", ", sandbox: {}", ", sandbox: {mode: none}"] {
-            let loaded = accepted(&format!(
+        let loaded = |written: &str| {
+            accepted(&format!(
                 "{security}agents:\n  a: {{command: run{written}}}\n"
-            ));
-            assert_eq!(sandbox(&loaded), None, "{security}{written}");
+            ))
+        };
+        for written in ["", ", sandbox: {}"] {
+            let loaded = loaded(written);
+            let made = sandbox(&loaded).expect("it has one");
+            assert_eq!(made.on_missing, OnMissing::Refuse, "{security}{written}");
+            assert!(egress(made).allowed.is_empty());
             assert!(loaded.warnings.is_empty());
         }
+        // Nobody has said that agents may not.
+        let open = loaded(", sandbox: {network: host, on_missing: degrade, seccomp: off}");
+        let open = sandbox(&open).expect("it has one");
+        assert_eq!(
+            (&open.network, open.on_missing),
+            (&Reach::Host, OnMissing::Degrade)
+        );
+        assert_eq!(sandbox(&loaded(", sandbox: {mode: none}")), None);
     }
+    let security = "security: {sandbox: {mode: none}}\n";
+    for written in ["", ", sandbox: {}", ", sandbox: {mode: none}"] {
+        let loaded = accepted(&format!(
+            "{security}agents:\n  a: {{command: run{written}}}\n"
+        ));
+        assert_eq!(sandbox(&loaded), None, "{written}");
+    }
+}
+
+#[test]
+fn connections_are_taken_to_be_told_of_unless_none_is_meant() {
+    let capture = |rest: &str| egress(sandbox(&accepted(rest)).unwrap()).capture;
+    for (rest, expected) in [
+        ("agents: {a: {command: run}}", Capture::Transparent),
+        (
+            "agents: {a: {command: run, sandbox: {network: none}}}",
+            Capture::Nothing,
+        ),
+        (
+            "agents: {a: {command: run, sandbox: {allowed_network: []}}}",
+            Capture::Nothing,
+        ),
+        (
+            "security: {sandbox: {allowed_network: []}}\nagents: {a: {command: run}}",
+            Capture::Nothing,
+        ),
+        (
+            "agents: {a: {command: run, sandbox: {proxy: {transparent: false}}}}",
+            Capture::ProxyOnly,
+        ),
+        (
+            "security: {sandbox: {network: none, allow_override: true}}\nagents: {a: {command: run, sandbox: {allowed_network: [a.example], proxy: {transparent: false}}}}",
+            Capture::ProxyOnly,
+        ),
+    ] {
+        assert_eq!(capture(rest), expected, "{rest}");
+    }
+    let fleet = "security: {sandbox: {proxy: {transparent: false}}}\nagents:\n";
+    let wider =
+        format!("{fleet}  a: {{command: run, sandbox: {{proxy: {{transparent: true}}}}}}\n");
+    let said = read(&wider).unwrap_err();
+    assert!(said.contains("proxy.transparent` is more than"), "{said}");
+}
+
+#[test]
+fn a_server_that_only_probes_reach_is_warned_of_once() {
+    let warnings = |rest: &str| {
+        let probes =
+            "health_check: {startup: {tcp: {port: 8080}}, liveness: {http: {port: 8080, path: /}}}";
+        let loaded = accepted(&format!("agents:\n  a: {{command: run, {probes}{rest}}}\n"));
+        loaded.warnings.render(Style::Plain)
+    };
+    let said = warnings("");
+    assert_eq!(
+        said.matches("only its probes reach port 8080").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("`sandbox: {network: host}`"), "{said}");
+    for known in [
+        "network: host",
+        "network: none",
+        "allowed_network: [a.example]",
+        "mode: none",
+    ] {
+        let said = warnings(&format!(", sandbox: {{{known}}}"));
+        assert_eq!(said.trim(), "", "{known}");
+    }
+}
+
+#[test]
+fn what_is_not_written_of_resources_is_bounded_and_no_more() {
+    let usual = |written: &str| {
+        let rest = format!("agents:\n  a: {{command: run{written}}}\n");
+        sandbox(&accepted(&rest)).unwrap().usual.clone()
+    };
+    let resources = |cpu_millis, memory, pids| Resources {
+        cpu_millis,
+        memory,
+        pids,
+    };
+    assert_eq!(usual(""), resources(None, Some(512 << 20), Some(512)));
+    assert_eq!(
+        usual(", resources: {memory: 2Gi}"),
+        resources(None, None, Some(512))
+    );
+    assert_eq!(
+        usual(", resources: {memory: 2Gi, pids: 7, cpu: 2}"),
+        resources(None, None, None)
+    );
 }
 
 #[test]

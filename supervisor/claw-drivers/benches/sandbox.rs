@@ -21,6 +21,7 @@ mod spec;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use claw_core::spec::Resources;
 use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::{
     Egress, HostRule, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch,
@@ -171,6 +172,7 @@ fn confined(plain: &AgentSpec, egress: Egress) -> AgentSpec {
             nofile: 1024,
             fsize: None,
         },
+        usual: Resources::default(),
     }));
     spec
 }

@@ -1,6 +1,7 @@
 //! What agents reach: the hosts of their list, through the supervisor, whether they are processes
 //! or containers.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 
@@ -131,9 +132,94 @@ fn a_container_reaches_its_list_through_reloads_and_deaths_of_the_supervisor() {
     let mut fleet = Fleet::new("");
     script(&fleet);
     let keys = format!(
-        "image: \"{IMAGE}\", command: [/usr/bin/python3, /scripts/asking.py, \"{port}\"], \
+        "image: \"{IMAGE}\", resources: {{api_calls_per_minute: 100000}}, command: [/usr/bin/python3, /scripts/asking.py, \"{port}\"], \
          volumes: [\"/usr:/usr:ro\", \"/usr/lib:/lib:ro\", \"/usr/lib64:/lib64:ro\", \"./scripts:/scripts:ro\"]"
     );
     let supervisor = format!("engine: \"{}\"", engine.address);
     course(&mut fleet, &supervisor, &keys, port);
+}
+
+/// Nothing is written of a sandbox, and the agent wants to call somebody.
+#[test]
+fn an_agent_of_which_nothing_is_written_is_told_what_would_let_it_out() {
+    let port = serve();
+    let mut fleet = Fleet::new("");
+    script(&fleet);
+    let written = |sandbox: &str| {
+        fleet.write_raw(&format!(
+            "project: test\nversion: \"1.0\"\nsupervisor: {{listen: \"off\"}}\n\
+             defaults: {{env: {{{}}}}}\n\
+             agents:\n  asking: {{command: [python3, scripts/asking.py, \"{port}\"]{sandbox}}}\n",
+            fleet.mark()
+        ));
+    };
+    written("");
+    fleet.up();
+    await_said(&fleet, 1, "403");
+    let line = format!("add `- localhost:{port}` below `agents.asking.sandbox.allowed_network`");
+    for command in [
+        &["sandbox", "why-blocked", "asking"][..],
+        &["why", "asking"],
+    ] {
+        let said = fleet.run(command).ok();
+        assert!(said.contains(&line), "{said}");
+    }
+    let status = fleet.run(&["status", "asking"]).ok();
+    let blocked = format!("Blocked: localhost:{port}, ");
+    assert!(status.contains(&blocked), "{status}");
+    assert!(
+        status.contains("`clawctl sandbox why-blocked asking`"),
+        "{status}"
+    );
+    until("the supervisor has said so", || {
+        fleet.said().contains("was not let out").then_some(())
+    });
+
+    let before = fleet.await_main("asking").pid;
+    fleet.write_raw(&fs::read_to_string(fleet.file()).unwrap().replace(
+        "\"]}",
+        &format!("\"], sandbox: {{allowed_network: [\"localhost:{port}\"], private_networks: [127.0.0.0/8]}}}}"),
+    ));
+    fleet.run(&["apply"]).ok();
+    await_said(&fleet, 2, "200");
+    assert_eq!(
+        fleet.await_main("asking").pid,
+        before,
+        "it was not restarted"
+    );
+    // The agent has asked many times, and it was said once.
+    assert_eq!(fleet.said().matches("was not let out").count(), 1);
+    fleet.down();
+}
+
+/// Looks a listed name up, and goes by the proxy.
+const RESOLVING: &str = r#"
+import socket
+try:
+    socket.getaddrinfo("api.example.com", 443)
+except socket.gaierror as error:
+    print("resolved", error.errno == socket.EAI_NONAME, flush=True)
+"#;
+
+#[test]
+fn without_capture_a_process_finds_its_hosts_through_the_proxy_alone() {
+    let port = serve();
+    let mut fleet = Fleet::new("");
+    script(&fleet);
+    let program = format!("{RESOLVING}\n{ASKING}");
+    fs::write(fleet.path("scripts/asking.py"), program).unwrap();
+    let agent = format!(
+        "  asking: {{command: [python3, scripts/asking.py, \"{port}\"], sandbox: {{mode: process, \
+         allowed_network: [\"localhost:{port}\", api.example.com], private_networks: [127.0.0.0/8], \
+         proxy: {{transparent: false}}}}}}\n"
+    );
+    fleet.write("", &agent);
+    fleet.up();
+    await_said(&fleet, 1, "200");
+    let output = fleet.output("asking");
+    assert!(output.starts_with("resolved True\n"), "{output}");
+    let blocked = fleet.run(&["sandbox", "why-blocked", "asking"]).ok();
+    let way = "have the program use `$HTTPS_PROXY`, or set `agents.asking.sandbox.proxy.transparent` to `true`";
+    assert!(blocked.contains(way), "{blocked}");
+    fleet.down();
 }

@@ -336,7 +336,7 @@ fn the_fan_out_example_comes_together_again() {
     let mut fleet = example("fan-out");
     fs::write(fleet.path("agents/ear.py"), EAR).unwrap();
     let text = format!(
-        "$include: example.yaml\ndefaults: {{env: {{{}}}}}\nagents: {{ear: {{source: agents/ear.py}}}}\n",
+        "$include: example.yaml\ndefaults: {{env: {{{}}}}}\nagents: {{ear: {{source: agents/ear.py, sandbox: {{mode: none}}}}}}\n",
         fleet.mark()
     );
     fleet.write_raw(&text);

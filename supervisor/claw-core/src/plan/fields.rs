@@ -301,7 +301,7 @@ impl Fields {
     }
 
     /// Limits are set up with the process.
-    fn resources(&mut self, resources: &Resources) {
+    pub(super) fn resources(&mut self, resources: &Resources) {
         let Resources {
             cpu_millis,
             memory,

@@ -27,6 +27,7 @@ impl Fields {
             proc,
             tracing,
             limits: ProcessLimits { nofile, fsize },
+            usual,
         } = sandbox;
         self.set("sandbox.mode", Replace, "process".to_owned());
         self.set("sandbox.on_missing", Replace, word(on_missing));
@@ -56,6 +57,8 @@ impl Fields {
         self.set("sandbox.debug.ptrace", Replace, word(tracing));
         self.set("sandbox.limits.nofile", Replace, nofile.to_string());
         self.set_some("sandbox.limits.fsize", Replace, fsize.map(bytes));
+        // They stand in the place of what is not written there.
+        self.resources(usual);
     }
 
     fn reach(&mut self, network: &Reach) {

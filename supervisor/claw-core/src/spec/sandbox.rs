@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Resources;
 use super::container::Exec;
 
 /// How a process is confined. It starts from nothing: what is not named here, and is no program
@@ -36,6 +37,9 @@ pub struct Sandbox {
     pub tracing: Tracing,
     /// What each of its processes may use.
     pub limits: ProcessLimits,
+    /// What all its processes may use together as far as nothing is written of it, on a machine
+    /// that can see to it. What is written is never passed over.
+    pub usual: Resources,
 }
 
 /// The usual one: closed, refused where the machine cannot, with no file and no host beside the
@@ -64,6 +68,7 @@ impl Default for Sandbox {
                 nofile: 1024,
                 fsize: None,
             },
+            usual: Resources::default(),
         }
     }
 }
@@ -151,6 +156,8 @@ pub enum Capture {
     Transparent,
     /// Those to a proxy, which is named in the environment.
     ProxyOnly,
+    /// None: it was said that no host is to be reached, so that nobody need be told of it.
+    Nothing,
 }
 
 impl PartialEq for HostRule {

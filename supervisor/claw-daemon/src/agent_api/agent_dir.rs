@@ -410,7 +410,8 @@ mod tests {
     #[test]
     fn nothing_is_made_below_what_the_agent_may_change() {
         let data_dir = tempfile::tempdir().unwrap();
-        let (dir, spec) = agent_dir(data_dir.path(), "{command: [x], mode: worker}");
+        let agent = "{command: [x], mode: worker, sandbox: {mode: none}}";
+        let (dir, spec) = agent_dir(data_dir.path(), agent);
         dir.prepare(&spec).unwrap();
         // In the agent's hands, every name under which something half-made might lie.
         for name in ["config.new", "agent.new"] {

@@ -151,7 +151,8 @@ mod tests {
         let made = shared(dir.path(), &format!("{worker}, sandbox: {{mode: process}}"));
         let wanted = [PathBuf::from("/data/sdk"), dir.path().to_owned()];
         assert_eq!(made.sandbox.unwrap().readable, wanted);
-        let plain = launch(dir.path(), &worker);
-        assert_eq!(shared(dir.path(), &worker), plain);
+        let open = format!("{worker}, sandbox: {{mode: none}}");
+        let plain = launch(dir.path(), &open);
+        assert_eq!(shared(dir.path(), &open), plain);
     }
 }

@@ -7,6 +7,7 @@ use claw_core::spec::{AgentSpec, Mode, Resources};
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
 use super::keys_agent::AGENT;
+use super::limits::usual_of_sandbox;
 use super::reader::Reader;
 use super::worker::WorkerConfig;
 
@@ -40,6 +41,10 @@ impl Reader<'_> {
             logging: self.logging(&fields),
         };
         spec.resources = self.resources(&fields, &spec.launch);
+        if let Some(sandbox) = &mut spec.launch.sandbox {
+            sandbox.usual = usual_of_sandbox(&spec.resources);
+        }
+        self.serves_inside(&fields, &spec);
         self.logging_variables(&fields, &mut spec.launch);
         let (sharding, shard_key) = self.sharding(&fields, replicas);
         let worker = WorkerConfig {

@@ -224,16 +224,6 @@ impl Reader<'_> {
         };
         let captures = (Capture::Transparent, Capture::ProxyOnly);
         wish.capture = self.yes_or_no(&proxy, "transparent", captures);
-        if let Some(capture) = wish.capture.take_if(|one| one.value == Capture::ProxyOnly) {
-            let message = "`transparent: false` is not supported yet";
-            let help = "remove it: connections of programs that know of no proxy are taken too";
-            self.problems.push(
-                Diagnostic::error(Code::NotSupportedYet, message)
-                    .at(capture.span)
-                    .path(capture.path)
-                    .help(help),
-            );
-        }
         wish.sni = self.yes_or_no(&proxy, "require_sni", (Sni::Required, Sni::Optional));
         let tunnels = self.written_number(&proxy, "max_tunnels", (1, MOST_TUNNELS));
         wish.max_tunnels = tunnels.map(|most| Written {

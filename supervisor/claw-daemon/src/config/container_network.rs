@@ -17,7 +17,20 @@ enum Said {
 impl Reader<'_> {
     /// Reads what a container reaches; lists of hosts are those of its own `sandbox`, within those
     /// of the fleet, as for a process.
-    pub(super) fn container_network(&mut self, sandbox: Option<&Fields<'_>>) -> Network {
+    pub(super) fn container_network(
+        &mut self,
+        agent: &Fields<'_>,
+        sandbox: Option<&Fields<'_>>,
+    ) -> Network {
+        let mut network = self.written_network(sandbox);
+        match &mut network {
+            Network::Listed(egress) => self.count_calls(agent, egress),
+            Network::None | Network::Bridge => self.no_calls_counted(agent),
+        }
+        network
+    }
+
+    fn written_network(&mut self, sandbox: Option<&Fields<'_>>) -> Network {
         let own = sandbox.map_or_else(Wish::default, |fields| self.host_wish(fields));
         let words = [("none", Said::None), ("bridge", Said::Bridge)];
         let item = sandbox.and_then(|fields| fields.get("network"));

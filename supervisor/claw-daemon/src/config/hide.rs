@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use claw_core::AgentName;
 use claw_core::spec::Sandbox;
-use claw_core::spec::sandbox::Reach;
+use claw_core::spec::sandbox::{Egress, Reach};
 
 use super::agent::Agent;
 use super::diagnostic::Code;
@@ -17,6 +17,7 @@ use super::keys_container::SANDBOX;
 use super::load::DOTENV;
 use super::reader::Reader;
 use super::supervisor::SupervisorConfig;
+use super::tree::Origin;
 
 const MOST_CALLS: u64 = 60_000_000;
 
@@ -30,20 +31,29 @@ impl Reader<'_> {
         let mut sandbox = self.process_sandbox(agent, own.as_ref());
         match sandbox.as_deref_mut().map(|sandbox| &mut sandbox.network) {
             Some(Reach::Listed(egress)) => {
-                let calls = calls_per_minute(agent);
-                let calls = calls.and_then(|item| self.whole(&item, (1, MOST_CALLS)));
-                egress.per_minute = calls.and_then(|calls| u32::try_from(calls).ok());
+                self.count_calls(agent, egress);
+                let own = calls_per_minute(agent).filter(|item| item.origin == Origin::Own);
+                if own.is_some() && egress.allowed.is_empty() {
+                    self.no_calls_counted(agent);
+                }
             }
             Some(Reach::Host) | None => self.no_calls_counted(agent),
         }
         sandbox
     }
 
+    /// Reads how many calls an agent may make.
+    pub(super) fn count_calls(&mut self, agent: &Fields<'_>, egress: &mut Egress) {
+        let calls = calls_per_minute(agent);
+        let calls = calls.and_then(|item| self.whole(&item, (1, MOST_CALLS)));
+        egress.per_minute = calls.and_then(|calls| u32::try_from(calls).ok());
+    }
+
     /// Calls are counted where they pass the supervisor, and nowhere else.
     pub(super) fn no_calls_counted(&mut self, agent: &Fields<'_>) {
         if let Some(item) = calls_per_minute(agent) {
             let message = "`api_calls_per_minute` counts connections to the hosts of `sandbox.allowed_network`, and the agent has no such list";
-            let help = "add `sandbox: {allowed_network: [HOST]}` to an agent without an `image`, or remove it";
+            let help = "add `sandbox: {allowed_network: [HOST]}`, or remove it";
             self.key_error(&item, Code::Conflict, message, help);
         }
     }

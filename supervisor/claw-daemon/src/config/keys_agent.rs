@@ -351,8 +351,16 @@ pub(super) static RESOURCES: Section = Section {
     title: "`resources`",
     keys: &[
         key("cpu", Kind::Cpu, "Processors, such as `0.5` or `500m`."),
-        key("memory", Kind::Memory, "Memory, such as `512Mi`."),
-        key("pids", Kind::Whole(1, 4_194_304), "Processes and threads."),
+        key(
+            "memory",
+            Kind::Memory,
+            "Memory, such as `512Mi`; so much by default in a sandbox or a container.",
+        ),
+        key(
+            "pids",
+            Kind::Whole(1, 4_194_304),
+            "Processes and threads; 512 by default in a sandbox, 128 in a container.",
+        ),
         key(
             "api_calls_per_minute",
             Kind::Whole(1, 60_000_000),

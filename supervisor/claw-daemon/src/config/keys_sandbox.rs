@@ -57,7 +57,7 @@ pub(super) static FLEET_SANDBOX: Section = Section {
         key(
             "mode",
             Kind::Choice(&["process", "none", "docker"]),
-            "How agents without an `image` are confined: as processes, not at all, or by having an `image`.",
+            "How agents without an `image` are confined: as processes, which is the default, not at all, or by having an `image`.",
         ),
         key(
             "allow_override",
@@ -89,7 +89,7 @@ pub(super) static FLEET_SANDBOX: Section = Section {
         key(
             "network",
             Kind::Choice(&["none", "host"]),
-            "What processes reach: the hosts of `allowed_network`, or all that the host does.",
+            "What processes reach: no host, or all that this machine does; without it those of `allowed_network`.",
         ),
         ALLOWED_NETWORK,
         BLOCKED_NETWORK,

@@ -72,7 +72,6 @@ impl Reader<'_> {
         self.secrets(fields, &mut variables);
         let container = self.container(fields);
         let sandbox = if container.is_some() {
-            self.no_calls_counted(fields);
             None
         } else {
             self.confined(fields)

@@ -18,9 +18,22 @@ const SIGSTOP: i32 = 19;
 /// What a container may use when the file does not say.
 const CONTAINER_MEMORY: u64 = 512 << 20;
 const CONTAINER_PIDS: u32 = 128;
+/// What a process in a sandbox may use when the file does not say, where groups can be limited.
+const SANDBOX_MEMORY: u64 = 512 << 20;
+const SANDBOX_PIDS: u32 = 512;
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// A smaller log file would be replaced all the time.
 const SMALLEST_LOG: u64 = 64 * 1024;
+
+/// What bounds a sandbox where nothing is written. Time on the processors is not among it: it is
+/// shared when others want it, and whoever is alone may have it all.
+pub(super) fn usual_of_sandbox(written: &Resources) -> Resources {
+    Resources {
+        cpu_millis: None,
+        memory: written.memory.is_none().then_some(SANDBOX_MEMORY),
+        pids: written.pids.is_none().then_some(SANDBOX_PIDS),
+    }
+}
 
 impl Reader<'_> {
     /// Reads what an agent may use. A container is never without limits.

@@ -25,6 +25,7 @@ mod fuzz;
 mod health;
 mod hide;
 mod include;
+mod inside;
 mod interpolate;
 mod item;
 mod keys;

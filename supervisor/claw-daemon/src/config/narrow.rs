@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 
+use claw_core::spec::Resources;
 use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::{
     Capture, Egress, HostRule, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch,
@@ -20,7 +21,7 @@ use super::tree::Span;
 use super::value::{network, uids};
 
 /// How an agent is confined of which nothing is written.
-const UNWRITTEN: Mode = Mode::None;
+const UNWRITTEN: Mode = Mode::Process;
 
 const TMP_SIZE: u64 = 64 << 20;
 const SHM_SIZE: u64 = 16 << 20;
@@ -89,6 +90,20 @@ impl FleetSandbox {
             None => UNWRITTEN,
         }
     }
+
+    /// What counts for switches that it does not write: it bounds nobody until it asks for
+    /// sandboxes itself.
+    fn switches(&self) -> Unwritten {
+        let says_process = match &self.wish.mode {
+            Some(mode) => mode.value == Mode::Process,
+            None => self.wish.says_more,
+        };
+        if says_process {
+            Unwritten::Closed
+        } else {
+            Unwritten::Open
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -128,14 +143,10 @@ impl Reader<'_> {
         match mode {
             Mode::None | Mode::Docker => None,
             Mode::Process => {
-                let switches = match fleet.mode() {
-                    Mode::Process => Unwritten::Closed,
-                    Mode::None | Mode::Docker => Unwritten::Open,
-                };
                 let wishes = Wishes {
                     own: &own,
                     fleet: &fleet.wish,
-                    switches,
+                    switches: fleet.switches(),
                     overriding: fleet.overriding,
                 };
                 Some(Box::new(self.narrowed(&wishes)))
@@ -153,8 +164,9 @@ impl Reader<'_> {
         if fleet.overriding == Overriding::Allowed && own.mode.is_some() {
             return;
         }
+        let closed = fleet.switches() == Unwritten::Closed;
         match (fleet.mode(), own.mode.as_ref()) {
-            (Mode::Process, Some(mode)) if mode.value == Mode::None => {
+            (Mode::Process, Some(mode)) if closed && mode.value == Mode::None => {
                 self.wider(mode, fleet.wish.mode.as_ref().map(|mode| mode.span));
             }
             (Mode::Docker, _) => {
@@ -205,6 +217,7 @@ impl Reader<'_> {
                 nofile: self.size_of(wishes, |wish| wish.nofile.as_ref(), NOFILE),
                 fsize: self.most(wishes, wishes.of(|wish| wish.fsize.as_ref())),
             },
+            usual: Resources::default(),
         }
     }
 
@@ -246,6 +259,7 @@ impl Reader<'_> {
                 self.listed(wishes, (own.as_ref(), bound), hosts)
             }
         };
+        let closed = allowed.is_empty() && (says_hosts(own) || says_hosts(fleet));
         let blocked = [&fleet.blocked, &own.blocked].into_iter().flatten();
         let blocked = blocked.flat_map(|rules| rules.value.iter().map(|rule| rule.value.clone()));
         let private = wishes.of(|wish| wish.private.as_ref());
@@ -258,7 +272,13 @@ impl Reader<'_> {
             private_networks: self.listed(wishes, private, |one, bound| {
                 network::contains(&bound.pattern, &one.pattern)
             }),
-            capture: self.measure(wishes, capture, Capture::Transparent, |_own, _bound| false),
+            capture: if closed {
+                Capture::Nothing
+            } else {
+                self.measure(wishes, capture, Capture::Transparent, |own, bound| {
+                    (*own, *bound) == (Capture::Transparent, Capture::ProxyOnly)
+                })
+            },
             sni: self.switch(wishes, sni, Sni::Required, |own, bound| {
                 (*own, *bound) == (Sni::Optional, Sni::Required)
             }),
@@ -406,6 +426,11 @@ impl Reader<'_> {
                 .help(help),
         );
     }
+}
+
+/// Whether it is said on purpose that no host is reached, unless a list follows.
+fn says_hosts(wish: &Wish) -> bool {
+    wish.network.is_some() || wish.allowed.is_some()
 }
 
 fn lies_in(own: &Writable, bound: &Writable) -> bool {

@@ -140,7 +140,7 @@ impl Reader<'_> {
             init: Init::Engine,
         };
         let sandbox = self.inner(fields, "sandbox", &SANDBOX);
-        confined.network = self.container_network(sandbox.as_ref());
+        confined.network = self.container_network(fields, sandbox.as_ref());
         let Some(sandbox) = sandbox else {
             confined.tmpfs.extend(usual_tmp(places));
             return confined;

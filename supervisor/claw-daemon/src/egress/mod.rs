@@ -19,7 +19,7 @@ use claw_core::{AgentName, FleetSpec, InstanceId};
 use claw_drivers::process::EgressChange;
 use claw_gateway::egress::policy::Reason;
 use claw_gateway::egress::{
-    Counters, Decision, EgressProxy, Listeners, RememberedDenial, Resolver, Settings,
+    Counters, Decision, EgressProxy, FAKE_NETWORK, Listeners, RememberedDenial, Resolver, Settings,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -213,18 +213,21 @@ fn answer(agent: &AgentName, remembered: RememberedDenial) -> Denial {
 fn served(listeners: claw_drivers::sandbox::Listeners) -> Listeners {
     let claw_drivers::sandbox::Listeners {
         proxy,
-        https,
-        http,
+        captured,
         dns,
         dns_tcp,
     } = listeners;
+    let fake_network = captured.as_ref().map(|_| FAKE_NETWORK);
+    let (https, http) = captured
+        .map(|captured| (captured.https, captured.http))
+        .unzip();
     Listeners {
         proxy: Some(proxy),
-        https: Some(https),
-        http: Some(http),
+        https,
+        http,
         dns: Some(dns),
         dns_tcp: Some(dns_tcp),
-        ..Listeners::default()
+        fake_network,
     }
 }
 

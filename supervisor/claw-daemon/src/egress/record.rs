@@ -1,12 +1,13 @@
 //! What was decided, one line of JSON each, in `agents/<name>/egress.jsonl` of the data directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use claw_gateway::egress::policy::Denial;
 use claw_gateway::egress::{CloseCause, Decision, Entrance, Verdict};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -16,6 +17,9 @@ const MOST: u64 = 4 << 20;
 
 /// Decisions that are written at once.
 const BATCH: usize = 256;
+
+/// Hosts of one agent that the log tells of.
+const MOST_TOLD: usize = 64;
 
 /// The name of the file.
 const FILE: &str = "egress.jsonl";
@@ -27,6 +31,8 @@ const EARLIER: &str = "egress.1.jsonl";
 pub(super) struct Recorder {
     data_dir: PathBuf,
     files: BTreeMap<Arc<str>, Open>,
+    /// Which hosts the log has told of, by agent.
+    told: BTreeMap<Arc<str>, BTreeSet<(String, u16)>>,
 }
 
 struct Open {
@@ -74,6 +80,7 @@ impl Recorder {
         let recorder = Self {
             data_dir,
             files: BTreeMap::new(),
+            told: BTreeMap::new(),
         };
         let writing = move || {
             let mut recorder = recorder;
@@ -91,6 +98,9 @@ impl Recorder {
     fn write(&mut self, decisions: impl Iterator<Item = Decision>) {
         let mut texts: BTreeMap<Arc<str>, Vec<u8>> = BTreeMap::new();
         for decision in decisions {
+            if let Verdict::Denied(denial) = &decision.verdict {
+                self.tell(&decision.agent, denial);
+            }
             let text = texts.entry(Arc::clone(&decision.agent)).or_default();
             // Writing into memory does not fail, and lines have text keys.
             serde_json::to_writer(&mut *text, &line(&decision)).ok();
@@ -101,6 +111,16 @@ impl Recorder {
                 self.files.remove(&agent);
                 tracing::warn!(%agent, %error, "what the agent reached was not written down");
             }
+        }
+    }
+
+    /// Says it once for each host, and not for more of them than somebody would read.
+    fn tell(&mut self, agent: &Arc<str>, denial: &Denial) {
+        let told = self.told.entry(Arc::clone(agent)).or_default();
+        let place = (denial.host.clone(), denial.port);
+        if told.len() < MOST_TOLD && told.insert(place) {
+            let (host, port, reason) = (&denial.host, denial.port, denial.cause());
+            tracing::warn!(%agent, host, port, reason, "the agent was not let out; `clawctl sandbox why-blocked {agent}` names the line that would allow it");
         }
     }
 

@@ -43,7 +43,7 @@ fn settings(agent: &AgentName, egress: &Egress, own: &[SocketAddr]) -> Settings 
         allowed,
         blocked,
         private_networks,
-        // The driver makes no other listener than the proxy's where nothing is captured.
+        // The driver goes by it: what is not captured has no listener.
         capture: _,
         sni,
         max_tunnels,

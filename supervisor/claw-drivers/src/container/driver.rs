@@ -9,6 +9,7 @@ use claw_core::memory::Recovered;
 use claw_core::order::RunContext;
 use claw_core::spec::OnFull;
 use claw_core::spec::container::Network;
+use claw_core::spec::sandbox::Capture;
 use claw_core::{
     AgentSpec, ExitReport, Fact, InstanceId, Order, ProbeKind, ProbeOutcome, RunId, Wall,
 };
@@ -28,6 +29,7 @@ use super::{lock, probe, recover, sweep};
 use crate::driver::{Driver, FactSender, OpenInstance, Usage};
 use crate::log::{LogPolicy, OnFull as BlockOrDrop};
 use crate::process::{EgressChange, boot_id, log_dir};
+use crate::sandbox::Taken;
 
 /// Ends of instances that are remembered until they are released, as with processes.
 const ENDS_LIMIT: usize = 4096;
@@ -198,7 +200,8 @@ impl ContainerDriver {
             image: None,
             reference: None,
             log: log_policy(&spec),
-            listens: listens(&spec),
+            listens: way_out(&spec).is_some(),
+            taken: way_out(&spec).unwrap_or_default(),
             output: None,
             // Four reports in the allowed silence, so that one that is late does no harm.
             progress: spec
@@ -501,8 +504,13 @@ fn log_policy(spec: &AgentSpec) -> LogPolicy {
     }
 }
 
-/// Whether it reaches listed hosts.
-fn listens(spec: &AgentSpec) -> bool {
-    let container = spec.launch.container.as_deref();
-    container.is_some_and(|container| matches!(container.network, Network::Listed(_)))
+/// Which of its connections lead to the supervisor, if it reaches listed hosts.
+fn way_out(spec: &AgentSpec) -> Option<Taken> {
+    match &spec.launch.container.as_deref()?.network {
+        Network::Listed(egress) => Some(match egress.capture {
+            Capture::Transparent => Taken::All,
+            Capture::ProxyOnly | Capture::Nothing => Taken::Proxy,
+        }),
+        Network::None | Network::Bridge => None,
+    }
 }

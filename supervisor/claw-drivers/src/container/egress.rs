@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::instance::Follower;
 use super::usage::is_inside;
 use crate::process::EgressChange;
-use crate::sandbox::{Listeners, network};
+use crate::sandbox::{Listeners, Taken, network};
 
 /// A way out that is open; dropping it says that it is closed.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ impl Follower {
             return Ok(());
         }
         let container = id.to_owned();
-        let made = tokio::task::spawn_blocking(move || make(pid, &container));
+        let taken = self.record.taken;
+        let made = tokio::task::spawn_blocking(move || make(pid, &container, taken));
         let made = made
             .await
             .unwrap_or_else(|_ending| Err(io::ErrorKind::Interrupted.into()));
@@ -75,7 +76,7 @@ fn refusal(error: &io::Error) -> SpawnError {
 }
 
 /// Makes the listeners, on a thread that enters the network and ends with it.
-fn make(pid: u32, container: &str) -> io::Result<Listeners> {
+fn make(pid: u32, container: &str, taken: Taken) -> io::Result<Listeners> {
     let network = File::open(format!("/proc/{pid}/ns/net"))?;
     // Asked after the network is open: from here on it is that of this container and no other.
     if !is_inside(pid, container) {
@@ -84,7 +85,7 @@ fn make(pid: u32, container: &str) -> io::Result<Listeners> {
     let inside = move || -> io::Result<Listeners> {
         nix::sched::setns(&network, CloneFlags::CLONE_NEWNET)?;
         network::loopback_up().map_err(|fault| fault.source)?;
-        network::listen().map_err(|fault| fault.source)
+        network::listen(taken).map_err(|fault| fault.source)
     };
     let thread = std::thread::Builder::new().name("claw-egress".to_owned());
     let made = thread.spawn(inside)?.join();

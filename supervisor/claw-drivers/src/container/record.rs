@@ -19,6 +19,7 @@ use claw_core::{AgentName, ExitReport, Generation, Image, InstanceId, RunId, Wal
 use serde::{Deserialize, Serialize};
 
 use crate::log::LogPolicy;
+use crate::sandbox::Taken;
 
 /// The longest record accepted; ours have less than two thousand bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -46,6 +47,9 @@ pub(super) struct Record {
     /// Whether it has a way out through the supervisor.
     #[serde(default)]
     pub(super) listens: bool,
+    /// Which of its connections take that way.
+    #[serde(default)]
+    pub(super) taken: Taken,
     /// Where its output begins in the log, once that is open.
     pub(super) output: Option<OutputPlace>,
     /// Progress is reported at most this often; `None`: never.

@@ -191,7 +191,10 @@ fn processes(
     (user, machine): (UserOf, &Abilities),
 ) -> Option<u32> {
     let pids = match inner.cgroups.capabilities().pids {
-        Enforcement::No { .. } => spec.resources.pids?,
+        Enforcement::No { .. } => {
+            let usual = spec.launch.sandbox.as_ref().and_then(|it| it.usual.pids);
+            spec.resources.pids.or(usual)?
+        }
         Enforcement::Yes => return None,
     };
     if !counts_processes(plan, machine, user) {
@@ -276,7 +279,7 @@ impl Cover {
             Walls::Rules(_) => environment.set("TMPDIR", self.scratch.to_string_lossy()),
             Walls::Namespaces(namespaces) => {
                 environment.forget_unless_written(spec, "TMPDIR");
-                if namespaces.network == Network::Listened {
+                if let Network::Listened | Network::Proxied = namespaces.network {
                     name_proxy(spec, environment);
                 }
             }

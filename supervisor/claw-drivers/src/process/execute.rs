@@ -95,7 +95,7 @@ async fn try_execute(inner: &Inner, execution: Execution<'_>) -> Result<ExecRepo
         timeout,
         group: inner
             .cgroups
-            .group(instance, &suffix, &launch::resources(spec, &cover))?,
+            .group(instance, &suffix, &launch::resources(inner, spec, &cover))?,
         ownership,
         confinement: cover.confinement.clone(),
     };

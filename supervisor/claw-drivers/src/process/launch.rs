@@ -37,7 +37,7 @@ pub(super) async fn launch(
     let account = &cover.account;
     let group = inner
         .cgroups
-        .group(instance, "", &resources(spec, &cover))?;
+        .group(instance, "", &resources(inner, spec, &cover))?;
     let mut environment = inner.base_env.of(instance, spec, account);
     cover.describe(spec, &mut environment);
     let socket = match &notify {
@@ -125,8 +125,8 @@ async fn settle(
 
 /// What a group may use. The process that keeps namespaces is none of the agent's own, and what is
 /// limited otherwise needs no group.
-pub(super) fn resources(spec: &AgentSpec, cover: &Cover) -> Resources {
-    let mut resources = spec.resources.clone();
+pub(super) fn resources(inner: &Inner, spec: &AgentSpec, cover: &Cover) -> Resources {
+    let mut resources = inner.cgroups.limits_of(spec);
     if cover.counts_processes() {
         resources.pids = None;
     }

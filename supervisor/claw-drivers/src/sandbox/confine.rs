@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claw_core::sandbox::{Layer, Level, Plan};
 use claw_core::spec::Launch;
-use claw_core::spec::sandbox::{Reach, Sandbox, SystemCalls, Tracing};
+use claw_core::spec::sandbox::{Capture, Reach, Sandbox, SystemCalls, Tracing};
 use claw_core::{SpawnError, SpawnStage};
 
 use super::calls;
@@ -54,7 +54,7 @@ pub(crate) enum Notify {
 /// Whether connections are to be led to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Egress {
-    /// As far as any host is allowed.
+    /// As far as they are to be captured.
     Wanted,
     /// It is not looked after.
     None,
@@ -137,10 +137,12 @@ fn has_landlock(plan: &Plan) -> bool {
 fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
     let network = match &request.wanted.network {
         Reach::Listed(_) if !request.plan.layers.contains(&Layer::Network) => Network::Host,
-        Reach::Listed(list) if list.allowed.is_empty() || request.egress == Egress::None => {
-            Network::Closed
-        }
-        Reach::Listed(_) => Network::Listened,
+        Reach::Listed(_) if request.egress == Egress::None => Network::Closed,
+        Reach::Listed(list) => match list.capture {
+            Capture::Transparent => Network::Listened,
+            Capture::ProxyOnly => Network::Proxied,
+            Capture::Nothing => Network::Closed,
+        },
         Reach::Host => Network::Host,
     };
     let mut seen = Seen::new(&request.system, hidden::existing(&request.wanted.hidden));

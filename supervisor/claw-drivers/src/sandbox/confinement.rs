@@ -74,6 +74,8 @@ pub(crate) enum Network {
     Closed,
     /// Its own, in which every connection leads to the supervisor.
     Listened,
+    /// Its own, in which connections to the proxy lead to the supervisor, and no others anywhere.
+    Proxied,
 }
 
 /// What it sees of files.

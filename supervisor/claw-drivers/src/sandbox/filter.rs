@@ -353,7 +353,6 @@ impl Program {
             (_, [(from, _), ..]) => {
                 let mut below = Self {
                     code: Vec::with_capacity(2 * lower.len()),
-                    refusal: self.refusal,
                 };
                 below.search(lower);
                 match u8::try_from(below.code.len()) {

@@ -34,7 +34,7 @@ mod users;
 
 pub use learn::{LearnedCall, Verdict, merged};
 pub use lockdown::lock_down;
-pub use network::Listeners;
+pub use network::{Captured, Listeners};
 pub use probe::probe;
 
 pub(crate) use confine::{Egress, NOTIFY, Notify, Request, confine};
@@ -43,7 +43,7 @@ pub(crate) use fault::Fault;
 pub(crate) use filter::install;
 pub(crate) use learn::Lessons;
 pub(crate) use listener::{Listening, answer, can_go_on, take_over};
-pub(crate) use network::proxy_variables;
+pub(crate) use network::{Taken, proxy_variables};
 pub(crate) use probe::TRIAL;
 pub(crate) use root_dir::{Sources, enter};
 pub(crate) use rules::apply;

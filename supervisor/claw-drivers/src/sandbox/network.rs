@@ -8,11 +8,12 @@
 //! outside: no process relays, and whose they are says whose the connection is.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 
@@ -42,43 +43,84 @@ pub(crate) fn proxy_variables() -> Vec<(String, String)> {
 pub struct Listeners {
     /// `127.0.0.1:3128`: the proxy that its environment names.
     pub proxy: TcpListener,
-    /// Port 443 of every address.
-    pub https: TcpListener,
-    /// Port 80 of every address.
-    pub http: TcpListener,
-    /// Port 53 of every address.
+    /// What takes connections of programs that know of no proxy.
+    pub captured: Option<Captured>,
+    /// Port 53.
     pub dns: UdpSocket,
     /// The same for those who ask by TCP.
     pub dns_tcp: TcpListener,
 }
 
+/// The listeners of the ports that programs connect to by themselves.
+#[derive(Debug)]
+pub struct Captured {
+    /// Port 443 of every address.
+    pub https: TcpListener,
+    /// Port 80 of every address.
+    pub http: TcpListener,
+}
+
+/// Which connections lead to the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Taken {
+    /// Those to the proxy, and to HTTP and HTTPS of every address.
+    #[default]
+    All,
+    /// Those to the proxy.
+    Proxy,
+}
+
+impl Taken {
+    /// How many listeners that takes.
+    pub(crate) const fn listeners(self) -> usize {
+        match self {
+            Self::All => Listeners::COUNT,
+            Self::Proxy => Listeners::COUNT - Captured::COUNT,
+        }
+    }
+}
+
 impl Listeners {
-    /// How many descriptors they are.
+    /// How many descriptors they are at most.
     pub(crate) const COUNT: usize = 5;
 
     /// Takes them from where they were sent, in the order of [`Listeners::into_descriptors`].
     pub(crate) fn from_descriptors(descriptors: Vec<OwnedFd>) -> Option<Self> {
-        let [proxy, https, http, dns, dns_tcp] =
-            <[OwnedFd; Self::COUNT]>::try_from(descriptors).ok()?;
+        let mut descriptors = descriptors.into_iter();
+        let captures = descriptors.len() == Taken::All.listeners();
+        if !captures && descriptors.len() != Taken::Proxy.listeners() {
+            return None;
+        }
+        let proxy = descriptors.next()?.into();
+        let captured = if captures {
+            let https = descriptors.next()?.into();
+            let http = descriptors.next()?.into();
+            Some(Captured { https, http })
+        } else {
+            None
+        };
         Some(Self {
-            proxy: proxy.into(),
-            https: https.into(),
-            http: http.into(),
-            dns: dns.into(),
-            dns_tcp: dns_tcp.into(),
+            proxy,
+            captured,
+            dns: descriptors.next()?.into(),
+            dns_tcp: descriptors.next()?.into(),
         })
     }
 
     /// What is sent of them.
-    pub(crate) fn into_descriptors(self) -> [OwnedFd; Self::COUNT] {
-        [
-            self.proxy.into(),
-            self.https.into(),
-            self.http.into(),
-            self.dns.into(),
-            self.dns_tcp.into(),
-        ]
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        let mut descriptors = vec![self.proxy.into()];
+        if let Some(Captured { https, http }) = self.captured {
+            descriptors.extend([OwnedFd::from(https), http.into()]);
+        }
+        descriptors.extend([OwnedFd::from(self.dns), self.dns_tcp.into()]);
+        descriptors
     }
+}
+
+impl Captured {
+    const COUNT: usize = 2;
 }
 
 /// Brings up the loopback interface, all there is; what comes back is the network itself, for
@@ -137,38 +179,43 @@ fn set_up(socket: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Has every connection lead to the supervisor, and makes what it accepts them on.
-pub(crate) fn listen() -> Result<Listeners, Fault> {
-    let make = || -> io::Result<Listeners> {
-        catch_all(libc::AF_INET)?;
-        // A kernel without IPv6 has nothing to catch.
-        let version6 = catch_all(libc::AF_INET6).is_ok();
-        let any = |port| -> SocketAddr {
-            if version6 {
-                (Ipv6Addr::UNSPECIFIED, port).into()
-            } else {
-                (Ipv4Addr::UNSPECIFIED, port).into()
-            }
-        };
-        let listeners = Listeners {
-            proxy: TcpListener::bind((Ipv4Addr::LOCALHOST, PROXY_PORT))?,
-            https: TcpListener::bind(any(443))?,
-            http: TcpListener::bind(any(80))?,
-            dns: UdpSocket::bind(any(53))?,
-            dns_tcp: TcpListener::bind(any(53))?,
-        };
-        listeners.dns.set_nonblocking(true)?;
-        for listener in [
-            &listeners.proxy,
-            &listeners.https,
-            &listeners.http,
-            &listeners.dns_tcp,
-        ] {
-            listener.set_nonblocking(true)?;
+/// Has connections lead to the supervisor, and makes what it accepts them on.
+pub(crate) fn listen(taken: Taken) -> Result<Listeners, Fault> {
+    let make = || match taken {
+        Taken::All => {
+            catch_all(libc::AF_INET)?;
+            // A kernel without IPv6 has nothing to catch.
+            let any: IpAddr = match catch_all(libc::AF_INET6) {
+                Ok(()) => Ipv6Addr::UNSPECIFIED.into(),
+                Err(_) => Ipv4Addr::UNSPECIFIED.into(),
+            };
+            let captured = Captured {
+                https: listener(any, 443)?,
+                http: listener(any, 80)?,
+            };
+            bound(any, Some(captured))
         }
-        Ok(listeners)
+        Taken::Proxy => bound(Ipv4Addr::LOCALHOST.into(), None),
     };
     make().map_err(Fault::of("cannot listen in the network of the sandbox"))
+}
+
+/// All listeners, that of DNS on this address.
+fn bound(dns: IpAddr, captured: Option<Captured>) -> io::Result<Listeners> {
+    let listeners = Listeners {
+        proxy: listener(Ipv4Addr::LOCALHOST.into(), PROXY_PORT)?,
+        captured,
+        dns_tcp: listener(dns, 53)?,
+        dns: UdpSocket::bind((dns, 53))?,
+    };
+    listeners.dns.set_nonblocking(true)?;
+    Ok(listeners)
+}
+
+fn listener(address: IpAddr, port: u16) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((address, port))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// The index of the first interface of a network.

@@ -31,7 +31,8 @@ pub struct Settings {
 pub(super) struct Agent {
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) names: Mutex<FakeAddresses>,
+    /// `None`: nothing is captured, and no name has an address.
+    pub(super) names: Option<Mutex<FakeAddresses>>,
     pub(super) log: DecisionLog,
     pub(super) bytes: Arc<ByteBudget>,
     pub(super) open: AtomicU32,
@@ -66,7 +67,10 @@ impl Agent {
 
     /// The host behind an address: the name it stands for, or the address itself.
     pub(super) fn behind(&self, address: IpAddr) -> Result<Host, Reason> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(names) = &self.names else {
+            return Ok(Host::Address(address));
+        };
+        let names = names.lock().unwrap_or_else(PoisonError::into_inner);
         match names.name_of(address) {
             Some(name) => Ok(Host::Name(name.clone())),
             None if names.contains(address) => Err(Reason::UnknownAddress(address)),

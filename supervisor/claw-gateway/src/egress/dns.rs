@@ -29,9 +29,9 @@ impl Reply {
     }
 }
 
-/// Answers one query.
+/// Answers one query. Without `names` no name has an address: the proxy is asked by name.
 #[must_use]
-pub fn answer(query: &[u8], policy: &EgressPolicy, names: &mut FakeAddresses) -> Reply {
+pub fn answer(query: &[u8], policy: &EgressPolicy, names: Option<&mut FakeAddresses>) -> Reply {
     if query.len() > MAX_QUERY || query.len() < 12 || query[2] & 0x80 != 0 {
         let (bytes, denial) = (None, None);
         return Reply { bytes, denial };
@@ -53,6 +53,14 @@ pub fn answer(query: &[u8], policy: &EgressPolicy, names: &mut FakeAddresses) ->
         reply.metadata.response_code = ResponseCode::NotImp;
         return Reply::of(&reply, None);
     }
+    let Some(names) = names else {
+        let denial = allowed_name(question, policy).map_or_else(
+            |denial| denial,
+            |name| policy.denial(name.to_string(), 443, Reason::NotThroughProxy),
+        );
+        reply.metadata.response_code = ResponseCode::NXDomain;
+        return Reply::of(&reply, Some(denial));
+    };
     match allowed_name(question, policy) {
         Ok(name) if question.query_type == RecordType::A => {
             let address = rdata::A(names.address_of(&name));
@@ -132,7 +140,9 @@ mod tests {
     }
 
     fn replied(query: &[u8], names: &mut FakeAddresses) -> (ResponseCode, Vec<IpAddr>) {
-        let reply = answer(query, &policy(), names).bytes.expect("an answer");
+        let reply = answer(query, &policy(), Some(names))
+            .bytes
+            .expect("an answer");
         let message = Message::from_vec(&reply).expect("a message");
         assert_eq!(message.metadata.message_type, MessageType::Response);
         assert_eq!(message.metadata.id, 77);
@@ -181,10 +191,26 @@ mod tests {
             let reply = replied(&asked(name, RecordType::A), &mut names);
             assert_eq!(reply, (ResponseCode::NXDomain, vec![]), "{name}");
             assert!(
-                answer(&asked(name, RecordType::A), &policy(), &mut names)
+                answer(&asked(name, RecordType::A), &policy(), Some(&mut names))
                     .denial
                     .is_some()
             );
+        }
+    }
+
+    #[test]
+    fn no_name_exists_where_the_proxy_is_the_only_way() {
+        for (name, reason) in [
+            ("a.example.com.", Reason::NotThroughProxy),
+            ("evil.example.", Reason::NotListed),
+        ] {
+            for kind in [RecordType::A, RecordType::AAAA] {
+                let reply = answer(&asked(name, kind), &policy(), None);
+                let message = Message::from_vec(&reply.bytes.expect("an answer")).expect("one");
+                assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
+                assert!(message.answers.is_empty());
+                assert_eq!(reply.denial.expect("a denial").reason, reason);
+            }
         }
     }
 
@@ -196,7 +222,7 @@ mod tests {
             .position(|byte| *byte == b'X')
             .expect("the letter");
         query[at] = b'.';
-        let reply = answer(&query, &policy(), &mut names());
+        let reply = answer(&query, &policy(), Some(&mut names()));
         let denial = reply.denial.expect("a denial");
         let error = HostError::Character {
             at: 4,
@@ -229,7 +255,7 @@ mod tests {
         let mut response = asked("a.example.com.", RecordType::A);
         response[2] |= 0x80;
         for silent in [response, vec![0; 5], vec![0; MAX_QUERY + 1]] {
-            assert_eq!(answer(&silent, &policy(), &mut names).bytes, None);
+            assert_eq!(answer(&silent, &policy(), Some(&mut names)).bytes, None);
         }
     }
 }

@@ -75,8 +75,9 @@ async fn one(agent: &Agent, client: &mut TcpStream) -> io::Result<Asked> {
 fn reply(agent: &Agent, query: &[u8]) -> Option<Vec<u8>> {
     let settings = agent.current();
     let reply = {
-        let mut names = agent.names.lock().unwrap_or_else(PoisonError::into_inner);
-        answer(query, &settings.policy, &mut names)
+        let names = agent.names.as_ref();
+        let mut names = names.map(|names| names.lock().unwrap_or_else(PoisonError::into_inner));
+        answer(query, &settings.policy, names.as_deref_mut())
     };
     if let Some(denial) = reply.denial {
         agent.log.deny(Entrance::Dns, denial);

@@ -51,8 +51,8 @@ pub struct Listeners {
     /// DNS over TCP.
     pub dns_tcp: Option<StdTcpListener>,
     /// What the addresses in DNS answers are taken from. A local route must lead it to the
-    /// capturing listeners.
-    pub fake_network: Ipv4Net,
+    /// capturing listeners. `None`: no name has an address, because there are none.
+    pub fake_network: Option<Ipv4Net>,
 }
 
 impl Default for Listeners {
@@ -63,7 +63,7 @@ impl Default for Listeners {
             http: None,
             dns: None,
             dns_tcp: None,
-            fake_network: FAKE_NETWORK,
+            fake_network: Some(FAKE_NETWORK),
         }
     }
 }
@@ -105,7 +105,9 @@ impl EgressProxy {
         let agent = Arc::new(Agent {
             settings: current,
             resolver,
-            names: Mutex::new(FakeAddresses::new(listeners.fake_network)),
+            names: listeners
+                .fake_network
+                .map(|network| Mutex::new(FakeAddresses::new(network))),
             log: DecisionLog::new(name.into(), decisions),
             bytes,
             open: AtomicU32::new(0),

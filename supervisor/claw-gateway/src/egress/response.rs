@@ -110,6 +110,7 @@ fn status_of(reason: &Reason) -> u16 {
         Reason::NotListed
         | Reason::PortNotListed { .. }
         | Reason::Blocked { .. }
+        | Reason::NotThroughProxy
         | Reason::MetadataName
         | Reason::Address { .. }
         | Reason::MixedAddresses { .. }

@@ -129,7 +129,7 @@ impl World {
             http: Some(http),
             dns: Some(dns),
             dns_tcp: Some(dns_tcp),
-            fake_network: format!("{first}/16").parse().expect("a network"),
+            fake_network: Some(format!("{first}/16").parse().expect("a network")),
         };
         let names = Arc::new(names);
         let resolver: Arc<dyn Resolver> = Arc::clone(&names) as _;

@@ -1,7 +1,6 @@
 //! `clawctl sandbox explain` and `clawctl sandbox why-blocked`
 
-use claw_core::AgentName;
-use claw_core::spec::Launch;
+use claw_core::{AgentName, AgentSpec};
 use claw_daemon::api::{Denial, DenialList, LearnedCallList, routes};
 use claw_daemon::config::{self, Environment, Loaded};
 use owo_colors::OwoColorize;
@@ -22,15 +21,16 @@ pub(super) fn explain(global: &Global, name: &str) -> Result<(), Failure> {
     let file = locate::fleet_file(global)?;
     let loaded = config::load(&file, &Environment::of_process())
         .map_err(|diagnostics| super::validate::report(&diagnostics, global.output))?;
-    let launch = launch_of(&loaded, name).ok_or_else(|| {
+    let spec = spec_of(&loaded, name).ok_or_else(|| {
         let message = format!("there is no agent `{name}` in {}", file.display());
         Failure::new(Exit::NoSuchAgent, message).hint("`clawctl status` lists the agents")
     })?;
-    let machine = launch
+    let machine = spec
+        .launch
         .sandbox
         .as_ref()
         .map(|_wish| super::doctor::abilities());
-    let explanation = explain::explain(name, launch, machine.as_ref());
+    let explanation = explain::explain(name, spec, machine.as_ref());
     match global.output {
         Output::Table => print::line(&explain::text(&explanation)),
         Output::Json | Output::Yaml => print::document(&explanation, global.output),
@@ -38,12 +38,12 @@ pub(super) fn explain(global: &Global, name: &str) -> Result<(), Failure> {
 }
 
 /// By a name that stands for several replicas: any of them, since they are confined alike.
-fn launch_of<'l>(loaded: &'l Loaded, name: &str) -> Option<&'l Launch> {
+fn spec_of<'l>(loaded: &'l Loaded, name: &str) -> Option<&'l AgentSpec> {
     let name: AgentName = name.parse().ok()?;
     let members = loaded.replicas.members(&name);
     let member = members.and_then(|members| members.first());
     let spec = loaded.fleet.agents.get(member.unwrap_or(&name))?;
-    Some(&spec.launch)
+    Some(spec)
 }
 
 /// Says what an agent was not allowed to reach lately, and which line would allow it.
@@ -56,21 +56,31 @@ pub(super) async fn why_blocked(
     agent: &str,
     output: Output,
 ) -> Result<(), Failure> {
-    let path = super::goals::path(routes::DENIALS, agent)?;
-    let list: DenialList = client.get(&path).await?;
+    let denials = denials(client, agent).await?;
     if output != Output::Table {
-        return print::document(&list.denials, output);
+        return print::document(&denials, output);
     }
-    if list.denials.is_empty() {
+    if denials.is_empty() {
         return print::line(&format!("nothing was denied to `{agent}` lately"));
     }
-    for denial in &list.denials {
+    for denial in &denials {
         print::line(&text(denial))?;
     }
     Ok(())
 }
 
-fn text(denial: &Denial) -> String {
+/// What an agent was not allowed to reach lately, the newest first.
+///
+/// # Errors
+///
+/// No supervisor answers, or no such agent.
+pub(super) async fn denials(client: &Client, agent: &str) -> Result<Vec<Denial>, Failure> {
+    let path = super::goals::path(routes::DENIALS, agent)?;
+    let list: DenialList = client.get(&path).await?;
+    Ok(list.denials)
+}
+
+pub(super) fn text(denial: &Denial) -> String {
     let address = denial.address.as_deref();
     let address = address.map_or_else(String::new, |address| format!(" ({address})"));
     let rule = denial.rule.as_deref();

@@ -41,7 +41,9 @@ pub(crate) async fn one(client: &Client, name: &str, output: Output) -> Result<(
     match output {
         Output::Table => {
             let log = last_lines(client, name).await?;
-            print::line(&render::agent::one(&agent, &log, jiff::Timestamp::now()))?;
+            let denials = super::confine::denials(client, name).await?;
+            let now = jiff::Timestamp::now();
+            print::line(&render::agent::one(&agent, (&log, denials.first()), now))?;
         }
         Output::Json | Output::Yaml => print::document(&agent, output)?,
     }

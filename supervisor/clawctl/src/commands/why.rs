@@ -13,6 +13,9 @@ use crate::render::image::image;
 use crate::render::style::{of_state, paint};
 use crate::render::time::{size, stamp};
 
+/// Denials that are shown; `clawctl sandbox why-blocked` has the others.
+const DENIALS: usize = 3;
+
 /// Prints what happened to an agent lately, with the evidence, oldest first, and where it stands.
 ///
 /// # Errors
@@ -37,6 +40,10 @@ pub(crate) async fn run(
     }
     for transition in list.transitions.iter().rev() {
         print::line(&line(transition))?;
+    }
+    let denials = super::confine::denials(client, name).await?;
+    for denial in denials.iter().take(DENIALS).rev() {
+        print::line(&format!("blocked {}", super::confine::text(denial)))?;
     }
     for agent in &agents {
         let state = paint(agent.state.as_str(), of_state(agent.state));

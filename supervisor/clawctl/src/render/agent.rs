@@ -1,6 +1,8 @@
 //! Agents: the table of all, and one in full.
 
-use claw_daemon::api::{Agent, ContainerNetwork, LogLine, ProcessSandbox, Reason, State, Time};
+use claw_daemon::api::{
+    Agent, ContainerNetwork, Denial, LogLine, ProcessSandbox, Reason, State, Time,
+};
 use owo_colors::OwoColorize;
 
 use super::image::image;
@@ -43,7 +45,11 @@ pub(crate) fn list(agents: &[Agent], now: Time) -> String {
 
 /// One agent as `systemctl status` would show it, with its last log lines.
 #[must_use]
-pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
+pub(crate) fn one(
+    agent: &Agent,
+    (log, denial): (&[LogLine], Option<&Denial>),
+    now: Time,
+) -> String {
     let dot = match agent.state {
         State::Running | State::Initializing | State::Stopping => "●",
         State::Paused => "◐",
@@ -69,6 +75,7 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
     ];
     lines.extend(details(agent, now));
     lines.extend(confinement(agent));
+    lines.extend(denial.map(|denial| field("Blocked", &blocked(&agent.name, denial, now))));
     if !log.is_empty() {
         lines.push(String::new());
         lines.extend(
@@ -77,6 +84,15 @@ pub(crate) fn one(agent: &Agent, log: &[LogLine], now: Time) -> String {
         );
     }
     lines.join("\n")
+}
+
+/// The last host that it was not let out to, and who tells more.
+fn blocked(agent: &str, denial: &Denial, now: Time) -> String {
+    let Denial {
+        host, port, reason, ..
+    } = denial;
+    let when = ago(Some(denial.at), now);
+    format!("{host}:{port}, {when}: {reason}; see `clawctl sandbox why-blocked {agent}`")
 }
 
 fn confinement(agent: &Agent) -> Vec<String> {

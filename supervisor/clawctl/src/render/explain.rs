@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use claw_core::AgentSpec;
 use claw_core::sandbox::{Abilities, Need, Plan, Shortfall, plan};
 use claw_core::spec::container::{Access, Exec, MountSource, Network, RootFs};
 use claw_core::spec::sandbox::{
     Capture, Egress, HostRule, Landlock, Proc, Reach, Sandbox, Sni, SystemCalls, Tracing,
 };
-use claw_core::spec::{Container, Launch, Program};
+use claw_core::spec::{Container, Launch, Program, Resources};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
@@ -48,7 +49,8 @@ pub(crate) struct Line {
 const USUAL: &str = "every sandbox has it";
 
 /// Explains the sandbox of an agent, on a machine that can do this, as far as that is known.
-pub(crate) fn explain(agent: &str, launch: &Launch, machine: Option<&Abilities>) -> Explanation {
+pub(crate) fn explain(agent: &str, spec: &AgentSpec, machine: Option<&Abilities>) -> Explanation {
+    let launch = &spec.launch;
     let (mode, refused, may) = if let Some(container) = &launch.container {
         ("docker", None, of_container(container))
     } else if let Some(sandbox) = &launch.sandbox {
@@ -57,7 +59,7 @@ pub(crate) fn explain(agent: &str, launch: &Launch, machine: Option<&Abilities>)
             Some(Err(shortfall)) => Some(shortfall.to_string()),
             Some(Ok(_)) | None => None,
         };
-        ("process", refused, of_process(launch, sandbox, planned))
+        ("process", refused, of_process(spec, sandbox, planned))
     } else {
         ("none", None, of_unconfined(launch))
     };
@@ -88,10 +90,11 @@ pub(crate) fn text(explanation: &Explanation) -> String {
 }
 
 fn of_process(
-    launch: &Launch,
+    spec: &AgentSpec,
     sandbox: &Sandbox,
     planned: Option<Result<Plan, Shortfall>>,
 ) -> Vec<Chapter> {
+    let launch = &spec.launch;
     let mut chapters = Vec::new();
     let mut sizes = Sizes::Enforced;
     if let Some(Ok(plan)) = planned {
@@ -112,6 +115,7 @@ fn of_process(
     }
     chapters.push(chapter("reaches", reaches(&sandbox.network)));
     chapters.push(chapter("uses", uses(sandbox)));
+    chapters.push(chapter("limits", limits(spec, sandbox)));
     chapters
 }
 
@@ -195,7 +199,11 @@ fn reaches(network: &Reach) -> Vec<Line> {
 fn listed(egress: &Egress) -> Vec<Line> {
     let mut lines = vec![line("itself, on 127.0.0.1", USUAL)];
     if egress.allowed.is_empty() {
-        lines.push(line("nothing else", "`allowed_network` is empty"));
+        let why = match egress.capture {
+            Capture::Nothing => "`allowed_network` is empty",
+            Capture::Transparent | Capture::ProxyOnly => "there is no `allowed_network`",
+        };
+        lines.push(line("nothing else", why));
         return lines;
     }
     lines.extend(egress.allowed.iter().map(|rule| host(rule, "")));
@@ -221,7 +229,7 @@ fn within(egress: &Egress) -> Vec<Line> {
     lines.push(line(never, "whatever the list says"));
     let way = match egress.capture {
         Capture::Transparent => "through the supervisor, also without a proxy",
-        Capture::ProxyOnly => "through the proxy in its environment",
+        Capture::ProxyOnly | Capture::Nothing => "through the proxy in its environment alone",
     };
     lines.push(line(way, "`proxy.transparent`"));
     if egress.sni == Sni::Optional {
@@ -272,6 +280,35 @@ fn uses(sandbox: &Sandbox) -> Vec<Line> {
     if sandbox.tracing == Tracing::Allowed {
         lines.push(line("ptrace on its own processes", "`debug.ptrace`"));
     }
+    lines
+}
+
+/// How much it may use, and who said so.
+fn limits(spec: &AgentSpec, sandbox: &Sandbox) -> Vec<Line> {
+    const MEMORY: &str = "`resources.memory`";
+    const PIDS: &str = "`resources.pids`";
+    let usual = |key: &str| format!("{USUAL} where groups can be limited; {key} takes its place");
+    let Resources {
+        cpu_millis,
+        memory,
+        pids,
+    } = &spec.resources;
+    let mut lines = Vec::new();
+    let in_all = |bytes| format!("{} of memory in all", size(bytes));
+    lines.extend(memory.map(|bytes| line(in_all(bytes), MEMORY)));
+    let memory = sandbox.usual.memory;
+    lines.extend(memory.map(|bytes| line(in_all(bytes), &usual(MEMORY))));
+    let in_all = |count| format!("{count} processes and threads");
+    lines.extend(pids.map(|count| line(in_all(count), PIDS)));
+    let pids = sandbox.usual.pids;
+    lines.extend(pids.map(|count| line(in_all(count), &usual(PIDS))));
+    lines.push(match cpu_millis {
+        Some(millis) => line(
+            format!("{} processors", f64::from(*millis) / 1000.0),
+            "`resources.cpu`",
+        ),
+        None => line("any time on processors", "there is no `resources.cpu`"),
+    });
     let files = format!("{} open files in each process", sandbox.limits.nofile);
     lines.push(line(files, "`limits.nofile`"));
     if let Some(most) = sandbox.limits.fsize {
@@ -357,8 +394,8 @@ mod tests {
         let path = Path::new("/srv/fleet/openclaw.yaml");
         let loaded = load_str(&text, path, &Environment::with([]));
         let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
-        let launch = &loaded.fleet.agents["a"].launch;
-        let text = super::text(&explain("a", launch, machine));
+        let spec = &loaded.fleet.agents["a"];
+        let text = super::text(&explain("a", spec, machine));
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -408,7 +445,22 @@ mod tests {
         let said = explained(agent, Some(&without));
         let soft = "`writable`; its size, 1.0 GiB, is not enforced";
         assert!(said.contains(soft), "{said}");
-        let closed = explained("command: run, sandbox: {mode: process}", None);
+        let closed = explained(
+            "command: run, resources: {memory: 1Gi, cpu: 1.5}, sandbox: {network: none}",
+            None,
+        );
+        for wanted in [
+            "nothing else  `allowed_network` is empty",
+            "1.0 GiB of memory in all",
+            "`resources.memory`",
+            "512 processes and threads",
+            "every sandbox has it where groups can be limited; `resources.pids` takes its place",
+            "1.5 processors",
+        ] {
+            assert!(closed.contains(wanted), "{wanted}\n{closed}");
+        }
+        let closed = explained("command: run", None);
+        assert!(closed.contains("there is no `allowed_network`"), "{closed}");
         assert!(closed.contains("nothing else"), "{closed}");
         assert!(!closed.contains("confined"), "{closed}");
     }
@@ -444,7 +496,7 @@ mod tests {
 
     #[test]
     fn others_are_told_what_they_are() {
-        let plain = explained("command: run", None);
+        let plain = explained("command: run, sandbox: {mode: none}", None);
         assert!(
             plain.contains("all that the supervisor's user can"),
             "{plain}"

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use claw_core::spec::Resources;
-use claw_core::{InstanceId, SpawnError, SpawnStage};
+use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Backend, Capabilities, Enforcement, KillMethod};
@@ -151,6 +151,31 @@ impl Cgroups {
     /// What this machine can do.
     pub(crate) const fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// What an agent may use: what is written, and of what its sandbox usually allows all that
+    /// can be enforced here.
+    pub(crate) fn limits_of(&self, spec: &AgentSpec) -> Resources {
+        let mut limits = spec.resources.clone();
+        let Some(sandbox) = &spec.launch.sandbox else {
+            return limits;
+        };
+        let Resources {
+            cpu_millis,
+            memory,
+            pids,
+        } = &sandbox.usual;
+        let able = &self.capabilities;
+        if able.cpu == Enforcement::Yes {
+            limits.cpu_millis = limits.cpu_millis.or(*cpu_millis);
+        }
+        if able.memory == Enforcement::Yes {
+            limits.memory = limits.memory.or(*memory);
+        }
+        if able.pids == Enforcement::Yes {
+            limits.pids = limits.pids.or(*pids);
+        }
+        limits
     }
 
     /// The groups of an instance, or of one of its hooks; none is made yet.

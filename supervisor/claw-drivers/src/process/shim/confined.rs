@@ -29,9 +29,7 @@ use crate::process::cgroup::{Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::wire::Program;
-use crate::sandbox::{
-    self, Confinement, Listeners, Namespaces, Network, Sources, network, privileges,
-};
+use crate::sandbox::{self, Confinement, Namespaces, Network, Sources, Taken, network, privileges};
 
 /// Makes the keeper, and through it the agent's process.
 pub(super) fn spawn(
@@ -193,14 +191,16 @@ impl Inside<'_> {
             network::make()?;
             Ok(vec![network::loopback_up()?])
         };
+        let with_listeners = |taken| {
+            let mut made = of_its_own()?;
+            made.extend(network::listen(taken)?.into_descriptors());
+            Ok(made)
+        };
         match self.namespaces.network {
             Network::Host => Ok(Vec::new()),
             Network::Closed => of_its_own(),
-            Network::Listened => {
-                let mut made = of_its_own()?;
-                made.extend(network::listen()?.into_descriptors());
-                Ok(made)
-            }
+            Network::Listened => with_listeners(Taken::All),
+            Network::Proxied => with_listeners(Taken::Proxy),
         }
     }
 
@@ -229,7 +229,7 @@ impl Inside<'_> {
             .confine(&program, files, keeper)
             .map_err(sandbox::Fault::into_spawn_error)?;
         child::finish(&mut program);
-        keeper::say_ready(self.socket.as_fd(), family, listeners)
+        keeper::say_ready(self.socket.as_fd(), family, &listeners)
             .map_err(|error| failure(SpawnStage::Prepare, "cannot speak to the shim", &error))?;
         if let Some(filter) = &self.confinement.filter {
             sandbox::install(filter, self.birth.learner)
@@ -296,7 +296,8 @@ impl Inside<'_> {
         let (networks, listeners) = match self.namespaces.network {
             Network::Host => (0, 0),
             Network::Closed => (1, 0),
-            Network::Listened => (1, Listeners::COUNT),
+            Network::Listened => (1, Taken::All.listeners()),
+            Network::Proxied => (1, Taken::Proxy.listeners()),
         };
         if made.len() != networks + listeners {
             let lost = io::Error::from_raw_os_error(libc::EMFILE);

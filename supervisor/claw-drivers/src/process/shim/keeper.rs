@@ -256,7 +256,7 @@ pub(super) fn await_handover(socket: BorrowedFd<'_>) -> Vec<OwnedFd> {
 pub(super) fn say_ready(
     socket: BorrowedFd<'_>,
     (main, keeper): (ProcessIdentity, ProcessIdentity),
-    listeners: Vec<OwnedFd>,
+    listeners: &[OwnedFd],
 ) -> io::Result<()> {
     let pidfd = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
     let mut descriptors = vec![pidfd.as_fd()];

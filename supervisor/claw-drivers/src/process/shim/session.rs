@@ -198,7 +198,7 @@ impl Session {
         )];
         // After the end only deaths matter: what is ready then would be ready for ever.
         if self.end.is_none() {
-            let keeper = self.keeper.as_ref().map(Keeper::interest);
+            let keeper = self.keeper.as_ref().and_then(Keeper::interest);
             polled.extend(keeper.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
             let supervisor = peer.interest();
             polled.extend(supervisor.map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)));
@@ -210,8 +210,8 @@ impl Session {
     }
 
     /// How the command ended, as its keeper says.
-    fn kept_end(&self) -> Option<ExitStatus> {
-        while let Some(said) = self.keeper.as_ref()?.said() {
+    fn kept_end(&mut self) -> Option<ExitStatus> {
+        while let Some(said) = self.keeper.as_mut()?.said() {
             match said {
                 Said::Ready(_) => {}
                 Said::Ended(status, _) => return Some(status),

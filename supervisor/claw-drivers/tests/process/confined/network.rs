@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use claw_core::spec::sandbox::{Egress, HostRule, Reach};
+use claw_core::spec::sandbox::{Capture, Egress, HostRule, Reach};
 use claw_core::spec::{Check, Probe};
 use claw_core::{AgentSpec, ExitStatus, Fact, InstanceId, Order, ProbeKind, ProbeOutcome};
 use claw_drivers::Driver;
@@ -58,7 +58,9 @@ async fn opened(changes: &mut mpsc::UnboundedReceiver<EgressChange>) -> (Instanc
 fn serve(listeners: Listeners) -> std::thread::JoinHandle<Vec<String>> {
     std::thread::spawn(move || {
         let mut asked = Vec::new();
-        for listener in [&listeners.https, &listeners.http, &listeners.proxy] {
+        let captured = listeners.captured.iter();
+        let captured = captured.flat_map(|captured| [&captured.https, &captured.http]);
+        for listener in captured.chain([&listeners.proxy]) {
             listener.set_nonblocking(false).unwrap();
             let (mut stream, _) = listener.accept().unwrap();
             let mut text = [0; 5];
@@ -119,6 +121,57 @@ async fn every_connection_leads_to_the_supervisor_and_to_the_next() {
         .await
         .unwrap();
     assert!(matches!(closed, Some(EgressChange::Closed { instance: of }) if of == instance));
+}
+
+const ASKING: &str = r#"
+import errno, os, socket, sys, time
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+for port in 443, 80, 53:
+    try:
+        socket.create_connection(("1.2.3.4", port), timeout=20)
+    except OSError as error:
+        print(errno.errorcode[error.errno], end=" ")
+with socket.create_connection(("127.0.0.1", 3128), timeout=20) as sock:
+    sock.sendall(b"hello")
+    assert sock.recv(5) == b"there"
+query = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+query.settimeout(20)
+query.sendto(b"name?", ("127.0.0.1", 53))
+print(query.recv(100).decode(), os.environ["HTTPS_PROXY"], flush=True)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_captured_the_proxy_alone_leads_out() {
+    if whole("where_nothing_is_captured_the_proxy_alone_leads_out").is_none() {
+        return;
+    }
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let mut world = World::set(SetUp {
+        egress: Some(sender),
+        ..SetUp::default()
+    })
+    .await;
+    let go = world.file("own/go");
+    let go_text = go.to_string_lossy().into_owned();
+    let command = ["/usr/bin/python3", "-I", "-c", ASKING, &go_text];
+    let spec = confined(&world, &command, |sandbox| {
+        sandbox.network = Reach::Listed(Egress {
+            capture: Capture::ProxyOnly,
+            ..Egress::default()
+        });
+    });
+    let (instance, _) = world.started(spec).await;
+    let (_, _, listeners) = opened(&mut changes).await;
+    assert!(listeners.captured.is_none());
+    let served = serve(listeners);
+    std::fs::write(go, "").unwrap();
+    let report = world.gone(&instance).await;
+    let log = world.log(&instance);
+    assert_eq!(report.status, ExitStatus::Code(0), "{log}");
+    let unreachable = "ENETUNREACH ".repeat(3);
+    assert_eq!(log, format!("{unreachable}none http://127.0.0.1:3128\n"));
+    assert_eq!(served.join().unwrap(), ["127.0.0.1:3128", "name?"]);
 }
 
 const SERVER: &str = r#"

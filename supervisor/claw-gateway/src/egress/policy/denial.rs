@@ -42,6 +42,8 @@ pub enum Reason {
         /// What it says.
         pattern: Pattern,
     },
+    /// A line allows the host, and only the proxy leads there.
+    NotThroughProxy,
     /// The name is one under which a cloud hands out credentials.
     MetadataName,
     /// The host is, or resolved to, an address that must not be dialled.
@@ -89,6 +91,7 @@ impl Reason {
             Self::NotListed => "not_listed",
             Self::PortNotListed { .. } => "port_not_listed",
             Self::Blocked { .. } => "blocked",
+            Self::NotThroughProxy => "not_through_proxy",
             Self::MetadataName => "metadata_name",
             Self::Address { .. } => "address",
             Self::MixedAddresses { .. } => "mixed_addresses",
@@ -112,6 +115,7 @@ impl Reason {
             Self::PortNotListed { rule, .. } | Self::Blocked { rule, .. } => Some(rule),
             Self::BadHost(_)
             | Self::NotListed
+            | Self::NotThroughProxy
             | Self::MetadataName
             | Self::Address { .. }
             | Self::MixedAddresses { .. }
@@ -146,6 +150,9 @@ impl Denial {
                 let bits = if address.is_ipv4() { 32 } else { 128 };
                 format!("add `- {address}/{bits}` below `{place}.private_networks`")
             }),
+            Reason::NotThroughProxy => Some(format!(
+                "have the program use `$HTTPS_PROXY`, or set `{place}.proxy.transparent` to `true`"
+            )),
             Reason::NoServerName => Some(format!("set `{place}.proxy.require_sni` to `false`")),
             Reason::TooManyTunnels(_) => Some(format!("raise `{place}.proxy.max_tunnels`")),
             Reason::TooManyConnects(_) => {
@@ -192,6 +199,9 @@ impl Denial {
                 None => write!(f, "`{pattern}` ({rule}) allows ports 443 and 80 alone"),
             },
             Reason::Blocked { rule, pattern } => write!(f, "`{pattern}` ({rule}) blocks it"),
+            Reason::NotThroughProxy => f.write_str(
+                "the program looked the name up by itself, and only the proxy leads there",
+            ),
             Reason::MetadataName => {
                 f.write_str("a cloud hands out credentials under this name; no line can allow it")
             }
