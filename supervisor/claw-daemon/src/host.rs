@@ -111,9 +111,7 @@ impl Daemon {
         agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
-        if let Err(error) = watch::start(reloader.clone()) {
-            notes.push(format!("changes of the fleet file go unnoticed: {error}"));
-        }
+        notes.extend(watch_file(&reloader));
         retention::start(Arc::clone(driver.process()), reloader.clone());
         let loaded = reloader.current();
         let lockdown = lock_down(&loaded, &driver, &mut notes).await;
@@ -254,6 +252,13 @@ async fn start_drivers(
     });
     let drivers = Drivers::new(processes, Arc::new(containers));
     Ok((thread, Arc::new(drivers)))
+}
+
+/// Goes by the fleet file whenever it changes; what to say if that cannot be.
+fn watch_file(reloader: &Reloader) -> Option<String> {
+    let started = watch::start(reloader.clone());
+    let error = started.err()?;
+    Some(format!("changes of the fleet file go unnoticed: {error}"))
 }
 
 /// Gives up what the supervisor has no use for, once everything is started that needs more.

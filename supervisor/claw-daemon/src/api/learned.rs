@@ -1,5 +1,6 @@
 //! What was learned of the system calls of an agent, as it travels.
 
+use claw_core::spec::sandbox::SystemCalls;
 use claw_drivers::sandbox::{LearnedCall as Learned, Verdict};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,8 +34,8 @@ pub struct LearnedCall {
 }
 
 impl LearnedCallList {
-    /// All of an agent.
-    pub(crate) fn new(learning: bool, calls: &[Learned]) -> Self {
+    /// All of an agent whose replicas have these filters.
+    pub(crate) fn new(filters: &[SystemCalls], calls: &[Learned]) -> Self {
         let allowed = |call: &&Learned| call.verdict == Verdict::Allowed;
         let names: Vec<&str> = calls
             .iter()
@@ -42,7 +43,7 @@ impl LearnedCallList {
             .map(|call| call.name.as_str())
             .collect();
         Self {
-            learning,
+            learning: filters.contains(&SystemCalls::Learn),
             calls: calls.iter().map(Into::into).collect(),
             line: (!names.is_empty()).then(|| format!("seccomp: {{also: [{}]}}", names.join(", "))),
         }

@@ -35,20 +35,23 @@ pub(super) async fn list(
         Some(members) => members,
         None => vec![state.status(&name).await?.name],
     };
-    let learning = members.iter().any(|member| learns(&state, member));
+    let filters: Vec<SystemCalls> = members
+        .iter()
+        .filter_map(|member| filter_of(&state, member))
+        .collect();
     let asked = members
         .into_iter()
         .map(|member| state.ports.learned.call(member));
     let told = futures_util::future::join_all(asked).await;
     Ok(Json(LearnedCallList::new(
-        learning,
+        &filters,
         &merged(told.into_iter().flatten()),
     )))
 }
 
-fn learns(state: &ApiState, agent: &AgentName) -> bool {
+fn filter_of(state: &ApiState, agent: &AgentName) -> Option<SystemCalls> {
     let current = (state.ports.config.current)();
-    let spec = current.fleet.agents.get(agent);
-    let sandbox = spec.and_then(|spec| spec.launch.sandbox.as_ref());
-    sandbox.is_some_and(|sandbox| sandbox.seccomp == SystemCalls::Learn)
+    let spec = current.fleet.agents.get(agent)?;
+    let sandbox = spec.launch.sandbox.as_ref()?;
+    Some(sandbox.seccomp.clone())
 }

@@ -162,7 +162,7 @@ async fn where_nothing_is_captured_the_proxy_alone_leads_out() {
         });
     });
     let (instance, _) = world.started(spec).await;
-    let (_, _, listeners) = opened(&mut changes).await;
+    let (_, listeners) = opened(&mut changes).await;
     assert!(listeners.captured.is_none());
     let served = serve(listeners);
     std::fs::write(go, "").unwrap();

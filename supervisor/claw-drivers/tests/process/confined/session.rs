@@ -28,14 +28,9 @@ async fn a_session_is_where_the_agent_is() {
                   for kind in user mnt pid net ipc uts; do readlink /proc/self/ns/$kind; done; \
                   echo again > /dev/stderr; ls /root; exit 3";
     for options in [PIPES, terminal()] {
-        let session = open(
-            &world,
-            &instance,
-            &spec,
-            &["/bin/sh", "-c", script],
-            options,
-        );
-        let (printed, errors, end) = finish(session.await).await;
+        let command = ["/bin/sh", "-c", script];
+        let session = open(&world, &instance, &spec, &command, options).await;
+        let (printed, errors, end) = finish(session).await;
         let printed = printed.replace('\r', "") + &errors;
         let namespaces = ["user", "mnt", "pid", "net", "ipc", "uts"].map(|kind| {
             let link = std::fs::read_link(format!("/proc/{main}/ns/{kind}")).unwrap();
