@@ -110,7 +110,7 @@ pub(super) async fn learned(client: &Client, agent: &str, output: Output) -> Res
         return print::document(&list, output);
     }
     if list.calls.is_empty() {
-        return print::line(&nothing_learned(agent, list.learning));
+        return print::line(&nothing_learned(agent, &list));
     }
     let mut rows = table::with_head(&["Call", "Count", "First seen", "While learning"]);
     for call in &list.calls {
@@ -131,8 +131,8 @@ pub(super) async fn learned(client: &Client, agent: &str, output: Output) -> Res
     }
 }
 
-fn nothing_learned(agent: &str, learning: bool) -> String {
-    if learning {
+fn nothing_learned(agent: &str, list: &LearnedCallList) -> String {
+    if list.learning {
         format!(
             "`{agent}` has called nothing yet that the usual filter refuses; on kernels before 5.5 \
              their own log tells (`journalctl -k`)"

@@ -87,7 +87,7 @@ pub(super) async fn run(client: Result<Client, Failure>, exec: &Exec) -> Result<
         terminal: terminal.as_ref().and_then(|_| size()),
     });
     say(&mut socket, &start).await.map_err(not_run)?;
-    let ended = converse(&mut socket, terminal.is_some()).await;
+    let ended = converse(&mut socket, terminal.as_ref()).await;
     drop(terminal);
     match ended? {
         ExecAnswer::Started(_) => Err(Failure::silent(Exit::CommandNotRun)),
@@ -115,7 +115,7 @@ fn end(ended: &ExecEnded) -> Result<(), Failure> {
 }
 
 /// Passes on what is said either way; the last word.
-async fn converse(socket: &mut Socket, in_terminal: bool) -> Result<ExecAnswer, Failure> {
+async fn converse(socket: &mut Socket, terminal: Option<&Raw>) -> Result<ExecAnswer, Failure> {
     let mut typed = Some(input());
     let mut resized = signal(SignalKind::window_change())?;
     let mut interrupts = signal(SignalKind::interrupt())?;
@@ -139,7 +139,7 @@ async fn converse(socket: &mut Socket, in_terminal: bool) -> Result<ExecAnswer, 
                     say(socket, &ExecAsk::CloseStdin).await?;
                 }
             },
-            _ = resized.recv(), if in_terminal => {
+            _ = resized.recv(), if terminal.is_some() => {
                 if let Some(size) = size() {
                     say(socket, &ExecAsk::Resize(size)).await?;
                 }
@@ -187,11 +187,12 @@ fn gone(why: &str) -> Failure {
 /// Nobody reads it, as behind `head`: the command is ended like any other in a pipe.
 fn write(mut stream: impl Write, bytes: &[u8]) -> Result<(), Failure> {
     let written = stream.write_all(bytes).and_then(|()| stream.flush());
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => {
+    written.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
             Failure::silent(Exit::Command(by_signal(SignalKind::pipe())))
+        } else {
+            error.into()
         }
-        _ => error.into(),
     })
 }
 
