@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::instance::Follower;
 use super::usage::is_inside;
 use crate::process::EgressChange;
-use crate::sandbox::{Listeners, listen, loopback_up};
+use crate::sandbox::{Listeners, network};
 
 /// A way out that is open; dropping it says that it is closed.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ fn make(pid: u32, container: &str) -> io::Result<Listeners> {
     }
     let inside = move || -> io::Result<Listeners> {
         nix::sched::setns(&network, CloneFlags::CLONE_NEWNET)?;
-        loopback_up().map_err(|fault| fault.source)?;
-        listen().map_err(|fault| fault.source)
+        network::loopback_up().map_err(|fault| fault.source)?;
+        network::listen().map_err(|fault| fault.source)
     };
     let thread = std::thread::Builder::new().name("claw-egress".to_owned());
     let made = thread.spawn(inside)?.join();

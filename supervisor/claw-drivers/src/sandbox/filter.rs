@@ -1,8 +1,8 @@
 //! A filter of system calls, as a program of the kernel's small machine (`seccomp(2)`).
 //!
-//! Numbers of calls with the same answer follow one another, so the filter compares ranges and not
-//! single calls: a tenth of the instructions, and of the time that the kernel takes to install it,
-//! which is part of each start. Libraries that write filters compare each call for itself.
+//! Numbers of calls with the same answer follow one another, so the filter looks for ranges and not
+//! for single calls, by halves: a tenth of the instructions, and of the time that the kernel takes
+//! to install it, which is part of each start. Libraries that write filters compare each call for itself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +27,7 @@ const LOAD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
 const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
 const EQUAL: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
 const AT_LEAST: u16 = code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
+const ALWAYS: u16 = code(libc::BPF_JMP | libc::BPF_JA);
 const ANY_BIT: u16 = code(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
 
 /// The parts of an instruction are constants of 32 bits that need 16.
@@ -262,23 +263,41 @@ impl Program {
         let allowed: Vec<i64> = numbers(calls::ALLOWED);
         answers.extend(allowed.into_iter().map(|number| (number, ALLOW)));
         answers.extend(filter.also.iter().map(|number| (*number, ALLOW)));
-        let mut range = unknown;
-        for number in 0..=calls::newest() {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for number in 0..=calls::newest() + 1 {
             let answer = answers.get(&number).copied().unwrap_or(unknown);
-            if answer != range && number > 0 {
-                self.below(number, range);
+            if ranges.last().is_none_or(|(_, before)| *before != answer) {
+                ranges.push((u32::try_from(number).unwrap_or(u32::MAX), answer));
             }
-            range = answer;
         }
-        self.below(calls::newest() + 1, range);
-        self.answer(unknown);
+        self.search(&ranges);
     }
 
-    /// The answer for all numbers below one; those below an earlier one are answered already.
-    fn below(&mut self, number: i64, answer: u32) {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        self.jump(AT_LEAST, number, 1, 0);
-        self.answer(answer);
+    /// Finds the range of a number by halves: when a filter is installed, the kernel tries it with
+    /// every number that there is.
+    fn search(&mut self, ranges: &[(u32, u32)]) {
+        let (lower, upper) = ranges.split_at(ranges.len() / 2);
+        match (lower, upper) {
+            (_, []) => {}
+            ([], [(_, answer), ..]) => self.answer(*answer),
+            (_, [(from, _), ..]) => {
+                let mut below = Self {
+                    code: Vec::with_capacity(2 * lower.len()),
+                    refusal: self.refusal,
+                };
+                below.search(lower);
+                match u8::try_from(below.code.len()) {
+                    Ok(length) => self.jump(AT_LEAST, *from, length, 0),
+                    Err(_) => {
+                        self.jump(AT_LEAST, *from, 0, 1);
+                        let length = u32::try_from(below.code.len()).unwrap_or(u32::MAX);
+                        self.jump(ALWAYS, length, 0, 0);
+                    }
+                }
+                self.code.append(&mut below.code);
+                self.search(upper);
+            }
+        }
     }
 }
 

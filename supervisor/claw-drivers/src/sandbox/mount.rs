@@ -55,6 +55,26 @@ pub(super) fn copy_of(place: BorrowedFd<'_>, attributes: MountAttrFlags) -> io::
     Ok(tree)
 }
 
+/// A copy of what is below `dir` at a name that is no link; `None` if nothing is there.
+pub(super) fn copy_in(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    attributes: MountAttrFlags,
+) -> io::Result<Option<OwnedFd>> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+        | OpenTreeFlags::AT_RECURSIVE;
+    match rustix::mount::open_tree(dir, name, flags) {
+        Ok(tree) => {
+            restrict(tree.as_fd(), attributes)?;
+            Ok(Some(tree))
+        }
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// The same, with the attributes of what it is a copy of.
 pub(super) fn copy_as_it_is(place: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
@@ -118,43 +138,53 @@ pub(super) fn attach_at(
     path: &Path,
     kind: Kind,
 ) -> io::Result<()> {
-    let path = make_above(root, path)?;
     match kind {
-        Kind::Dir => make_dir(root, path)?,
-        Kind::File | Kind::Closed => {
+        Kind::Dir => make_dir(root, relative(path))?,
+        Kind::File | Kind::Closed => drop(in_dirs(root, path, |path| {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-            drop(rustix::fs::openat(
-                root,
-                path,
-                flags,
-                Mode::from_raw_mode(0o444),
-            )?);
-        }
+            rustix::fs::openat(root, path, flags, Mode::from_raw_mode(0o444))
+        })?),
     }
+    attach_on(tree, root, relative(path))
+}
+
+/// Puts a mount on a path below `root` that is there, and leads through no link.
+pub(super) fn attach_on(tree: BorrowedFd<'_>, root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     Ok(rustix::mount::move_mount(tree, "", root, path, flags)?)
 }
 
-/// Makes the directories above a path, which is returned as one relative to `root`.
-pub(super) fn make_above<'a>(root: BorrowedFd<'_>, path: &'a Path) -> io::Result<&'a Path> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    match relative.parent() {
-        Some(above) if !above.as_os_str().is_empty() => make_dir(root, above)?,
-        Some(_) | None => {}
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// Makes something at a path, given as one relative to `root`, and before that the directories
+/// above it if they are missing. Most of the time they are not.
+pub(super) fn in_dirs<T>(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    make: impl Fn(&Path) -> rustix::io::Result<T>,
+) -> io::Result<T> {
+    let path = relative(path);
+    match make(path) {
+        Err(rustix::io::Errno::NOENT) => {
+            if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+                make_dir(root, above)?;
+            }
+            Ok(make(path)?)
+        }
+        other => Ok(other?),
     }
-    Ok(relative)
 }
 
 fn make_dir(root: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let mode = Mode::from_raw_mode(0o755);
-    match rustix::fs::mkdirat(root, path, mode) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(rustix::io::Errno::NOENT) => {
-            make_above(root, path)?;
-            Ok(rustix::fs::mkdirat(root, path, mode)?)
+    in_dirs(root, path, |path| {
+        match rustix::fs::mkdirat(root, path, mode) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            other => other,
         }
-        Err(errno) => Err(errno.into()),
-    }
+    })
 }
 
 /// What a place is to be.

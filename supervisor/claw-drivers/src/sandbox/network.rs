@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::libc;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -81,14 +81,42 @@ impl Listeners {
     }
 }
 
-/// Brings up the loopback interface, all there is.
-pub(crate) fn loopback_up() -> Result<(), Fault> {
-    let up = || -> io::Result<()> {
+/// Brings up the loopback interface, all there is; what comes back is the network itself, for
+/// [`join`].
+pub(crate) fn loopback_up() -> Result<OwnedFd, Fault> {
+    let up = || -> io::Result<OwnedFd> {
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
-        set_up(&socket)
+        set_up(&socket)?;
+        network_of(&socket)
     };
     up().map_err(Fault::of("cannot bring up the network of the sandbox"))
+}
+
+/// `SIOCGSKNS`: the network that a socket is in.
+const NETWORK_OF_SOCKET: libc::Ioctl = 0x894C;
+
+fn network_of(socket: &OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    // SAFETY: the request takes no argument and answers with a descriptor or an error.
+    let network = unsafe { libc::ioctl(socket.as_raw_fd(), NETWORK_OF_SOCKET) };
+    if network < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it, close-on-exec, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(network) })
+}
+
+/// Makes a network for this process, with nothing in it.
+pub(crate) fn make() -> Result<(), Fault> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(Fault::of("cannot make a network for the sandbox"))
+}
+
+/// Enters the network of another process.
+pub(crate) fn join(network: BorrowedFd<'_>) -> Result<(), Fault> {
+    nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET)
+        .map_err(Fault::of("cannot enter the network of the sandbox"))
 }
 
 fn set_up(socket: &OwnedFd) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use claw_core::spec::sandbox::Proc;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
 use super::confinement::{Access, Bind, Exec, Memory, RootDir};
@@ -68,6 +68,27 @@ impl Sources {
             }
         });
         opened.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The files, in order, for who makes the root directory of them.
+    pub(crate) fn files(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().flatten().map(AsFd::as_fd).collect()
+    }
+
+    /// Takes [`Self::files`] from where they were sent.
+    pub(crate) fn from_files(root: &RootDir, files: Vec<OwnedFd>) -> Result<Self, Fault> {
+        let mut files = files.into_iter();
+        let opened = root.binds.iter().map(|bind| match bind.access {
+            Access::Hide => Ok(None),
+            Access::Read | Access::Write | Access::Use => {
+                let lost = || std::io::Error::from_raw_os_error(nix::libc::EMFILE);
+                files.next().map(Some).ok_or_else(lost)
+            }
+        });
+        let opened = opened.collect::<Result<_, _>>();
+        opened.map(Self).map_err(Fault::of(
+            "cannot take over the files that the sandbox shows",
+        ))
     }
 }
 
@@ -152,19 +173,21 @@ fn furnish(base: BorrowedFd<'_>, root: &RootDir) -> Result<(), Fault> {
 }
 
 fn write(base: BorrowedFd<'_>, path: &Path, text: &str) -> std::io::Result<()> {
-    let path = mount::make_above(base, path)?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(base, path, flags, Mode::from_raw_mode(0o644))?;
+    let file = mount::in_dirs(base, path, |path| {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(base, path, flags, Mode::from_raw_mode(0o644))
+    })?;
     std::fs::File::from(file).write_all(text.as_bytes())
 }
 
 /// One that is there already is as good.
 fn link(base: BorrowedFd<'_>, path: &Path, target: &Path) -> std::io::Result<()> {
-    let path = mount::make_above(base, path)?;
-    match rustix::fs::symlinkat(target, base, path) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+    mount::in_dirs(base, path, |path| {
+        match rustix::fs::symlinkat(target, base, path) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            other => other,
+        }
+    })
 }
 
 fn memories(base: BorrowedFd<'_>, root: &RootDir) -> Result<(), Fault> {
@@ -289,19 +312,20 @@ fn mask(base: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> std::io::Result<()> {
         .map(|name| (name, &file))
         .chain(MASKED_DIRS.iter().map(|name| (name, &dir)));
     for (name, cover) in covers {
-        let Some(target) = mount::find(proc, Path::new(name))? else {
-            continue;
+        let mode = match rustix::fs::statat(proc, *name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found.st_mode,
+            Err(rustix::io::Errno::NOENT) => continue,
+            Err(errno) => return Err(errno.into()),
         };
-        if rustix::fs::fstat(&target)?.st_mode & 0o007 != 0 {
+        if mode & 0o007 != 0 {
             // Nothing but a file of the root directory's own, which is for this alone.
             let cover = mount::copy_as_it_is(cover.as_fd())?;
-            mount::attach(cover.as_fd(), target.as_fd())?;
+            mount::attach_on(cover.as_fd(), proc, Path::new(name))?;
         }
     }
     for name in READ_ONLY {
-        if let Some(target) = mount::find(proc, Path::new(name))? {
-            let copy = mount::copy_of(target.as_fd(), shut)?;
-            mount::attach(copy.as_fd(), target.as_fd())?;
+        if let Some(copy) = mount::copy_in(proc, name, shut)? {
+            mount::attach_on(copy.as_fd(), proc, Path::new(name))?;
         }
     }
     Ok(())

@@ -119,7 +119,9 @@ fn look_around(parent: &std::os::unix::net::UnixStream) -> Inside {
         .and_then(|()| {
             privileges::become_inside().map_err(|fault| failed("setresuid", &fault.source))
         });
-    let network = network::loopback_up().map_err(|fault| failed("ioctl", &fault.source));
+    let network = network::loopback_up()
+        .map(drop)
+        .map_err(|fault| failed("ioctl", &fault.source));
     let proc = root_dir::try_proc().map_err(|error| failed("mount", &error));
     let root_dir = root_dir::try_mounts().map_err(|(call, error)| failed(call, &error));
     Inside {

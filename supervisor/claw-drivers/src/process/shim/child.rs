@@ -386,5 +386,7 @@ pub(super) fn verdict(pipe: &OwnedFd) -> Option<SpawnError> {
     while let Ok(count @ 1..) = rustix::io::read(pipe.as_fd(), &mut buffer) {
         text.extend_from_slice(&buffer[..count]);
     }
-    serde_json::from_slice(&text).ok()
+    // Of those who may both have failed, the first said why.
+    let mut errors = serde_json::Deserializer::from_slice(&text).into_iter();
+    errors.next()?.ok()
 }

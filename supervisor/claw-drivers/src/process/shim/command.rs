@@ -137,10 +137,8 @@ impl Command {
     /// Waits for a death, for output, or for the deadline. A supervisor that hangs up no longer
     /// wants to know: the command then ends at once.
     fn wait(&mut self, deadline: Instant) {
-        let keeper = self
-            .keeper
-            .as_ref()
-            .map_or(self.signals.as_fd(), Keeper::interest);
+        let keeper = self.keeper.as_ref().and_then(Keeper::interest);
+        let keeper = keeper.unwrap_or(self.signals.as_fd());
         let mut polled = [
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(keeper, PollFlags::IN),
@@ -168,10 +166,8 @@ impl Command {
 
     /// The command closed its output and goes on.
     fn wait_for_death(&self, deadline: Instant) {
-        let keeper = self
-            .keeper
-            .as_ref()
-            .map_or(self.signals.as_fd(), Keeper::interest);
+        let keeper = self.keeper.as_ref().and_then(Keeper::interest);
+        let keeper = keeper.unwrap_or(self.signals.as_fd());
         let mut polled = [
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(keeper, PollFlags::IN),
@@ -182,8 +178,8 @@ impl Command {
     }
 
     /// How the command ended, as its keeper says.
-    fn kept_end(&self) -> Option<ExitStatus> {
-        while let Some(said) = self.keeper.as_ref()?.said() {
+    fn kept_end(&mut self) -> Option<ExitStatus> {
+        while let Some(said) = self.keeper.as_mut()?.said() {
             match said {
                 Said::Ready(_) => {}
                 Said::Ended(status, _) => return Some(status),

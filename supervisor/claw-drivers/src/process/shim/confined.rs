@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!  shim ──fork into new namespaces──► keeper ──fork──► agent
-//!    │  maps users, says go ─────────►  │                │ root directory, network, limits
-//!    │ ◄────────────────────────────────┼── ready ───────┤ capabilities, rules, filter
+//!    │ users, files                     │ network        │ run record
+//!    ├──────────────────────────── go ──┼──────────────► │ root directory, rules
+//!    │                                  ├── network ───► │ limits, capabilities
+//!    │ ◄────────────────────────────────┼── ready ───────┤ filter
 //!    │ ◄──────────────────── ended ─────┘                └ exec
 //! ```
 //!
-//! What needs the host is done before the agent's process enters its root directory: the run
-//! record, and as root the look at the files that it is to see.
+//! The three work side by side: the kernel takes about as long for an empty network as all else
+//! takes together. What needs the host is done before the agent's process enters its root
+//! directory: the run record, and as root the look at the files that it is to see.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,12 +24,14 @@ use rustix::thread::UnshareFlags;
 
 use super::child::{self, Birth, Newborn, Parentage, failure};
 use super::exec;
-use super::keeper::{self, Keeper};
+use super::keeper::{self, Handover, Keeper};
 use crate::process::cgroup::{Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::wire::Program;
-use crate::sandbox::{self, Confinement, Listeners, Namespaces, Network, Sources, privileges};
+use crate::sandbox::{
+    self, Confinement, Listeners, Namespaces, Network, Sources, network, privileges,
+};
 
 /// Makes the keeper, and through it the agent's process.
 pub(super) fn spawn(
@@ -38,7 +43,7 @@ pub(super) fn spawn(
     let (verdict, write_end) = child::verdict_pipe()?;
     let broken = |error: io::Error| failure(SpawnStage::Prepare, "cannot make a socket", &error);
     let (ours, theirs) = keeper::socket().map_err(broken)?;
-    let sources = if Uid::effective().is_root() {
+    if Uid::effective().is_root() {
         // Nobody can clear them inside, where they would stay as groups without a name.
         setgroups(&[])
             .map_err(|errno| failure(SpawnStage::User, "cannot clear the groups", &errno.into()))?;
@@ -53,21 +58,15 @@ pub(super) fn spawn(
                 )
             })?;
         }
-        Some(Sources::open(&namespaces.root).map_err(sandbox::Fault::into_spawn_error)?)
-    } else {
-        None
-    };
+    }
     let shim = ProcessIdentity::own().map(|(own, _)| own);
-    let kinds = kinds(namespaces);
-    match fork_patiently(&mut entrances, birth.group, kinds)? {
+    match fork_patiently(&mut entrances, birth.group)? {
         Forked::Parent(pid) => {
-            drop((theirs, write_end, sources));
+            drop((theirs, write_end));
             let keeper = Keeper::new(pid, ours);
-            let begun = map_users(pid, namespaces).and_then(|()| keeper.go());
-            if let Err(error) = begun {
+            if let Err(error) = support(&keeper, namespaces) {
                 keeper::abandon(pid);
-                let what = "cannot map the user of the sandbox";
-                return Err(failure(SpawnStage::Sandbox, what, &error));
+                return Err(error);
             }
             Ok(Newborn {
                 pid,
@@ -84,36 +83,40 @@ pub(super) fn spawn(
                 socket: theirs,
                 shim,
             };
-            let error = inside.become_keeper(&entrances, sources);
+            let error = inside.become_keeper(&entrances);
             child::report(write_end, &error)
         }
     }
 }
 
-/// The namespaces that are made with the process. That of cgroups comes later: its root is where
-/// the process is then, which is not in its group yet.
-fn kinds(namespaces: &Namespaces) -> libc::c_int {
-    let always = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS;
-    match namespaces.network {
-        Network::Host => always,
-        Network::Closed | Network::Listened => always | libc::CLONE_NEWNET,
+/// Does the shim's part while the keeper does its own.
+fn support(keeper: &Keeper, namespaces: &Namespaces) -> Result<(), SpawnError> {
+    let failed = |error: io::Error| {
+        let what = "cannot map the user of the sandbox";
+        failure(SpawnStage::Sandbox, what, &error)
+    };
+    map_users(keeper.pid, namespaces).map_err(failed)?;
+    if !Uid::effective().is_root() {
+        return keeper.go(&[]).map_err(failed);
     }
+    let sources = Sources::open(&namespaces.root).map_err(sandbox::Fault::into_spawn_error)?;
+    keeper.go(&sources.files()).map_err(failed)
 }
 
-fn fork_patiently(
-    entrances: &mut Entrances,
-    group: &Group,
-    kinds: libc::c_int,
-) -> Result<Forked, SpawnError> {
+/// The namespaces that are made with the process. That of cgroups comes later: its root is where
+/// the process is then, which is not in its group yet. So does the network, while others work.
+const KINDS: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, SpawnError> {
     child::patiently(entrances, group, |into, modern| {
         if modern {
-            fork::fork_into(into, kinds)
+            fork::fork_into(into, KINDS)
         } else {
-            fork::fork_plainly_into(kinds)
+            fork::fork_plainly_into(KINDS)
         }
     })
     .map_err(|mut error| {
@@ -152,31 +155,58 @@ struct Inside<'a> {
 
 impl Inside<'_> {
     /// Returns only if it fails.
-    fn become_keeper(&self, entrances: &Entrances, sources: Option<Sources>) -> SpawnError {
-        if let Err(error) = self.begin(entrances) {
-            return error;
-        }
+    fn become_keeper(&self, entrances: &Entrances) -> SpawnError {
+        let pair = self.begin(entrances).and_then(|()| {
+            keeper::socket()
+                .map_err(|error| failure(SpawnStage::Prepare, "cannot make a socket", &error))
+        });
+        let (ours, theirs) = match pair {
+            Ok(pair) => pair,
+            Err(error) => return error,
+        };
         match fork::fork_plainly() {
-            Ok(Forked::Parent(agent)) => keeper::keep(agent, &self.socket),
-            Ok(Forked::Child) => match self.prepare(sources) {
-                Ok(program) => hint(exec::execute(&program)),
-                Err(error) => error,
-            },
+            Ok(Forked::Parent(agent)) => {
+                drop(theirs);
+                match self.make_network() {
+                    Ok(made) => {
+                        let handover = Handover { socket: ours, made };
+                        keeper::keep(agent, &self.socket, Some(handover))
+                    }
+                    // The agent's process ends with this one.
+                    Err(fault) => fault.into_spawn_error(),
+                }
+            }
+            Ok(Forked::Child) => {
+                drop(ours);
+                match self.prepare(&theirs) {
+                    Ok(program) => hint(exec::execute(&program)),
+                    Err(error) => error,
+                }
+            }
             Err(error) => failure(SpawnStage::Fork, "cannot make a process", &error),
+        }
+    }
+
+    /// What the keeper makes for the agent: its network, and what listens in it.
+    fn make_network(&self) -> Result<Vec<OwnedFd>, sandbox::Fault> {
+        let of_its_own = || -> Result<Vec<OwnedFd>, sandbox::Fault> {
+            network::make()?;
+            Ok(vec![network::loopback_up()?])
+        };
+        match self.namespaces.network {
+            Network::Host => Ok(Vec::new()),
+            Network::Closed => of_its_own(),
+            Network::Listened => {
+                let mut made = of_its_own()?;
+                made.extend(network::listen()?.into_descriptors());
+                Ok(made)
+            }
         }
     }
 
     fn begin(&self, entrances: &Entrances) -> Result<(), SpawnError> {
         child::enter_groups(entrances)?;
         child::set_limits()?;
-        let broken = |error: io::Error| {
-            failure(
-                SpawnStage::Prepare,
-                "the shim died during the start",
-                &error,
-            )
-        };
-        keeper::await_go(self.socket.as_fd()).map_err(broken)?;
         // Kernels before 4.6 have none; where groups are is then seen inside.
         // SAFETY: this process has one thread, and a namespace of cgroups shares no memory.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.ok();
@@ -184,16 +214,22 @@ impl Inside<'_> {
     }
 
     /// Everything up to the program itself, in the order in which it can be done.
-    fn prepare(&self, sources: Option<Sources>) -> Result<Program, SpawnError> {
+    fn prepare(&self, keeper: &OwnedFd) -> Result<Program, SpawnError> {
         let mut program = child::parse(self.birth)?;
         child::detach(self.birth)
             .map_err(|error| failure(SpawnStage::Prepare, "cannot set up", &error))?;
         let family = self.write_record()?;
+        let files = keeper::await_go(self.socket.as_fd())
+            .and_then(|files| keeper::say_user(keeper.as_fd()).map(|()| files))
+            .map_err(|error| {
+                let what = "the shim died during the start";
+                failure(SpawnStage::Prepare, what, &error)
+            })?;
         let listeners = self
-            .confine(&program, sources)
+            .confine(&program, files, keeper)
             .map_err(sandbox::Fault::into_spawn_error)?;
         child::finish(&mut program);
-        keeper::say_ready(self.socket.as_fd(), family, listeners)
+        keeper::say_ready(self.socket.as_fd(), family, &listeners)
             .map_err(|error| failure(SpawnStage::Prepare, "cannot speak to the shim", &error))?;
         if let Some(filter) = &self.confinement.filter {
             sandbox::install(filter).map_err(sandbox::Fault::into_spawn_error)?;
@@ -225,23 +261,17 @@ impl Inside<'_> {
     fn confine(
         &self,
         program: &Program,
-        sources: Option<Sources>,
-    ) -> Result<Option<Listeners>, sandbox::Fault> {
+        files: Vec<OwnedFd>,
+        keeper: &OwnedFd,
+    ) -> Result<Vec<OwnedFd>, sandbox::Fault> {
         let namespaces = self.namespaces;
         privileges::become_inside()?;
         rustix::system::sethostname(namespaces.hostname.as_bytes())
             .map_err(sandbox::Fault::of("cannot name the sandbox"))?;
-        let listeners = match namespaces.network {
-            Network::Host => None,
-            Network::Closed => sandbox::loopback_up().map(|()| None)?,
-            Network::Listened => {
-                sandbox::loopback_up()?;
-                Some(sandbox::listen()?)
-            }
-        };
-        let sources = match sources {
-            Some(sources) => sources,
-            None => Sources::open(&namespaces.root)?,
+        let sources = if files.is_empty() {
+            Sources::open(&namespaces.root)?
+        } else {
+            Sources::from_files(&namespaces.root, files)?
         };
         sandbox::enter(&namespaces.root, &sources)?;
         drop(sources);
@@ -249,14 +279,36 @@ impl Inside<'_> {
             "the working directory `{}` is not to be seen in the sandbox; put it under `readable`",
             program.working_dir.display()
         )))?;
-        privileges::limit(self.confinement.limits)?;
         privileges::empty_bounding_set();
-        privileges::drop_capabilities()?;
         privileges::forbid_gain()?;
         if let Some(rules) = &namespaces.rules {
             sandbox::apply(rules)?;
         }
+        let listeners = self.enter_network(keeper::await_handover(keeper.as_fd()))?;
+        privileges::drop_capabilities()?;
+        privileges::limit(self.confinement.limits)?;
         Ok(listeners)
+    }
+
+    /// Enters the network that the keeper made; what is left of that are listeners.
+    fn enter_network(&self, made: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, sandbox::Fault> {
+        let (networks, listeners) = match self.namespaces.network {
+            Network::Host => (0, 0),
+            Network::Closed => (1, 0),
+            Network::Listened => (1, Listeners::COUNT),
+        };
+        if made.len() != networks + listeners {
+            let lost = io::Error::from_raw_os_error(libc::EMFILE);
+            let what = "cannot take over the network of the sandbox";
+            return Err(sandbox::Fault::of(what)(lost));
+        }
+        let mut made = made.into_iter();
+        if networks == 1
+            && let Some(own) = made.next()
+        {
+            network::join(own.as_fd())?;
+        }
+        Ok(made.collect())
     }
 }
 

@@ -120,7 +120,7 @@ impl Inside<'_> {
             return failure(SpawnStage::Prepare, "cannot keep a command", &errno.into());
         }
         match fork::fork_plainly() {
-            Ok(Forked::Parent(command)) => keeper::keep(command, &self.socket),
+            Ok(Forked::Parent(command)) => keeper::keep(command, &self.socket, None),
             Ok(Forked::Child) => match self.prepare() {
                 Ok(program) => hint(exec::execute(&program)),
                 Err(error) => error,

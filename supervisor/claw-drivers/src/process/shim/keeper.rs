@@ -1,9 +1,11 @@
 //! The first process of an instance's namespaces: it keeps them, and reaps what dies in them.
 //!
 //! ```text
-//!  shim ──go──► keeper ──fork──► agent
-//!    ▲             │               │
-//!    └── ended ────┴───── ready ───┘   one socket, packets
+//!  shim ──────────── go ─────────────┐
+//!    ▲           keeper ──fork──► agent ◄
+//!    │             │ ◄─ user ────  │        one socket, packets
+//!    │             │ ── network ─► │        another
+//!    └── ended ────┴───── ready ───┘
 //! ```
 //!
 //! A process in its own namespace has the number 1 there, and no signal that would end others ends
@@ -30,6 +32,13 @@ use crate::sandbox::{Listeners, privileges};
 
 /// The longest packet; ours have some dozens of bytes.
 const PACKET: usize = 256;
+
+/// How many descriptors go with one packet; the kernel takes some more.
+const AT_ONCE: usize = 200;
+
+/// The packets that let an agent's process begin: more files come, and these are the last.
+const MORE: [u8; 1] = *b"m";
+const GO: [u8; 1] = *b"g";
 
 /// The agent's process itself, and what was made in its network.
 const DESCRIPTORS: usize = 1 + Listeners::COUNT;
@@ -80,7 +89,8 @@ pub(super) struct Keeper {
     pub(super) pid: i32,
     /// Itself and the agent's process, once they are known.
     pub(super) identity: Option<(ProcessIdentity, ProcessIdentity)>,
-    socket: OwnedFd,
+    /// Until those inside have closed it: from then on it would be ready for ever.
+    socket: Option<OwnedFd>,
 }
 
 /// Both ends of the socket: the shim's, and that of the processes inside.
@@ -99,33 +109,47 @@ impl Keeper {
         Self {
             pid,
             identity: None,
-            socket,
+            socket: Some(socket),
         }
     }
 
-    /// What to poll for reading.
-    pub(super) fn interest(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// What to poll for reading, as long as something may come.
+    pub(super) fn interest(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    /// Lets it begin.
-    pub(super) fn go(&self) -> io::Result<()> {
-        rustix::net::send(&self.socket, b"g", SendFlags::NOSIGNAL)?;
-        Ok(())
+    /// Lets the agent's process begin, with these files.
+    pub(super) fn go(&self, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let socket = self.interest().ok_or(io::ErrorKind::NotConnected)?;
+        let mut files = files;
+        while let Some((now, later)) = files.split_at_checked(AT_ONCE) {
+            send_with(socket, &MORE, now)?;
+            files = later;
+        }
+        send_with(socket, &GO, files)
     }
 
     /// What has been said since the last time.
-    pub(super) fn said(&self) -> Option<Said> {
+    pub(super) fn said(&mut self) -> Option<Said> {
+        let socket = self.socket.as_ref()?;
         let mut buffer = [0_u8; PACKET];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::net::recvmsg(
-            &self.socket,
+            socket,
             &mut [IoSliceMut::new(&mut buffer)],
             &mut control,
             RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
         );
-        let received = received.ok().filter(|received| received.bytes > 0)?;
+        let received = match received {
+            Ok(received) if received.bytes > 0 => received,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return None,
+            Ok(_) | Err(_) => {
+                drop(control);
+                self.socket = None;
+                return None;
+            }
+        };
         let mut descriptors = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(sent) = message {
@@ -157,12 +181,74 @@ pub(super) fn wait_for_keeper() -> ! {
     }
 }
 
-/// Waits, in the keeper, until the shim has done its part; fails when the shim is gone.
-pub(super) fn await_go(socket: BorrowedFd<'_>) -> io::Result<()> {
+/// Sends a packet with descriptors.
+fn send_with(socket: BorrowedFd<'_>, packet: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !files.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(files));
+    }
+    let flags = SendFlags::NOSIGNAL;
+    rustix::net::sendmsg(socket, &[IoSlice::new(packet)], &mut control, flags)?;
+    Ok(())
+}
+
+/// Waits for a packet of one byte, and takes the descriptors that come with it; fails when the
+/// other side is gone.
+fn receive_with(socket: BorrowedFd<'_>) -> io::Result<([u8; 1], Vec<OwnedFd>)> {
     let mut byte = [0_u8];
-    match rustix::net::recv(socket, &mut byte, RecvFlags::empty())? {
-        (1, _) => Ok(()),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut packet = [IoSliceMut::new(&mut byte)];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(socket, &mut packet, &mut control, flags)?;
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut files = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(sent) = message {
+            files.extend(sent);
+        }
+    }
+    Ok((byte, files))
+}
+
+/// Waits, in the agent's process, until the shim has done its part; what it sent, in its order.
+/// Fails when the shim is gone.
+pub(super) fn await_go(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+    let mut files = Vec::new();
+    loop {
+        let (packet, sent) = receive_with(socket)?;
+        files.extend(sent);
+        if packet == GO {
+            return Ok(files);
+        }
+    }
+}
+
+/// What a keeper makes for its agent while that makes its root directory: both take their time.
+#[derive(Debug)]
+pub(super) struct Handover {
+    /// The other end is the agent's.
+    pub(super) socket: OwnedFd,
+    /// Nothing, or a network and what was made in it.
+    pub(super) made: Vec<OwnedFd>,
+}
+
+/// Says, in the agent's process, that the user of the namespaces is there.
+pub(super) fn say_user(socket: BorrowedFd<'_>) -> io::Result<()> {
+    send_with(socket, &GO, &[])
+}
+
+/// Waits, in the agent's process, for what the keeper made; that has given up by then whatever it
+/// could do. Does not come back without it: all inside ends with a keeper.
+pub(super) fn await_handover(socket: BorrowedFd<'_>) -> Vec<OwnedFd> {
+    match receive_with(socket) {
+        Ok((_, made)) => made,
+        Err(_) => loop {
+            nix::unistd::pause();
+        },
     }
 }
 
@@ -170,26 +256,20 @@ pub(super) fn await_go(socket: BorrowedFd<'_>) -> io::Result<()> {
 pub(super) fn say_ready(
     socket: BorrowedFd<'_>,
     (main, keeper): (ProcessIdentity, ProcessIdentity),
-    listeners: Option<Listeners>,
+    listeners: &[OwnedFd],
 ) -> io::Result<()> {
     let pidfd = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-    let listeners = listeners.map(Listeners::into_descriptors);
     let mut descriptors = vec![pidfd.as_fd()];
-    descriptors.extend(listeners.iter().flatten().map(AsFd::as_fd));
+    descriptors.extend(listeners.iter().map(AsFd::as_fd));
     let packet = serde_json::to_vec(&Packet::Ready { main, keeper })?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let flags = SendFlags::NOSIGNAL;
-    rustix::net::sendmsg(socket, &[IoSlice::new(&packet)], &mut control, flags)?;
-    Ok(())
+    send_with(socket, &packet, &descriptors)
 }
 
 /// Becomes the keeper of `agent`, its child: reaps until nothing is left.
 ///
 /// Whatever it could do it gives up first: it is inside, and of the agent's user.
-pub(super) fn keep(agent: i32, socket: &OwnedFd) -> ! {
-    if settle(socket).is_err() {
+pub(super) fn keep(agent: i32, socket: &OwnedFd, handover: Option<Handover>) -> ! {
+    if settle(socket, handover).is_err() {
         // Everything in the namespaces ends with it, and the shim sees that.
         std::process::exit(1);
     }
@@ -216,11 +296,11 @@ pub(super) fn keep(agent: i32, socket: &OwnedFd) -> ! {
 /// Where a keeper has its socket.
 const SOCKET: i32 = 0;
 
-fn settle(socket: &OwnedFd) -> io::Result<()> {
+fn settle(socket: &OwnedFd, handover: Option<Handover>) -> io::Result<()> {
     nix::unistd::dup2_stdin(socket)?;
-    // SAFETY: whatever owns those descriptors is in stack frames that this process never returns
-    // to: it ends by `exit`.
-    unsafe { libc::syscall(libc::SYS_close_range, 1_u32, u32::MAX, 0) };
+    if let Some(handover) = &handover {
+        receive_with(handover.socket.as_fd())?;
+    }
     let other = |fault: crate::sandbox::Fault| fault.source;
     privileges::become_inside().map_err(other)?;
     privileges::drop_capabilities().map_err(other)?;
@@ -232,6 +312,14 @@ fn settle(socket: &OwnedFd) -> io::Result<()> {
     if is_alone() {
         return Err(io::ErrorKind::BrokenPipe.into());
     }
+    if let Some(handover) = handover {
+        let made: Vec<_> = handover.made.iter().map(AsFd::as_fd).collect();
+        // An agent that is gone needs nothing, and is waited for below.
+        send_with(handover.socket.as_fd(), &GO, &made).ok();
+    }
+    // SAFETY: whatever owns those descriptors is in stack frames that this process never returns
+    // to: it ends by `exit`.
+    unsafe { libc::syscall(libc::SYS_close_range, 1_u32, u32::MAX, 0) };
     Ok(())
 }
 

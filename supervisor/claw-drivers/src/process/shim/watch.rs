@@ -213,8 +213,8 @@ impl Shim {
         if let Some(fd) = self.main.interest() {
             add(fd, PollFlags::IN, Source::Main);
         }
-        if let Some(keeper) = &self.keeper {
-            add(keeper.interest(), PollFlags::IN, Source::Keeper);
+        if let Some(fd) = self.keeper.as_ref().and_then(Keeper::interest) {
+            add(fd, PollFlags::IN, Source::Keeper);
         }
         let timeout = self.deadline().map(until);
         if rustix::event::poll(&mut polled, timeout.as_ref()).is_err() {
@@ -338,7 +338,7 @@ impl Shim {
     /// Takes what the keeper has to say; how the main process ended, if something outlives it.
     fn hear_keeper(&mut self) -> Option<ExitStatus> {
         let mut exited = None;
-        while let Some(said) = self.keeper.as_ref().and_then(Keeper::said) {
+        while let Some(said) = self.keeper.as_mut().and_then(Keeper::said) {
             match said {
                 Said::Ready(ready) => self.begin(ready),
                 Said::Ended(_, _) if !self.main.is_kept() => {}

@@ -23,6 +23,7 @@ fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 3]) -> 
             RETURN => return step.k,
             EQUAL => at += jump(loaded == step.k),
             AT_LEAST => at += jump(loaded >= step.k),
+            ALWAYS => at += usize::try_from(step.k).unwrap(),
             ANY_BIT => at += jump(loaded & step.k != 0),
             other => panic!("an instruction that is not used: {other}"),
         }
