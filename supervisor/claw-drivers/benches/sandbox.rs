@@ -1,10 +1,12 @@
 //! What a sandbox costs, from the order to start a program that does nothing to its end.
 //!
 //! Takes turns between a plain process and a sandboxed one, both by the driver, and between a bare
-//! `posix_spawn` and one of bubblewrap with the same kinds of namespaces, where that is installed.
+//! `posix_spawn`, one of bubblewrap with the same kinds of namespaces, where that is installed, and
+//! one of `docker run` without a network. The last wants an engine's address in `CLAW_ENGINE`, and
+//! an image with a `true` in `CLAW_IMAGE` there; `scripts/bench sandbox` makes both.
 //!
 //! ```text
-//! cargo bench -p claw-drivers --bench sandbox
+//! cargo bench -p claw-drivers --bench sandbox [-- COLUMN…]
 //! ```
 
 #![expect(
@@ -30,6 +32,8 @@ use claw_drivers::process::{ProcessConfig, ProcessDriver};
 use tokio::sync::mpsc;
 
 const ROUNDS: u64 = 300;
+/// How many rounds there are to one start that takes a hundred times as long as others.
+const RARELY: u64 = 10;
 const PROGRAM: &str = "/bin/true";
 
 fn main() {
@@ -40,6 +44,22 @@ fn main() {
     runtime.block_on(measure());
 }
 
+/// What is measured, in turns.
+struct Column {
+    name: &'static str,
+    how: How,
+    spans: Vec<Duration>,
+}
+
+enum How {
+    /// By the driver.
+    Driver(Box<AgentSpec>),
+    /// A command, by `posix_spawn`.
+    Command(Vec<String>),
+    /// The same, every [`RARELY`] rounds: it takes long.
+    Slow(Vec<String>),
+}
+
 async fn measure() {
     let dir = tempfile::tempdir().unwrap();
     let (sender, mut facts) = mpsc::channel(1024);
@@ -47,6 +67,33 @@ async fn measure() {
     let mut config = ProcessConfig::new(dir.path().to_owned(), sender);
     config.egress = Some(egress);
     let driver = ProcessDriver::start(config).await.unwrap();
+    let mut columns = columns();
+    let mut generation = 0;
+    for round in 0..=ROUNDS {
+        for column in &mut columns {
+            let taken = match &column.how {
+                How::Driver(spec) => {
+                    generation += 1;
+                    by_driver(&driver, &mut facts, spec, generation).await
+                }
+                How::Command(command) => by_hand(command),
+                How::Slow(command) if round % RARELY == 0 => by_hand(command),
+                How::Slow(_) => continue,
+            };
+            // The first of each finds everything cold.
+            if round > 0 {
+                column.spans.push(taken);
+            }
+        }
+    }
+    for column in &mut columns {
+        show(column.name, &mut column.spans);
+    }
+    driver.recover(Vec::new()).await;
+}
+
+/// Those that are here, and among them those that the arguments name, if they name any.
+fn columns() -> Vec<Column> {
     let plain = spec::agent(vec![PROGRAM.to_owned()]);
     let closed = confined(&plain, Egress::default());
     let rule = HostRule {
@@ -58,39 +105,42 @@ async fn measure() {
         ..Egress::default()
     };
     let listened = confined(&plain, listed);
-    let bubblewrap = Command::new("bwrap").arg("--version").output().is_ok();
-    if !bubblewrap {
+    let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut all = vec![
+        ("plain", How::Driver(Box::new(plain))),
+        ("sandboxed", How::Driver(Box::new(closed))),
+        ("with listeners", How::Driver(Box::new(listened))),
+        ("by hand", How::Command(words(&[PROGRAM]))),
+    ];
+    if Command::new("bwrap").arg("--version").output().is_ok() {
+        all.push(("bubblewrap", How::Command(words(&BUBBLEWRAP))));
+    } else {
         println!("SKIP bubblewrap: there is no bwrap");
     }
-    let mut spans: [Vec<Duration>; 5] = Default::default();
-    for round in 0..=ROUNDS {
-        let mut taken = Vec::new();
-        for (at, spec) in [&plain, &closed, &listened].into_iter().enumerate() {
-            let number = round * 3 + u64::try_from(at).unwrap();
-            taken.push(by_driver(&driver, &mut facts, spec, number).await);
+    match (std::env::var("CLAW_ENGINE"), std::env::var("CLAW_IMAGE")) {
+        (Ok(engine), Ok(image)) => {
+            let run = "docker --host ENGINE run --rm --network none IMAGE true";
+            let run = run.split(' ').map(|word| match word {
+                "ENGINE" => engine.clone(),
+                "IMAGE" => image.clone(),
+                other => other.to_owned(),
+            });
+            all.push(("docker run", How::Slow(run.collect())));
         }
-        taken.push(by_hand(&[PROGRAM]));
-        if bubblewrap {
-            taken.push(by_hand(&BUBBLEWRAP));
-        }
-        // The first of each finds everything cold.
-        if round > 0 {
-            for (spans, span) in spans.iter_mut().zip(taken) {
-                spans.push(span);
-            }
-        }
+        _ => println!("SKIP docker run: CLAW_ENGINE and CLAW_IMAGE are not set"),
     }
-    let names = [
-        "plain",
-        "sandboxed",
-        "with listeners",
-        "by hand",
-        "bubblewrap",
-    ];
-    for (name, spans) in names.into_iter().zip(&mut spans) {
-        show(name, spans);
-    }
-    driver.recover(Vec::new()).await;
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    all.into_iter()
+        .filter(|(name, _)| named.is_empty() || named.iter().any(|one| one == name))
+        .map(|(name, how)| Column {
+            name,
+            how,
+            spans: Vec::new(),
+        })
+        .collect()
 }
 
 fn show(name: &str, spans: &mut [Duration]) {
@@ -129,11 +179,11 @@ async fn by_driver(
     driver: &ProcessDriver,
     facts: &mut mpsc::Receiver<Fact>,
     spec: &AgentSpec,
-    number: u64,
+    generation: u64,
 ) -> Duration {
     let instance = InstanceId {
         agent: "bench".parse().unwrap(),
-        generation: Generation(number + 1),
+        generation: Generation(generation),
     };
     let begun = Instant::now();
     driver.order(Order::Spawn {
@@ -185,9 +235,9 @@ const BUBBLEWRAP: [&str; 27] = [
     PROGRAM,
 ];
 
-fn by_hand(command: &[&str]) -> Duration {
+fn by_hand(command: &[String]) -> Duration {
     let begun = Instant::now();
-    let status = Command::new(command[0]).args(&command[1..]).status();
+    let status = Command::new(&command[0]).args(&command[1..]).status();
     assert!(status.unwrap().success());
     begun.elapsed()
 }
