@@ -1,6 +1,7 @@
 """Agents in a real fleet: state through the SDK, cold starts, and what a hundred idle ones cost.
 
-`python benches/fleet.py [--clawctl target/release/clawctl] [--agents 100] [--publisher PATH]`.
+`python benches/fleet.py [--clawctl target/release/clawctl] [--agents 100] [--publisher PATH]`,
+or with `--sandboxed 200` how long it takes until so many agents in sandboxes are ready.
 Everything runs below a real supervisor. With `--publisher`, the program `publisher` of the
 tests' crate publishes durable events of 1 KB through its agent's socket, from 1, 8 and 64
 connections.
@@ -178,6 +179,33 @@ def idle(clawctl: Path, count: int) -> None:
             row(f"{count} agents at rest, the supervisor's process", figures)
 
 
+def sandboxed(clawctl: Path, count: int) -> None:
+    """So many agents in sandboxes come up, every second one with a list of hosts."""
+    agents = "".join(
+        f"  boxed-{number}: {{command: [/bin/sleep, '1000'], sandbox: {{mode: process, "
+        f"allowed_network: [{'' if number % 2 else 'api.example.com'}]}}}}\n"
+        for number in range(count)
+    )
+    with tempfile.TemporaryDirectory() as name:
+        # Their users are none that could enter a folder of ours.
+        Path(name).chmod(0o755)
+        begun = time.perf_counter()
+        with Fleet(clawctl, Path(name), agents) as fleet:
+
+            def all_ready() -> bool:
+                listed = fleet.ask("/api/agents")["agents"]
+                assert isinstance(listed, list)
+                return len(listed) == count and all(agent["ready"] for agent in listed)
+
+            fleet.await_that("all agents are ready", all_ready, 0.05)
+            took = time.perf_counter() - begun
+            row(f"{count} sandboxed agents, until all are ready", f"{took:.2f} s")
+            files = len(list(Path(f"/proc/{fleet.process.pid}/fd").iterdir()))
+            row(f"{count} sandboxed agents, files the supervisor has open", str(files))
+            begun = time.perf_counter()
+        row(f"{count} sandboxed agents, until all are down", f"{time.perf_counter() - begun:.2f} s")
+
+
 def processor_time(pid: int) -> dict[str, int]:
     """How long each thread of a process has run, in nanoseconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -222,8 +250,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=5000, help="of each operation on state")
     parser.add_argument("--rounds", type=int, default=11, help="cold starts")
     parser.add_argument("--seconds", type=int, default=5, help="of publishing")
+    parser.add_argument("--sandboxed", type=int, help="so many in sandboxes, and nothing else")
     options = parser.parse_args()
     clawctl = options.clawctl.resolve()
+    if options.sandboxed:
+        sandboxed(clawctl, options.sandboxed)
+        return
     state(clawctl, options.calls)
     cold_starts(clawctl, options.rounds)
     idle(clawctl, options.agents)
