@@ -423,7 +423,7 @@ mod tests {
             None,
         );
         for wanted in [
-            "nothing else  `allowed_network` is empty",
+            "`allowed_network` is empty",
             "1.0 GiB of memory in all",
             "`resources.memory`",
             "512 processes and threads",
