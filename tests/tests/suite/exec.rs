@@ -221,7 +221,7 @@ fn learned_calls_are_listed_with_the_line_that_allows_them() {
                  libc.syscall(135, 0x0040000); libc.syscall(272, 0x10000000); \
                  print('called', flush=True); time.sleep(1000)";
     let mut fleet = Fleet::new(&format!(
-        "  learner: {{command: [python3, -c, {calls:?}], sandbox: {{seccomp: learn}}}}\n{}",
+        "  learner: {{command: [python3, -c, {calls:?}], sandbox: {{mode: process, seccomp: learn}}}}\n{}",
         agent("open", &["forever"], "sandbox: {mode: none}")
     ));
     if !is_full(&fleet, "learned_calls") || !cfg!(target_arch = "x86_64") {
