@@ -28,6 +28,7 @@ async fn a_session_is_where_the_agent_is() {
                   for kind in user mnt pid net ipc uts; do readlink /proc/self/ns/$kind; done; \
                   echo again > /dev/stderr; ls /root; exit 3";
     for options in [PIPES, terminal()] {
+        let is_terminal = options.terminal.is_some();
         let command = ["/bin/sh", "-c", script];
         let session = open(&world, &instance, &spec, &command, options).await;
         let (printed, errors, end) = finish(session).await;
@@ -39,7 +40,10 @@ async fn a_session_is_where_the_agent_is() {
         let mut wanted = vec!["there".to_owned(), "1000".to_owned()];
         wanted.extend(["CapEff:\t0000000000000000", "NoNewPrivs:\t1"].map(str::to_owned));
         wanted.extend(namespaces);
-        wanted.push("again".to_owned());
+        if !is_terminal {
+            // Rules about files know of no terminal, so that one is not opened by its name.
+            wanted.push("again".to_owned());
+        }
         for line in wanted {
             assert!(printed.contains(&line), "{line}\n{printed}");
         }
