@@ -43,6 +43,7 @@ mod requirements_heavy;
 mod restarts;
 mod rights;
 mod rolling;
+mod sandbox_leftovers;
 mod sandboxes;
 mod schedules;
 mod stopping;
