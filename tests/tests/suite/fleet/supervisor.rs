@@ -151,9 +151,7 @@ impl Fleet {
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
         let mut command = prepared(&self.base);
-        if let Some((user, group)) = self.user {
-            command.uid(user).gid(group).env("HOME", &self.base);
-        }
+        self.become_user(&mut command);
         let child = command
             .envs(&self.env)
             .arg("up")
@@ -258,6 +256,19 @@ impl Fleet {
         let mut command = prepared(&self.base);
         command.env(MARK, &self.mark);
         command
+    }
+
+    /// The same, run as the user that supervisors run as.
+    pub(super) fn command_of_user(&self) -> std::process::Command {
+        let mut command = self.command();
+        self.become_user(&mut command);
+        command
+    }
+
+    fn become_user(&self, command: &mut std::process::Command) {
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group).env("HOME", &self.base);
+        }
     }
 
     /// Another program in the fleet's folder.
