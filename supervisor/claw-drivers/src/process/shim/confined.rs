@@ -38,7 +38,7 @@ pub(super) fn spawn(
     let (verdict, write_end) = child::verdict_pipe()?;
     let broken = |error: io::Error| failure(SpawnStage::Prepare, "cannot make a socket", &error);
     let (ours, theirs) = keeper::socket().map_err(broken)?;
-    let sources = if Uid::effective().is_root() {
+    if Uid::effective().is_root() {
         // Nobody can clear them inside, where they would stay as groups without a name.
         setgroups(&[])
             .map_err(|errno| failure(SpawnStage::User, "cannot clear the groups", &errno.into()))?;
@@ -53,6 +53,9 @@ pub(super) fn spawn(
                 )
             })?;
         }
+    }
+    // Root in a container has files like root, and makes no mounts.
+    let sources = if privileges::may_mount() {
         Some(Sources::open(&namespaces.root).map_err(sandbox::Fault::into_spawn_error)?)
     } else {
         None
