@@ -90,6 +90,15 @@ impl Fleet {
         confines
     }
 
+    /// The version of Landlock that this machine has, if any.
+    pub(crate) fn landlock(&self) -> Option<u32> {
+        let machine = self.machine();
+        let mut parts = machine["sandbox"]["parts"].as_array()?.iter();
+        let part = parts.find(|part| part["name"] == "landlock")?;
+        let found = part["found"].as_str()?;
+        found.strip_prefix("version ")?.parse().ok()
+    }
+
     /// What `clawctl doctor` tells the user of the supervisors of this machine.
     fn machine(&self) -> serde_json::Value {
         let mut doctor = self.command_of_user();

@@ -1,11 +1,11 @@
 //! Agents in sandboxes, from inside.
 
 mod compat;
-mod escape;
 mod life;
 mod network;
 mod ordinary;
 mod paths;
+mod shortfall;
 
 use claw_core::AgentSpec;
 use claw_core::sandbox::{Abilities, Level, plan};
