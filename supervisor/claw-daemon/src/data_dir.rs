@@ -1,8 +1,8 @@
 //! The data directory and its single owner.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -75,6 +75,37 @@ impl DataDir {
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(at)?;
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Lets users pass through, if this is root: agents may be users of their own, and have their
+    /// sockets below. The databases are there by now, and become root's alone.
+    ///
+    /// # Errors
+    ///
+    /// A mode cannot be set.
+    pub fn let_pass(&self) -> Result<(), DataDirError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        self.open_to_users().map_err(|source| DataDirError::Io {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    fn open_to_users(&self) -> io::Result<()> {
+        for database in [self.journal(), self.store()] {
+            // What SQLite puts beside a database later has its mode.
+            for beside in ["", "-wal", "-shm"] {
+                let mut path = database.clone().into_os_string();
+                path.push(beside);
+                match fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(0o711))
     }
 
     /// Where it is, absolute and without links.

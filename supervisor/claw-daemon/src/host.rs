@@ -232,6 +232,7 @@ async fn start_drivers(
     loaded: &Loaded,
     egress: &Egress,
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
+    data_dir.let_pass()?;
     let data_dir = data_dir.path().to_owned();
     let (ways, changes) = mpsc::unbounded_channel();
     egress.follow(changes);

@@ -6,6 +6,7 @@
     reason = "all of this is tests: a failure is a panic, and a skipped check is said"
 )]
 
+mod abuse;
 mod agent_protocol;
 mod caller;
 mod chains;

@@ -111,8 +111,11 @@ fn script(fleet: &Fleet) {
 
 #[test]
 fn a_process_reaches_its_list_through_reloads_and_deaths_of_the_supervisor() {
-    let port = serve();
     let mut fleet = Fleet::new("");
+    if !fleet.confines("a_process_reaches_its_list_through_reloads_and_deaths_of_the_supervisor") {
+        return;
+    }
+    let port = serve();
     script(&fleet);
     let keys = format!("command: [python3, scripts/asking.py, \"{port}\"]");
     course(&mut fleet, "", &keys, port);

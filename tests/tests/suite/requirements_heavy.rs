@@ -117,6 +117,50 @@ fn packages_are_installed_once_for_each_set_of_requirements() {
     fleet.down();
 }
 
+/// Imports its package once more when it runs, after the other replica has been set up.
+const CONFINED: &str = r#"
+import importlib, sys
+import claw_sample
+from openclaw import Agent
+
+class Confined(Agent):
+    async def setup(self):
+        print("set up", claw_sample.VERSION, flush=True)
+
+    async def run(self):
+        print("run", importlib.reload(claw_sample).VERSION, sys.prefix, flush=True)
+"#;
+
+#[test]
+fn replicas_in_sandboxes_have_environments_of_their_own() {
+    let mut fleet = Fleet::new("");
+    if !fleet.confines("replicas_in_sandboxes_have_environments_of_their_own") {
+        return;
+    }
+    wheel(&fleet, "1.0");
+    fs::create_dir_all(fleet.path("agents")).unwrap();
+    fs::write(fleet.path("agents/confined.py"), CONFINED).unwrap();
+    fleet.write(
+        "",
+        "  confined: {source: agents/confined.py, replicas: 2, \
+             python: {requirements: [--no-index, --find-links wheels, claw-sample]}, \
+             sandbox: {mode: process, readable: [wheels]}}\n",
+    );
+    fleet.up();
+    for name in ["confined-0", "confined-1"] {
+        within(MAKING, "a replica is set up", || {
+            fleet.find(name).filter(|agent| agent.ready)
+        });
+    }
+    for name in ["confined-0", "confined-1"] {
+        fleet.run(&["trigger", name, "--wait"]).ok();
+        let output = fleet.output(name);
+        assert!(output.contains("set up 1.0\n"), "{output}");
+        assert!(output.contains("run 1.0 "), "{output}");
+    }
+    fleet.down();
+}
+
 #[test]
 fn requirements_that_change_are_installed_beside_the_old_ones() {
     let mut fleet = fleet("requirements.txt", "");

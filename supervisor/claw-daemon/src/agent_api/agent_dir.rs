@@ -9,8 +9,9 @@
 //!    api/                                 the same, for every user of the container
 //!  <data_dir>/agents/<name>/sandbox/      the same again, where root gives the agent a user of its
 //!    api/                                 own, mode 0700: that user's as soon as there is one
-//!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas; what its
-//!                                         `python.requirements` ask for, made by its own process
+//!  <data_dir>/agents/<name>/environments/ its user's, mode 0700, shared by its replicas where they
+//!                                         have the same; what its `python.requirements` ask for,
+//!                                         made by its own process
 //!  <data_dir>/agents/<name>/declared.json what its program said of itself last
 //! ```
 
@@ -103,6 +104,19 @@ impl Audience {
             }
             None => Self::Process(spec.launch.user.clone()),
         }
+    }
+}
+
+/// Whose directory has the virtual environments of an agent: those of replicas are shared, unless
+/// each has a user of its own, who could not read another one's.
+pub(super) fn keeper<'a>(
+    spec: &AgentSpec,
+    agent: &'a AgentName,
+    group: &'a AgentName,
+) -> &'a AgentName {
+    match Audience::of(spec) {
+        Audience::Sandbox => agent,
+        Audience::Process(_) | Audience::Container => group,
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::agent_dir::AgentDir;
+use super::agent_dir::{AgentDir, keeper};
 use super::done;
 use super::endpoint::{Endpoint, Hold};
 use super::endpoints::Endpoints;
@@ -251,7 +251,8 @@ impl AgentApi {
             let sdk = self.shared.sdk.read();
             let sdk = sdk.unwrap_or_else(PoisonError::into_inner);
             if let Some(sdk) = sdk.as_ref() {
-                let environments = self.agent_dir(&replica.group).environments();
+                let keeper = keeper(spec, &instance.agent, &replica.group);
+                let environments = self.agent_dir(keeper).environments();
                 sdk.prepare_launch(&mut equipped.launch, &environments);
             }
         }

@@ -9,7 +9,7 @@ use claw_core::{AgentName, AgentSpec, FleetSpec};
 use claw_store::StoreError;
 use claw_store::bus::{GroupConfig, Start, Subscription, TopicFilter};
 
-use super::agent_dir::{AgentDirError, Audience};
+use super::agent_dir::{AgentDirError, Audience, keeper};
 use super::api::AgentApi;
 use super::declared::Declared;
 use super::endpoint::Endpoint;
@@ -128,15 +128,16 @@ impl AgentApi {
     /// Makes all directories. Answers with what each program declared, in the order of the agents.
     async fn prepare_dirs(&self, loaded: &Loaded) -> Result<Vec<Declared>, ConfigureError> {
         let agents = loaded.fleet.agents.iter().map(|(name, spec)| {
-            let shared = self.agent_dir(&loaded.replicas.identity(name));
-            (self.agent_dir(name), shared, Arc::clone(spec))
+            let group = loaded.replicas.identity(name);
+            let keeper = self.agent_dir(keeper(spec, name, &group));
+            (self.agent_dir(name), keeper, Arc::clone(spec))
         });
         let agents: Vec<_> = agents.collect();
         let preparing = tokio::task::spawn_blocking(move || {
-            let prepared = agents.iter().map(|(agent_dir, shared, spec)| {
+            let prepared = agents.iter().map(|(agent_dir, keeper, spec)| {
                 agent_dir.prepare(spec)?;
                 if spec.launch.program.own_packages().is_some() {
-                    shared.prepare_environments(spec)?;
+                    keeper.prepare_environments(spec)?;
                 }
                 Ok(agent_dir.declared())
             });

@@ -47,7 +47,8 @@ impl AgentApi {
             spec.launch.program.own_packages().is_some()
         });
         let kept: BTreeSet<String> = wanting
-            .map(|endpoint| endpoint.identity().to_string())
+            .flat_map(|endpoint| [endpoint.identity(), endpoint.agent.clone()])
+            .map(|name| name.to_string())
             .collect();
         let agents = self.shared.data_dir.join("agents");
         let sweeping = move || sweep(&agents, &kept, SystemTime::now());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use claw_drivers::process::is_confined;
 use tokio::net::unix::UCred;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,11 @@ pub(super) enum Caller {
         /// The user.
         uid: u32,
     },
+    /// Connected to the unix socket, as the supervisor's own user, from an agent's sandbox.
+    Confined {
+        /// The process.
+        pid: i32,
+    },
     /// Connected over TCP from this machine; which user it is cannot be told.
     Local {
         /// From where.
@@ -28,7 +34,12 @@ pub(super) enum Caller {
 impl Caller {
     /// Judges the kernel's word (`SO_PEERCRED`) on the peer of a unix socket.
     pub(super) fn of_peer(peer: &UCred) -> Self {
-        Self::of_uid(peer.uid(), rustix::process::geteuid().as_raw())
+        let judged = Self::of_uid(peer.uid(), rustix::process::geteuid().as_raw());
+        // Processes of other containers have no number here.
+        match peer.pid().filter(|pid| *pid > 0) {
+            Some(pid) if judged == Self::Admin && is_confined(pid) => Self::Confined { pid },
+            Some(_) | None => judged,
+        }
     }
 
     pub(super) const fn of_uid(uid: u32, own: u32) -> Self {
@@ -61,7 +72,7 @@ impl Link {
     pub(super) fn admin_only(&self, what: &str) -> Result<(), ApiError> {
         match self.caller {
             Caller::Admin => Ok(()),
-            Caller::Stranger { .. } | Caller::Local { .. } => {
+            Caller::Stranger { .. } | Caller::Confined { .. } | Caller::Local { .. } => {
                 let detail = format!(
                     "{what} is allowed on the control socket only, because over TCP the user \
                      cannot be told; use `clawctl` in the project's folder, without `--host`"

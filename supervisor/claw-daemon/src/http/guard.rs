@@ -33,6 +33,9 @@ fn admit(request: &Request) -> Result<(), ApiError> {
         Caller::Stranger { uid } => Err(forbidden(&format!(
             "user {uid} may not use this socket; only the supervisor's own user and root may"
         ))),
+        Caller::Confined { pid } => Err(forbidden(&format!(
+            "process {pid} is in an agent's sandbox, and no sandbox leads to the supervisor"
+        ))),
         Caller::Local { .. } => {
             let host = loopback_host(request)?;
             match changes_something(request) {

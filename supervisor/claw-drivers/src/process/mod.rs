@@ -52,6 +52,7 @@ pub use driver::ProcessDriver;
 pub use entry::reenter;
 pub use execute::Executed;
 pub use link::LinkError;
+pub use procfs::is_confined;
 
 pub(crate) use cgroup::usage_of_process;
 pub(crate) use driver::Inner;

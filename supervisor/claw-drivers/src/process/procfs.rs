@@ -86,6 +86,68 @@ impl Stat {
     }
 }
 
+/// What a process has taken upon itself for good: filters of system calls, and to gain nothing by
+/// what it executes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Renounced {
+    filters: u32,
+    gains: u32,
+}
+
+impl Renounced {
+    fn of(pid: i32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        Some(Self::parse(&status))
+    }
+
+    fn parse(status: &str) -> Self {
+        let number = |key: &str| {
+            let mut lines = status.lines();
+            let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+            value.and_then(|value| value.trim().parse().ok())
+        };
+        Self {
+            // Kernels before 5.9 tell only that there are some.
+            filters: number("Seccomp_filters")
+                .or_else(|| number("Seccomp"))
+                .unwrap_or(0),
+            gains: number("NoNewPrivs").unwrap_or(0),
+        }
+    }
+}
+
+/// Whether a process belongs to a sandbox that this process is not in itself: it has renounced more
+/// than a shim that it descends from. One that is gone counts as such, since nobody can tell.
+///
+/// What descends from a shim still does when its parents are gone, and an ancestor that merely
+/// calls itself a shim excuses nobody.
+#[must_use]
+pub fn is_confined(pid: i32) -> bool {
+    let Some(own) = Renounced::of(pid) else {
+        return true;
+    };
+    let around = ProcessIdentity::own().map_or_else(Vec::new, |(me, _)| ancestors(me.pid));
+    let between = ancestors(pid).into_iter();
+    let mut shims = between
+        .filter(|ancestor| !around.contains(ancestor))
+        .filter(|ancestor| {
+            let name = fs::read_to_string(format!("/proc/{ancestor}/comm"));
+            name.is_ok_and(|name| name.trim_end() == "claw-shim")
+        });
+    shims.any(|shim| {
+        let shim = Renounced::of(shim);
+        shim.is_none_or(|shim| own.filters > shim.filters || own.gains > shim.gains)
+    })
+}
+
+/// A process's parent, and the parent's, and so on.
+fn ancestors(pid: i32) -> Vec<i32> {
+    let above = |pid: i32| Stat::read(pid).map(|stat| stat.parent);
+    std::iter::successors(above(pid), |pid| above(*pid))
+        .take_while(|pid| *pid > 0)
+        .collect()
+}
+
 /// All descendants of a process, zombies left out.
 pub(crate) fn descendants(of: i32) -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();

@@ -220,11 +220,7 @@ impl Seen {
         let mut wishes = wishes(request)?;
         // What is above comes first, and of two wishes for one path the greater.
         wishes.sort_by(|a, b| (&a.path, rank(a.access)).cmp(&(&b.path, rank(b.access))));
-        let written: Vec<PathBuf> = wishes
-            .iter()
-            .filter(|wish| wish.access == Access::Write)
-            .map(|wish| wish.path.clone())
-            .collect();
+        let written: Vec<PathBuf> = writable(&wishes).collect();
         for wish in wishes {
             let path = self.add(&wish, &written)?;
             if let (Some(size), Some(path)) = (wish.size, path) {
@@ -406,6 +402,11 @@ fn wishes(request: &Request) -> Result<Vec<Wish>, SpawnError> {
     }
 }
 
+fn writable(wishes: &[Wish]) -> impl Iterator<Item = PathBuf> {
+    let written = wishes.iter().filter(|wish| wish.access == Access::Write);
+    written.map(|wish| wish.path.clone())
+}
+
 fn there(path: &Path, key: &str) -> Result<(), SpawnError> {
     if path.symlink_metadata().is_ok() && path.exists() {
         return Ok(());
@@ -439,8 +440,21 @@ fn host_rules(request: &Request) -> Result<Rules, SpawnError> {
         rules.writable.push(Path::new("/dev").join(name));
     }
     let concealed = hidden::existing(&request.wanted.hidden);
-    for wish in wishes(request)? {
-        let shown = hidden::around(&concealed, wish.path);
+    let wishes = wishes(request)?;
+    let written: Vec<PathBuf> = writable(&wishes).collect();
+    for wish in wishes {
+        // The rule of what is above holds for it too, and what the agent may write to it could
+        // have made a link: the rule would be about what it leads to.
+        if written.iter().any(|dir| {
+            wish.path.starts_with(dir)
+                && wish.path != *dir
+                && !hidden::between(&concealed, dir, &wish.path)
+        }) {
+            continue;
+        }
+        // What is hidden is known by its path without links.
+        let path = canonical(&wish.path).unwrap_or(wish.path);
+        let shown = hidden::around(&concealed, path);
         match wish.access {
             Access::Write => rules.writable.extend(shown),
             Access::Read | Access::Use => rules.readable.extend(shown),

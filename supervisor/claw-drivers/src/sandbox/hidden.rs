@@ -17,7 +17,8 @@ pub(super) fn between(hidden: &[PathBuf], dir: &Path, path: &Path) -> bool {
 }
 
 /// A path in pieces that together are all of it but what is hidden. Rules about files hold for
-/// whole directories, so one with something hidden in it is given by what else is in it now.
+/// whole directories, so one with something hidden in it is given by what else is in it now. Links
+/// in it are not: an agent may have made them, and what they lead to was not given.
 pub(super) fn around(hidden: &[PathBuf], path: PathBuf) -> Vec<PathBuf> {
     if hidden.contains(&path) {
         return Vec::new();
@@ -27,6 +28,7 @@ pub(super) fn around(hidden: &[PathBuf], path: PathBuf) -> Vec<PathBuf> {
     }
     let entries = fs::read_dir(&path).into_iter().flatten().flatten();
     entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
         .flat_map(|entry| around(hidden, entry.path()))
         .collect()
 }
@@ -43,6 +45,7 @@ mod tests {
             fs::create_dir_all(base.join(name)).unwrap();
         }
         fs::write(base.join("a/secret"), "").unwrap();
+        std::os::unix::fs::symlink("/", base.join("planted")).unwrap();
         let hidden = existing(&[base.join("a/secret"), base.join("d"), base.join("none")]);
         assert_eq!(hidden.len(), 2);
         let mut shown = around(&hidden, base.clone());

@@ -22,6 +22,12 @@ pub(crate) fn become_inside() -> Result<(), Fault> {
         .map_err(Fault::of("cannot become the user of the sandbox"))
 }
 
+/// Whether mounts can be made outside of namespaces of one's own.
+pub(crate) fn may_mount() -> bool {
+    let own = rustix::thread::capabilities(None);
+    own.is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
 /// Takes all capabilities out of reach of what is executed next. Only who has the right to can;
 /// for others it changes nothing, since nothing can be gained any more after [`forbid_gain`].
 pub(crate) fn empty_bounding_set() {

@@ -49,7 +49,19 @@ pub(crate) fn clawctl(folder: &Path, arguments: &[&str]) -> Ran {
 
 /// `clawctl` in a folder, with nothing of the surroundings that would change what it does.
 pub(super) fn prepared(folder: &Path) -> Command {
-    let mut command = Command::new(program());
+    launched(&[], folder)
+}
+
+/// The same, started through another program that executes it.
+pub(super) fn launched(launcher: &[String], folder: &Path) -> Command {
+    let mut command = match launcher {
+        [] => Command::new(program()),
+        [first, more @ ..] => {
+            let mut command = Command::new(first);
+            command.args(more).arg(program());
+            command
+        }
+    };
     command.current_dir(folder).stdin(Stdio::null());
     for name in [
         "OPENCLAW_FILE",

@@ -28,7 +28,7 @@ pub(crate) use command::clawctl;
 pub(crate) use configuration::{agent, steps};
 pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use folder::{free_port, program, root};
-pub(crate) use patience::{Waited, holds_for, until, within};
+pub(crate) use patience::{PATIENCE, Waited, holds_for, until, within};
 pub(crate) use process::Process;
 pub(crate) use registry::{Access, Registry};
 pub(crate) use supervisor::Fleet;

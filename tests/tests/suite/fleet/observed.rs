@@ -78,6 +78,37 @@ impl Fleet {
         holds
     }
 
+    /// Whether supervisors of this fleet can give a process namespaces of its own; says that
+    /// `test` is skipped if not.
+    pub(crate) fn confines(&self, test: &str) -> bool {
+        let machine = self.machine();
+        let level = &machine["sandbox"]["level"];
+        let confines = level == "full";
+        if !confines {
+            eprintln!("SKIP {test}: no namespaces can be made here, only {level} sandboxes");
+        }
+        confines
+    }
+
+    /// The version of Landlock that this machine has, if any.
+    pub(crate) fn landlock(&self) -> Option<u32> {
+        let machine = self.machine();
+        let mut parts = machine["sandbox"]["parts"].as_array()?.iter();
+        let part = parts.find(|part| part["name"] == "landlock")?;
+        let found = part["found"].as_str()?;
+        found.strip_prefix("version ")?.parse().ok()
+    }
+
+    /// What `clawctl doctor` tells the user of the supervisors of this machine.
+    fn machine(&self) -> serde_json::Value {
+        let mut doctor = self.command_of_user();
+        let output = doctor
+            .args(["doctor", "--output", "json"])
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The lines of a file of the fleet; none when it is missing.
     pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();

@@ -12,7 +12,7 @@ use claw_daemon::api::Health;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::command::{Ran, clawctl, prepared};
+use super::command::{Ran, clawctl, launched, prepared};
 use super::patience::{until, within};
 use super::{Api, Process};
 
@@ -34,6 +34,8 @@ pub(crate) struct Fleet {
     env: BTreeMap<&'static str, String>,
     /// Who its supervisors run as; this process's user if nothing was said.
     user: Option<(u32, u32)>,
+    /// What its supervisors are started through, if not as they are.
+    launcher: Vec<String>,
     pub(super) supervisor: Option<Child>,
     /// Fork servers of supervisors that are gone; they go by themselves.
     pub(super) spawners: Vec<Process>,
@@ -57,6 +59,7 @@ impl Fleet {
             mark: format!("{}-{number}", std::process::id()),
             env: BTreeMap::new(),
             user: None,
+            launcher: Vec::new(),
             supervisor: None,
             spawners: Vec::new(),
         };
@@ -131,6 +134,12 @@ impl Fleet {
         self.user = Some((user, group));
     }
 
+    /// Names a program that supervisors are started through from now on. It becomes their user by
+    /// itself, and executes what comes behind its own arguments.
+    pub(crate) fn set_launcher(&mut self, words: Vec<String>) {
+        self.launcher = words;
+    }
+
     /// Starts the supervisor and waits until its fleet is loaded.
     pub(crate) fn up(&mut self) {
         self.start();
@@ -150,9 +159,9 @@ impl Fleet {
             .append(true)
             .open(self.folder.path().join("supervisor.err"))
             .unwrap();
-        let mut command = prepared(&self.base);
-        if let Some((user, group)) = self.user {
-            command.uid(user).gid(group).env("HOME", &self.base);
+        let mut command = launched(&self.launcher, &self.base);
+        if self.launcher.is_empty() {
+            self.become_user(&mut command);
         }
         let child = command
             .envs(&self.env)
@@ -258,6 +267,19 @@ impl Fleet {
         let mut command = prepared(&self.base);
         command.env(MARK, &self.mark);
         command
+    }
+
+    /// The same, run as the user that supervisors run as.
+    pub(super) fn command_of_user(&self) -> std::process::Command {
+        let mut command = self.command();
+        self.become_user(&mut command);
+        command
+    }
+
+    fn become_user(&self, command: &mut std::process::Command) {
+        if let Some((user, group)) = self.user {
+            command.uid(user).gid(group).env("HOME", &self.base);
+        }
     }
 
     /// Another program in the fleet's folder.

@@ -94,7 +94,8 @@ fn support(keeper: &Keeper, namespaces: &Namespaces) -> Result<(), SpawnError> {
         failure(SpawnStage::Sandbox, what, &error)
     };
     map_users(keeper.pid, namespaces).map_err(failed)?;
-    if !Uid::effective().is_root() {
+    // Root in a container has files like root, and makes no mounts.
+    if !privileges::may_mount() {
         return keeper.go(&[]).map_err(failed);
     }
     let sources = Sources::open(&namespaces.root).map_err(sandbox::Fault::into_spawn_error)?;

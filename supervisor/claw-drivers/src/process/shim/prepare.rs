@@ -168,6 +168,19 @@ fn make_data_dir(path: &Path, task: &ShimTask) -> Result<(), SpawnError> {
         let what = format!("cannot make the data directory {}", path.display());
         failure(SpawnStage::Prepare, &what, &error)
     };
+    if let Some(link) = planted(path, task) {
+        return Err(SpawnError {
+            stage: SpawnStage::Sandbox,
+            errno: nix::libc::ELOOP,
+            detail: format!(
+                "the data directory {} leads through the symbolic link {}, which `{}` may have \
+                 made; remove it, or name what it leads to in `data_dirs`",
+                path.display(),
+                link.display(),
+                task.instance.agent,
+            ),
+        });
+    }
     if let Ok(found) = path.metadata()
         && found.is_dir()
     {
@@ -187,6 +200,20 @@ fn make_data_dir(path: &Path, task: &ShimTask) -> Result<(), SpawnError> {
         }
     };
     make().map_err(broken)
+}
+
+/// A link on the way that the agent may have made: it lies in a directory of the agent's user, who
+/// is not us, or, of one in a sandbox, in another directory that it is given.
+fn planted<'a>(path: &'a Path, task: &ShimTask) -> Option<&'a Path> {
+    let own = rustix::process::geteuid().as_raw();
+    let foreign = task.owner.map(|(uid, _)| uid).filter(|uid| *uid != own);
+    let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|it| it.is_symlink());
+    let theirs = |dir: &Path| {
+        foreign.is_some_and(|uid| dir.metadata().is_ok_and(|it| it.uid() == uid))
+            || task.confinement.is_some() && task.data_dirs.iter().any(|it| dir.starts_with(it))
+    };
+    let mut ways = path.ancestors();
+    ways.find(|way| is_link(way) && way.parent().is_some_and(theirs))
 }
 
 /// A directory of ours goes to the agent's own user, which the fleet file could not name. Another

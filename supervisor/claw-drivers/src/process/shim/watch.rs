@@ -509,8 +509,11 @@ impl Shim {
             return;
         };
         let own = rustix::process::geteuid();
-        let ours = rustix::net::sockopt::socket_peercred(&stream)
-            .is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+        let ours = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| {
+            // Where users are not told apart, an agent without namespaces is as we are.
+            let pid = peer.pid.as_raw_nonzero().get();
+            (peer.uid == own || peer.uid.is_root()) && !procfs::is_confined(pid)
+        });
         if !ours {
             return;
         }

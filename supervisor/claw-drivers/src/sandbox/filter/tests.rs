@@ -186,3 +186,45 @@ fn without_the_internet_there_are_local_sockets() {
     assert_eq!(answer(libc::AF_INET), EPERM);
     assert_eq!(answer(libc::AF_INET6), EPERM);
 }
+
+/// What a supervisor needs beside what agents may call, to make their sandboxes.
+const MAKING: [&str; 14] = [
+    "clone",
+    "clone3",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "pivot_root",
+    "sethostname",
+    "setns",
+    "umount2",
+    "unshare",
+];
+
+/// The profile of the manual, for a supervisor in a container. It is one file for all machines, so
+/// calls of another one may stand in it.
+#[test]
+fn the_profile_of_the_manual_allows_what_is_needed() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/openclaw-seccomp.json"
+    );
+    let profile: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+    let rules = profile["syscalls"].as_array().unwrap().iter();
+    let names = rules.flat_map(|rule| rule["names"].as_array().unwrap());
+    let allowed: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
+    let own = [calls::ALLOWED, calls::CONDITIONAL, calls::TRACING];
+    let own = own.into_iter().flatten().map(|(name, _)| *name);
+    for name in own.chain(MAKING) {
+        assert!(allowed.contains(&name), "{name} is needed");
+    }
+    for (name, _) in calls::REFUSED {
+        let needed = MAKING.contains(name);
+        assert_eq!(allowed.contains(name), needed, "{name}");
+    }
+}

@@ -3,12 +3,12 @@
 mod compat;
 mod count;
 mod disks;
-mod escape;
 mod life;
 mod network;
 mod ordinary;
 mod paths;
 mod session;
+mod shortfall;
 
 use claw_core::AgentSpec;
 use claw_core::sandbox::{Abilities, Level, plan};

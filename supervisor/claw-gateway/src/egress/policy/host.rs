@@ -39,6 +39,14 @@ pub enum HostError {
         /// The label.
         label: String,
     },
+    /// A label begins or ends with a hyphen, which no host's does.
+    #[error("the part `{label}` of the host begins or ends with a hyphen")]
+    Hyphen {
+        /// Where the label begins.
+        at: usize,
+        /// The label.
+        label: String,
+    },
     /// A character cannot stand in a host.
     #[error("`{}` cannot stand in a host", character.escape_default())]
     Character {
@@ -157,6 +165,10 @@ impl DnsName {
                 let character = char::from(byte);
                 let at = at + offset;
                 return Err(HostError::Character { at, character });
+            }
+            if label.starts_with('-') || label.ends_with('-') {
+                let label = label.to_owned();
+                return Err(HostError::Hyphen { at, label });
             }
             at += label.len() + 1;
         }
@@ -308,6 +320,11 @@ mod tests {
         }
     }
 
+    fn hyphen(at: usize, label: &str) -> HostError {
+        let label = label.to_owned();
+        HostError::Hyphen { at, label }
+    }
+
     #[test]
     fn what_is_no_host_is_refused_where_it_goes_wrong() {
         for (text, error) in [
@@ -360,6 +377,9 @@ mod tests {
                     label: String::new(),
                 },
             ),
+            ("a.-bad-.b", hyphen(2, "-bad-")),
+            ("-a.b", hyphen(0, "-a")),
+            ("a.b-", hyphen(2, "b-")),
             ("xn--a", HostError::International),
         ] {
             assert_eq!(Host::parse(text), Err(error), "{text:?}");

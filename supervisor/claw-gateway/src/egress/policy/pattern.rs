@@ -183,7 +183,9 @@ pub(crate) fn port_number(text: &str) -> Option<NonZeroU16> {
 
 fn located(offset: usize, error: HostError) -> (usize, PatternProblem) {
     let at = match &error {
-        HostError::Label { at, .. } | HostError::Character { at, .. } => *at,
+        HostError::Label { at, .. }
+        | HostError::Hyphen { at, .. }
+        | HostError::Character { at, .. } => *at,
         HostError::Empty
         | HostError::TooLong(_)
         | HostError::International
@@ -225,6 +227,10 @@ mod tests {
             (
                 "https://pypi.org",
                 "`https://pypi.org` is not a host, at byte 5: write the host without `https://` and what is like it",
+            ),
+            (
+                "*.-bad-.example",
+                "`*.-bad-.example` is not a host, at byte 2: the part `-bad-` of the host begins or ends with a hyphen",
             ),
             (
                 "pypi.org/simple",

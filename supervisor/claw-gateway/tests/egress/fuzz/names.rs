@@ -124,6 +124,9 @@ fn hosts_in_any_spelling_are_judged_as_their_plain_spelling() {
             let radix = if digits == last { 10 } else { 16 };
             let number = digits.chars().all(|digit| digit.is_digit(radix));
             assert!(!number, "{text:?} may be read as an address");
+            let mut labels = name.as_str().split('.');
+            let hyphen = labels.any(|label| label.starts_with('-') || label.ends_with('-'));
+            assert!(!hyphen, "{text:?} has a label with a hyphen at its edge");
             assert!(plain.len() <= 253 && plain.is_ascii(), "{text:?}");
         }
         let allowed = policy.judge(&host, port).is_ok();

