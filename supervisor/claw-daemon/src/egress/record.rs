@@ -1,9 +1,10 @@
 //! What was decided, one line of JSON each, in `agents/<name>/egress.jsonl` of the data directory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,10 +145,12 @@ impl Recorder {
 }
 
 fn open(dir: &Path) -> io::Result<Open> {
-    fs::create_dir_all(dir)?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o711).create(dir)?;
     let file = File::options()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(dir.join(FILE))?;
     let size = file.metadata()?.len();
     Ok(Open { file, size })
