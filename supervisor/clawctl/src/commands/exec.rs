@@ -114,7 +114,8 @@ fn end(ended: &ExecEnded) -> Result<(), Failure> {
     }
 }
 
-/// Passes on what is said either way; the last word.
+/// Passes on what is said either way; the last word. A command that has ended is told nothing any
+/// more, so what cannot be sent says nothing: what is read does.
 async fn converse(socket: &mut Socket, terminal: Option<&Raw>) -> Result<ExecAnswer, Failure> {
     let mut typed = Some(input());
     let mut resized = signal(SignalKind::window_change())?;
@@ -133,15 +134,19 @@ async fn converse(socket: &mut Socket, terminal: Option<&Raw>) -> Result<ExecAns
                 }
             }
             piece = next(typed.as_mut()) => match piece {
-                Some(piece) => send(socket, Message::Binary(piece.into())).await?,
+                Some(piece) => {
+                    if send(socket, Message::Binary(piece.into())).await.is_err() {
+                        typed = None;
+                    }
+                }
                 None => {
                     typed = None;
-                    say(socket, &ExecAsk::CloseStdin).await?;
+                    say(socket, &ExecAsk::CloseStdin).await.ok();
                 }
             },
             _ = resized.recv(), if terminal.is_some() => {
                 if let Some(size) = size() {
-                    say(socket, &ExecAsk::Resize(size)).await?;
+                    say(socket, &ExecAsk::Resize(size)).await.ok();
                 }
             }
             _ = interrupts.recv() => {
@@ -149,7 +154,7 @@ async fn converse(socket: &mut Socket, terminal: Option<&Raw>) -> Result<ExecAns
                 if interrupted > 1 {
                     return Err(Failure::silent(Exit::Interrupted));
                 }
-                say(socket, &ExecAsk::Signal(ExecSignal::Int)).await?;
+                say(socket, &ExecAsk::Signal(ExecSignal::Int)).await.ok();
             }
         }
     }
