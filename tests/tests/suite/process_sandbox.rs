@@ -1,6 +1,7 @@
 //! Sandboxes of agents that are processes, as the command line tells of them.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use claw_daemon::api::State;
 use serde_json::Value;
@@ -137,6 +138,28 @@ fn a_sandboxed_agent_sees_its_folder_and_nothing_of_the_supervisor() {
     let status = fleet.run(&["status", "locked"]).ok();
     assert!(status.contains("Sandbox: full ("), "{status}");
     assert_eq!(fleet.agent("locked").restarts, 0);
+    fleet.down();
+    fleet.assert_empty();
+}
+
+#[test]
+fn a_folder_that_its_user_may_not_enter_is_named() {
+    let mut fleet = Fleet::new(&agent("locked", &["forever"], "sandbox: {mode: process}"));
+    let folder = fleet.path("");
+    let found = fs::metadata(&folder).unwrap();
+    // An ordinary user's agents run as that user, whose own folder is open to them.
+    if found.uid() != 0 || !fleet.confines("a_folder_that_its_user_may_not_enter_is_named") {
+        return;
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    fleet.up();
+    fleet.await_state("locked", State::Stopped);
+    let status = fleet.run(&["status", "locked"]);
+    let advice = "use a folder that others may enter";
+    assert!(status.out.contains(advice), "{status:?}");
+    fs::set_permissions(&folder, found.permissions()).unwrap();
+    fleet.run(&["start", "locked"]).ok();
+    fleet.await_state("locked", State::Running);
     fleet.down();
     fleet.assert_empty();
 }

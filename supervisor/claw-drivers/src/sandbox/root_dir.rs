@@ -283,10 +283,18 @@ fn cover(base: BorrowedFd<'_>, bind: &Bind) -> Result<Option<OwnedFd>, Fault> {
         mount::attach(closed.as_fd(), target.as_fd())?;
         Ok(None)
     };
-    attempt().map_err(Fault::of(format!(
-        "cannot hide `{}` from the sandbox",
-        bind.target.display()
-    )))
+    attempt().map_err(|error| {
+        let hidden = bind.target.display();
+        let what = match bind.target.parent() {
+            Some(folder) if error.kind() == std::io::ErrorKind::PermissionDenied => format!(
+                "cannot hide `{hidden}` from the sandbox, whose user may not enter `{}`: use a \
+                 folder that others may enter (mode 0755), or name a `user` who may enter this one",
+                folder.display()
+            ),
+            Some(_) | None => format!("cannot hide `{hidden}` from the sandbox"),
+        };
+        Fault::of(what)(error)
+    })
 }
 
 fn proc(base: BorrowedFd<'_>, which: Proc) -> Result<(), Fault> {
