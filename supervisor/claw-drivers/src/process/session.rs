@@ -52,7 +52,9 @@ async fn open(
     }
     let task = SessionTask {
         timeout: options.timeout,
-        group: inner.cgroups.group(instance, "", &spec.resources)?,
+        group: inner
+            .cgroups
+            .group(instance, "", &launch::resources(inner, spec, &cover))?,
         confinement: cover.confinement.clone(),
         terminal: options.terminal.map(|terminal| terminal.size),
         owner: account.owner(),
