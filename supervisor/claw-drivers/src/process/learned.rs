@@ -11,8 +11,8 @@ use super::driver::ProcessDriver;
 use super::wire::Request;
 use crate::sandbox::{LearnedCall, merged};
 
-/// So many lives of all agents together are remembered.
-const LIVES: usize = 1024;
+/// So many lives of an agent are remembered, the last ones.
+const LIVES: usize = 64;
 
 /// A shim that answers no sooner is of an older kind, or stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,8 +30,14 @@ impl Learned {
         let mut lives = lock(&self.lives);
         if !calls.is_empty() {
             lives.insert(instance.clone(), calls);
-            if lives.len() > LIVES {
-                lives.pop_first();
+            // Lives of an agent are in the order of their numbers.
+            let mut of_agent = lives.keys().filter(|it| it.agent == instance.agent);
+            let oldest = of_agent
+                .next()
+                .filter(|_| of_agent.count() >= LIVES)
+                .cloned();
+            if let Some(oldest) = oldest {
+                lives.remove(&oldest);
             }
         }
         drop(lives);
