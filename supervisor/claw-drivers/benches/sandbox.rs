@@ -21,12 +21,7 @@ mod spec;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use claw_core::spec::Resources;
-use claw_core::spec::container::Exec;
-use claw_core::spec::sandbox::{
-    Egress, HostRule, Landlock, OnMissing, Proc, ProcessLimits, Reach, Sandbox, Scratch,
-    SystemCalls, Tracing,
-};
+use claw_core::spec::sandbox::{Egress, HostRule, Reach, Sandbox};
 use claw_core::{AgentSpec, Fact, Generation, InstanceId, Order};
 use claw_drivers::Driver;
 use claw_drivers::process::{ProcessConfig, ProcessDriver};
@@ -154,25 +149,8 @@ fn show(name: &str, spans: &mut [Duration]) {
 fn confined(plain: &AgentSpec, egress: Egress) -> AgentSpec {
     let mut spec = plain.clone();
     spec.launch.sandbox = Some(Box::new(Sandbox {
-        on_missing: OnMissing::Refuse,
-        readable: Vec::new(),
-        hidden: Vec::new(),
-        writable: Vec::new(),
-        tmp: Scratch {
-            size: 64 << 20,
-            exec: Exec::Allowed,
-        },
-        shm: 16 << 20,
         network: Reach::Listed(egress),
-        seccomp: SystemCalls::Listed { also: Vec::new() },
-        landlock: Landlock::BestEffort,
-        proc: Proc::Masked,
-        tracing: Tracing::Denied,
-        limits: ProcessLimits {
-            nofile: 1024,
-            fsize: None,
-        },
-        usual: Resources::default(),
+        ..Sandbox::default()
     }));
     spec
 }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::sandbox::BY_SIGNAL;
 use crate::client::{Client, Socket};
 use crate::exit::{Exit, Failure};
 use crate::{complete, print};
@@ -25,9 +26,6 @@ const INPUT: usize = 4;
 
 /// So much is read of the input at once.
 const PIECE: usize = 32 * 1024;
-
-/// What a shell makes of a death by signal, besides the signal's number.
-const BY_SIGNAL: i32 = 128;
 
 pub(crate) const CODES: &str = "\
 The command is run as the agent is: in its namespaces, as its user, with its limits, filter and
@@ -103,15 +101,7 @@ fn end(ended: &ExecEnded) -> Result<(), Failure> {
         print::note("clawctl: the command's time was over; it was killed");
         return Err(Failure::silent(Exit::CommandTimedOut));
     }
-    let code = match (ended.exit_code, ended.signal) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => u8::try_from(BY_SIGNAL + signal).unwrap_or(u8::MAX),
-        (None, None) => u8::MAX,
-    };
-    match code {
-        0 => Ok(()),
-        code => Err(Failure::silent(Exit::Command(code))),
-    }
+    super::sandbox::end_as(ended.exit_code, ended.signal)
 }
 
 /// Passes on what is said either way; the last word. A command that has ended is told nothing any

@@ -19,7 +19,7 @@ use crate::render::table;
 use crate::{complete, print};
 
 /// What a shell makes of a death by signal, besides the signal's number.
-const BY_SIGNAL: i32 = 128;
+pub(super) const BY_SIGNAL: i32 = 128;
 
 /// What to do with sandboxes: those in which code is run once, and those of agents.
 #[derive(Debug, Subcommand)]
@@ -239,7 +239,12 @@ fn show(outcome: &SandboxOutcome, output: Output) -> Result<(), Failure> {
         print::note("clawctl: the command's time was over; the sandbox was killed");
         return Err(Failure::silent(Exit::CommandTimedOut));
     }
-    let code = match (outcome.exit_code, outcome.signal) {
+    end_as(outcome.exit_code, outcome.signal)
+}
+
+/// Ends as a command did, of which one of the two is known.
+pub(super) fn end_as(exit_code: Option<u8>, signal: Option<i32>) -> Result<(), Failure> {
+    let code = match (exit_code, signal) {
         (Some(code), _) => code,
         (None, Some(signal)) => u8::try_from(BY_SIGNAL + signal).unwrap_or(u8::MAX),
         (None, None) => u8::MAX,
