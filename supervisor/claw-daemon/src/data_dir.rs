@@ -95,8 +95,9 @@ impl DataDir {
 
     fn open_to_users(&self) -> io::Result<()> {
         for database in [self.journal(), self.store()] {
-            // What SQLite puts beside a database later has its mode.
-            for beside in ["", "-wal", "-shm"] {
+            // What SQLite puts beside a database later has its mode. Whoever can open a lock can hold
+            // it.
+            for beside in ["", "-wal", "-shm", ".lock"] {
                 let mut path = database.clone().into_os_string();
                 path.push(beside);
                 match fs::set_permissions(&path, Permissions::from_mode(0o600)) {

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ impl Turn {
             .create(true)
             .truncate(false)
             .write(true)
+            // Nobody else is to take the turn, and with it the start.
+            .mode(0o600)
             .open(data_dir.join("spawner.lock"))?;
         let began = Instant::now();
         loop {
