@@ -22,7 +22,8 @@ fn name(number: usize) -> String {
     format!("boxed-{number}")
 }
 
-/// Every second one reaches a host, every third has hooks and a check, and all come back.
+/// Every second one reaches a host, every third has hooks and a check, every fourth a directory
+/// with an end of its own, and all come back.
 fn agents() -> String {
     let one = |number: usize| {
         let network = match number % 2 {
@@ -36,10 +37,14 @@ fn agents() -> String {
             }
             _ => "",
         };
+        let writable = match number % 4 {
+            0 => format!("[{{path: sized/{number}, size: 8Mi}}]"),
+            _ => "[]".to_owned(),
+        };
         format!(
             "  {}: {{command: [/bin/sleep, \"1000\"], \
              restart_policy: {{policy: always, backoff: immediate, jitter: 0%}}, \
-             sandbox: {{mode: process, allowed_network: {network}}}{commands}}}\n",
+             sandbox: {{mode: process, allowed_network: {network}, writable: {writable}}}{commands}}}\n",
             name(number)
         )
     };
@@ -194,8 +199,15 @@ fn a_fleet_in_sandboxes_that_went_down_leaves_nothing_but_its_files() {
     let shims: Vec<Process> = processes.into_iter().filter(Process::is_shim).collect();
     let mains = (0..AGENTS).map(|number| fleet.await_main(&name(number)));
     let groups = groups(&mains.chain(shims).collect::<Vec<_>>(), &supervisor);
-    let test = "the groups of a_fleet_in_sandboxes_that_went_down_leaves_nothing_but_its_files";
+    let test = "a_fleet_in_sandboxes_that_went_down_leaves_nothing_but_its_files";
     assert!(!fleet.enforces("memory", test) || groups.len() >= AGENTS);
+    let folder = fleet.place("");
+    let is_ours = |text: &&String| text.contains(folder.trim_end_matches('/'));
+    if fleet.enforces_sizes() {
+        assert_eq!(loops().iter().filter(is_ours).count(), AGENTS.div_ceil(4));
+    } else {
+        eprintln!("SKIP the sizes of {test}: there are no loop devices");
+    }
     fleet.down();
 
     // Processes of other tests may come by the number of a namespace that is gone, and go again.
@@ -210,8 +222,6 @@ fn a_fleet_in_sandboxes_that_went_down_leaves_nothing_but_its_files() {
     );
     let left: Vec<&String> = groups.iter().filter(|it| Path::new(it).exists()).collect();
     assert!(left.is_empty(), "{left:#?}");
-    let folder = fleet.place("");
-    let is_ours = |text: &&String| text.contains(folder.trim_end_matches('/'));
     assert_eq!(
         mounts().iter().filter(is_ours).count(),
         0,

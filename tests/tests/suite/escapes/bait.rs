@@ -82,6 +82,10 @@ impl Bait {
     pub(crate) fn place(&self, fleet: &Fleet) {
         let folder = fleet.path("attempts");
         std::fs::create_dir_all(&folder).unwrap();
+        let sized = fleet.path("sized");
+        std::fs::create_dir_all(&sized).unwrap();
+        let everybody = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(sized, everybody).unwrap();
         for (name, text) in FILES {
             std::fs::write(folder.join(name), text).unwrap();
         }

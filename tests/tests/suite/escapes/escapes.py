@@ -54,12 +54,12 @@ def writes(path, flags=0):
     return attempt
 
 
-def fills(path):
-    """Write 256 MiB."""
+def fills(path, mebibytes=256):
+    """Write more than there should be room for."""
 
     def attempt():
         with Path(path).open("wb", buffering=0) as file:
-            for _ in range(256):
+            for _ in range(mebibytes):
                 file.write(bytes(1 << 20))
 
     return attempt
@@ -357,6 +357,7 @@ ATTEMPTS = [
     (28, "configuration of the system", writes("/etc/new", os.O_CREAT)),
     (28, "filling /tmp", fills("/tmp/full")),
     (28, "filling /dev/shm", fills("/dev/shm/full")),
+    (28, "filling a directory of the host", fills(f"{HOME}/sized/full", 32)),
     (30, "many descriptors", many(lambda: os.open("/dev/null", os.O_RDONLY))),
     (30, "many watches", many(watches)),
     (31, "io_uring_setup", lambda: call(425, 8, ctypes.create_string_buffer(256))),

@@ -99,8 +99,13 @@ impl Place {
 
     /// What has to come of an attempt here.
     pub(super) fn outcomes(self, what: &str) -> Outcomes {
+        if self == Self::Full(User::Root) && what == "row 28 filling a directory of the host" {
+            return &["ENOSPC"];
+        }
         if let Self::Landlock(User::Ordinary, _) = self {
             match what {
+                // The kernel counts the processes of the user, who has others.
+                "row 25 fork bomb" => return &["allowed"],
                 // The socket is one of its own user's, and where it leads it is told from that.
                 "row 17 socket of another agent" => return &["allowed"],
                 "row 21 control socket" => return &["403"],

@@ -92,11 +92,21 @@ impl Fleet {
 
     /// The version of Landlock that this machine has, if any.
     pub(crate) fn landlock(&self) -> Option<u32> {
+        let found = self.part("landlock")?;
+        found.strip_prefix("version ")?.parse().ok()
+    }
+
+    /// Whether directories of agents end at their sizes on this machine.
+    pub(crate) fn enforces_sizes(&self) -> bool {
+        self.part("quota").is_some()
+    }
+
+    /// What this machine has of a part of sandboxes, if any.
+    fn part(&self, name: &str) -> Option<String> {
         let machine = self.machine();
         let mut parts = machine["sandbox"]["parts"].as_array()?.iter();
-        let part = parts.find(|part| part["name"] == "landlock")?;
-        let found = part["found"].as_str()?;
-        found.strip_prefix("version ")?.parse().ok()
+        let part = parts.find(|part| part["name"] == name)?;
+        Some(part["found"].as_str()?.to_owned())
     }
 
     /// What `clawctl doctor` tells the user of the supervisors of this machine.
