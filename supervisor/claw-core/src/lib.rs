@@ -23,6 +23,7 @@ pub mod notification;
 pub mod order;
 pub mod plan;
 pub mod record;
+pub mod redact;
 pub mod refusal;
 pub mod restart;
 pub mod run;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
 use crate::id::{InstanceId, RunId};
+use crate::redact;
 use crate::run::Trigger;
-use crate::spec::AgentSpec;
+use crate::spec::{AgentSpec, Launch};
 
 /// An order to the driver that runs the instance. Orders for one instance are carried out in
 /// order; each is answered by the facts named here, and no order blocks the sender.
@@ -173,6 +174,18 @@ pub enum ProbeOutcome {
     Unknown(String),
 }
 
+impl ProbeOutcome {
+    /// Without the agent's secrets, which it may have shown.
+    #[must_use]
+    pub fn masked(self, launch: &Launch) -> Self {
+        match self {
+            Self::Success => Self::Success,
+            Self::Failure(text) => Self::Failure(redact::text(launch, text)),
+            Self::Unknown(text) => Self::Unknown(redact::text(launch, text)),
+        }
+    }
+}
+
 /// What is known of a worker's own readiness check. It is asked over the worker's socket, so no
 /// order leads to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,4 +225,15 @@ pub enum HookOutcome {
     Failure(String),
     /// It was killed with its tree after this long.
     TimedOut(Duration),
+}
+
+impl HookOutcome {
+    /// Without the agent's secrets, which it may have printed.
+    #[must_use]
+    pub fn masked(self, launch: &Launch) -> Self {
+        match self {
+            Self::Failure(text) => Self::Failure(redact::text(launch, text)),
+            Self::Success | Self::TimedOut(_) => self,
+        }
+    }
 }

@@ -75,19 +75,48 @@ impl Program {
 /// A value that is never printed, logged or serialised. Two specs with different secrets
 /// differ by its digest.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    value: String,
+    nature: Nature,
+}
+
+/// How secret a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// It was granted as a secret, or is called one: it is masked wherever the agent says it.
+    Granted,
+    /// It came out of the environment and may be anything, such as the name of a model.
+    Kept,
+}
 
 impl Secret {
-    /// Wraps a value.
+    /// Wraps a value that is a secret.
     #[must_use]
     pub const fn new(value: String) -> Self {
-        Self(value)
+        let nature = Nature::Granted;
+        Self { value, nature }
+    }
+
+    /// Wraps a value that is not known to be a secret, and is kept like one.
+    #[must_use]
+    pub const fn kept(value: String) -> Self {
+        let nature = Nature::Kept;
+        Self { value, nature }
     }
 
     /// The value, for the environment of its agent only.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.value
+    }
+
+    /// Whether it is masked wherever the agent says it.
+    #[must_use]
+    pub const fn is_granted(&self) -> bool {
+        match self.nature {
+            Nature::Granted => true,
+            Nature::Kept => false,
+        }
     }
 }
 
@@ -100,7 +129,7 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use sha2::Digest;
-        let digest = sha2::Sha256::digest(self.0.as_bytes());
+        let digest = sha2::Sha256::digest(self.value.as_bytes());
         let short: String = digest
             .iter()
             .take(4)

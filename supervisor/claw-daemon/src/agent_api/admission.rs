@@ -4,6 +4,7 @@
 //!  peer (at accept) ─► pace ─► head ─► token ─► process ─► session ─► route ─► refusals are counted
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,7 +12,8 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use claw_core::{Fact, Generation};
+use claw_core::redact::Redactor;
+use claw_core::{AgentName, Fact, Generation};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use tower::ServiceExt;
@@ -23,6 +25,7 @@ use super::limits;
 use super::peer;
 use super::refusals::Patience;
 use super::serve::{Known, Peer};
+use super::session::Session;
 use super::token::{self, Verdict};
 
 /// What every route has at hand.
@@ -54,6 +57,9 @@ pub(super) async fn admission(
     let (caused_by, response) = match admit(context, peer, &request) {
         Ok(generation) => {
             request.extensions_mut().insert(Caller(generation));
+            request
+                .extensions_mut()
+                .insert(Mask::of(context, generation));
             request.extensions_mut().insert(peer.clone());
             (Some(generation), carry_out(context, app, request).await)
         }
@@ -206,10 +212,60 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A whole body, within its bounds of size and time.
+/// What is masked in what a life of an agent says.
+#[derive(Clone)]
+struct Mask {
+    agent: AgentName,
+    redactor: Option<Arc<Redactor>>,
+}
+
+impl Mask {
+    fn of(context: &Context, generation: Generation) -> Self {
+        let redactor = |session: &mut Session| session.redactor.clone();
+        Self {
+            agent: context.endpoint.agent.clone(),
+            redactor: context.endpoint.with(generation, redactor).flatten(),
+        }
+    }
+
+    /// The body as it may be kept and shown.
+    fn apply(&self, path: &str, body: Bytes) -> Bytes {
+        let Some(redactor) = &self.redactor else {
+            return body;
+        };
+        match redactor.document(&body) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(masked) => {
+                let agent = &self.agent;
+                tracing::warn!(target: "audit", %agent, path, "the agent said a secret of its own; it is masked");
+                masked.into()
+            }
+        }
+    }
+}
+
+/// A whole body, within its bounds of size and time. Secrets of the agent are masked: what it says
+/// is kept and shown.
 pub(super) struct WholeBody(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for WholeBody {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let mask = request.extensions().get::<Mask>().cloned();
+        let path = request.uri().path().to_owned();
+        let PlainBody(body) = PlainBody::from_request(request, state).await?;
+        Ok(Self(match mask {
+            Some(mask) => mask.apply(&path, body),
+            None => body,
+        }))
+    }
+}
+
+/// A whole body as it was sent, for what is neither kept nor shown.
+pub(super) struct PlainBody(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for PlainBody {
     type Rejection = Response;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Response> {

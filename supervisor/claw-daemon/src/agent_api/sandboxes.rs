@@ -5,7 +5,7 @@ use axum::response::Response;
 use claw_drivers::container::pool::RunError;
 use serde_json::json;
 
-use super::admission::{Context, WholeBody, json as answer};
+use super::admission::{Context, PlainBody, json as answer};
 use super::fault::{Code, Fault};
 use super::wire;
 use crate::api::{SandboxCommand, SandboxOutcome};
@@ -13,7 +13,7 @@ use crate::api::{SandboxCommand, SandboxOutcome};
 pub(super) async fn run(
     State(context): State<Context>,
     Path(name): Path<String>,
-    WholeBody(body): WholeBody,
+    PlainBody(body): PlainBody,
 ) -> Result<Response, Fault> {
     if !context.endpoint.worker().may_run_in(&name) {
         return Err(forbidden(&name));

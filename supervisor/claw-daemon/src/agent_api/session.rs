@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use claw_core::order::RunContext;
+use claw_core::redact::Redactor;
 use claw_core::{AgentSpec, RunId, Wall};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -69,6 +70,8 @@ pub(super) enum OwnCheck {
 pub(super) struct Session {
     /// With which spec it was started.
     pub(super) spec: Arc<AgentSpec>,
+    /// Masks its secrets in what it says.
+    pub(super) redactor: Option<Arc<Redactor>>,
     /// Its main process, once that is known.
     pub(super) pid: Option<u32>,
     pub(super) handshake: Handshake,
@@ -123,6 +126,7 @@ pub(super) struct ProbeAnswer {
 impl Session {
     pub(super) fn new(spec: Arc<AgentSpec>) -> Self {
         Self {
+            redactor: Redactor::of(&spec.launch).map(Arc::new),
             spec,
             pid: None,
             handshake: Handshake::Pending,

@@ -12,6 +12,7 @@ use super::free;
 use super::include::lexical;
 use super::item::{Fields, Item};
 use super::reader::Reader;
+use super::resolved;
 use super::section::nearest;
 use super::tree::Value;
 use super::value::words;
@@ -54,9 +55,19 @@ impl Variables {
         }
     }
 
+    /// Keeps a value that came from somewhere else than the fleet file.
     fn keep(&mut self, name: &str, value: String) {
+        let secret = if resolved::telling(name) {
+            Secret::new(value)
+        } else {
+            Secret::kept(value)
+        };
+        self.keep_secret(name, secret);
+    }
+
+    fn keep_secret(&mut self, name: &str, secret: Secret) {
         self.open.remove(name);
-        self.kept.insert(name.to_owned(), Secret::new(value));
+        self.kept.insert(name.to_owned(), secret);
     }
 }
 
@@ -307,7 +318,7 @@ impl Reader<'_> {
                 continue;
             }
             match self.variables.get(&name) {
-                Some(value) if !value.is_empty() => into.keep(&name, value),
+                Some(value) if !value.is_empty() => into.keep_secret(&name, Secret::new(value)),
                 found => self.missing_secret(&name, &item, found.as_deref()),
             }
         }

@@ -51,8 +51,8 @@ fn masked(node: &Node, key: &str) -> Json {
     }
 }
 
-/// The list `secrets: [NAME]` holds names, which are shown.
-fn telling(key: &str) -> bool {
+/// Whether what is called so is a secret. The list `secrets: [NAME]` holds names, which are shown.
+pub(super) fn telling(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
     key != "secrets" && (key.ends_with("_key") || TELLING.iter().any(|part| key.contains(part)))
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use claw_core::memory::Recovered;
 use claw_core::order::RunContext;
+use claw_core::redact::Redactor;
 use claw_core::spec::OnFull;
 use claw_core::spec::container::Network;
 use claw_core::spec::sandbox::Capture;
 use claw_core::{
-    AgentSpec, ExitReport, Fact, InstanceId, Order, ProbeKind, ProbeOutcome, RunId, Wall,
+    AgentName, AgentSpec, ExitReport, Fact, InstanceId, Order, ProbeKind, ProbeOutcome, RunId, Wall,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -59,6 +60,8 @@ pub(super) struct Inner {
     pub(super) egress: Option<mpsc::UnboundedSender<EgressChange>>,
     data_dir: PathBuf,
     known: Mutex<Known>,
+    /// What is masked of each agent's output.
+    redactors: Mutex<BTreeMap<AgentName, Redactor>>,
     probing: Mutex<BTreeSet<(InstanceId, ProbeKind)>>,
     runtime: Handle,
     /// Aborted when the driver is dropped; `None` from then on.
@@ -122,6 +125,7 @@ impl ContainerDriver {
             egress: config.egress,
             data_dir: config.data_dir,
             known: Mutex::default(),
+            redactors: Mutex::default(),
             probing: Mutex::default(),
             runtime: Handle::current(),
             tasks: Mutex::new(Some(JoinSet::new())),
@@ -190,6 +194,7 @@ impl ContainerDriver {
     }
 
     fn spawn(&self, instance: InstanceId, spec: Arc<AgentSpec>, run: Option<RunContext>) {
+        self.inner.mask(&instance, &spec);
         let record = Record {
             instance,
             run: run.as_ref().map(|run| run.run),
@@ -221,7 +226,9 @@ impl ContainerDriver {
         let first = lock(&inner.probing).insert((instance.clone(), kind));
         self.inner.start_task(async move {
             let outcome = if first {
-                let outcome = probe::run(&inner, &instance, kind, &spec).await;
+                let outcome = probe::run(&inner, &instance, kind, &spec)
+                    .await
+                    .masked(&spec.launch);
                 lock(&inner.probing).remove(&(instance.clone(), kind));
                 outcome
             } else {
@@ -481,12 +488,27 @@ impl Inner {
         read.await.ok().flatten()
     }
 
+    /// Has the agent's secrets masked in the logs that are opened from here on.
+    pub(super) fn mask(&self, instance: &InstanceId, spec: &AgentSpec) {
+        let agent = instance.agent.clone();
+        let mut redactors = lock(&self.redactors);
+        match Redactor::of(&spec.launch) {
+            Some(redactor) => drop(redactors.insert(agent, redactor)),
+            None => drop(redactors.remove(&agent)),
+        }
+    }
+
+    pub(super) fn redactor(&self, instance: &InstanceId) -> Option<Redactor> {
+        lock(&self.redactors).get(&instance.agent).cloned()
+    }
+
     /// Where the log of an instance and its cursor lie.
     pub(super) fn place(&self, record: &Record) -> Place {
         Place {
             log_dir: log_dir(&self.data_dir, &record.instance.agent),
             policy: record.log,
             cursor: self.records.cursor(&record.instance),
+            redactor: self.redactor(&record.instance),
         }
     }
 }

@@ -45,7 +45,8 @@ impl Follower {
         let mut listening = JoinSet::new();
         if let Some(notify) = self.notify.take() {
             let (instance, facts) = (self.instance().clone(), self.inner.facts.clone());
-            listening.spawn(notify.listen(instance, facts));
+            let redactor = self.inner.redactor(&instance);
+            listening.spawn(notify.listen(instance, redactor, facts));
         }
         self.reopen_way_out().await;
         let mut sight = self.inner.sight.subscribe();

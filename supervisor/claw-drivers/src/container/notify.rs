@@ -3,6 +3,7 @@
 //! Whoever can send to the socket is in the container, or may write below the supervisor's data
 //! directory, so senders are not looked at. What was sent while no supervisor listened is lost.
 
+use std::borrow::Cow;
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use claw_core::notification::{Notification, Parsed};
+use claw_core::redact::Redactor;
 use claw_core::{Fact, InstanceId};
 use tokio::net::UnixDatagram;
 
@@ -42,7 +44,12 @@ impl Notify {
     }
 
     /// Passes notifications on, for ever.
-    pub(super) async fn listen(self, instance: InstanceId, facts: FactSender) {
+    pub(super) async fn listen(
+        self,
+        instance: InstanceId,
+        redactor: Option<Redactor>,
+        facts: FactSender,
+    ) {
         let Ok(socket) = UnixDatagram::from_std(self.0) else {
             return;
         };
@@ -56,9 +63,11 @@ impl Notify {
                     return;
                 }
             };
-            let Parsed::Message(mut notification, _ignored) =
-                Notification::parse(&buffer[..length])
-            else {
+            let said = &buffer[..length];
+            let said = redactor
+                .as_ref()
+                .map_or(Cow::Borrowed(said), |redactor| redactor.document(said));
+            let Parsed::Message(mut notification, _ignored) = Notification::parse(&said) else {
                 continue;
             };
             // A number of the container's own, which means another process here.

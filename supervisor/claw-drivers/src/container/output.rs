@@ -12,6 +12,7 @@ use bollard::container::LogOutput;
 use bollard::query_parameters::{LogsOptions, LogsOptionsBuilder};
 use bytes::Bytes;
 use claw_core::death::LogRange;
+use claw_core::redact::Redactor;
 use claw_core::{Fact, InstanceId};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
@@ -93,6 +94,8 @@ pub(super) struct Place {
     pub(super) log_dir: PathBuf,
     pub(super) policy: LogPolicy,
     pub(super) cursor: PathBuf,
+    /// Masks the agent's secrets.
+    pub(super) redactor: Option<Redactor>,
 }
 
 /// Why a stream was left.
@@ -157,7 +160,8 @@ impl Output {
     /// Opens the log, where an earlier supervisor left it if `known` says so. Blocks.
     pub(super) fn open(place: &Place, known: Option<OutputPlace>, progress: Progress) -> Self {
         let wanted = known.and_then(|known| known.lane);
-        let log = LogWriter::open_lane(&place.log_dir, wanted, place.policy, Stamp::now());
+        let log = LogWriter::open_lane(&place.log_dir, wanted, place.policy, Stamp::now())
+            .masking(place.redactor.clone());
         let (cursor, resumption) = CursorFile::open(&place.cursor, log.lane(), log.position());
         let from = known.map_or_else(|| log.position(), |known| known.from);
         Self {

@@ -92,8 +92,11 @@ async fn look_at(
         instance,
         run,
         boot_id,
-        ..
+        spec,
     } = open;
+    if let Some(spec) = spec {
+        inner.mask(&instance, &spec);
+    }
     let recovered = match find(&inner, &instance, &boot_id, deadline).await {
         Answer::Alive {
             container,

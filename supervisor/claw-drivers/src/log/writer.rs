@@ -10,11 +10,13 @@
 //! No failure is fatal, not even that of opening the lane: the agent lives on. The process must
 //! ignore SIGXFSZ, or a file size limit kills the shim.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use claw_core::redact::{Held, Redactor};
 use nix::errno::Errno;
 
 use super::buffer::{Buffer, KEEP_BUFFER};
@@ -74,6 +76,14 @@ pub struct LogWriter {
     /// Marker text still to be written.
     markers: Vec<u8>,
     stats: LogStats,
+    mask: Option<Mask>,
+}
+
+/// What is masked in the output, and what of each stream waits because it may have to be.
+#[derive(Debug)]
+struct Mask {
+    redactor: Redactor,
+    waiting: [Held; 3],
 }
 
 impl LogWriter {
@@ -104,11 +114,22 @@ impl LogWriter {
             drops: None,
             markers: Vec::new(),
             stats: LogStats::default(),
+            mask: None,
         };
         if let Err(error) = writer.reopen(wanted) {
             writer.fail(&error, now);
         }
         writer
+    }
+
+    /// Masks the agent's secrets in what is written from here on.
+    #[must_use]
+    pub fn masking(mut self, redactor: Option<Redactor>) -> Self {
+        self.mask = redactor.map(|redactor| Mask {
+            redactor,
+            waiting: Default::default(),
+        });
+        self
     }
 
     /// Appends output that did not come through a pipe. To be called only while
@@ -217,7 +238,7 @@ impl LogWriter {
         self.retry(now);
         self.policy.on_full = OnFull::Drop;
         if let Some((stream, bytes)) = self.held.take() {
-            self.store(stream, &bytes, now);
+            self.keep(stream, &bytes, now);
         }
         for (stream, fd) in pipes {
             let mut left = FINISH_LIMIT;
@@ -226,6 +247,12 @@ impl LogWriter {
                 if left == 0 {
                     break;
                 }
+            }
+        }
+        for stream in Stream::ALL {
+            if let Some(mask) = &mut self.mask {
+                let rest = mask.redactor.rest(&mut mask.waiting[stream.slot()]);
+                self.keep(stream, &rest, now);
             }
         }
         self.retry(now);
@@ -268,6 +295,14 @@ impl LogWriter {
     }
 
     fn store(&mut self, stream: Stream, bytes: &[u8], now: Stamp) {
+        let masked = match &mut self.mask {
+            Some(mask) => mask.redactor.piece(&mut mask.waiting[stream.slot()], bytes),
+            None => Cow::Borrowed(bytes),
+        };
+        self.keep(stream, &masked, now);
+    }
+
+    fn keep(&mut self, stream: Stream, bytes: &[u8], now: Stamp) {
         self.retry_if_due(now);
         let written = match (&self.state, &mut self.capture) {
             (State::Writing, Some(capture)) => {

@@ -242,7 +242,9 @@ impl ProcessDriver {
         let first = lock(&inner.probing).insert((instance.clone(), kind));
         self.start_task(async move {
             let outcome = if first {
-                let outcome = probe::run(&inner, &instance, kind, &spec).await;
+                let outcome = probe::run(&inner, &instance, kind, &spec)
+                    .await
+                    .masked(&spec.launch);
                 lock(&inner.probing).remove(&(instance.clone(), kind));
                 outcome
             } else {
@@ -469,7 +471,7 @@ impl Inner {
             },
         };
         let report = execute::execute(self, execution).await;
-        execute::hook_outcome(&report, wanted.timeout)
+        execute::hook_outcome(&report, wanted.timeout).masked(&spec.launch)
     }
 
     fn usage(&self) -> BTreeMap<InstanceId, Usage> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use claw_core::order::RunContext;
 use claw_core::spec::{OnFull, Resources};
-use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage};
+use claw_core::{AgentSpec, InstanceId, SpawnError, SpawnStage, redact};
 use tokio::net::UnixStream;
 
 use super::account::Account;
@@ -67,6 +67,7 @@ pub(super) async fn launch(
                 OnFull::Block => BlockWhenFull::Yes,
             },
         },
+        masked: redact::values(&spec.launch),
         data_dirs: [
             &spec.launch.data_dirs[..],
             &cover.directories(spec, inner.paths.data_dir()),

@@ -73,6 +73,9 @@ pub(crate) struct ShimTask {
     pub(crate) notify: NotifyAddress,
     pub(crate) log_dir: PathBuf,
     pub(crate) log: LogSettings,
+    /// What is masked in the log: the agent's secrets, which the shim therefore has.
+    #[serde(default)]
+    pub(crate) masked: Vec<String>,
     /// Made if missing, and owned by `owner`.
     pub(crate) data_dirs: Vec<PathBuf>,
     /// What is below it is ours to give to `owner`.
@@ -147,7 +150,7 @@ pub(crate) enum GroupOwnership {
     Owner,
 }
 
-/// The program itself. Read by the child alone, so that secrets stay in no shim.
+/// The program itself. Read by the child alone: of its environment no shim has more than it masks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Program {
     pub(crate) command: Vec<String>,

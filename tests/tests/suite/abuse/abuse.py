@@ -2,6 +2,7 @@
 
 import ctypes
 import http.client
+import json
 import os
 import signal
 import socket
@@ -166,14 +167,23 @@ def talk_badly():
 def tell():
     """Say a secret wherever something can be said."""
     secret = os.environ["CLAW_TEST_SECRET"]
-    say(f"the secret is {secret}")
+    half = len(secret) // 2
+    os.write(1, f"the secret is {secret[:half]}".encode())
+    time.sleep(0.1)
+    os.write(1, f"{secret[half:]}.\n".encode())
     print(secret, file=sys.stderr, flush=True)
     line = http.client.HTTPConnection("openclaw")
     line.sock = socket.socket(socket.AF_UNIX)
     line.sock.connect(os.environ["OPENCLAW_SOCK"])
     token = {"Authorization": f"Bearer {os.environ['OPENCLAW_TOKEN']}"}
-    line.request("GET", f"/v1/state/{secret}", None, token)
-    line.getresponse().read()
+    for method, path, body in [
+        ("GET", f"/v1/state/{secret}", None),
+        ("PUT", "/v1/state/told", json.dumps({"inside": f"<{secret}>"})),
+        ("POST", "/v1/events", json.dumps({"name": "told", "data": secret})),
+    ]:
+        line.request(method, path, body, token)
+        answer = line.getresponse()
+        say(f"{method} {answer.status} {answer.read()[:200]}")
     raise RuntimeError(secret)
 
 

@@ -265,8 +265,19 @@ impl Abuse {
         let fleet = &self.fleet;
         fleet.await_ends("teller", 1);
         let secret = secret(fleet);
-        assert!(fleet.output("teller").contains(&secret), "it was told");
+        let mask = "*".repeat(secret.len());
+        let output = fleet.output("teller");
+        for said in [
+            format!("the secret is {mask}."),
+            "PUT 2".to_owned(),
+            "POST 2".to_owned(),
+        ] {
+            assert!(output.contains(&said), "{output}");
+        }
+        let told = fleet.run(&["state", "get", "teller", "told"]).ok();
+        assert!(told.contains(&format!("<{mask}>")), "{told}");
         let mut seen = vec![
+            output,
             fleet.run(&["status", "teller", "--output", "json"]).out,
             fleet.run(&["why", "teller"]).out,
             fleet.run(&["sandbox", "explain", "teller"]).out,
@@ -280,18 +291,19 @@ impl Abuse {
         ] {
             seen.push(fleet.api().ask(path).unwrap().1);
         }
-        for file in ["journal.db", "journal.db-wal"] {
+        for file in ["journal.db", "journal.db-wal", "store.db", "store.db-wal"] {
             let bytes = std::fs::read(fleet.data().join(file)).unwrap_or_default();
             seen.push(String::from_utf8_lossy(&bytes).into_owned());
         }
-        for text in seen {
-            assert!(!text.contains(&secret), "{text}");
-        }
-        // What an agent prints is kept as it is, for the supervisor's user alone.
         let log = fleet.data().join("agents/teller/log");
         for file in walked(&log) {
             let mode = file.metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{}", file.display());
+            let bytes = std::fs::read(file).unwrap();
+            seen.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        for text in seen {
+            assert!(!text.contains(&secret), "{text}");
         }
     }
 

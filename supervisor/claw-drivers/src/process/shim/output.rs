@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use claw_core::death::LogRange;
+use claw_core::redact::Redactor;
 
 use crate::log::{LogPolicy, LogWriter, OnFull, Pumped, Stamp, Stream, prepare_pipe};
 use crate::process::wire::{BlockWhenFull, LogSettings, ShimTask};
@@ -14,6 +15,7 @@ use crate::process::wire::{BlockWhenFull, LogSettings, ShimTask};
 #[derive(Debug)]
 pub(super) struct Output {
     log: LogWriter,
+    redactor: Option<Redactor>,
     from: u64,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -55,10 +57,13 @@ pub(super) fn pipes() -> io::Result<(ReadEnds, WriteEnds)> {
 impl Output {
     /// Opens the log that goes with the pipes. The agent may run by then: what it writes waits.
     pub(super) fn open(task: &ShimTask, pipes: ReadEnds) -> Self {
-        let log = LogWriter::open(&task.log_dir, policy(task.log), Stamp::now());
+        let redactor = Redactor::new(task.masked.clone());
+        let log = LogWriter::open(&task.log_dir, policy(task.log), Stamp::now())
+            .masking(redactor.clone());
         Self {
             from: log.position(),
             log,
+            redactor,
             stdout: Some(pipes.stdout),
             stderr: Some(pipes.stderr),
         }
@@ -89,6 +94,14 @@ impl Output {
             }
         }
         activity
+    }
+
+    /// A text of the agent's without its secrets.
+    pub(super) fn masked(&self, text: String) -> String {
+        match &self.redactor {
+            Some(redactor) => redactor.text(text),
+            None => text,
+        }
     }
 
     /// When the log wants to be called although nothing happened.

@@ -300,6 +300,7 @@ impl Shim {
             } else {
                 notify::without_main(&text)
             };
+            let told = self.holdings.output.masked(told);
             self.peer.tell(&Report::Notified(told));
         }
     }
