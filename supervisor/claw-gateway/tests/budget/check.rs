@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::thread;
 
 use claw_gateway::llm::budget::{Account, Period, Scope};
 
@@ -52,27 +53,39 @@ fn run(seed: u64, provider: Provider, outcomes: usize) -> World {
     world
 }
 
+/// Runs the world of a seed to its end; answers how many calls ended and were refused.
+fn is_sound(seed: u64) -> (usize, usize) {
+    let provider = match seed % 5 {
+        4 => Provider::Overruns,
+        _ => Provider::Honest,
+    };
+    let world = run(seed, provider, 50_000);
+    assert_eq!(world.ledger.in_flight(), 0);
+    for (window, account) in world.ledger.accounts() {
+        assert_eq!(account.held().pico(), 0, "{window:?}");
+    }
+    for (key, sums) in world.reference.all() {
+        let counted = sums.exposed <= sums.settled + sums.uncertain;
+        assert!(counted || provider == Provider::Overruns, "{key:?}");
+    }
+    (world.outcomes, world.refused)
+}
+
 #[test]
 fn a_million_mixed_outcomes_overspend_nothing_and_leave_nothing_held() {
-    let (mut outcomes, mut refused) = (0, 0);
-    for seed in 0..20 {
-        let provider = match seed % 5 {
-            4 => Provider::Overruns,
-            _ => Provider::Honest,
-        };
-        eprintln!("seed {seed}, {provider:?}");
-        let world = run(seed, provider, 50_000);
-        assert_eq!(world.ledger.in_flight(), 0);
-        for (window, account) in world.ledger.accounts() {
-            assert_eq!(account.held().pico(), 0, "{window:?}");
-        }
-        for (key, sums) in world.reference.all() {
-            let counted = sums.exposed <= sums.settled + sums.uncertain;
-            assert!(counted || provider == Provider::Overruns, "{key:?}");
-        }
-        outcomes += world.outcomes;
-        refused += world.refused;
-    }
+    let worlds: Vec<_> = thread::scope(|scope| {
+        // A panic tells the name of its thread.
+        let thread = |seed| thread::Builder::new().name(format!("seed {seed}"));
+        let start = |seed| thread(seed).spawn_scoped(scope, move || is_sound(seed));
+        let started: Vec<_> = (0..20).map(start).collect();
+        let ended = started.into_iter().map(|thread| {
+            let thread = thread.expect("a thread is to be had");
+            thread.join().expect("the ledger was unsound")
+        });
+        ended.collect()
+    });
+    let outcomes: usize = worlds.iter().map(|(outcomes, _)| outcomes).sum();
+    let refused: usize = worlds.iter().map(|(_, refused)| refused).sum();
     assert!(outcomes >= 1_000_000);
     assert!(refused > outcomes / 20, "limits were felt: {refused}");
 }

@@ -103,9 +103,9 @@ impl World {
             5_600..5_605 => self.jump(),
             5_605..5_700 => self.reconcile(),
             5_700..5_710 => self.change_limits(),
-            5_710..5_720 => self.forget(),
-            5_720..5_724 => self.crash(),
-            5_724..5_900 => self.write(1),
+            5_710..5_712 => self.forget(),
+            5_712..5_715 => self.crash(),
+            5_715..5_900 => self.write(1),
             _ => self.settle_some(),
         }
     }
