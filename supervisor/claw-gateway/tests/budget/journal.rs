@@ -1,6 +1,6 @@
 //! What a journal keeps of a ledger: reservations at once, settlements a little later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use claw_gateway::llm::budget::{
     Alert, CallId, InFlight, Settled, Standing, Told, UncertainCall, Window, WindowStanding,
@@ -82,10 +82,15 @@ impl Journal {
     pub(crate) fn forget_before(&mut self, day: Date) {
         self.write(usize::MAX);
         self.kept_since = self.kept_since.max(Some(day));
-        let kept = |window: &Window| window.start >= window.period.first(day);
-        self.windows.retain(|window, _| kept(window));
+        let in_flight = self.calls.values();
+        let held: BTreeSet<Window> = in_flight
+            .flat_map(|call| Window::of(&call.agent, call.day))
+            .collect();
+        self.windows
+            .retain(|window, _| window.start >= window.period.first(day) || held.contains(window));
         for call in self.uncertain.values_mut() {
-            call.windows.retain(kept);
+            let windows = &self.windows;
+            call.windows.retain(|window| windows.contains_key(window));
         }
     }
 

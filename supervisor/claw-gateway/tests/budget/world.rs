@@ -126,7 +126,7 @@ impl World {
     fn reserve(&mut self) {
         let agent = self.random.index(AGENTS);
         let need = self.random.up_to(USD);
-        let tighter = self.random.happens(50).then(|| 5 * self.random.up_to(USD));
+        let tighter = self.random.happens(50).then(|| 20 * self.random.up_to(USD));
         let day = self.today();
         let mut limits = self.limits.clone();
         let own = &mut limits.agents[agent][0];
@@ -335,7 +335,7 @@ impl World {
 
     fn forget(&mut self) {
         self.write(usize::MAX);
-        let day = self.today() - 40.days();
+        let day = self.today() - self.random.up_to(40).days();
         self.ledger.forget_before(day);
         self.journal.forget_before(day);
         self.kept_since = self.kept_since.max(Some(day));

@@ -314,7 +314,10 @@ impl Ledger {
         self.accounts
             .retain(|window, account| account.is_held() || !forgotten(window));
         self.uncertain.retain(|_, unknown| {
-            unknown.windows.retain(|window| !forgotten(window));
+            let accounts = &self.accounts;
+            unknown
+                .windows
+                .retain(|window| accounts.contains_key(window));
             !unknown.windows.is_empty()
         });
     }
