@@ -1,6 +1,8 @@
 //! What comes of somebody else's table.
 
-use super::super::money::NotMoney;
+use serde_json::{Number, Value};
+
+use super::super::money::{Money, NotMoney};
 use super::table::Entry;
 
 /// A table of somebody else, read.
@@ -68,3 +70,46 @@ pub enum NotAPrice {
 #[derive(Debug, thiserror::Error)]
 #[error("this is not a table of prices in the format that was named; nothing was changed")]
 pub struct NotATable(#[from] serde_json::Error);
+
+/// Tokens in a million.
+const MILLION: i64 = 1_000_000;
+
+/// A price in USD for each token, or for each request or search.
+pub(super) fn per_token(value: &Value) -> Result<Money, NotAPrice> {
+    let price = usd(value)?;
+    if price > Money::from_usd(1) {
+        return Err(NotAPrice::TooMuch);
+    }
+    Ok(price)
+}
+
+/// A price in USD for a million tokens.
+pub(super) fn per_million(value: &Value) -> Result<Money, NotAPrice> {
+    let price = usd(value)?;
+    if price > Money::from_usd(MILLION) {
+        return Err(NotAPrice::TooMuch);
+    }
+    let more = i64::from(price.pico() % MILLION > 0);
+    Ok(Money::from_pico(price.pico() / MILLION + more))
+}
+
+/// Prices that were converted carry digits beyond what can be counted; they are rounded up, since
+/// what is held must not be too low.
+fn usd(value: &Value) -> Result<Money, NotAPrice> {
+    let Value::Number(number) = value else {
+        return Err(NotAPrice::NotANumber);
+    };
+    let price = match number.to_string().parse::<Money>() {
+        Err(NotMoney::TooFine) => rounded_up(number).ok_or(NotMoney::TooFine)?,
+        exact => exact?,
+    };
+    if price.is_negative() {
+        return Err(NotAPrice::Negative);
+    }
+    Ok(price)
+}
+
+fn rounded_up(number: &Number) -> Option<Money> {
+    let pico = (number.as_f64()? * 1e12).ceil();
+    format!("{pico:.0}").parse().ok().map(Money::from_pico)
+}

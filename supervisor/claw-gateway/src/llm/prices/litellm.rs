@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
-use super::super::money::{Money, NotMoney};
+use super::super::money::Money;
 use super::super::rates::{LongPrompt, Rates, Tariff, TokenRates};
-use super::import::{Import, NotAPrice, NotATable, Skipped, SkippedBecause};
+use super::import::{Import, NotATable, Skipped, SkippedBecause, per_token};
 use super::table::Entry;
 
 /// The row that explains the format.
@@ -136,15 +136,15 @@ impl Prices {
                 source,
             };
             if let Some((rate, place)) = named(field) {
-                let price = price(value).map_err(wrong)?;
+                let price = per_token(value).map_err(wrong)?;
                 prices.tokens.entry(place).or_default().insert(rate, price);
             } else if field == "input_cost_per_request" {
-                prices.per_request = price(value).map_err(wrong)?;
+                prices.per_request = per_token(value).map_err(wrong)?;
             } else if field == "search_context_cost_per_query"
                 && let Some(sizes) = value.as_object()
             {
                 for size in sizes.values() {
-                    prices.per_search = prices.per_search.max(price(size).map_err(wrong)?);
+                    prices.per_search = prices.per_search.max(per_token(size).map_err(wrong)?);
                 }
             }
         }
@@ -234,29 +234,6 @@ fn named(field: &str) -> Option<(Rate, Place<'static>)> {
         let thousands: u64 = thousands.parse().ok()?;
         Some((*rate, (thousands.checked_mul(1_000)?, tier)))
     })
-}
-
-fn price(value: &Value) -> Result<Money, NotAPrice> {
-    let Value::Number(number) = value else {
-        return Err(NotAPrice::NotANumber);
-    };
-    let price = match number.to_string().parse() {
-        Err(NotMoney::TooFine) => rounded_up(number).ok_or(NotMoney::TooFine)?,
-        exact => exact?,
-    };
-    if price.is_negative() {
-        Err(NotAPrice::Negative)
-    } else if price > Money::from_usd(1) {
-        Err(NotAPrice::TooMuch)
-    } else {
-        Ok(price)
-    }
-}
-
-/// Prices that were converted carry digits beyond a pico-USD; what is held must not be too low.
-fn rounded_up(number: &Number) -> Option<Money> {
-    let pico = (number.as_f64()? * 1e12).ceil();
-    format!("{pico:.0}").parse().ok().map(Money::from_pico)
 }
 
 fn text<'a>(row: &'a Map<String, Value>, field: &str) -> Option<&'a str> {

@@ -45,8 +45,8 @@ pub struct Change {
 }
 
 impl PriceTable {
-    /// Puts what is known about models on top of what was. Models and service tiers that are not
-    /// named stay as they are.
+    /// Puts what is known about models on top of what was. Models, service tiers, thresholds and
+    /// fees that are not named stay as they are.
     pub fn merge(&mut self, entries: impl IntoIterator<Item = Entry>, large: LargeChanges) -> Diff {
         let mut diff = Diff::default();
         for new in entries {
@@ -79,12 +79,17 @@ fn on_top(old: &Entry, mut new: Entry) -> Entry {
     let aliases = old.aliases.iter().filter(|id| !new.aliases.contains(id));
     let aliases: Vec<String> = aliases.cloned().collect();
     new.aliases.extend(aliases);
+    let rates = &mut new.rates;
+    rates.standard = with_steps_of(&rates.standard, &old.rates.standard);
     for (tier, tariff) in &old.rates.service {
-        let service = &mut new.rates.service;
-        service
-            .entry(tier.clone())
-            .or_insert_with(|| tariff.clone());
+        let known = rates.service.get(tier);
+        let merged = known.map_or_else(|| tariff.clone(), |known| with_steps_of(known, tariff));
+        rates.service.insert(tier.clone(), merged);
     }
+    // A table that does not know of fees does not say that there are none.
+    let or = |new: Money, old: Money| if new == Money::ZERO { old } else { new };
+    rates.per_request = or(rates.per_request, old.rates.per_request);
+    rates.per_search = or(rates.per_search, old.rates.per_search);
     Entry {
         max_input: new.max_input.or(old.max_input),
         max_output: new.max_output.or(old.max_output),
@@ -93,6 +98,14 @@ fn on_top(old: &Entry, mut new: Entry) -> Entry {
         source: new.source.or_else(|| old.source.clone()),
         ..new
     }
+}
+
+/// The tariff, with what the old one has for long prompts where the new one names no threshold.
+fn with_steps_of(new: &Tariff, old: &Tariff) -> Tariff {
+    let named = |above: u64| new.long().iter().any(|step| step.above == above);
+    let kept = old.long().iter().filter(|step| !named(step.above));
+    let long = new.long().iter().chain(kept).copied();
+    Tariff::new(*new.base(), long.collect())
 }
 
 fn is_large(before: &Rates, after: &Rates) -> bool {

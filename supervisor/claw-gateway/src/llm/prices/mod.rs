@@ -11,10 +11,12 @@ mod format;
 mod import;
 mod litellm;
 mod merge;
+mod models_dev;
 mod table;
 
 pub use format::{NotRates, rates_from_json, rates_to_json};
 pub use import::{Import, NotATable, Skipped, SkippedBecause};
 pub use litellm::read as read_litellm;
 pub use merge::{Change, Diff, LARGE_CHANGE, LargeChanges};
+pub use models_dev::read as read_models_dev;
 pub use table::{ANY_MODEL, Entry, PriceTable, STALE_AFTER_DAYS};

@@ -40,6 +40,22 @@ fn a_merge_changes_what_is_named_and_deletes_nothing() {
 }
 
 #[test]
+fn long_prompts_and_fees_that_are_not_named_cost_what_they_did() {
+    let row = |tokens: &str| {
+        format!(
+            r#"[{{"provider": "p", "model": "m", "rates": {{"tokens": [{tokens}],
+                "per_search": 0.01}}, "checked_on": "2026-01-01"}}]"#
+        )
+    };
+    let long = r#"{"above": 272000, "input": 2, "output": 3}"#;
+    let mut merged = table(&row(&format!(r#"{{"input": 1, "output": 2}}, {long}"#)));
+    merged.merge(new("m", "1.5", "2"), LargeChanges::Refuse);
+    let expected = table(&row(&format!(r#"{{"input": 1.5, "output": 2}}, {long}"#)));
+    let rates = |table: &PriceTable| table.lookup("p", "m").map(|entry| entry.rates.clone());
+    assert_eq!(rates(&merged), rates(&expected));
+}
+
+#[test]
 fn what_is_new_is_added_and_what_is_the_same_counted() {
     let mut merged = table(OLD);
     let entries = [new("fresh", "3", "4"), new("m", "1", "2")].concat();
