@@ -75,6 +75,7 @@
 pub mod bus;
 mod database;
 pub mod journal;
+pub mod llm;
 pub mod state;
 pub mod store;
 

@@ -1,0 +1,115 @@
+//! What comes of somebody else's table.
+
+use serde_json::{Number, Value};
+
+use super::super::money::{Money, NotMoney};
+use super::table::Entry;
+
+/// A table of somebody else, read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Import {
+    /// What could be read.
+    pub entries: Vec<Entry>,
+    /// What could not, or says nothing.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A row that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name in the table.
+    pub row: String,
+    /// Why.
+    pub because: SkippedBecause,
+}
+
+/// Why a row is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SkippedBecause {
+    /// It is no object, or its provider is missing.
+    #[error("it is not a model with a provider")]
+    NotAModel,
+    /// It makes something else than text, or is charged by something else than tokens.
+    #[error("it is for {0}")]
+    NotText(String),
+    /// One of its prices is missing.
+    #[error("it has no {0}")]
+    NoPrice(&'static str),
+    /// All its prices are nothing, which more often means that nobody knows them.
+    #[error("its prices are 0")]
+    Free,
+    /// One of its prices is no price.
+    #[error("its {field} is no price")]
+    NotAPrice {
+        /// Which.
+        field: String,
+        /// Why not.
+        #[source]
+        source: NotAPrice,
+    },
+}
+
+/// Why something is no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPrice {
+    /// It is no number.
+    #[error("not a number")]
+    NotANumber,
+    /// It cannot be counted.
+    #[error(transparent)]
+    NotMoney(#[from] NotMoney),
+    /// It is less than nothing.
+    #[error("less than nothing")]
+    Negative,
+    /// More than a dollar for a token is a mistake of the unit.
+    #[error("more than a USD for each token")]
+    TooMuch,
+}
+
+/// Why a file is no table of prices.
+#[derive(Debug, thiserror::Error)]
+#[error("this is not a table of prices in the format that was named; nothing was changed")]
+pub struct NotATable(#[from] serde_json::Error);
+
+/// Tokens in a million.
+const MILLION: i64 = 1_000_000;
+
+/// A price in USD for each token, or for each request or search.
+pub(super) fn per_token(value: &Value) -> Result<Money, NotAPrice> {
+    let price = usd(value)?;
+    if price > Money::from_usd(1) {
+        return Err(NotAPrice::TooMuch);
+    }
+    Ok(price)
+}
+
+/// A price in USD for a million tokens.
+pub(super) fn per_million(value: &Value) -> Result<Money, NotAPrice> {
+    let price = usd(value)?;
+    if price > Money::from_usd(MILLION) {
+        return Err(NotAPrice::TooMuch);
+    }
+    let more = i64::from(price.pico() % MILLION > 0);
+    Ok(Money::from_pico(price.pico() / MILLION + more))
+}
+
+/// Prices that were converted carry digits beyond what can be counted; they are rounded up, since
+/// what is held must not be too low.
+fn usd(value: &Value) -> Result<Money, NotAPrice> {
+    let Value::Number(number) = value else {
+        return Err(NotAPrice::NotANumber);
+    };
+    let price = match number.to_string().parse::<Money>() {
+        Err(NotMoney::TooFine) => rounded_up(number).ok_or(NotMoney::TooFine)?,
+        exact => exact?,
+    };
+    if price.is_negative() {
+        return Err(NotAPrice::Negative);
+    }
+    Ok(price)
+}
+
+fn rounded_up(number: &Number) -> Option<Money> {
+    let pico = (number.as_f64()? * 1e12).ceil();
+    format!("{pico:.0}").parse().ok().map(Money::from_pico)
+}

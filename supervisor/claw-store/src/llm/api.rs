@@ -1,0 +1,145 @@
+//! What a host can do with the money of calls.
+
+use jiff::civil::Date;
+
+use super::model::{
+    Admitted, CallFilter, CallRow, Correction, EndedCall, Restored, Settlement, Told, UsageBy,
+    UsageRow, WindowKey,
+};
+use super::{read, write};
+use crate::bus::Level;
+use crate::store::limits::CHORE_ROWS;
+use crate::store::{Kind, Store, StoreError, UnixMs};
+
+/// Money of calls to language models.
+///
+/// Everything is as durable as its level says when it is answered.
+impl Store {
+    /// Writes a call before it leaves.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the call must not leave then. An id that was used before is
+    /// [`StoreError::Invalid`].
+    pub async fn reserve_llm_call(&self, call: Admitted, level: Level) -> Result<(), StoreError> {
+        let weight = call.rates.len() + call.request_hash.len();
+        self.write(level, Kind::Checked, weight, move |core| {
+            write::reserve(&core.conn, &call)
+        })
+        .await
+    }
+
+    /// Writes how a call ended, and its money in its windows, with the alerts they have given by
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; the call is still in flight then, and lost at the next start.
+    pub async fn settle_llm_call(
+        &self,
+        id: u64,
+        ended: EndedCall,
+        told: Vec<(WindowKey, Told)>,
+        level: Level,
+    ) -> Result<Settlement, StoreError> {
+        let weight = ended.attempts.as_ref().map_or(0, String::len);
+        self.write(level, Kind::Guarded, weight, move |core| {
+            write::settle(&core.conn, id, &ended, &told)
+        })
+        .await
+    }
+
+    /// Writes an alert that no settlement has brought.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn tell_llm_window(&self, key: WindowKey, told: Told) -> Result<(), StoreError> {
+        self.write(Level::Os, Kind::Guarded, 0, move |core| {
+            write::tell(&core.conn, &key, told)
+        })
+        .await
+    }
+
+    /// Writes what a call of uncertain cost has cost, in all its windows that were not corrected
+    /// as a whole since.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn reconcile_llm_call(&self, id: u64, actual: i64) -> Result<Correction, StoreError> {
+        self.write(Level::Disk, Kind::Guarded, 0, move |core| {
+            write::reconcile_call(&core.conn, id, actual)
+        })
+        .await
+    }
+
+    /// Writes what was billed for all that has ended in a window.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn reconcile_llm_window(
+        &self,
+        key: WindowKey,
+        billed: i64,
+    ) -> Result<(), StoreError> {
+        self.write(Level::Disk, Kind::Guarded, 0, move |core| {
+            write::reconcile_window(&core.conn, &key, billed)
+        })
+        .await
+    }
+
+    /// What is there when the supervisor starts.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn restore_llm(&self) -> Result<Restored, StoreError> {
+        self.read(|conn| Ok(read::restore(conn)?)).await
+    }
+
+    /// A page of calls, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn llm_calls(&self, filter: CallFilter) -> Result<Vec<CallRow>, StoreError> {
+        self.read(move |conn| Ok(read::calls(conn, &filter)?)).await
+    }
+
+    /// What calls that were admitted since then have used, by name.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn llm_usage(&self, since: UnixMs, by: UsageBy) -> Result<Vec<UsageRow>, StoreError> {
+        self.read(move |conn| Ok(read::usage(conn, since, by)?))
+            .await
+    }
+
+    /// Forgets windows before this day or its month, and calls before it. Calls in flight stay,
+    /// with their windows, and calls of uncertain cost as long as the windows of their month.
+    /// Answers how many calls were forgotten.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; some may be forgotten already.
+    pub async fn prune_llm(&self, before: Date) -> Result<u64, StoreError> {
+        self.write(Level::Os, Kind::Guarded, 0, move |core| {
+            write::prune_windows(&core.conn, before)
+        })
+        .await?;
+        let mut forgotten = 0;
+        loop {
+            let some = self.write(Level::Os, Kind::Guarded, 0, move |core| {
+                write::prune_calls(&core.conn, before)
+            });
+            let some = some.await?;
+            forgotten += some;
+            if some < u64::from(CHORE_ROWS) {
+                return Ok(forgotten);
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What changes, each within the transaction under way.
+
+use jiff::civil::Date;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::model::{Admitted, Correction, EndedCall, Period, Settlement, Told, WindowKey};
+use crate::bus::number;
+use crate::store::limits::CHORE_ROWS;
+use crate::store::{StoreError, UnixMs};
+
+/// The names of what is kept in `meta`.
+pub(super) const LAST_ID: &str = "llm_last_id";
+pub(super) const KEPT_SINCE: &str = "llm_kept_since";
+
+/// SQLite counts to 2⁶³.
+pub(super) fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The fleet's windows are those of nobody.
+pub(super) fn scope(key: &WindowKey) -> &str {
+    key.agent.as_deref().unwrap_or_default()
+}
+
+pub(super) const fn period(period: Period) -> i64 {
+    match period {
+        Period::Day => 0,
+        Period::Month => 1,
+    }
+}
+
+const fn told_column(told: Told) -> i64 {
+    match told {
+        Told::Nothing => 0,
+        Told::Nearing => 1,
+        Told::Reached => 2,
+    }
+}
+
+pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreError> {
+    let sql = "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, held,
+        estimate, rates, clamped, request_hash)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
+    let written = conn.prepare_cached(sql)?.execute(params![
+        column(call.id),
+        call.admitted_at.0,
+        call.day.to_string(),
+        call.agent,
+        call.run,
+        call.provider,
+        call.model,
+        call.held,
+        call.estimate,
+        call.rates,
+        call.clamped.map(column),
+        call.request_hash,
+    ])?;
+    match written {
+        0 => Err(StoreError::Invalid(format!(
+            "the id {} of a call was used before",
+            call.id
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn settle(
+    conn: &Connection,
+    id: u64,
+    ended: &EndedCall,
+    told: &[(WindowKey, Told)],
+) -> Result<Settlement, StoreError> {
+    let sql = "SELECT agent, day, outcome IS NOT NULL FROM llm_call WHERE id = ?1";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row([column(id)], |row| {
+            Ok((row.get::<_, String>(0)?, date(row, 1)?, row.get(2)?))
+        })
+        .optional()?;
+    let (agent, day) = match found {
+        None => return Ok(Settlement::Unknown),
+        Some((_, _, true)) => return Ok(Settlement::Already),
+        Some((agent, day, false)) => (agent, day),
+    };
+    end(conn, id, ended)?;
+    for key in WindowKey::of(&agent, day) {
+        let booked = (ended.spent, ended.uncertain);
+        change(conn, &key, |money| {
+            (
+                money.0.saturating_add(booked.0),
+                money.1.saturating_add(booked.1),
+            )
+        })?;
+    }
+    for (key, told) in told {
+        tell(conn, key, *told)?;
+    }
+    Ok(Settlement::Written)
+}
+
+fn end(conn: &Connection, id: u64, ended: &EndedCall) -> Result<(), StoreError> {
+    let sql = "UPDATE llm_call SET outcome = ?2, spent = ?3, uncertain = ?4, model_served = ?5,
+        status = ?6, attempts = ?7, started_at = ?8, first_byte_at = ?9, ended_at = ?10,
+        input = ?11, cache_read = ?12, cache_write_5m = ?13, cache_write_1h = ?14, output = ?15,
+        reasoning = ?16, searches = ?17 WHERE id = ?1";
+    let tokens = &ended.tokens;
+    let at = |time: Option<UnixMs>| time.map(|time| time.0);
+    conn.prepare_cached(sql)?.execute(params![
+        column(id),
+        ended.outcome,
+        ended.spent,
+        ended.uncertain,
+        ended.model_served,
+        ended.status,
+        ended.attempts,
+        at(ended.started_at),
+        at(ended.first_byte_at),
+        at(ended.ended_at),
+        column(tokens.input),
+        column(tokens.cache_read),
+        column(tokens.cache_write_5m),
+        column(tokens.cache_write_1h),
+        column(tokens.output),
+        column(tokens.reasoning),
+        column(tokens.searches),
+    ])?;
+    Ok(())
+}
+
+/// Settled and uncertain money.
+type Amounts = (i64, i64);
+
+/// Changes the money of a window. Added up here and not by SQLite, which makes a sum that is too
+/// large a fraction.
+fn change(
+    conn: &Connection,
+    key: &WindowKey,
+    change: impl FnOnce(Amounts) -> Amounts,
+) -> Result<(), StoreError> {
+    let id = (scope(key), period(key.period), key.start.to_string());
+    let sql = "SELECT settled, uncertain FROM llm_window
+        WHERE scope = ?1 AND period = ?2 AND start = ?3";
+    let before = conn
+        .prepare_cached(sql)?
+        .query_row(params![id.0, id.1, id.2], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (settled, uncertain) = change(before.unwrap_or_default());
+    let sql = "INSERT INTO llm_window (scope, period, start, settled, uncertain)
+        VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+        SET settled = excluded.settled, uncertain = excluded.uncertain";
+    conn.prepare_cached(sql)?
+        .execute(params![id.0, id.1, id.2, settled, uncertain])?;
+    Ok(())
+}
+
+pub(super) fn tell(conn: &Connection, key: &WindowKey, told: Told) -> Result<(), StoreError> {
+    let sql = "INSERT INTO llm_window (scope, period, start, told) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO UPDATE SET told = max(told, excluded.told)";
+    conn.prepare_cached(sql)?.execute(params![
+        scope(key),
+        period(key.period),
+        key.start.to_string(),
+        told_column(told)
+    ])?;
+    Ok(())
+}
+
+pub(super) fn reconcile_call(
+    conn: &Connection,
+    id: u64,
+    actual: i64,
+) -> Result<Correction, StoreError> {
+    let sql = "SELECT agent, day, spent, uncertain, corrected FROM llm_call
+        WHERE id = ?1 AND uncertain > 0";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row([column(id)], |row| {
+            let amounts: Amounts = (row.get(2)?, row.get(3)?);
+            Ok((
+                row.get::<_, String>(0)?,
+                date(row, 1)?,
+                amounts,
+                row.get(4)?,
+            ))
+        })
+        .optional()?;
+    let Some((agent, day, (spent, uncertain), corrected)) = found else {
+        return Ok(Correction::NothingUncertain);
+    };
+    for key in uncorrected(&agent, day, corrected) {
+        change(conn, &key, |before| {
+            let settled = before.0.saturating_sub(spent).max(0);
+            let left = before.1.saturating_sub(uncertain).max(0);
+            (settled.saturating_add(actual), left)
+        })?;
+    }
+    let sql = "UPDATE llm_call SET spent = ?2, uncertain = 0 WHERE id = ?1";
+    conn.prepare_cached(sql)?
+        .execute(params![column(id), actual])?;
+    Ok(Correction::Written)
+}
+
+/// The windows of a call that were not corrected as a whole.
+pub(super) fn uncorrected(
+    agent: &str,
+    day: Date,
+    corrected: i64,
+) -> impl Iterator<Item = WindowKey> + use<> {
+    let windows = WindowKey::of(agent, day).into_iter().enumerate();
+    windows.filter_map(move |(bit, key)| (corrected >> bit & 1 == 0).then_some(key))
+}
+
+pub(super) fn reconcile_window(
+    conn: &Connection,
+    key: &WindowKey,
+    billed: i64,
+) -> Result<(), StoreError> {
+    change(conn, key, |_| (billed, 0))?;
+    let bit = match (&key.agent, key.period) {
+        (Some(_), Period::Day) => 1,
+        (Some(_), Period::Month) => 2,
+        (None, Period::Day) => 4,
+        (None, Period::Month) => 8,
+    };
+    let days = match key.period {
+        Period::Day => (key.start, key.start),
+        Period::Month => (key.start, key.start.last_of_month()),
+    };
+    let sql = "UPDATE llm_call SET corrected = corrected | ?1 WHERE uncertain > 0
+        AND day BETWEEN ?2 AND ?3 AND (?4 = '' OR agent = ?4)";
+    conn.prepare_cached(sql)?.execute(params![
+        bit,
+        days.0.to_string(),
+        days.1.to_string(),
+        scope(key)
+    ])?;
+    Ok(())
+}
+
+pub(super) fn prune_windows(conn: &Connection, before: Date) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+        ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
+    conn.prepare_cached(sql)?
+        .execute(params![KEPT_SINCE, before.to_string()])?;
+    let sql = "INSERT INTO meta (key, value) SELECT ?1, max(id) FROM llm_call WHERE true
+        HAVING max(id) IS NOT NULL ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
+    conn.prepare_cached(sql)?.execute([LAST_ID])?;
+    let sql = "DELETE FROM llm_window WHERE start < CASE period WHEN 0 THEN ?1 ELSE ?2 END
+        AND NOT EXISTS (SELECT 1 FROM llm_call WHERE outcome IS NULL
+            AND (scope = '' OR agent = scope)
+            AND start = CASE period WHEN 0 THEN day ELSE substr(day, 1, 8) || '01' END)";
+    conn.prepare_cached(sql)?.execute(params![
+        before.to_string(),
+        before.first_of_month().to_string()
+    ])?;
+    Ok(())
+}
+
+pub(super) fn prune_calls(conn: &Connection, before: Date) -> Result<u64, StoreError> {
+    let sql = "DELETE FROM llm_call WHERE id IN (SELECT id FROM llm_call
+        WHERE day < ?1 AND outcome IS NOT NULL AND (uncertain = 0 OR day < ?2) LIMIT ?3)";
+    let forgotten = conn.prepare_cached(sql)?.execute(params![
+        before.to_string(),
+        before.first_of_month().to_string(),
+        CHORE_ROWS
+    ])?;
+    Ok(number(forgotten as i64))
+}
+
+pub(super) fn date(row: &Row<'_>, index: usize) -> Result<Date, rusqlite::Error> {
+    let text = row.get_ref(index)?.as_str()?;
+    text.parse().map_err(|error: jiff::Error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
