@@ -4,3 +4,4 @@
 
 pub mod money;
 pub mod usage;
+pub mod wire;
