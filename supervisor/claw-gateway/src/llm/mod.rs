@@ -3,5 +3,6 @@
 //! What decides is pure and has no clock: amounts ([`money`]) and tokens ([`usage`]).
 
 pub mod money;
+pub mod translate;
 pub mod usage;
 pub mod wire;
