@@ -5,4 +5,5 @@
 pub mod money;
 pub mod translate;
 pub mod usage;
+pub mod validate;
 pub mod wire;
