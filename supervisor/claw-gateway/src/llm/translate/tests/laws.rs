@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::super::*;
 use super::TARGET;
-use crate::llm::wire::{Delivery, UsageChunk};
+use crate::llm::usage::Usage;
+use crate::llm::validate::pii::{Action, Kind, PiiFilter, PiiFrames};
+use crate::llm::wire::{Api, Cut, Delivery, Finish, Frame, StreamReading, UsageChunk, ending};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z]{1,6}", "\\PC{1,12}", "[\"\\\\\n\u{0}-\u{1f}é😀]{1,6}"]
@@ -118,7 +120,114 @@ prop_compose! {
     }
 }
 
+fn odd_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        prop_oneof![
+            "tool_use",
+            "text",
+            "text_delta",
+            "input_json_delta",
+            "stop",
+            ""
+        ]
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        let key = prop_oneof![
+            Just("type"),
+            Just("text"),
+            Just("index"),
+            Just("delta"),
+            Just("content"),
+            Just("tool_calls"),
+            Just("function"),
+            Just("finish_reason"),
+            Just("usage"),
+            Just("prompt_tokens"),
+            Just("output_tokens"),
+            Just("id"),
+            Just("input"),
+        ];
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::from),
+            vec((key, inner), 0..4).prop_map(|members| {
+                let members = members
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value));
+                Value::Object(members.collect())
+            }),
+        ]
+    })
+}
+
+fn odd_frame() -> impl Strategy<Value = Frame> {
+    let kind = prop_oneof![
+        Just("message_start"),
+        Just("content_block_start"),
+        Just("content_block_delta"),
+        Just("content_block_stop"),
+        Just("message_delta"),
+        Just("message_stop"),
+        Just("error"),
+        Just("response.output_text.delta"),
+        Just("response.output_text.done"),
+        Just("response.completed"),
+        Just("response.failed"),
+        Just("chunk"),
+    ];
+    let fields = [
+        "choices",
+        "delta",
+        "content_block",
+        "message",
+        "usage",
+        "index",
+        "response",
+        "error",
+        "sequence_number",
+        "item",
+    ];
+    (kind, vec(odd_value(), fields.len())).prop_map(move |(kind, values)| {
+        let mut data = serde_json::json!({"type": kind});
+        for (field, value) in fields.iter().zip(values) {
+            data[field] = value;
+        }
+        Frame::new("", &data.to_string())
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_stream_is_too_odd_to_be_read(frames in vec(odd_frame(), 0..8)) {
+        let mut to_chat = MessagesToChat::new(&super::SHOWN, UsageChunk::Wanted);
+        let mut to_messages = ChatToMessages::new(&super::SHOWN);
+        for frame in &frames {
+            to_chat.frame(frame);
+            to_messages.frame(frame);
+        }
+        for api in Api::ALL {
+            let mut reading = StreamReading::new(api);
+            let kinds = Kind::ALL.into_iter().collect();
+            let mut filter = PiiFrames::new(PiiFilter { kinds, action: Action::Redact }, api);
+            for frame in &frames {
+                reading.frame(frame);
+                let passed = filter.frame(frame).expect("redaction never blocks");
+                prop_assert!(!passed.is_empty());
+            }
+            let cut = Cut {
+                reason: "budget",
+                model: None,
+                usage: Usage::default(),
+                usage_chunk: UsageChunk::Wanted,
+            };
+            prop_assert!(!ending(&reading, &cut).is_empty());
+        }
+    }
+
     #[test]
     fn a_chat_request_means_the_same_after_messages(expected in conversation()) {
         let chat = expected.write_chat(&TARGET).expect("chat");
@@ -142,9 +251,9 @@ proptest! {
         let expected = Reply {
             id: "id".to_owned(),
             said,
-            finish: Some(crate::llm::wire::Finish::Stop),
+            finish: Some(Finish::Stop),
             stop_sequence: None,
-            usage: Some(crate::llm::usage::Usage { input: 5, cache_read: 2, output: 3, ..Default::default() }),
+            usage: Some(Usage { input: 5, cache_read: 2, output: 3, ..Default::default() }),
         };
         let chat = expected.write_chat(&super::SHOWN);
         prop_assert_eq!(&Reply::read_chat(&chat).expect("read"), &expected);

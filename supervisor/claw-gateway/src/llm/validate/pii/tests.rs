@@ -255,6 +255,28 @@ fn a_stream_is_blocked_before_the_match_passes() {
 }
 
 #[test]
+fn a_long_frame_is_looked_at_too() {
+    let long = format!("{} a@b.example", "word ".repeat(5_000));
+    for api in STREAMS {
+        for pieces in [vec![long.as_str()], vec!["x ", long.as_str(), " y"]] {
+            let frames = stream(api, &pieces);
+            let passed = filtered(api, Action::Redact, &frames).expect("they pass");
+            assert_eq!(text_of(&passed), redacted(&pieces.concat()), "{api}");
+        }
+    }
+}
+
+#[test]
+fn what_was_held_back_passes_when_a_stream_breaks_off() {
+    for api in STREAMS {
+        let frames = stream(api, &["Write to a@b.exa", "mple"]);
+        let text = frames.len() - 2;
+        let passed = filtered(api, Action::Redact, &frames[..text]).expect("they pass");
+        assert_eq!(text_of(&passed), "Write to [EMAIL]", "{api}");
+    }
+}
+
+#[test]
 fn a_warning_changes_nothing() {
     for api in STREAMS {
         let frames = stream(api, &["Write to a@b.exa", "mple"]);
