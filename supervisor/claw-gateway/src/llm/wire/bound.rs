@@ -4,13 +4,15 @@ use super::{Api, Hosted, Reference, Request};
 
 /// Tokens allowed for the frame of a prompt.
 pub const PROMPT_TOKENS: u64 = 64;
-/// Tokens allowed for the frame of each message.
+/// Tokens allowed for the frame of each message, and of each tool.
 pub const MESSAGE_TOKENS: u64 = 16;
-/// Tokens allowed for each tool beside its JSON, and once more when there are tools at all.
-/// Anthropic adds up to 530 tokens of instructions to a prompt with tools, 700 for its text editor
-/// and 735 for its computer (its page on tool use, under pricing); as much is allowed for a schema of
-/// the answer, of which it says only that it adds instructions.
-pub const TOOL_TOKENS: u64 = 768;
+/// Tokens allowed once for a prompt with tools, and once for a schema of the answer. Anthropic adds up
+/// to 804 of its own instructions when there are tools (its overview of tool use, under pricing), and
+/// says of a schema only that it adds some.
+pub const TOOLS_TOKENS: u64 = 1_024;
+/// Tokens allowed for each tool that Anthropic describes itself: up to 735, and 499 of instructions
+/// for a computer (its pages on these tools).
+pub const DESCRIBED_TOOL_TOKENS: u64 = 1_280;
 
 /// Bytes of text that are taken as one token where a provider told no usage. English text has four,
 /// other text fewer bytes' worth of meaning but about as many tokens to the byte.
@@ -109,18 +111,18 @@ impl Request {
             (_, None, Some(context)) => return Ok(context),
             (_, None, None) => return Err(Boundless::Images),
         };
-        let tools = match prompt.tools {
-            0 => 0,
-            tools => tools.saturating_add(1).saturating_mul(TOOL_TOKENS),
-        };
-        // A schema of the answer brings instructions of the provider's own too.
-        let schema = self.schema.as_ref().map_or(0, |_| TOOL_TOKENS);
+        let instructed =
+            u64::from(prompt.tools + prompt.described_tools > 0) + u64::from(self.schema.is_some());
+        let tools = prompt
+            .tools
+            .saturating_mul(MESSAGE_TOKENS)
+            .saturating_add(prompt.described_tools.saturating_mul(DESCRIBED_TOOL_TOKENS))
+            .saturating_add(instructed * TOOLS_TOKENS);
         Ok(prompt
             .bytes
             .saturating_add(prompt.messages.saturating_mul(MESSAGE_TOKENS))
             .saturating_add(PROMPT_TOKENS)
             .saturating_add(tools)
-            .saturating_add(schema)
             .saturating_add(images))
     }
 

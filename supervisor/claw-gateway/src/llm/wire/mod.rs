@@ -19,7 +19,10 @@ mod usage;
 
 pub use answer::{Answer, Finish};
 pub use api::{Api, Side};
-pub use bound::{Bound, Boundless, Limits, MESSAGE_TOKENS, PROMPT_TOKENS, TOOL_TOKENS, estimate};
+pub use bound::{
+    Bound, Boundless, DESCRIBED_TOOL_TOKENS, Limits, MESSAGE_TOKENS, PROMPT_TOKENS, TOOLS_TOKENS,
+    estimate,
+};
 pub use ending::{Cut, chat_usage, ending, messages_usage};
 pub use error_body::{Refusal, RefusalKind, error_body};
 pub use frame::{Frame, FrameTooLong, Frames, MAX_FRAME};

@@ -46,8 +46,10 @@ pub struct Prompt {
     pub bytes: u64,
     /// Messages, or texts to embed.
     pub messages: u64,
-    /// Tools that the agent runs.
+    /// Tools that the agent describes and runs.
     pub tools: u64,
+    /// Tools that the agent runs and the provider describes.
+    pub described_tools: u64,
     /// Images, inline or by URL.
     pub images: u64,
     /// UTF-8 bytes of text that the provider may charge as answer: a prediction that was wrong.

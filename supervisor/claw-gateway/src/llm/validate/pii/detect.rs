@@ -8,7 +8,7 @@ use regex::Regex;
 use super::Kind;
 use super::digits::{continues, ends, is_card, is_iban, is_ssn, only};
 
-/// The most bytes that a match has: an address of mail has 254 (RFC 5321 by its erratum 1690).
+/// The most bytes that a match has: an address of mail has 254 (RFC 3696, erratum 1690).
 pub const WINDOW: usize = 256;
 
 /// How many bytes before a number are searched for a word that says what it is.

@@ -40,8 +40,8 @@ pub(super) fn only(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// Whether digits are the number of a card: the lengths that its first digits allow (ISO/IEC 7812),
-/// and the check digit (Luhn).
+/// Whether digits are the number of a card: the lengths that the networks give to their first digits,
+/// and the check digit (Luhn, ISO/IEC 7812-1).
 pub(super) fn is_card(digits: &str) -> bool {
     let lengths = match digits.as_bytes() {
         [b'4', ..] => 13..=19,

@@ -48,9 +48,19 @@ fn every_byte_of_tools_and_schemas_counts() {
     let more = (tool.to_string().len() + schema.to_string().len()) as u64;
     assert_eq!(
         bound(&request).expect("a bound").prompt_tokens,
-        plain.prompt_tokens + more + 3 * TOOL_TOKENS
+        plain.prompt_tokens + more + MESSAGE_TOKENS + 2 * TOOLS_TOKENS
     );
     assert_eq!(request.schema.as_deref(), Some("{\"a\":1}"));
+}
+
+#[test]
+fn a_tool_that_the_provider_describes_has_its_description_allowed_for() {
+    let body = json!({"model": "m", "max_tokens": 5, "messages": [],
+        "tools": [{"type": "computer_20250124", "name": "computer"}]});
+    let request = read(Api::Messages, &body).expect("a request");
+    let prompt = bound(&request).expect("a bound").prompt_tokens;
+    // The tool with its instructions, and the most of those for tools.
+    assert!(prompt >= 735 + 499 + 804, "{prompt}");
 }
 
 #[test]

@@ -291,8 +291,12 @@ impl Prompt {
                 None => Cow::Borrowed("custom"),
             };
             self.bytes += length(raw);
-            if run_by_agent(api, &kind) {
+            if matches!(kind.as_ref(), "function" | "custom") {
                 self.tools += 1;
+                continue;
+            }
+            if api == Api::Messages && is_described(&kind) {
+                self.described_tools += 1;
                 continue;
             }
             let cap = match tool.get("max_uses") {
@@ -326,20 +330,11 @@ impl Prompt {
     }
 }
 
-/// Tools whose calls come back to the agent. Anthropic defines some of those itself and adds their
-/// description, which [`TOOL_TOKENS`](super::super::TOOL_TOKENS) allows for.
-fn run_by_agent(api: Api, kind: &str) -> bool {
-    match api {
-        Api::ChatCompletions | Api::Responses | Api::Embeddings => {
-            matches!(kind, "function" | "custom")
-        }
-        Api::Messages => {
-            kind == "custom"
-                || ["bash_", "text_editor_", "memory_", "computer_"]
-                    .iter()
-                    .any(|prefix| kind.starts_with(prefix))
-        }
-    }
+/// Whether Anthropic describes a tool itself whose calls come back to the agent.
+fn is_described(kind: &str) -> bool {
+    ["bash_", "text_editor_", "memory_", "computer_"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix))
 }
 
 fn hosted(kind: &str, cap: Option<u64>) -> Hosted {
