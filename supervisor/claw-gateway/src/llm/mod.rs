@@ -7,4 +7,7 @@ pub mod budget;
 pub mod money;
 pub mod prices;
 pub mod rates;
+pub mod translate;
 pub mod usage;
+pub mod validate;
+pub mod wire;
