@@ -162,7 +162,7 @@ fn ended(row: &Row<'_>, from: usize) -> Result<Option<EndedCall>, rusqlite::Erro
         outcome,
         spent: row.get(from + 1)?,
         uncertain: row.get(from + 2)?,
-        tokens: tokens(row, from + 3)?,
+        tokens: tokens(|index| row.get(from + 3 + index).map(number))?,
         model_served: row.get(from + 10)?,
         status: row.get(from + 11)?,
         attempts: row.get(from + 12)?,
@@ -172,8 +172,10 @@ fn ended(row: &Row<'_>, from: usize) -> Result<Option<EndedCall>, rusqlite::Erro
     }))
 }
 
-fn tokens(row: &Row<'_>, from: usize) -> Result<Tokens, rusqlite::Error> {
-    let count = |index| row.get(from + index).map(number);
+/// The counts of tokens, by their place among them.
+fn tokens(
+    count: impl Fn(usize) -> Result<u64, rusqlite::Error>,
+) -> Result<Tokens, rusqlite::Error> {
     Ok(Tokens {
         input: count(0)?,
         cache_read: count(1)?,
@@ -218,19 +220,10 @@ pub(super) fn usage(
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map([since.0], |row| {
         let sum = |index: usize| sum(row, 2 + 2 * index);
-        let count = |index| sum(index).map(number);
         Ok(UsageRow {
             name: row.get(0)?,
             calls: number(row.get(1)?),
-            tokens: Tokens {
-                input: count(0)?,
-                cache_read: count(1)?,
-                cache_write_5m: count(2)?,
-                cache_write_1h: count(3)?,
-                output: count(4)?,
-                reasoning: count(5)?,
-                searches: count(6)?,
-            },
+            tokens: tokens(|index| sum(index).map(number))?,
             spent: sum(7)?,
             uncertain: sum(8)?,
         })

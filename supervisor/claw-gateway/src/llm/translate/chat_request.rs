@@ -4,3 +4,4 @@ mod read;
 mod write;
 
 pub(super) use read::read_call;
+pub(super) use write::write_call;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::chat_request::read_call as read_function_call;
+use super::chat_request::{read_call as read_function_call, write_call};
 use super::conversation::{Said, non_empty};
 use super::hints;
 use super::messages_request::{read_call, write_said};
@@ -119,14 +119,7 @@ impl Reply {
                     name,
                     arguments,
                 } => {
-                    let function = Writer::new()
-                        .text("name", name)
-                        .text("arguments", arguments);
-                    let call = Writer::new()
-                        .text("id", id)
-                        .text("type", "function")
-                        .raw("function", &function.end());
-                    calls.push(call.end());
+                    calls.push(write_call(id, name, arguments));
                 }
             }
         }

@@ -114,6 +114,18 @@ fn write_user(parts: &[Part], messages: &mut Vec<String>) {
     messages.push(message.end());
 }
 
+/// A call of a tool, in a message of either side.
+pub(in super::super) fn write_call(id: &str, name: &str, arguments: &str) -> String {
+    let function = Writer::new()
+        .text("name", name)
+        .text("arguments", arguments);
+    let call = Writer::new()
+        .text("id", id)
+        .text("type", "function")
+        .raw("function", &function.end());
+    call.end()
+}
+
 fn write_assistant(said: &[Said]) -> String {
     let mut texts = Vec::new();
     let mut calls = Vec::new();
@@ -125,14 +137,7 @@ fn write_assistant(said: &[Said]) -> String {
                 name,
                 arguments,
             } => {
-                let function = Writer::new()
-                    .text("name", name)
-                    .text("arguments", arguments);
-                let call = Writer::new()
-                    .text("id", id)
-                    .text("type", "function")
-                    .raw("function", &function.end());
-                calls.push(call.end());
+                calls.push(write_call(id, name, arguments));
             }
         }
     }
