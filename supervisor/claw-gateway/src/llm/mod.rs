@@ -3,4 +3,5 @@
 //! What decides is pure and has no clock: amounts ([`money`]) and tokens ([`usage`]).
 
 pub mod money;
+pub mod route;
 pub mod usage;

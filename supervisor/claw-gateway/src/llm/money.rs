@@ -118,7 +118,7 @@ impl FromStr for Money {
     fn from_str(text: &str) -> Result<Self, NotMoney> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => {
-                let exponent: i32 = exponent.parse().map_err(|_| NotMoney::NotDecimal)?;
+                let exponent: i32 = exponent.parse().map_err(|_word| NotMoney::NotDecimal)?;
                 (mantissa, exponent)
             }
             None => (text, 0),
@@ -132,7 +132,7 @@ impl FromStr for Money {
         if whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(NotMoney::NotDecimal);
         }
-        let places = i32::try_from(fraction.len()).map_err(|_| NotMoney::TooFine)?;
+        let places = i32::try_from(fraction.len()).map_err(|_beyond| NotMoney::TooFine)?;
         let pico = scaled(
             digits.trim_start_matches('0'),
             exponent.saturating_sub(places),
@@ -149,8 +149,8 @@ fn scaled(digits: &str, exponent: i32) -> Result<i64, NotMoney> {
     }
     let dropped = digits.len() - significant.len();
     let exponent = i64::from(exponent) + dropped as i64 + PLACES as i64;
-    let zeros = u32::try_from(exponent).map_err(|_| NotMoney::TooFine)?;
-    let number: i64 = significant.parse().map_err(|_| NotMoney::TooLarge)?;
+    let zeros = u32::try_from(exponent).map_err(|_beyond| NotMoney::TooFine)?;
+    let number: i64 = significant.parse().map_err(|_beyond| NotMoney::TooLarge)?;
     let scale = 10_i64.checked_pow(zeros).ok_or(NotMoney::TooLarge)?;
     number.checked_mul(scale).ok_or(NotMoney::TooLarge)
 }
