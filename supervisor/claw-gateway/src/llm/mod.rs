@@ -1,7 +1,10 @@
 //! The metered way to language models: agents hold no provider's key.
 //!
-//! What decides is pure and has no clock: amounts ([`money`]) and tokens ([`usage`]).
+//! What decides is pure and has no clock: amounts ([`money`]), tokens ([`usage`]), what they cost
+//! ([`rates`]) and who may still spend it ([`budget`]).
 
+pub mod budget;
 pub mod money;
+pub mod rates;
 pub mod route;
 pub mod usage;
