@@ -8,3 +8,4 @@ pub mod money;
 pub mod rates;
 pub mod route;
 pub mod usage;
+pub mod wire;

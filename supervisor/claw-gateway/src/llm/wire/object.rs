@@ -1,0 +1,210 @@
+//! A JSON object whose members stay the text that came.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Why a text is not an object that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotObject {
+    /// It is not a JSON object.
+    #[error("not a JSON object")]
+    Malformed,
+    /// It names a member twice. Readers differ in which one they take, so what was counted might not
+    /// be what is used.
+    #[error("`{}` is there twice", key.escape_debug())]
+    Twice {
+        /// The member.
+        key: String,
+    },
+}
+
+/// The members of a JSON object, in their order, with the text of each value.
+#[derive(Debug, Clone)]
+pub struct RawObject<'a> {
+    text: &'a str,
+    members: Vec<(Cow<'a, str>, &'a str)>,
+}
+
+impl<'a> RawObject<'a> {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// When the text is none, or has a member twice.
+    pub fn read(text: &'a str) -> Result<Self, NotObject> {
+        let Members(members) =
+            serde_json::from_str(text).map_err(|_not_json| NotObject::Malformed)?;
+        let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
+        keys.sort_unstable();
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(NotObject::Twice {
+                key: pair[0].to_owned(),
+            });
+        }
+        Ok(Self { text, members })
+    }
+
+    /// The text of a member's value; `None` also for `null`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.members
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| *value)
+            .filter(|value| *value != "null")
+    }
+
+    /// Every member that is not `null`, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.members
+            .iter()
+            .filter(|(_, value)| *value != "null")
+            .map(|(key, value)| (key.as_ref(), *value))
+    }
+
+    /// The text with some members set: in place where they are, else as the last ones.
+    #[must_use]
+    pub fn with(&self, changes: &[(&str, String)]) -> String {
+        let added: usize = changes
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 6)
+            .sum();
+        let mut written = String::with_capacity(self.text.len() + added);
+        let mut copied = 0;
+        for (key, value) in &self.members {
+            let Some((_, change)) = changes.iter().find(|(name, _)| name == key) else {
+                continue;
+            };
+            let start = self.offset(value);
+            written.push_str(&self.text[copied..start]);
+            written.push_str(change);
+            copied = start + value.len();
+        }
+        let end = self.end();
+        written.push_str(&self.text[copied..end]);
+        let mut separator = if self.members.is_empty() { "" } else { "," };
+        for (key, value) in changes {
+            if self.members.iter().any(|(name, _)| name == key) {
+                continue;
+            }
+            written.push_str(separator);
+            written.push_str(&quoted(key));
+            written.push(':');
+            written.push_str(value);
+            separator = ",";
+        }
+        written.push_str(&self.text[end..]);
+        written
+    }
+
+    /// Where the last member ends, or where the first would begin.
+    fn end(&self) -> usize {
+        match self.members.last() {
+            Some((_, value)) => self.offset(value) + value.len(),
+            None => self.text.find('{').map_or(0, |brace| brace + 1),
+        }
+    }
+
+    /// Where a value begins in the text it is a part of.
+    fn offset(&self, value: &str) -> usize {
+        value.as_ptr().addr() - self.text.as_ptr().addr()
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A JSON value as a type, where it is one.
+pub(crate) fn typed<T: DeserializeOwned>(value: &str) -> Option<T> {
+    serde_json::from_str(value).ok()
+}
+
+/// The elements of a JSON array, each as its text.
+pub(crate) fn elements(value: &str) -> Option<Vec<&str>> {
+    let raw: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+    Some(raw.into_iter().map(RawValue::get).collect())
+}
+
+/// A key that borrows from the text where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(Key(key)) = map.next_key()? {
+            let value: &'de RawValue = map.next_value()?;
+            members.push((key, value.get()));
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str, changes: &[(&str, &str)]) -> String {
+        let changes: Vec<(&str, String)> = changes
+            .iter()
+            .map(|(key, value)| (*key, (*value).to_owned()))
+            .collect();
+        RawObject::read(text).expect("an object").with(&changes)
+    }
+
+    #[test]
+    fn what_is_not_changed_stays_byte_for_byte() {
+        let text = "\n{ \"b\" : 1.50 ,\t\"a\\u0062\": [ 1,2 ], \"c\":null }\r\n";
+        assert_eq!(with(text, &[]), text);
+        assert_eq!(
+            with(text, &[("ab", "7"), ("c", "true"), ("new", "\"x\"")]),
+            "\n{ \"b\" : 1.50 ,\t\"a\\u0062\": 7, \"c\":true,\"new\":\"x\" }\r\n"
+        );
+        assert_eq!(with("{ }", &[("a", "1"), ("b", "2")]), "{\"a\":1,\"b\":2 }");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", "[]", "{", "{}{}", "{\"a\":1,}", "7", "{\"a\":nul}"] {
+            assert_eq!(
+                RawObject::read(text).err(),
+                Some(NotObject::Malformed),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            RawObject::read(r#"{"max_tokens":1,"max\u005ftokens":9}"#).err(),
+            Some(NotObject::Twice {
+                key: "max_tokens".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let object = RawObject::read(r#"{"a":null,"b":0}"#).expect("an object");
+        assert_eq!(object.get("a"), None);
+        assert_eq!(object.iter().collect::<Vec<_>>(), [("b", "0")]);
+    }
+}

@@ -1,0 +1,130 @@
+//! What the gateway changes in bodies that pass.
+
+use serde_json::json;
+
+use super::object::{RawObject, quoted, typed};
+use super::request::limit_fields;
+use super::{Api, Delivery, Frame, Request, UsageChunk};
+use crate::llm::money::Money;
+
+/// What a provider of chat completions calls the limit of an answer. Some know only the older name
+/// and would ignore the other, and a limit that is ignored bounds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChatLimit {
+    /// `max_completion_tokens`, as OpenAI has it.
+    MaxCompletionTokens,
+    /// `max_tokens`, as most others have it.
+    MaxTokens,
+}
+
+/// How a request is written for its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream<'a> {
+    /// The provider's id of the model.
+    pub model: &'a str,
+    /// The limit of one answer, where it is to be set.
+    pub limit: Option<u64>,
+    /// The name of that limit for a request that has none.
+    pub chat_limit: ChatLimit,
+}
+
+impl Request {
+    /// The body for a provider: with its model id, the limit, and for a stream of chat completions
+    /// with the usage asked for. All else is as it came.
+    #[must_use]
+    pub fn for_upstream(&self, upstream: &Upstream<'_>) -> String {
+        let object = self.object();
+        let mut changes = vec![("model", quoted(upstream.model))];
+        if let Some(limit) = upstream.limit {
+            self.set_limit(&object, limit, upstream.chat_limit, &mut changes);
+        }
+        if self.delivery == Delivery::Stream(UsageChunk::Unwanted) {
+            let asked = ("include_usage", "true".to_owned());
+            let options = object
+                .get("stream_options")
+                .and_then(|options| RawObject::read(options).ok())
+                .map_or_else(
+                    || r#"{"include_usage":true}"#.to_owned(),
+                    |options| options.with(&[asked]),
+                );
+            changes.push(("stream_options", options));
+        }
+        object.with(&changes)
+    }
+
+    fn set_limit(
+        &self,
+        object: &RawObject<'_>,
+        limit: u64,
+        chat_limit: ChatLimit,
+        changes: &mut Vec<(&'static str, String)>,
+    ) {
+        let fields = limit_fields(self.api);
+        let there: Vec<&'static str> = fields
+            .iter()
+            .copied()
+            .filter(|field| object.get(field).is_some())
+            .collect();
+        let unset = match (self.api, chat_limit) {
+            (Api::ChatCompletions, ChatLimit::MaxTokens) => fields.last(),
+            (Api::ChatCompletions, ChatLimit::MaxCompletionTokens)
+            | (Api::Responses | Api::Embeddings | Api::Messages, _) => fields.first(),
+        };
+        let named = if there.is_empty() {
+            unset.copied().into_iter().collect()
+        } else {
+            there
+        };
+        changes.extend(named.into_iter().map(|field| (field, limit.to_string())));
+    }
+}
+
+/// An answer's body with the model named as the agent knows it. What is no object stays as it is.
+#[must_use]
+pub fn alias_model(body: &str, alias: &str) -> String {
+    set(body, &["model"], &quoted(alias)).unwrap_or_else(|| body.to_owned())
+}
+
+/// A frame of a stream with the model named as the agent knows it; `None` when it names none.
+#[must_use]
+pub fn alias_model_in_frame(api: Api, frame: &Frame, alias: &str) -> Option<Frame> {
+    let path: &[&str] = match api {
+        Api::ChatCompletions | Api::Embeddings => &["model"],
+        Api::Responses => &["response", "model"],
+        Api::Messages => &["message", "model"],
+    };
+    // Most frames of the two other interfaces name no model, and this tells it without reading.
+    let data = frame.data();
+    if !data.contains("\"model\"") {
+        return None;
+    }
+    Some(frame.with_data(&set(&data, path, &quoted(alias))?))
+}
+
+/// An answer, or the data of a frame, with what it cost as `usage.cost_usd`; `None` when it has no
+/// usage. In streams the usage may be inside of a response.
+#[must_use]
+pub fn with_cost(body: &str, cost: Money) -> Option<String> {
+    let object = RawObject::read(body).ok()?;
+    if let Some(response) = object.get("response") {
+        let response = with_cost(response, cost)?;
+        return Some(object.with(&[("response", response)]));
+    }
+    let usage = RawObject::read(object.get("usage")?).ok()?;
+    let cost = typed::<f64>(&cost.to_string()).map_or_else(|| json!(null), |usd| json!(usd));
+    let usage = usage.with(&[("cost_usd", cost.to_string())]);
+    Some(object.with(&[("usage", usage)]))
+}
+
+/// The text with a member that is there replaced; `None` when it is not there.
+fn set(text: &str, path: &[&str], value: &str) -> Option<String> {
+    let (field, rest) = path.split_first()?;
+    let object = RawObject::read(text).ok()?;
+    let old = object.get(field)?;
+    let new = if rest.is_empty() {
+        value.to_owned()
+    } else {
+        set(old, rest, value)?
+    };
+    Some(object.with(&[(field, new)]))
+}

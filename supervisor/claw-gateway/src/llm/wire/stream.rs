@@ -1,0 +1,293 @@
+//! A stream of an answer, read alongside while its frames go to the agent.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::answer::{string, written};
+use super::usage::read_usage;
+use super::{Api, Finish, Frame};
+use crate::llm::usage::Usage;
+
+/// The most answers of one stream whose ends are kept; no request may ask for more.
+const MAX_CHOICES: usize = 128;
+
+/// What a frame is, for those who forward it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// A part of the answer.
+    Delta,
+    /// The usage of chat completions and nothing else: agents that did not ask are to see none.
+    UsageAlone,
+    /// The frame that ends a stream properly.
+    End,
+    /// An error in place of the rest.
+    Error,
+    /// Anything else: comments, the begin and end of blocks.
+    Other,
+}
+
+/// What the provider has said about usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// A part: the prompt is whole, the answer is not.
+    SoFar(Usage),
+    /// All of it.
+    Whole(Usage),
+}
+
+/// Whether a stream has ended, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It has not.
+    Open,
+    /// As its interface says it ends.
+    Properly,
+    /// With an error in the provider's words.
+    Failed {
+        /// The error's type.
+        kind: String,
+        /// Its message.
+        message: String,
+    },
+}
+
+/// A block of an answer by Anthropic that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Its number.
+    pub index: u64,
+}
+
+/// All that is known of a stream so far.
+#[derive(Debug, Clone)]
+pub struct StreamReading {
+    /// The interface.
+    pub api: Api,
+    /// The model that answers, by the provider's id.
+    pub model: Option<String>,
+    /// Why the model stopped.
+    pub finish: Option<Finish>,
+    /// What was said about usage.
+    pub told: Told,
+    /// UTF-8 bytes of all that the model wrote so far.
+    pub text_bytes: u64,
+    /// Frames with a part of the answer; most providers send one token in each.
+    pub deltas: u64,
+    /// Whether it has ended.
+    pub ended: Ended,
+    pub(super) id: Option<String>,
+    pub(super) created: Option<u64>,
+    pub(super) block: Option<Block>,
+    pub(super) unfinished: BTreeSet<u64>,
+    pub(super) sequence: u64,
+    usage: Map<String, Value>,
+    searches: u64,
+}
+
+impl StreamReading {
+    /// Before the first frame.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self {
+            api,
+            model: None,
+            finish: None,
+            told: Told::Nothing,
+            text_bytes: 0,
+            deltas: 0,
+            ended: Ended::Open,
+            id: None,
+            created: None,
+            block: None,
+            unfinished: BTreeSet::new(),
+            sequence: 0,
+            usage: Map::new(),
+            searches: 0,
+        }
+    }
+
+    /// Reads a frame. What is not understood changes nothing: it goes to the agent in any case.
+    pub fn frame(&mut self, frame: &Frame) -> Content {
+        let data = frame.data();
+        let data = data.trim();
+        if data.is_empty() {
+            return Content::Other;
+        }
+        if data == "[DONE]" {
+            if self.ended == Ended::Open {
+                self.ended = Ended::Properly;
+            }
+            return Content::End;
+        }
+        let Ok(data) = serde_json::from_str::<Value>(data) else {
+            return Content::Other;
+        };
+        match self.api {
+            Api::ChatCompletions | Api::Embeddings => self.chat(&data),
+            Api::Responses => self.response(&data),
+            Api::Messages => self.message(&data),
+        }
+    }
+
+    fn chat(&mut self, data: &Value) -> Content {
+        if data["error"].is_object() {
+            return self.failed(&data["error"]);
+        }
+        self.keep(&data["model"], &data["id"]);
+        self.created = self.created.or(data["created"].as_u64());
+        let choices = data["choices"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut content = Content::Other;
+        for choice in choices {
+            let bytes = written(&choice["delta"]);
+            if bytes > 0 {
+                self.text_bytes += bytes;
+                content = Content::Delta;
+            }
+            let index = choice["index"].as_u64().unwrap_or(0);
+            if let Some(word) = choice["finish_reason"].as_str() {
+                self.finish = Some(Finish::of(self.api, word));
+                self.unfinished.remove(&index);
+            } else if self.unfinished.len() < MAX_CHOICES {
+                self.unfinished.insert(index);
+            }
+        }
+        self.deltas += u64::from(content == Content::Delta);
+        let Some(usage) = read_usage(self.api, &data["usage"]) else {
+            return content;
+        };
+        // Some providers tell the usage so far in every chunk.
+        self.told = if choices.is_empty() || self.finish.is_some() {
+            Told::Whole(usage)
+        } else {
+            Told::SoFar(usage)
+        };
+        if choices.is_empty() {
+            return Content::UsageAlone;
+        }
+        content
+    }
+
+    fn message(&mut self, data: &Value) -> Content {
+        match data["type"].as_str().unwrap_or_default() {
+            "message_start" => {
+                let message = &data["message"];
+                self.keep(&message["model"], &message["id"]);
+                self.told = self
+                    .merged(&message["usage"])
+                    .map_or(Told::Nothing, Told::SoFar);
+            }
+            "content_block_start" => {
+                self.block = data["index"].as_u64().map(|index| Block { index });
+            }
+            "content_block_delta" => {
+                self.text_bytes += written(&data["delta"]);
+                self.deltas += 1;
+                return Content::Delta;
+            }
+            "content_block_stop" => self.block = None,
+            "message_delta" => {
+                if let Some(word) = data["delta"]["stop_reason"].as_str() {
+                    self.finish = Some(Finish::of(self.api, word));
+                }
+                if data["usage"]["output_tokens"].is_number()
+                    && let Some(usage) = self.merged(&data["usage"])
+                {
+                    self.told = Told::Whole(usage);
+                }
+            }
+            "message_stop" => {
+                self.ended = Ended::Properly;
+                return Content::End;
+            }
+            "error" => return self.failed(&data["error"]),
+            _ => {}
+        }
+        Content::Other
+    }
+
+    fn response(&mut self, data: &Value) -> Content {
+        self.sequence = data["sequence_number"].as_u64().unwrap_or(self.sequence);
+        let kind = data["type"].as_str().unwrap_or_default();
+        let response = &data["response"];
+        if response.is_object() {
+            self.keep(&response["model"], &response["id"]);
+            self.created = self.created.or(response["created_at"].as_u64());
+        }
+        match kind {
+            "response.completed" | "response.incomplete" => {
+                self.end_response(response);
+                Content::End
+            }
+            "response.failed" => {
+                self.end_response(response);
+                self.failed(&response["error"])
+            }
+            "error" => self.failed(data),
+            "response.output_item.done" => {
+                self.searches += u64::from(data["item"]["type"] == "web_search_call");
+                Content::Other
+            }
+            _ if kind.ends_with(".delta") => {
+                self.text_bytes += written(&data["delta"]);
+                self.deltas += 1;
+                Content::Delta
+            }
+            _ => Content::Other,
+        }
+    }
+
+    fn end_response(&mut self, response: &Value) {
+        let word = response["incomplete_details"]["reason"]
+            .as_str()
+            .or_else(|| response["status"].as_str());
+        self.finish = word.map(|word| Finish::of(self.api, word));
+        if let Some(usage) = read_usage(self.api, &response["usage"]) {
+            self.told = Told::Whole(Usage {
+                searches: self.searches,
+                ..usage
+            });
+        }
+        self.ended = Ended::Properly;
+    }
+
+    fn failed(&mut self, error: &Value) -> Content {
+        self.ended = Ended::Failed {
+            kind: string(&error["type"])
+                .or_else(|| string(&error["code"]))
+                .unwrap_or_default(),
+            message: string(&error["message"]).unwrap_or_default(),
+        };
+        Content::Error
+    }
+
+    fn keep(&mut self, model: &Value, id: &Value) {
+        if self.model.is_none() {
+            self.model = string(model);
+        }
+        if self.id.is_none() {
+            self.id = string(id);
+        }
+    }
+
+    /// Numbers of later events take the place of earlier ones, field by field: they are totals.
+    fn merged(&mut self, usage: &Value) -> Option<Usage> {
+        for (field, value) in usage.as_object()? {
+            if !value.is_null() {
+                self.usage.insert(field.clone(), value.clone());
+            }
+        }
+        read_usage(self.api, &Value::Object(self.usage.clone()))
+    }
+
+    /// The model's name for frames of our own.
+    pub(super) fn model_or<'a>(&'a self, alias: Option<&'a str>) -> Cow<'a, str> {
+        Cow::Borrowed(alias.or(self.model.as_deref()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;
