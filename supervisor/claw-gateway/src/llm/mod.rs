@@ -7,5 +7,6 @@ pub mod budget;
 pub mod money;
 pub mod rates;
 pub mod route;
+pub mod upstream;
 pub mod usage;
 pub mod wire;
