@@ -294,7 +294,7 @@ impl Call {
             let half = body.slice(..body.len() / 2);
             // A client that has gone away needs no cut.
             if sender.send_data(half).await.is_ok() {
-                sender.abort(io::Error::other("told to cut"));
+                cut_off(sender).await;
             }
         });
         cut.boxed()
@@ -308,8 +308,7 @@ impl Call {
         }
         for number in 0..answer.tokens {
             if self.behaviour.ending == (Ending::Cut { after: number }) {
-                sender.abort(io::Error::other("told to cut"));
-                return;
+                return cut_off(sender).await;
             }
             self.behaviour.between.wait().await;
             self.shared
@@ -320,8 +319,7 @@ impl Call {
             self.shared.change(self.line, |seen| seen.tokens_sent += 1);
         }
         if let Ending::Cut { .. } = self.behaviour.ending {
-            sender.abort(io::Error::other("told to cut"));
-            return;
+            return cut_off(sender).await;
         }
         // A client that left before the last event has had every token.
         let _gone = sender.send_data(answer.closing()).await.is_err();
@@ -349,6 +347,19 @@ impl Drop for Call {
             seen.ended = true;
         });
     }
+}
+
+/// Breaks the connection off once what was sent before has gone out.
+async fn cut_off(mut sender: Sender<Bytes, io::Error>) {
+    // Each empty piece is taken only after those before it; the server writes what it has when it
+    // finds no further one.
+    for _ in 0..2 {
+        if sender.send_data(Bytes::new()).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    sender.abort(io::Error::other("told to cut"));
 }
 
 /// What `/_script` takes.

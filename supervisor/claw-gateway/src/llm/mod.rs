@@ -7,6 +7,7 @@ pub mod budget;
 pub mod money;
 pub mod rates;
 pub mod route;
+pub mod serve;
 pub mod upstream;
 pub mod usage;
 pub mod wire;

@@ -1,0 +1,11 @@
+//! The way to language models, over real sockets, with a provider that does what it is told.
+
+mod access;
+mod budgets;
+mod client;
+mod hang_ups;
+mod limits;
+mod routes;
+mod streams;
+mod usage;
+mod world;
