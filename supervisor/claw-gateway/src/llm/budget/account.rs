@@ -106,10 +106,10 @@ impl Account {
         self.uncertain = self.uncertain.plus(uncertain);
     }
 
-    /// Puts the true amount in the place of an uncertain one.
-    pub(super) fn clear(&mut self, uncertain: Money, actual: Money) {
+    /// Puts the true amount in the place of an estimate and what was uncertain beside it.
+    pub(super) fn clear(&mut self, estimate: Money, uncertain: Money, actual: Money) {
         self.uncertain = self.uncertain.minus(uncertain).max(Money::ZERO);
-        self.settled = self.settled.plus(actual);
+        self.settled = self.settled.minus(estimate).max(Money::ZERO).plus(actual);
     }
 
     /// Puts the true amount in the place of everything that has ended.

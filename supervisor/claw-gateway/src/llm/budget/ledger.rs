@@ -25,7 +25,7 @@ pub struct Ledger {
     budgets: Budgets,
     accounts: BTreeMap<Window, Account>,
     in_flight: BTreeMap<CallId, Held>,
-    uncertain: BTreeMap<CallId, Unknown>,
+    uncertain: BTreeMap<CallId, UncertainCall>,
     last_id: CallId,
     kept_since: Option<Date>,
 }
@@ -35,13 +35,6 @@ pub struct Ledger {
 struct Held {
     agent: Arc<str>,
     day: Date,
-    amount: Money,
-}
-
-/// A call whose cost is not known.
-#[derive(Debug, Clone)]
-struct Unknown {
-    windows: Vec<Window>,
     amount: Money,
 }
 
@@ -70,13 +63,8 @@ impl Ledger {
             let account = Account::restored(kept.settled, kept.uncertain, kept.told);
             ledger.accounts.insert(kept.window, account);
         }
-        for UncertainCall {
-            id,
-            windows,
-            amount,
-        } in standing.uncertain
-        {
-            ledger.note_uncertain(id, Unknown { windows, amount });
+        for call in standing.uncertain {
+            ledger.note_uncertain(call);
         }
         ledger.rearm();
         let mut lost = Vec::new();
@@ -206,11 +194,12 @@ impl Ledger {
             alerts.extend(alert::check(now, &self.budgets, window, account));
         }
         if uncertain > Money::ZERO {
-            let unknown = Unknown {
+            self.note_uncertain(UncertainCall {
+                id,
                 windows: windows.to_vec(),
-                amount: uncertain,
-            };
-            self.note_uncertain(id, unknown);
+                estimate: spent,
+                uncertain,
+            });
         }
         Ok(Settled {
             spent,
@@ -221,8 +210,8 @@ impl Ledger {
         })
     }
 
-    /// Puts the true further cost of a call in the place of its uncertain money, in all windows
-    /// that still have it.
+    /// Puts the true cost of a call in the place of its estimate and its uncertain money, in all
+    /// windows that still have them.
     ///
     /// # Errors
     ///
@@ -238,7 +227,8 @@ impl Ledger {
         let mut alerts = Vec::new();
         for window in &unknown.windows {
             if let Some(account) = self.accounts.get_mut(window) {
-                account.clear(unknown.amount, actual.max(Money::ZERO));
+                let known = actual.max(Money::ZERO);
+                account.clear(unknown.estimate, unknown.uncertain, known);
                 alerts.extend(alert::check(now, &self.budgets, window, account));
             }
         }
@@ -298,6 +288,12 @@ impl Ledger {
         })
     }
 
+    /// The money of one window.
+    #[must_use]
+    pub fn account(&self, window: &Window) -> Account {
+        self.accounts.get(window).copied().unwrap_or_default()
+    }
+
     /// All accounts, by window.
     pub fn accounts(&self) -> impl Iterator<Item = (&Window, &Account)> {
         self.accounts.iter()
@@ -318,7 +314,10 @@ impl Ledger {
         self.accounts
             .retain(|window, account| account.is_held() || !forgotten(window));
         self.uncertain.retain(|_, unknown| {
-            unknown.windows.retain(|window| !forgotten(window));
+            let accounts = &self.accounts;
+            unknown
+                .windows
+                .retain(|window| accounts.contains_key(window));
             !unknown.windows.is_empty()
         });
     }
@@ -335,15 +334,10 @@ impl Ledger {
                 uncertain: account.uncertain(),
                 told: account.told(),
             });
-        let uncertain = self.uncertain.iter().map(|(id, unknown)| UncertainCall {
-            id: *id,
-            windows: unknown.windows.clone(),
-            amount: unknown.amount,
-        });
         Standing {
             windows: windows.collect(),
             in_flight: Vec::new(),
-            uncertain: uncertain.collect(),
+            uncertain: self.uncertain.values().cloned().collect(),
             last_id: self.last_id,
             kept_since: self.kept_since,
         }
@@ -352,10 +346,6 @@ impl Ledger {
     fn day(&self, now: Timestamp) -> Date {
         let day = day_of(now, &self.budgets.timezone);
         self.kept_since.map_or(day, |kept| day.max(kept))
-    }
-
-    fn account(&self, window: &Window) -> Account {
-        self.accounts.get(window).copied().unwrap_or_default()
     }
 
     fn limit(&self, window: &Window, tighter: &Limits) -> Option<(Money, LimitOf)> {
@@ -390,8 +380,8 @@ impl Ledger {
         })
     }
 
-    fn note_uncertain(&mut self, id: CallId, unknown: Unknown) {
-        self.uncertain.insert(id, unknown);
+    fn note_uncertain(&mut self, call: UncertainCall) {
+        self.uncertain.insert(call.id, call);
         while self.uncertain.len() > UNCERTAIN_CALLS {
             self.uncertain.pop_first();
         }

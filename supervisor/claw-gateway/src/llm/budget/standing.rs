@@ -59,6 +59,8 @@ pub struct UncertainCall {
     pub id: CallId,
     /// The windows whose uncertain money has a part of it.
     pub windows: Vec<Window>,
-    /// What it may have cost besides what is settled.
-    pub amount: Money,
+    /// What of it is settled.
+    pub estimate: Money,
+    /// What it may have cost besides.
+    pub uncertain: Money,
 }

@@ -348,12 +348,12 @@ fn calls_in_flight_at_a_crash_are_lost() {
 }
 
 #[test]
-fn an_operator_clears_what_is_uncertain_of_a_call_once() {
+fn an_operator_says_once_what_an_uncertain_call_cost() {
     let mut ledger = Noon::new(daily("1"));
     let id = ledger.hold("0.80").unwrap();
     let estimate = usd("0.10");
     ledger.settle(id, Outcome::Lost { estimate });
-    let reconcile = |ledger: &mut Noon| ledger.0.reconcile_call(at(NOON), id, usd("0.05"));
+    let reconcile = |ledger: &mut Noon| ledger.0.reconcile_call(at(NOON), id, usd("0.15"));
     assert_eq!(reconcile(&mut ledger), Ok(Vec::new()));
     for balance in ledger.0.balances(at(NOON), &agent()) {
         assert_eq!(balance.account.settled(), usd("0.15"));
@@ -382,6 +382,6 @@ fn an_operator_corrects_a_window_and_its_calls_with_it() {
     );
     let [_, now, ..] = ledger.0.balances(at(NOON), &agent());
     assert_eq!(now.window, month.window);
-    assert_eq!(now.account.settled(), usd("0.80"));
+    assert_eq!(now.account.settled(), usd("0.70"));
     assert_eq!(now.account.uncertain(), Money::ZERO);
 }
