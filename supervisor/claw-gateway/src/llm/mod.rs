@@ -9,6 +9,8 @@ pub mod prices;
 pub mod rates;
 pub mod route;
 pub mod serve;
+pub mod translate;
 pub mod upstream;
 pub mod usage;
+pub mod validate;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! What is looked at in prompts and answers before they pass.
+
+pub mod pii;

@@ -1,0 +1,334 @@
+//! Personal data in the text of a stream, replaced while frames pass.
+//!
+//! A frame stays a frame: one whose text is held back passes with an empty text, and what was held
+//! back comes with a later one, or in a frame of its own before the one that ends its text.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::body::redacted;
+use super::{Action, Found, PiiFilter, PiiText};
+use crate::llm::wire::{Api, Frame};
+
+/// The most texts of a stream at once: as many as a request may ask for answers, each with the text
+/// of its thought.
+const MAX_TEXTS: usize = 256;
+
+/// The texts of a delta of chat completions.
+const CHAT_TEXTS: [&str; 4] = ["content", "reasoning", "reasoning_content", "refusal"];
+
+/// The deltas of responses that are text.
+const RESPONSE_TEXTS: [&str; 4] = [
+    "response.output_text.delta",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_text.delta",
+    "response.refusal.delta",
+];
+
+/// A text in a frame's data.
+struct Spot {
+    /// Which text of the stream it goes on with.
+    name: String,
+    /// Where it is, as a JSON pointer (RFC 6901).
+    pointer: String,
+}
+
+/// Which texts end with a frame.
+enum Ends {
+    None,
+    /// Those whose name begins like this.
+    Named(String),
+    All,
+}
+
+/// A text that is open.
+#[derive(Debug, Clone)]
+struct Open {
+    text: PiiText,
+    /// The last frame with a piece of it, as a form for a frame of our own.
+    frame: Frame,
+    pointer: String,
+}
+
+/// Filters the frames of a stream.
+#[derive(Debug, Clone)]
+pub struct PiiFrames {
+    filter: PiiFilter,
+    api: Api,
+    open: BTreeMap<String, Open>,
+    found: Found,
+}
+
+impl PiiFrames {
+    /// Before the first frame.
+    #[must_use]
+    pub const fn new(filter: PiiFilter, api: Api) -> Self {
+        Self {
+            filter,
+            api,
+            open: BTreeMap::new(),
+            found: Found(BTreeMap::new()),
+        }
+    }
+
+    /// Takes a frame, and gives those that pass for it: it or its like, and before it what was held
+    /// back of texts that it ends.
+    ///
+    /// # Errors
+    /// With what was found when it is not to pass. The stream has to be ended then.
+    pub fn frame(&mut self, frame: &Frame) -> Result<Vec<Frame>, Found> {
+        let Ok(mut data) = serde_json::from_str::<Value>(&frame.data()) else {
+            let mut frames = Vec::new();
+            if frame.data().trim() == "[DONE]" {
+                self.end(&Ends::All, None, &mut frames);
+            }
+            return self.passed(frames, frame, None);
+        };
+        let (spots, ends) = match self.api {
+            Api::ChatCompletions | Api::Embeddings => chat(&data),
+            Api::Messages => messages(&data),
+            Api::Responses => responses(&data),
+        };
+        let before = data.clone();
+        for spot in &spots {
+            self.take(spot, frame, &mut data);
+        }
+        let mut frames = Vec::new();
+        self.end(&ends, Some((&spots, &mut data)), &mut frames);
+        if self.api == Api::Responses {
+            self.repeated(&mut data)?;
+        }
+        let changed = (data != before).then(|| frame.with_data(&data.to_string()));
+        self.passed(frames, frame, changed)
+    }
+
+    /// What was held back when the stream ends without its proper end, and all that was found.
+    ///
+    /// # Errors
+    /// As with a [frame](Self::frame).
+    pub fn finish(mut self) -> Result<(Vec<Frame>, Found), Found> {
+        let mut frames = Vec::new();
+        self.end(&Ends::All, None, &mut frames);
+        match self.filter.action {
+            Action::Block if !self.found.is_empty() => Err(self.found),
+            Action::Warn => Ok((Vec::new(), self.found)),
+            Action::Block | Action::Redact => Ok((frames, self.found)),
+        }
+    }
+
+    /// All that was found in texts that have ended, or was decided in those that have not.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let mut found = self.found.clone();
+        for open in self.open.values() {
+            found.add_all(open.text.found());
+        }
+        found
+    }
+
+    fn passed(
+        &self,
+        mut before: Vec<Frame>,
+        frame: &Frame,
+        changed: Option<Frame>,
+    ) -> Result<Vec<Frame>, Found> {
+        match self.filter.action {
+            Action::Warn => Ok(vec![frame.clone()]),
+            Action::Block if !self.found().is_empty() => Err(self.found()),
+            Action::Block | Action::Redact => {
+                before.push(changed.unwrap_or_else(|| frame.clone()));
+                Ok(before)
+            }
+        }
+    }
+
+    fn take(&mut self, spot: &Spot, frame: &Frame, data: &mut Value) {
+        let Some(Value::String(text)) = data.pointer_mut(&spot.pointer) else {
+            return;
+        };
+        if self.open.len() >= MAX_TEXTS && !self.open.contains_key(&spot.name) {
+            let mut alone = PiiText::new(self.filter.kinds.clone());
+            let mut written = alone.push(text);
+            let (rest, found) = alone.finish();
+            written.push_str(&rest);
+            self.found.add_all(&found);
+            *text = written;
+            return;
+        }
+        let open = self.open.entry(spot.name.clone()).or_insert_with(|| Open {
+            text: PiiText::new(self.filter.kinds.clone()),
+            frame: frame.clone(),
+            pointer: String::new(),
+        });
+        open.frame = frame.clone();
+        spot.pointer.clone_into(&mut open.pointer);
+        *text = open.text.push(text);
+    }
+
+    /// Ends texts. What was held back joins the text of this frame where it has one of the same
+    /// name, and else goes before it.
+    fn end(
+        &mut self,
+        ends: &Ends,
+        mut here: Option<(&Vec<Spot>, &mut Value)>,
+        frames: &mut Vec<Frame>,
+    ) {
+        let ended: Vec<String> = match ends {
+            Ends::None => return,
+            Ends::Named(prefix) => self
+                .open
+                .keys()
+                .filter(|name| name.starts_with(prefix.as_str()))
+                .cloned()
+                .collect(),
+            Ends::All => self.open.keys().cloned().collect(),
+        };
+        for name in ended {
+            let Some(open) = self.open.remove(&name) else {
+                continue;
+            };
+            let (rest, found) = open.text.finish();
+            self.found.add_all(&found);
+            if rest.is_empty() {
+                continue;
+            }
+            let spot = here.as_mut().and_then(|(spots, data)| {
+                let spot = spots.iter().find(|spot| spot.name == name)?;
+                data.pointer_mut(&spot.pointer)
+            });
+            match spot {
+                Some(Value::String(text)) => text.push_str(&rest),
+                Some(_) | None => {
+                    frames.extend(held_back(self.api, &open.frame, &open.pointer, &rest));
+                }
+            }
+        }
+    }
+
+    /// Responses repeat whole texts at the end of each part, and all of them at the very end.
+    fn repeated(&self, data: &mut Value) -> Result<(), Found> {
+        let mut found = Found::default();
+        for pointer in ["/text", "/refusal", "/part", "/item", "/response/output"] {
+            let Some(value) = data.pointer_mut(pointer) else {
+                continue;
+            };
+            let key = pointer.rsplit('/').next().unwrap_or_default();
+            if let Some(written) = redacted(&self.filter, key, &value.to_string(), &mut found)
+                && let Ok(written) = serde_json::from_str(&written)
+            {
+                *value = written;
+            }
+        }
+        match self.filter.action {
+            Action::Block if !found.is_empty() => Err(found),
+            Action::Block | Action::Redact | Action::Warn => Ok(()),
+        }
+    }
+}
+
+fn chat(data: &Value) -> (Vec<Spot>, Ends) {
+    let mut spots = Vec::new();
+    let mut ends = Ends::None;
+    for (place, choice) in data["choices"].as_array().into_iter().flatten().enumerate() {
+        let index = choice["index"].as_u64().unwrap_or(0);
+        for field in CHAT_TEXTS {
+            if choice["delta"][field].is_string() {
+                spots.push(Spot {
+                    name: format!("{index}/{field}"),
+                    pointer: format!("/choices/{place}/delta/{field}"),
+                });
+            }
+        }
+        if choice["finish_reason"].is_string() {
+            ends = match ends {
+                Ends::None => Ends::Named(format!("{index}/")),
+                Ends::Named(_) | Ends::All => Ends::All,
+            };
+        }
+    }
+    (spots, ends)
+}
+
+/// Thought is signed, so it stays as it is.
+fn messages(data: &Value) -> (Vec<Spot>, Ends) {
+    let index = data["index"].as_u64().unwrap_or(0);
+    let spot = |pointer: &str| {
+        vec![Spot {
+            name: format!("{index}/"),
+            pointer: pointer.to_owned(),
+        }]
+    };
+    match data["type"].as_str().unwrap_or_default() {
+        "content_block_start" if data["content_block"]["type"] == "text" => {
+            (spot("/content_block/text"), Ends::None)
+        }
+        "content_block_delta" if data["delta"]["type"] == "text_delta" => {
+            (spot("/delta/text"), Ends::None)
+        }
+        "content_block_stop" => (Vec::new(), Ends::Named(format!("{index}/"))),
+        "message_delta" | "message_stop" | "error" => (Vec::new(), Ends::All),
+        _ => (Vec::new(), Ends::None),
+    }
+}
+
+fn responses(data: &Value) -> (Vec<Spot>, Ends) {
+    let kind = data["type"].as_str().unwrap_or_default();
+    let name = |kind: &str| {
+        let part = data["content_index"]
+            .as_u64()
+            .or_else(|| data["summary_index"].as_u64())
+            .unwrap_or(0);
+        let item = data["item_id"].as_str().unwrap_or_default();
+        format!("{item}/{part}/{kind}")
+    };
+    if RESPONSE_TEXTS.contains(&kind) {
+        let spot = Spot {
+            name: name(kind),
+            pointer: "/delta".to_owned(),
+        };
+        return (vec![spot], Ends::None);
+    }
+    let delta = kind.strip_suffix("done").map(|kind| format!("{kind}delta"));
+    match delta {
+        Some(delta) if RESPONSE_TEXTS.contains(&delta.as_str()) => {
+            (Vec::new(), Ends::Named(name(&delta)))
+        }
+        Some(_) | None if matches!(kind, "response.output_item.done" | "error") => {
+            (Vec::new(), Ends::All)
+        }
+        Some(_) | None if data["response"]["status"].is_string() && kind != "response.created" => {
+            (Vec::new(), Ends::All)
+        }
+        Some(_) | None => (Vec::new(), Ends::None),
+    }
+}
+
+/// A frame with what was held back, in the form of the last one of its text.
+fn held_back(api: Api, form: &Frame, pointer: &str, rest: &str) -> Option<Frame> {
+    let mut data: Value = serde_json::from_str(&form.data()).ok()?;
+    match api {
+        Api::ChatCompletions | Api::Embeddings => {
+            let mut parts = pointer.split('/').skip(2);
+            let place = parts.next()?;
+            let field = parts.nth(1)?;
+            let index = data["choices"][place.parse::<usize>().ok()?]["index"].clone();
+            let choice = json!({"index": index, "delta": {field: rest}, "finish_reason": null});
+            data["choices"] = json!([choice]);
+            data.as_object_mut()?.remove("usage");
+            Some(Frame::new("", &data.to_string()))
+        }
+        Api::Messages => {
+            let data = json!({
+                "type": "content_block_delta",
+                "index": data["index"],
+                "delta": {"type": "text_delta", "text": rest},
+            });
+            Some(Frame::new("content_block_delta", &data.to_string()))
+        }
+        Api::Responses => {
+            *data.pointer_mut(pointer)? = json!(rest);
+            Some(form.with_data(&data.to_string()))
+        }
+    }
+}
