@@ -3,6 +3,7 @@
 mod access;
 mod budgets;
 mod client;
+mod crossings;
 mod hang_ups;
 mod limits;
 mod routes;

@@ -10,16 +10,18 @@ use super::admission::{Admitted, admit};
 use super::attempt::{Failed, attempt};
 use super::body::AnswerBody;
 use super::chain::Target;
+use super::crossing::{refusal_from, request_for};
 use super::denial::{Denial, SHOULD_RETRY};
 use super::gateway::Shared;
 use super::hold::End;
 use super::host::{Caller, Event};
 use super::provider_state::{Probe, Verdict};
-use super::settings::{AgentSettings, ProviderKind};
+use super::settings::AgentSettings;
 use crate::llm::budget::Limits;
 use crate::llm::route::{self, Failure, Next, Passed, Room, Setback, Tries};
+use crate::llm::translate::Shown;
 use crate::llm::upstream;
-use crate::llm::wire::{self, Side};
+use crate::llm::wire::{self, Api};
 
 const MODEL: HeaderName = HeaderName::from_static("x-openclaw-model");
 const PROVIDER: HeaderName = HeaderName::from_static("x-openclaw-provider");
@@ -35,7 +37,7 @@ pub(super) struct Call {
     pub(super) caller: Arc<Caller>,
     pub(super) agent: Arc<AgentSettings>,
     pub(super) id: Arc<str>,
-    pub(super) request: wire::Request,
+    pub(super) request: Arc<wire::Request>,
     pub(super) headers: HeaderMap,
     /// The agent's own money as the request limits it.
     pub(super) tighter: Limits,
@@ -97,7 +99,7 @@ impl Call {
     }
 
     async fn try_target(&mut self, target: &Target) -> Result<(), Denial> {
-        let request = self.request_for(target)?;
+        let request = request_for(&self.request, target, &self.agent)?;
         let provider = || target.provider_name.to_string();
         let now = self.shared.host.clock.monotonic();
         let admitted = self.shared.providers.admit(target, now);
@@ -151,27 +153,11 @@ impl Call {
                     return Err(denial);
                 }
                 Next::GiveBack => {
-                    self.give_back(target, failure).await;
+                    self.give_back(target, request.api, failure).await;
                     return Ok(());
                 }
             }
         }
-    }
-
-    /// The request in the interface of a target's provider.
-    fn request_for(&self, target: &Target) -> Result<wire::Request, Denial> {
-        let side = match target.provider.kind {
-            ProviderKind::OpenAi | ProviderKind::Ollama => Side::OpenAi,
-            ProviderKind::Anthropic => Side::Anthropic,
-        };
-        let api = self.request.api;
-        if api.side() == side {
-            return Ok(self.request.clone());
-        }
-        Err(Denial::Unsupported {
-            feature: api.path().to_owned(),
-            provider: target.provider_name.to_string(),
-        })
     }
 
     async fn wait_for_room(&mut self, target: &Target, deadline: Instant) -> Result<(), Denial> {
@@ -260,15 +246,26 @@ impl Call {
     }
 
     /// Gives the agent the provider's own words.
-    async fn give_back(&mut self, target: &Target, failed: Failed) {
+    async fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
         if let Some(said) = &failed.said {
             let mut response = self.response(target, said.status, &said.headers);
-            *response.body_mut() = AnswerBody::whole(said.body.clone());
+            let crossing = (api, self.request.api);
+            let body = refusal_from(crossing, said.status.as_u16(), said.body.clone());
+            *response.body_mut() = AnswerBody::whole(body);
             let no = HeaderValue::from_static("false");
             response.headers_mut().insert(SHOULD_RETRY, no);
             self.answer.send(Ok(response));
         }
         failed.give_up().await;
+    }
+
+    /// How an answer in another interface is to be shown.
+    pub(super) fn shown(&self) -> Shown<'_> {
+        let now = self.shared.host.clock.now().as_second();
+        Shown {
+            model: &self.request.model,
+            created: u64::try_from(now).unwrap_or_default(),
+        }
     }
 
     /// An answer without its body.

@@ -11,6 +11,7 @@ use super::endpoint::MAX_BODY;
 use super::settings::RefusalStatus;
 use crate::llm::budget::Refused;
 use crate::llm::route::Spent;
+use crate::llm::translate::Untranslatable;
 use crate::llm::wire::{BadRequest, Boundless, Refusal, RefusalKind, Side, error_body};
 
 /// Tells the SDKs of OpenAI and Anthropic whether to try again by themselves.
@@ -37,6 +38,8 @@ pub(super) enum Denial {
     Unread,
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
+    #[error(transparent)]
+    Malformed(Untranslatable),
     #[error("the header {name} is no amount in USD such as 0.05")]
     BadLimit { name: &'static str },
     #[error("model {asked} is not among those of this agent: {}", named(.known))]
@@ -54,6 +57,8 @@ pub(super) enum Denial {
     HourlyTokens(Spent),
     #[error("`{feature}` cannot be translated for provider {provider}; leave it out")]
     Unsupported { feature: String, provider: String },
+    #[error("the provider's answer, which is charged, cannot be translated: {0}")]
+    Answer(Untranslatable),
     #[error("the gateway cannot record calls, so it makes none; see the supervisor's log")]
     Unrecorded,
     #[error("provider {provider} is left alone for a while after its failures")]
@@ -97,6 +102,7 @@ impl Denial {
             Self::TooLarge => RefusalKind::TooLarge,
             Self::Unread
             | Self::BadRequest(_)
+            | Self::Malformed(_)
             | Self::BadLimit { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_) => RefusalKind::BadRequest,
@@ -104,7 +110,7 @@ impl Denial {
             Self::HourlyTokens(_)
             | Self::Limited { .. }
             | Self::ProviderFailed { status: 429, .. } => RefusalKind::RateLimit,
-            Self::Unsupported { .. } => RefusalKind::Unsupported,
+            Self::Unsupported { .. } | Self::Answer(_) => RefusalKind::Unsupported,
             Self::Unrecorded | Self::Cooling { .. } => RefusalKind::Overloaded,
             Self::TimedOut { .. } => RefusalKind::Timeout,
             Self::Unreachable { .. } | Self::ProviderFailed { .. } | Self::Misconfigured { .. } => {
@@ -121,13 +127,13 @@ impl Denial {
             Self::NoSuchPath { .. } => "no_such_path",
             Self::TooLarge => "body_too_large",
             Self::Unread => "body_incomplete",
-            Self::BadRequest(_) | Self::BadLimit { .. } => "invalid_request",
+            Self::BadRequest(_) | Self::Malformed(_) | Self::BadLimit { .. } => "invalid_request",
             Self::UnknownModel { .. } => "model_not_found",
             Self::UnknownPrice { .. } => "unknown_price",
             Self::Boundless(_) => "unbounded_cost",
             Self::OverBudget(_) => "budget_exceeded",
             Self::HourlyTokens(_) => "tokens_per_hour_exceeded",
-            Self::Unsupported { .. } => "unsupported_feature",
+            Self::Unsupported { .. } | Self::Answer(_) => "unsupported_feature",
             Self::Unrecorded => "journal_unavailable",
             Self::Cooling { .. } => "provider_cooling",
             Self::Limited { .. } => "provider_rate_limit",
@@ -156,11 +162,13 @@ impl Denial {
             | Self::TooLarge
             | Self::Unread
             | Self::BadRequest(_)
+            | Self::Malformed(_)
             | Self::BadLimit { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)
-            | Self::Unsupported { .. } => 0,
+            | Self::Unsupported { .. }
+            | Self::Answer(_) => 0,
         }
     }
 
@@ -184,12 +192,14 @@ impl Denial {
             | Self::TooLarge
             | Self::Unread
             | Self::BadRequest(_)
+            | Self::Malformed(_)
             | Self::BadLimit { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)
             | Self::OverBudget(_)
             | Self::Unsupported { .. }
+            | Self::Answer(_)
             | Self::Unrecorded
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }

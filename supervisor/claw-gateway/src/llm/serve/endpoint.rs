@@ -132,7 +132,7 @@ impl Exchange {
             monthly: limit(&head.headers, MONTHLY)?,
         };
         let body = read(body).await?;
-        let request = wire::Request::read(api, body)?;
+        let request = Arc::new(wire::Request::read(api, body)?);
         let targets = chain(settings, agent, &request.model)?;
         let (answer, answered) = oneshot::channel();
         let call = Call {

@@ -21,6 +21,7 @@ mod attempt;
 mod body;
 mod call;
 mod chain;
+mod crossing;
 mod denial;
 mod drain;
 mod endpoint;

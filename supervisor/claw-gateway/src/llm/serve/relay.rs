@@ -21,6 +21,7 @@ use super::attempt::{Failed, answered, is_cancelled};
 use super::body::{AnswerBody, Piece};
 use super::call::Call;
 use super::chain::Target;
+use super::crossing::Crossing;
 use super::drain;
 use super::hold::{BudgetApplies, End, Hold, Spent, Unwritten};
 use super::host::{AttemptFailure, Ending, Event};
@@ -44,6 +45,8 @@ pub(super) struct Stream {
     status: u16,
     usage_chunk: UsageChunk,
     alias: String,
+    /// What translates it; nothing for a drained one, which nobody sees.
+    crossing: Option<Crossing>,
 }
 
 /// What comes next.
@@ -70,6 +73,7 @@ impl Stream {
             status,
             usage_chunk,
             alias,
+            crossing: None,
         }
     }
 
@@ -124,19 +128,33 @@ impl Stream {
             }
             (Told::Nothing | Told::SoFar(_) | Told::Whole(_), _) => {}
         }
+        if let Some(crossing) = &mut self.crossing {
+            for frame in crossing.frames(&frame) {
+                out.push(self.with_cost(frame));
+            }
+            return;
+        }
         if content == Content::UsageAlone && self.usage_chunk == UsageChunk::Unwanted {
             return;
         }
         let api = self.reading.api;
         let named = wire::alias_model_in_frame(api, &frame, &self.alias).unwrap_or(frame);
-        let is_priced = self.hold.record().rates.is_some();
+        out.push(if before == self.reading.told {
+            named
+        } else {
+            self.with_cost(named)
+        });
+    }
+
+    /// The frame with the cost, if it has the whole usage.
+    fn with_cost(&self, frame: Frame) -> Frame {
         match self.reading.told {
-            Told::Whole(usage) if is_priced && before != self.reading.told => {
-                let cost = self.hold.cost(&usage);
-                let data = wire::with_cost(&named.data(), cost);
-                out.push(data.map_or_else(|| named.clone(), |data| named.with_data(&data)));
+            Told::Whole(usage) if self.hold.record().rates.is_some() => {
+                let data = frame.data();
+                let data = wire::with_cost(&data, self.hold.cost(&usage));
+                data.map(|data| frame.with_data(&data)).unwrap_or(frame)
             }
-            Told::Nothing | Told::SoFar(_) | Told::Whole(_) => out.push(named),
+            Told::Nothing | Told::SoFar(_) | Told::Whole(_) => frame,
         }
     }
 
@@ -237,7 +255,13 @@ pub(super) async fn answer(
     let clamped_to = hold.record().clamped_to;
     let how = (head.status.as_u16(), usage_chunk);
     let alias = call.request.model.clone();
-    let stream = Stream::new(body, hold, (request.api, how, alias));
+    let mut stream = Stream::new(body, hold, (request.api, how, alias));
+    // The agent's own wish counts: a translated request always asks for usage.
+    if let Delivery::Stream(chunk) = call.request.delivery {
+        stream.usage_chunk = chunk;
+    }
+    let between = (request.api, call.request.api);
+    stream.crossing = Crossing::new(between, &call.shown(), stream.usage_chunk);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
         First::HungUp => return Ok(()),
@@ -365,8 +389,9 @@ async fn broke_off(stream: Stream, agent: &mpsc::Sender<Piece>, ending: Ending) 
 
 /// The hold is spent: the stream ends as its interface says, and the provider is cancelled.
 async fn cut(stream: Stream, agent: mpsc::Sender<Piece>) {
+    let shown = stream.crossing.as_ref().map(Crossing::shown);
     let frames = wire::ending(
-        &stream.reading,
+        shown.unwrap_or(&stream.reading),
         &Cut {
             reason: "budget",
             model: Some(&stream.alias),

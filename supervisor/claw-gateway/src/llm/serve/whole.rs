@@ -10,9 +10,12 @@ use super::attempt::{Failed, answered};
 use super::body::AnswerBody;
 use super::call::Call;
 use super::chain::Target;
+use super::crossing::answer_from;
+use super::denial::Denial;
 use super::drain::{self, MAX_BYTES};
 use super::hold::{End, Hold, Spent, Unwritten};
 use super::host::{AttemptFailure, Ending};
+use crate::llm::money::Money;
 use crate::llm::route::Failure;
 use crate::llm::wire::{self, Api};
 
@@ -115,12 +118,20 @@ pub(super) async fn answer(
     let mut response = call.response(target, head.status, &head.headers);
     Call::mark_clamped(&mut response, clamped_to);
     let cost = unwritten.spent();
-    let mut bytes = reading.bytes.freeze();
-    if let Ok(text) = str::from_utf8(&bytes) {
-        let text = wire::alias_model(text, &call.request.model);
-        let with_cost = wire::with_cost(&text, cost).filter(|_text| is_priced);
-        bytes = Bytes::from(with_cost.unwrap_or(text));
-    }
+    let body = shown(
+        call,
+        request.api,
+        reading.bytes.freeze(),
+        is_priced.then_some(cost),
+    );
+    let bytes = match body {
+        Ok(bytes) => bytes,
+        Err(untranslatable) => {
+            call.answer.send(Err(untranslatable));
+            unwritten.write().await;
+            return Ok(());
+        }
+    };
     if is_priced && let Ok(value) = HeaderValue::from_str(&cost.to_string()) {
         response.headers_mut().insert(COST, value);
     }
@@ -128,4 +139,19 @@ pub(super) async fn answer(
     call.answer.send(Ok(response));
     unwritten.write().await;
     Ok(())
+}
+
+/// The body as the agent is to see it.
+fn shown(call: &Call, theirs: Api, bytes: Bytes, cost: Option<Money>) -> Result<Bytes, Denial> {
+    let Ok(text) = str::from_utf8(&bytes) else {
+        return Ok(bytes);
+    };
+    let crossing = (theirs, call.request.api);
+    let translated = answer_from(crossing, text, &call.shown());
+    let text = match translated.map_err(Denial::Answer)? {
+        Some(text) => text,
+        None => wire::alias_model(text, &call.request.model),
+    };
+    let with_cost = cost.and_then(|cost| wire::with_cost(&text, cost));
+    Ok(Bytes::from(with_cost.unwrap_or(text)))
 }
