@@ -9,4 +9,5 @@ mod limits;
 mod routes;
 mod streams;
 mod usage;
+mod validators;
 mod world;

@@ -356,6 +356,14 @@ impl Observer for Book {
             Event::Ended(call) => format!("ended {}", call.model),
             Event::Refused { status, code, .. } => format!("refused {status} {code}"),
             Event::OverBudget { .. } => "over budget".to_owned(),
+            Event::PersonalData {
+                place,
+                action,
+                found,
+                ..
+            } => {
+                format!("{action:?} {found} in {place}")
+            }
             Event::Alert(alert) => format!("alert {:?}", alert.told),
             Event::Misconfigured { model, status, .. } => format!("misconfigured {model} {status}"),
         };

@@ -17,6 +17,7 @@ use super::hold::End;
 use super::host::{Caller, Event};
 use super::provider_state::{Probe, Verdict};
 use super::settings::AgentSettings;
+use super::validators::Validators;
 use crate::llm::budget::Limits;
 use crate::llm::route::{self, Failure, Next, Passed, Room, Setback, Tries};
 use crate::llm::translate::Shown;
@@ -164,11 +165,11 @@ impl Call {
         let now = self.shared.host.clock.monotonic();
         match self.shared.providers.take(target, now) {
             Room::Now => Ok(()),
-            Room::After(wait) => {
-                self.pause((Instant::now() + wait).min(deadline)).await;
+            Room::After(wait) if Instant::now() + wait < deadline => {
+                self.pause(Instant::now() + wait).await;
                 Ok(())
             }
-            Room::None { retry_after } => Err(Denial::Limited {
+            Room::After(retry_after) | Room::None { retry_after } => Err(Denial::Limited {
                 provider: target.provider_name.to_string(),
                 retry_after,
             }),
@@ -265,6 +266,15 @@ impl Call {
         Shown {
             model: &self.request.model,
             created: u64::try_from(now).unwrap_or_default(),
+        }
+    }
+
+    /// What looks at its answer.
+    pub(super) fn validators(&self) -> Validators {
+        Validators {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            request: Arc::clone(&self.id),
         }
     }
 

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 
 use super::body::AnswerBody;
 use super::endpoint::MAX_BODY;
+use super::host::Place;
 use super::settings::RefusalStatus;
 use crate::llm::budget::Refused;
 use crate::llm::route::Spent;
 use crate::llm::translate::Untranslatable;
+use crate::llm::validate::pii::Found;
 use crate::llm::wire::{BadRequest, Boundless, Refusal, RefusalKind, Side, error_body};
 
 /// Tells the SDKs of OpenAI and Anthropic whether to try again by themselves.
@@ -40,6 +42,8 @@ pub(super) enum Denial {
     BadRequest(#[from] BadRequest),
     #[error(transparent)]
     Malformed(Untranslatable),
+    #[error("the {place} has personal data ({found}), which does not pass")]
+    PersonalData { place: Place, found: Found },
     #[error("the header {name} is no amount in USD such as 0.05")]
     BadLimit { name: &'static str },
     #[error("model {asked} is not among those of this agent: {}", named(.known))]
@@ -103,6 +107,7 @@ impl Denial {
             Self::Unread
             | Self::BadRequest(_)
             | Self::Malformed(_)
+            | Self::PersonalData { .. }
             | Self::BadLimit { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_) => RefusalKind::BadRequest,
@@ -128,6 +133,7 @@ impl Denial {
             Self::TooLarge => "body_too_large",
             Self::Unread => "body_incomplete",
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadLimit { .. } => "invalid_request",
+            Self::PersonalData { .. } => "personal_data",
             Self::UnknownModel { .. } => "model_not_found",
             Self::UnknownPrice { .. } => "unknown_price",
             Self::Boundless(_) => "unbounded_cost",
@@ -163,6 +169,7 @@ impl Denial {
             | Self::Unread
             | Self::BadRequest(_)
             | Self::Malformed(_)
+            | Self::PersonalData { .. }
             | Self::BadLimit { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }
@@ -193,6 +200,7 @@ impl Denial {
             | Self::Unread
             | Self::BadRequest(_)
             | Self::Malformed(_)
+            | Self::PersonalData { .. }
             | Self::BadLimit { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }

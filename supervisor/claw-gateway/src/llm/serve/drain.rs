@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::attempt::{Sending, abandon, is_stream};
 use super::hold::{End, Hold};
 use super::host::Ending;
-use super::relay::Stream;
+use super::stream::Stream;
 use super::whole::Reading;
 use crate::llm::upstream::SendError;
 use crate::llm::wire::{Api, Delivery, UsageChunk};

@@ -23,6 +23,7 @@ use super::gateway::Shared;
 use super::host::{Caller, Credential, Event};
 use super::models;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
+use super::validators::Validators;
 use crate::llm::budget::Limits;
 use crate::llm::money::Money;
 use crate::llm::wire::{self, Api, Side};
@@ -132,7 +133,16 @@ impl Exchange {
             monthly: limit(&head.headers, MONTHLY)?,
         };
         let body = read(body).await?;
-        let request = Arc::new(wire::Request::read(api, body)?);
+        let mut request = wire::Request::read(api, body)?;
+        let validators = Validators {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            request: Arc::clone(&self.id),
+        };
+        let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
+        if let Some(redacted) = passes {
+            request = wire::Request::read(api, redacted.into_bytes())?;
+        }
         let targets = chain(settings, agent, &request.model)?;
         let (answer, answered) = oneshot::channel();
         let call = Call {
@@ -140,7 +150,7 @@ impl Exchange {
             caller: Arc::clone(&self.caller),
             agent: Arc::clone(agent),
             id: Arc::clone(&self.id),
-            request,
+            request: Arc::new(request),
             headers: head.headers,
             tighter,
             answer: Answering::new(answer),

@@ -12,6 +12,7 @@ use crate::llm::budget::{Alert, CallId, Refused, Settled};
 use crate::llm::money::Money;
 use crate::llm::rates::Rates;
 use crate::llm::usage::Usage;
+use crate::llm::validate::pii::{Action, Found};
 use crate::llm::wire::Api;
 
 /// A future of a trait's method.
@@ -87,6 +88,19 @@ pub enum Event<'a> {
         /// Why.
         refused: &'a Refused,
     },
+    /// A validator found personal data.
+    PersonalData {
+        /// Whose request it was.
+        caller: &'a Caller,
+        /// Which request.
+        request: &'a str,
+        /// Where it was found.
+        place: Place,
+        /// What was done about it.
+        action: Action,
+        /// How much of what.
+        found: &'a Found,
+    },
     /// Money runs out.
     Alert(&'a Alert),
     /// A provider refuses the key, the model or the address: an operator has to look.
@@ -98,6 +112,24 @@ pub enum Event<'a> {
         /// Its status.
         status: u16,
     },
+}
+
+/// Where a validator looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In what the agent asks.
+    Prompt,
+    /// In what the model answers.
+    Answer,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prompt => "prompt",
+            Self::Answer => "answer",
+        })
+    }
 }
 
 /// Who speaks on a connection.
@@ -225,6 +257,8 @@ pub enum Ending {
     CutByProvider,
     /// The answer cost as much as was held for it, so it was ended here.
     CutByBudget,
+    /// A validator did not let the answer pass.
+    CutByValidator,
     /// The agent hung up, and the rest was read for the sake of its cost.
     Drained,
     /// The agent hung up or the answer was late, and nobody read the rest.
@@ -240,6 +274,7 @@ impl Ending {
             Self::Failed => "failed",
             Self::CutByProvider => "cut_by_provider",
             Self::CutByBudget => "cut_by_budget",
+            Self::CutByValidator => "cut_by_validator",
             Self::Drained => "drained",
             Self::Abandoned => "abandoned",
         }

@@ -32,13 +32,15 @@ mod models;
 mod provider_state;
 mod relay;
 mod settings;
+mod stream;
+mod validators;
 mod whole;
 
 pub use endpoint::{MAX_BODY, REQUEST_ID};
 pub use gateway::{Gateway, Host};
 pub use host::{
     Attempt, AttemptFailure, CallEnd, CallRecord, Caller, Clock, Credential, Ending, Event,
-    IsTheToken, Journal, JournalError, Observer, Written,
+    IsTheToken, Journal, JournalError, Observer, Place, Written,
 };
 pub use settings::{
     AgentSettings, Model, OnHangUp, OnTight, Price, Provider, ProviderKind, RefusalStatus,

@@ -10,9 +10,7 @@
 //!
 //! Nothing is read from the provider before the agent has taken what came before.
 
-use bytes::{Bytes, BytesMut};
 use http::Response;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,222 +21,16 @@ use super::call::Call;
 use super::chain::Target;
 use super::crossing::Crossing;
 use super::drain;
-use super::hold::{BudgetApplies, End, Hold, Spent, Unwritten};
+use super::hold::Hold;
 use super::host::{AttemptFailure, Ending, Event};
+use super::stream::{Step, Stream};
+use super::validators::StreamValidator;
 use crate::llm::route::Failure;
-use crate::llm::usage::Usage;
-use crate::llm::wire::{
-    self, Api, Content, Cut, Delivery, Ended, Frame, FrameTooLong, Frames, StreamReading, Told,
-    UsageChunk,
-};
+use crate::llm::wire::{self, Delivery, Ended, UsageChunk};
 
 /// The status of a provider that says in its stream, before anything else, that it cannot answer:
 /// Anthropic's for an overload.
 const OVERLOADED: u16 = 529;
-
-/// A stream that is read.
-pub(super) struct Stream {
-    body: Incoming,
-    frames: Frames,
-    reading: StreamReading,
-    hold: Hold,
-    status: u16,
-    usage_chunk: UsageChunk,
-    alias: String,
-    /// What translates it; nothing for a drained one, which nobody sees.
-    crossing: Option<Crossing>,
-}
-
-/// What comes next.
-enum Step {
-    /// These bytes for the agent; there may be none.
-    More(Bytes),
-    /// The stream has ended, and these bytes are the last.
-    End(Bytes),
-    /// It broke off.
-    Broken,
-}
-
-impl Stream {
-    pub(super) fn new(
-        body: Incoming,
-        hold: Hold,
-        (api, (status, usage_chunk), alias): (Api, (u16, UsageChunk), String),
-    ) -> Self {
-        Self {
-            body,
-            frames: Frames::default(),
-            reading: StreamReading::new(api),
-            hold,
-            status,
-            usage_chunk,
-            alias,
-            crossing: None,
-        }
-    }
-
-    pub(super) const fn hold(&self) -> &Hold {
-        &self.hold
-    }
-
-    /// Reads to the end, for nobody.
-    pub(super) async fn read_on(&mut self) {
-        loop {
-            match self.next().await {
-                Step::More(_) => {}
-                Step::End(_) | Step::Broken => return,
-            }
-        }
-    }
-
-    /// Reads on. Nothing is lost when the future is dropped.
-    async fn next(&mut self) -> Step {
-        match self.body.frame().await {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self.take(&data).map_or(Step::Broken, Step::More),
-                Err(_trailers) => Step::More(Bytes::new()),
-            },
-            Some(Err(_)) => Step::Broken,
-            None => {
-                let mut out = Outgoing::default();
-                if let Some(frame) = std::mem::take(&mut self.frames).finish() {
-                    self.read(frame, &mut out);
-                }
-                Step::End(out.into_bytes())
-            }
-        }
-    }
-
-    fn take(&mut self, data: &[u8]) -> Result<Bytes, FrameTooLong> {
-        self.frames.push(data);
-        let mut out = Outgoing::default();
-        while let Some(frame) = self.frames.next_frame()? {
-            self.read(frame, &mut out);
-        }
-        Ok(out.into_bytes())
-    }
-
-    /// Reads a frame and passes it on with the model as the agent knows it, and with the cost.
-    fn read(&mut self, frame: Frame, out: &mut Outgoing) {
-        let before = self.reading.told;
-        let content = self.reading.frame(&frame);
-        match (before, self.reading.told) {
-            (Told::Nothing, Told::SoFar(usage)) if self.reading.api == Api::Messages => {
-                self.hold.shrink(&usage);
-            }
-            (Told::Nothing | Told::SoFar(_) | Told::Whole(_), _) => {}
-        }
-        if let Some(crossing) = &mut self.crossing {
-            for frame in crossing.frames(&frame) {
-                out.push(self.with_cost(frame));
-            }
-            return;
-        }
-        if content == Content::UsageAlone && self.usage_chunk == UsageChunk::Unwanted {
-            return;
-        }
-        let api = self.reading.api;
-        let named = wire::alias_model_in_frame(api, &frame, &self.alias).unwrap_or(frame);
-        out.push(if before == self.reading.told {
-            named
-        } else {
-            self.with_cost(named)
-        });
-    }
-
-    /// The frame with the cost, if it has the whole usage.
-    fn with_cost(&self, frame: Frame) -> Frame {
-        match self.reading.told {
-            Told::Whole(usage) if self.hold.record().rates.is_some() => {
-                let data = frame.data();
-                let data = wire::with_cost(&data, self.hold.cost(&usage));
-                data.map(|data| frame.with_data(&data)).unwrap_or(frame)
-            }
-            Told::Nothing | Told::SoFar(_) | Told::Whole(_) => frame,
-        }
-    }
-
-    /// What was used as far as is seen. A delta is a token at least.
-    fn counted(&self) -> Usage {
-        let told = match self.reading.told {
-            Told::Nothing => None,
-            Told::SoFar(usage) | Told::Whole(usage) => Some(usage),
-        };
-        let seen = self.hold.seen(told, 0);
-        Usage {
-            output: seen.output.max(self.reading.deltas),
-            ..seen
-        }
-    }
-
-    /// Whether the answer has cost more than is held for it, so that its provider does not keep to
-    /// the limit it was sent.
-    fn is_overspent(&self) -> bool {
-        let applies = self.hold.terms().budget == BudgetApplies::Yes;
-        applies && self.hold.cost(&self.counted()) > self.hold.record().held
-    }
-
-    fn is_whole(&self) -> bool {
-        self.reading.ended == Ended::Properly || matches!(self.reading.told, Told::Whole(_))
-    }
-
-    /// Settles the call by what was read.
-    pub(super) fn settle(self, ending: Ending) -> Unwritten {
-        let told = match self.reading.told {
-            Told::Nothing => None,
-            Told::SoFar(usage) | Told::Whole(usage) => Some(usage),
-        };
-        let seen = self.hold.seen(told, self.reading.text_bytes);
-        let spent = match (self.reading.told, ending) {
-            (Told::Whole(usage), _) => Spent::Reported(usage),
-            (_, Ending::CutByBudget) => Spent::Estimated(self.counted()),
-            (_, Ending::Answered | Ending::Drained | Ending::CutByProvider | Ending::Failed) => {
-                Spent::Estimated(seen)
-            }
-            (_, Ending::Abandoned) => Spent::Lost(seen),
-        };
-        self.hold.settle(End {
-            ending,
-            spent,
-            model: self.reading.model,
-            status: Some(self.status),
-        })
-    }
-}
-
-/// Bytes for the agent. One frame, as most pieces are, stays where it is.
-#[derive(Default)]
-enum Outgoing {
-    #[default]
-    Nothing,
-    One(Frame),
-    Many(BytesMut),
-}
-
-impl Outgoing {
-    fn push(&mut self, frame: Frame) {
-        *self = match std::mem::take(self) {
-            Self::Nothing => Self::One(frame),
-            Self::One(first) => {
-                let mut bytes = BytesMut::from(first.bytes().as_ref());
-                bytes.extend_from_slice(frame.bytes());
-                Self::Many(bytes)
-            }
-            Self::Many(mut bytes) => {
-                bytes.extend_from_slice(frame.bytes());
-                Self::Many(bytes)
-            }
-        };
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(frame) => frame.bytes().clone(),
-            Self::Many(bytes) => bytes.freeze(),
-        }
-    }
-}
 
 /// Waits for the first piece of a stream, hands the agent its answer, and sees to the rest.
 pub(super) async fn answer(
@@ -248,7 +40,8 @@ pub(super) async fn answer(
     (response, deadline): (Response<Incoming>, Instant),
 ) -> Result<(), Failed> {
     let (head, body) = response.into_parts();
-    let usage_chunk = match request.delivery {
+    // The agent's own wish counts: a translated request always asks for usage.
+    let usage_chunk = match call.request.delivery {
         Delivery::Stream(chunk) => chunk,
         Delivery::Whole => UsageChunk::Wanted,
     };
@@ -256,18 +49,18 @@ pub(super) async fn answer(
     let how = (head.status.as_u16(), usage_chunk);
     let alias = call.request.model.clone();
     let mut stream = Stream::new(body, hold, (request.api, how, alias));
-    // The agent's own wish counts: a translated request always asks for usage.
-    if let Delivery::Stream(chunk) = call.request.delivery {
-        stream.usage_chunk = chunk;
-    }
     let between = (request.api, call.request.api);
-    stream.crossing = Crossing::new(between, &call.shown(), stream.usage_chunk);
+    stream.cross(Crossing::new(between, &call.shown(), usage_chunk));
+    let filter = call.agent.answers.as_ref();
+    let validator =
+        filter.map(|filter| StreamValidator::new(filter, call.request.api, call.validators()));
+    stream.validate(validator);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
         First::HungUp => return Ok(()),
     };
     answered(call, target);
-    stream.hold.first_byte();
+    stream.hold_mut().first_byte();
     let (agent, body) = AnswerBody::stream();
     let mut response = call.response(target, head.status, &head.headers);
     Call::mark_clamped(&mut response, clamped_to);
@@ -293,7 +86,7 @@ async fn first(
             biased;
             step = stream.next() => match step {
                 Step::More(bytes) if bytes.is_empty() => {}
-                Step::More(_) | Step::End(_) | Step::Broken => break step,
+                Step::More(_) | Step::End(_) | Step::Broken | Step::Stopped(_) => break step,
             },
             () = sleep_until(deadline) => {
                 call.shared.tasks.spawn(drain::rest_of_stream(stream));
@@ -305,13 +98,13 @@ async fn first(
             }
         }
     };
-    let failure = match (&stream.reading.ended, &step) {
+    let failure = match (&stream.reading().ended, &step) {
         (Ended::Failed { .. }, _) => Failure::Status {
             status: OVERLOADED,
             retry_after: None,
         },
         (Ended::Open | Ended::Properly, Step::Broken) => Failure::Broken,
-        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_)) => {
+        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(_)) => {
             return Ok(First::Piece(Box::new(stream), step));
         }
     };
@@ -338,6 +131,11 @@ async fn forward(
         let (bytes, is_last) = match step {
             Step::More(bytes) => (bytes, false),
             Step::End(bytes) => (bytes, true),
+            Step::Stopped(bytes) => {
+                // Who has hung up needs no end.
+                let _unread = agent.send(Piece::More(bytes)).await;
+                return cut(stream, agent, ("pii_filter", Ending::CutByValidator)).await;
+            }
             Step::Broken => {
                 return broke_off(stream, &agent, Ending::CutByProvider).await;
             }
@@ -354,11 +152,11 @@ async fn forward(
             return broke_off(stream, &agent, Ending::CutByProvider).await;
         }
         call.shared.tell(Event::Progress {
-            call: stream.hold.record(),
-            text_bytes: stream.reading.text_bytes,
+            call: stream.hold().record(),
+            text_bytes: stream.reading().text_bytes,
         });
         if stream.is_overspent() {
-            return cut(stream, agent).await;
+            return cut(stream, agent, ("budget", Ending::CutByBudget)).await;
         }
         step = tokio::select! {
             biased;
@@ -387,24 +185,10 @@ async fn broke_off(stream: Stream, agent: &mpsc::Sender<Piece>, ending: Ending) 
     stream.settle(ending).write().await;
 }
 
-/// The hold is spent: the stream ends as its interface says, and the provider is cancelled.
-async fn cut(stream: Stream, agent: mpsc::Sender<Piece>) {
-    let shown = stream.crossing.as_ref().map(Crossing::shown);
-    let frames = wire::ending(
-        shown.unwrap_or(&stream.reading),
-        &Cut {
-            reason: "budget",
-            model: Some(&stream.alias),
-            usage: stream.counted(),
-            usage_chunk: stream.usage_chunk,
-        },
-    );
-    let mut out = Outgoing::default();
-    for frame in frames {
-        out.push(frame);
-    }
+/// The stream ends here, as its interface says, and the provider is cancelled.
+async fn cut(stream: Stream, agent: mpsc::Sender<Piece>, (reason, ending): (&'static str, Ending)) {
     // Who has hung up needs no end.
-    let _unread = agent.send(Piece::More(out.into_bytes())).await;
+    let _unread = agent.send(Piece::More(stream.ending(reason))).await;
     drop(agent);
-    stream.settle(Ending::CutByBudget).write().await;
+    stream.settle(ending).write().await;
 }

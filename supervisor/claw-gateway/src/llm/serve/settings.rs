@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::llm::rates::Rates;
 use crate::llm::route::Rate;
 use crate::llm::upstream::{BaseUrl, Key};
+use crate::llm::validate::pii::PiiFilter;
 use crate::llm::wire;
 
 /// All that a reload may exchange.
@@ -141,6 +142,10 @@ pub struct AgentSettings {
     pub unknown_price: UnknownPrice,
     /// Tokens of prompts and answers within an hour.
     pub tokens_per_hour: Option<NonZeroU64>,
+    /// What is done about personal data in prompts.
+    pub prompts: Option<PiiFilter>,
+    /// What is done about personal data in answers.
+    pub answers: Option<PiiFilter>,
 }
 
 impl Default for AgentSettings {
@@ -156,6 +161,8 @@ impl Default for AgentSettings {
             refusal_status: RefusalStatus::PaymentRequired,
             unknown_price: UnknownPrice::Reject,
             tokens_per_hour: None,
+            prompts: None,
+            answers: None,
         }
     }
 }

@@ -73,7 +73,11 @@ impl Reading {
             // A body that is no whole JSON: its bytes are more than its text.
             (
                 None,
-                Ending::Failed | Ending::CutByProvider | Ending::CutByBudget | Ending::Abandoned,
+                Ending::Failed
+                | Ending::CutByProvider
+                | Ending::CutByBudget
+                | Ending::CutByValidator
+                | Ending::Abandoned,
             ) => Spent::Lost(hold.seen(None, bytes)),
         };
         hold.settle(End {
@@ -152,6 +156,11 @@ fn shown(call: &Call, theirs: Api, bytes: Bytes, cost: Option<Money>) -> Result<
         Some(text) => text,
         None => wire::alias_model(text, &call.request.model),
     };
+    let filter = call.agent.answers.as_ref();
+    let passes = call
+        .validators()
+        .answer(filter, (call.request.api, &text))?;
+    let text = passes.unwrap_or(text);
     let with_cost = cost.and_then(|cost| wire::with_cost(&text, cost));
     Ok(Bytes::from(with_cost.unwrap_or(text)))
 }
