@@ -8,7 +8,8 @@ pub const PROMPT_TOKENS: u64 = 64;
 pub const MESSAGE_TOKENS: u64 = 16;
 /// Tokens allowed for each tool beside its JSON, and once more when there are tools at all.
 /// Anthropic adds up to 530 tokens of instructions to a prompt with tools, 700 for its text editor
-/// and 735 for its computer (its page on tool use, under pricing).
+/// and 735 for its computer (its page on tool use, under pricing); as much is allowed for a schema of
+/// the answer, of which it says only that it adds instructions.
 pub const TOOL_TOKENS: u64 = 768;
 
 /// Bytes of text that are taken as one token where a provider told no usage. English text has four,
@@ -88,7 +89,9 @@ impl Request {
         let hosted = !prompt.hosted.is_empty();
         let reference = prompt.references.first();
         match limits.context {
-            Some(context) if hosted => return Ok(context.saturating_mul(searches + 1)),
+            Some(context) if hosted => {
+                return Ok(context.saturating_mul(searches.saturating_add(1)));
+            }
             Some(context) if reference.is_some() => return Ok(context),
             None if hosted => {
                 return Err(Boundless::Content(Reference::Unknown {
@@ -108,13 +111,16 @@ impl Request {
         };
         let tools = match prompt.tools {
             0 => 0,
-            tools => (tools + 1).saturating_mul(TOOL_TOKENS),
+            tools => tools.saturating_add(1).saturating_mul(TOOL_TOKENS),
         };
+        // A schema of the answer brings instructions of the provider's own too.
+        let schema = self.schema.as_ref().map_or(0, |_| TOOL_TOKENS);
         Ok(prompt
             .bytes
             .saturating_add(prompt.messages.saturating_mul(MESSAGE_TOKENS))
             .saturating_add(PROMPT_TOKENS)
             .saturating_add(tools)
+            .saturating_add(schema)
             .saturating_add(images))
     }
 

@@ -13,6 +13,16 @@ use crate::llm::usage::Usage;
 /// The most answers of one stream whose ends are kept; no request may ask for more.
 const MAX_CHOICES: usize = 128;
 
+/// The numbers of Anthropic's usage that are kept from event to event.
+const USAGE: [&str; 6] = [
+    "cache_creation",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "input_tokens",
+    "output_tokens",
+    "server_tool_use",
+];
+
 /// What a frame is, for those who forward it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
@@ -276,7 +286,7 @@ impl StreamReading {
     /// Numbers of later events take the place of earlier ones, field by field: they are totals.
     fn merged(&mut self, usage: &Value) -> Option<Usage> {
         for (field, value) in usage.as_object()? {
-            if !value.is_null() {
+            if !value.is_null() && USAGE.contains(&field.as_str()) {
                 self.usage.insert(field.clone(), value.clone());
             }
         }

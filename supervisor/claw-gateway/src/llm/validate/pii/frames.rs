@@ -15,6 +15,13 @@ use crate::llm::wire::{Api, Frame};
 /// of its thought.
 const MAX_TEXTS: usize = 256;
 
+/// The longest frame that is kept as a form for one of our own, in bytes. Providers send a few words
+/// in each.
+const MAX_FORM: usize = 16 * 1024;
+
+/// The longest id that is kept, in characters.
+const MAX_ID: usize = 128;
+
 /// The texts of a delta of chat completions.
 const CHAT_TEXTS: [&str; 4] = ["content", "reasoning", "reasoning_content", "refusal"];
 
@@ -147,7 +154,8 @@ impl PiiFrames {
         let Some(Value::String(text)) = data.pointer_mut(&spot.pointer) else {
             return;
         };
-        if self.open.len() >= MAX_TEXTS && !self.open.contains_key(&spot.name) {
+        let is_long = frame.bytes().len() > MAX_FORM;
+        if (is_long || self.open.len() >= MAX_TEXTS) && !self.open.contains_key(&spot.name) {
             let mut alone = PiiText::new(self.filter.kinds.clone());
             let mut written = alone.push(text);
             let (rest, found) = alone.finish();
@@ -161,8 +169,10 @@ impl PiiFrames {
             frame: frame.clone(),
             pointer: String::new(),
         });
-        open.frame = frame.clone();
-        spot.pointer.clone_into(&mut open.pointer);
+        if !is_long {
+            open.frame = frame.clone();
+            spot.pointer.clone_into(&mut open.pointer);
+        }
         *text = open.text.push(text);
     }
 
@@ -280,6 +290,7 @@ fn responses(data: &Value) -> (Vec<Spot>, Ends) {
             .or_else(|| data["summary_index"].as_u64())
             .unwrap_or(0);
         let item = data["item_id"].as_str().unwrap_or_default();
+        let item: String = item.chars().take(MAX_ID).collect();
         format!("{item}/{part}/{kind}")
     };
     if RESPONSE_TEXTS.contains(&kind) {

@@ -48,7 +48,7 @@ fn every_byte_of_tools_and_schemas_counts() {
     let more = (tool.to_string().len() + schema.to_string().len()) as u64;
     assert_eq!(
         bound(&request).expect("a bound").prompt_tokens,
-        plain.prompt_tokens + more + 2 * TOOL_TOKENS
+        plain.prompt_tokens + more + 3 * TOOL_TOKENS
     );
     assert_eq!(request.schema.as_deref(), Some("{\"a\":1}"));
 }
