@@ -33,12 +33,16 @@ pub struct Behaviour {
     pub limit: OnLimit,
     /// What is told of the usage.
     pub report: Report,
+    /// The service tier that chat completions name.
+    pub service_tier: Option<String>,
     /// How the answer ends.
     pub ending: Ending,
     /// What is billed when the client goes away in the middle of a stream.
     pub hang_up: OnHangUp,
     /// A call of a tool in place of a text.
     pub tool: Option<Tool>,
+    /// How long each counted word is made with dots, in bytes.
+    pub word_bytes: usize,
     /// A text in place of counted words; each token is one character of it.
     pub text: Option<String>,
 }
@@ -57,9 +61,11 @@ impl Default for Behaviour {
             answer_tokens: 16,
             limit: OnLimit::Honoured,
             report: Report::True,
+            service_tier: None,
             ending: Ending::Usual,
             hang_up: OnHangUp::StopsBilling,
             tool: None,
+            word_bytes: 0,
             text: None,
         }
     }

@@ -8,8 +8,8 @@ use fakellm::{Behaviour, Gate, OnHangUp as Bills, OnLimit, Pause};
 use crate::client::{Asked, send_and_hang_up};
 use crate::world::{Setup, World, chat, streamed};
 
-/// Of two hundred bytes each: more than the buffers of four sockets hold.
-const EVENTS: u64 = 400_000;
+/// Of eight kilobytes each: more than the buffers of four sockets hold.
+const EVENTS: u64 = 20_000;
 
 fn gated(gate: &Gate, hang_up: Bills) -> Behaviour {
     Behaviour {
@@ -121,6 +121,7 @@ async fn an_agent_that_reads_slowly_slows_its_provider() {
     let world = World::start(Setup::default()).await;
     let endless = Behaviour {
         limit: OnLimit::Ignored,
+        word_bytes: 8 * 1024,
         ..Behaviour::tokens(EVENTS)
     };
     world.fake.script("free-1", [endless]);

@@ -1,10 +1,14 @@
 //! What is charged for what the provider tells, in every interface.
 
+use std::sync::Arc;
+
+use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
+use claw_gateway::llm::serve::Price;
 use fakellm::{Behaviour, Report};
 use serde_json::{Value, json};
 
 use crate::client::Asked;
-use crate::world::{ANSWER, PROMPT, Setup, World, chat, streamed};
+use crate::world::{ANSWER, PROMPT, Setup, World, chat, pico, settings, streamed};
 
 /// A request of each interface, and the provider's id of its model.
 fn every_interface() -> Vec<(&'static str, Value, &'static str)> {
@@ -54,7 +58,7 @@ async fn a_cost_is_told_in_a_header_and_in_the_usage() {
     ] {
         let before = world.bill();
         let answer = world.ask(Asked::post(path, &body)).await;
-        let cost = crate::world::pico(world.bill() - before);
+        let cost = pico(world.bill() - before);
         let header = answer.header("x-openclaw-cost-usd").map(str::to_owned);
         assert_eq!(header, Some(cost.to_string()));
         assert_eq!(
@@ -122,5 +126,35 @@ async fn cached_tokens_cost_their_own_rate_in_both_conventions() {
         assert_eq!(world.spent(), cost, "{path} {body}");
         let usage = world.book.settled().remove(0).end.expect("an end").usage;
         assert_eq!(usage.expect("usage").cache_read, 40, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_service_tier_in_which_a_call_was_served_is_charged() {
+    for body in [chat("big"), streamed("big")] {
+        let world = World::start(Setup::default()).await;
+        let mut tiers = settings(&world.setup, &world.fake);
+        let dear = Tariff::new(
+            TokenRates::flat(pico(3 * PROMPT), pico(3 * ANSWER)),
+            Vec::new(),
+        );
+        let rates = Rates {
+            service: [("priority".to_owned(), dear)].into(),
+            ..Rates::flat(pico(PROMPT), pico(ANSWER))
+        };
+        let big = tiers.models.get_mut("big").expect("a model");
+        Arc::make_mut(big).price = Price::Known(Arc::new(rates));
+        world.gateway.replace(tiers);
+        let served = Behaviour {
+            service_tier: Some("priority".to_owned()),
+            ..Behaviour::default()
+        };
+        world.fake.script("big-1", [served]);
+        let answer = world.ask(Asked::post("/v1/chat/completions", &body)).await;
+        assert_eq!(answer.status, 200);
+        world.settled().await;
+        assert_eq!(world.spent(), 3 * world.bill());
+        let end = world.book.settled().remove(0).end.expect("an end");
+        assert_eq!(end.settled.overrun, pico(0), "the dearest tier was held");
     }
 }

@@ -144,7 +144,7 @@ impl<'a> Answer<'a> {
         }
         match &self.behaviour.text {
             Some(text) => text.chars().nth(nth).map(String::from).unwrap_or_default(),
-            None => format!("w{number} "),
+            None => format!("w{number:.<width$} ", width = self.behaviour.word_bytes),
         }
     }
 

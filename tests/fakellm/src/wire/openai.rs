@@ -33,6 +33,9 @@ pub(super) fn chat(answer: &Answer<'_>) -> Value {
     if let Some(usage) = chat_usage(answer) {
         body["usage"] = usage;
     }
+    if let Some(tier) = &answer.behaviour.service_tier {
+        body["service_tier"] = json!(tier);
+    }
     body
 }
 
@@ -85,6 +88,9 @@ fn chunk(answer: &Answer<'_>, delta: &Value, finish: &Value) -> Value {
     });
     if answer.asked.streams == Streams::WithUsage {
         chunk["usage"] = Value::Null;
+    }
+    if let Some(tier) = &answer.behaviour.service_tier {
+        chunk["service_tier"] = json!(tier);
     }
     chunk
 }

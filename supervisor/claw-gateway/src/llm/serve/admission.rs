@@ -133,6 +133,7 @@ fn record(call: &Call, target: &Target, reserved: Reserved, terms: &Terms) -> Ca
         provider: Arc::clone(&target.provider_name),
         model_asked: Arc::from(call.request.model.as_str()),
         model: Arc::clone(&target.model.id),
+        request_hash: call.hash,
         estimate: rates.as_ref().map_or(Money::ZERO, cost),
         rates,
         held: reserved.reservation.held,

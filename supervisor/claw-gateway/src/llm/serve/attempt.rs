@@ -158,6 +158,7 @@ pub(super) async fn abandon(hold: Hold) {
     let end = End {
         ending: Ending::Abandoned,
         spent: Spent::Lost(seen),
+        tier: None,
         model: None,
         status: None,
     };

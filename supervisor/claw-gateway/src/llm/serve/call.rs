@@ -39,6 +39,8 @@ pub(super) struct Call {
     pub(super) agent: Arc<AgentSettings>,
     pub(super) id: Arc<str>,
     pub(super) request: Arc<wire::Request>,
+    /// SHA-256 of the request's body.
+    pub(super) hash: [u8; 32],
     pub(super) headers: HeaderMap,
     /// The agent's own money as the request limits it.
     pub(super) tighter: Limits,

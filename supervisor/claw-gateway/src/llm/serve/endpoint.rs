@@ -12,6 +12,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
@@ -150,6 +151,7 @@ impl Exchange {
             caller: Arc::clone(&self.caller),
             agent: Arc::clone(agent),
             id: Arc::clone(&self.id),
+            hash: Sha256::digest(request.body()).into(),
             request: Arc::new(request),
             headers: head.headers,
             tighter,

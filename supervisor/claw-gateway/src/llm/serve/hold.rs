@@ -49,6 +49,8 @@ pub(super) enum BudgetApplies {
 pub(super) struct End {
     pub(super) ending: Ending,
     pub(super) spent: Spent,
+    /// The service tier, where the provider names it.
+    pub(super) tier: Option<String>,
     pub(super) model: Option<String>,
     pub(super) status: Option<u16>,
 }
@@ -72,6 +74,7 @@ impl End {
         Self {
             ending: Ending::Failed,
             spent: Spent::Nothing,
+            tier: None,
             model: None,
             status,
         }
@@ -121,8 +124,8 @@ impl Hold {
     }
 
     /// What a use costs by the rates of the call.
-    pub(super) fn cost(&self, usage: &Usage) -> Money {
-        self.open().cost(usage)
+    pub(super) fn cost(&self, usage: &Usage, tier: Option<&str>) -> Money {
+        self.open().cost(usage, tier)
     }
 
     /// Notes an attempt that failed and is to be followed by another.
@@ -201,6 +204,7 @@ impl Drop for Hold {
         let end = End {
             ending: Ending::Abandoned,
             spent: Spent::Lost(seen),
+            tier: None,
             model: None,
             status: None,
         };
@@ -213,22 +217,24 @@ impl Drop for Hold {
 }
 
 impl Open {
-    fn cost(&self, usage: &Usage) -> Money {
-        let tier = self.terms.tier.as_deref();
+    /// By the tier in which it was served, or else the one that was asked for.
+    fn cost(&self, usage: &Usage, served: Option<&str>) -> Money {
+        let tier = served.or(self.terms.tier.as_deref());
         let rates = self.record.rates.as_ref();
         rates.map_or(Money::ZERO, |rates| rates.cost(usage, tier))
     }
 
     fn settle(mut self, shared: &Arc<Shared>, end: End) -> Unwritten {
+        let tier = end.tier.as_deref();
         let (outcome, tokens) = match end.spent {
-            Spent::Reported(usage) => (Outcome::Reported(self.cost(&usage)), usage),
+            Spent::Reported(usage) => (Outcome::Reported(self.cost(&usage, tier)), usage),
             Spent::Nothing => (Outcome::Unbilled, Usage::default()),
             Spent::Estimated(usage) => {
-                let estimate = self.cost(&usage);
+                let estimate = self.cost(&usage, tier);
                 (Outcome::Estimated { estimate }, usage)
             }
             Spent::Lost(usage) => {
-                let estimate = self.cost(&usage);
+                let estimate = self.cost(&usage, tier);
                 (Outcome::Lost { estimate }, usage)
             }
         };
@@ -258,6 +264,7 @@ impl Open {
                 Spent::Reported(usage) => Some(usage),
                 Spent::Nothing | Spent::Estimated(_) | Spent::Lost(_) => None,
             },
+            service_tier: end.tier,
             model_served: end.model,
             status: end.status,
             settled,

@@ -191,6 +191,8 @@ pub struct CallRecord {
     pub model_asked: Arc<str>,
     /// The provider's id of the model.
     pub model: Arc<str>,
+    /// SHA-256 of the request's body as the agent sent it, or as it was redacted.
+    pub request_hash: [u8; 32],
     /// The rates by which it is charged; `None` when nobody knows them and no budget asks.
     pub rates: Option<Arc<Rates>>,
     /// What is held.
@@ -238,6 +240,8 @@ pub struct CallEnd {
     pub ending: Ending,
     /// What was used, as reported; `None` where the cost is an estimate.
     pub usage: Option<Usage>,
+    /// The service tier in which the provider says it served, and charges.
+    pub service_tier: Option<String>,
     /// The model that answered, in the provider's words.
     pub model_served: Option<String>,
     /// The provider's HTTP status, if it answered.

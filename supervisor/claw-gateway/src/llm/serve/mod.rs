@@ -33,6 +33,7 @@ mod provider_state;
 mod relay;
 mod settings;
 mod stream;
+mod tier;
 mod validators;
 mod whole;
 

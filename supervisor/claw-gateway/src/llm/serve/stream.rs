@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use super::crossing::Crossing;
 use super::hold::{BudgetApplies, End, Hold, Spent, Unwritten};
 use super::host::Ending;
+use super::tier;
 use super::validators::{Stopped, StreamValidator};
 use crate::llm::usage::Usage;
 use crate::llm::wire::{
@@ -22,6 +23,8 @@ pub(super) struct Stream {
     status: u16,
     usage_chunk: UsageChunk,
     alias: String,
+    /// The service tier, once the provider has named it.
+    tier: Option<String>,
     /// What translates it; nothing for a drained one, which nobody sees.
     crossing: Option<Crossing>,
     /// What looks at it, on the agent's side; nothing for a drained one.
@@ -54,6 +57,7 @@ impl Stream {
             status,
             usage_chunk,
             alias,
+            tier: None,
             crossing: None,
             validator: None,
         }
@@ -165,6 +169,9 @@ impl Stream {
             }
             (Told::Nothing | Told::SoFar(_) | Told::Whole(_), _) => {}
         }
+        if before != self.reading.told {
+            self.tier = tier::served(&frame.data()).or(self.tier.take());
+        }
         if let Some(crossing) = &mut self.crossing {
             for frame in crossing.frames(&frame) {
                 let frame = self.with_cost(frame);
@@ -202,7 +209,7 @@ impl Stream {
         match self.reading.told {
             Told::Whole(usage) if self.hold.record().rates.is_some() => {
                 let data = frame.data();
-                let data = wire::with_cost(&data, self.hold.cost(&usage));
+                let data = wire::with_cost(&data, self.hold.cost(&usage, self.tier.as_deref()));
                 data.map(|data| frame.with_data(&data)).unwrap_or(frame)
             }
             Told::Nothing | Told::SoFar(_) | Told::Whole(_) => frame,
@@ -226,7 +233,7 @@ impl Stream {
     /// the limit it was sent.
     pub(super) fn is_overspent(&self) -> bool {
         let applies = self.hold.terms().budget == BudgetApplies::Yes;
-        applies && self.hold.cost(&self.counted()) > self.hold.record().held
+        applies && self.hold.cost(&self.counted(), self.tier.as_deref()) > self.hold.record().held
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -251,6 +258,7 @@ impl Stream {
         self.hold.settle(End {
             ending,
             spent,
+            tier: self.tier,
             model: self.reading.model,
             status: Some(self.status),
         })

@@ -15,6 +15,7 @@ use super::denial::Denial;
 use super::drain::{self, MAX_BYTES};
 use super::hold::{End, Hold, Spent, Unwritten};
 use super::host::{AttemptFailure, Ending};
+use super::tier;
 use crate::llm::money::Money;
 use crate::llm::route::Failure;
 use crate::llm::wire::{self, Api};
@@ -83,6 +84,7 @@ impl Reading {
         hold.settle(End {
             ending,
             spent,
+            tier: str::from_utf8(&self.bytes).ok().and_then(tier::served),
             model: answer.model,
             status: Some(status),
         })
