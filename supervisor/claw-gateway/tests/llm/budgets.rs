@@ -7,7 +7,7 @@ use std::time::Duration;
 use claw_gateway::llm::budget::{Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
-use claw_gateway::llm::serve::{OnTight, RefusalStatus, UnknownPrice};
+use claw_gateway::llm::serve::{OnTight, Price, RefusalStatus, UnknownPrice};
 use fakellm::{Behaviour, Gate, Pause};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ async fn fifty_calls_at_once_never_spend_more_than_the_budget() {
     let mut dear = settings(&world.setup, &world.fake);
     let big = dear.models.get_mut("big").expect("a model");
     let rates = Rates::flat(pico(prompt), pico(answer));
-    Arc::make_mut(big).price = claw_gateway::llm::serve::Price::Known(Arc::new(rates));
+    Arc::make_mut(big).price = Price::Known(Arc::new(rates));
     world.gateway.replace(dear);
     world.fake.script("big-1", [Behaviour::tokens(10_000)]);
     let world = Arc::new(world);
@@ -230,6 +230,8 @@ async fn a_call_that_cannot_be_recorded_is_not_made() {
     assert!(world.fake.seen().is_empty());
     world.settled().await;
     assert_eq!(world.spent_or_uncertain(), 0);
+    assert_eq!(world.book.told(), ["refused 503 journal_unavailable"]);
+    assert!(world.book.settled().is_empty());
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod client;
 mod crossings;
 mod hang_ups;
 mod limits;
+mod mixed;
 mod routes;
 mod streams;
 mod usage;

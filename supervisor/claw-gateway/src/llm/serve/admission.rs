@@ -8,7 +8,7 @@ use super::call::Call;
 use super::chain::Target;
 use super::denial::Denial;
 use super::gateway::lock;
-use super::hold::{BudgetApplies, Hold, Terms};
+use super::hold::{BudgetApplies, End, Hold, Terms};
 use super::host::{CallRecord, Event};
 use super::settings::{OnTight, Price, UnknownPrice};
 use crate::llm::budget::{Ledger, Reservation};
@@ -49,8 +49,9 @@ pub(super) async fn admit(
             error = &error as &dyn std::error::Error,
             "a call was not made because it could not be recorded"
         );
-        let end = super::hold::End::failed(None);
-        admitted.hold.settle(end).write().await;
+        // Nobody was told that it began. If it is in the journal after all, it is lost at the next
+        // start, and errs on the safe side.
+        admitted.hold.settle(End::failed(None)).forget();
         return Err(Denial::Unrecorded);
     }
     call.shared.tell(Event::Begun(admitted.hold.record()));

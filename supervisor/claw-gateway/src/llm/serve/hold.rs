@@ -290,6 +290,11 @@ impl Unwritten {
         end.map_or(Money::ZERO, |end| end.settled.spent)
     }
 
+    /// Leaves it at that, for a call that never began.
+    pub(super) fn forget(self) {
+        drop(self.record);
+    }
+
     /// Writes it to the journal, and tells of it.
     pub(super) async fn write(self) {
         let Self { shared, record } = self;
