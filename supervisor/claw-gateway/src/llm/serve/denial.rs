@@ -1,0 +1,264 @@
+//! Why a request is refused, and what its agent is told.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::body::AnswerBody;
+use super::endpoint::MAX_BODY;
+use super::host::Place;
+use super::settings::RefusalStatus;
+use crate::llm::budget::Refused;
+use crate::llm::route::Spent;
+use crate::llm::translate::Untranslatable;
+use crate::llm::validate::pii::Found;
+use crate::llm::wire::{BadRequest, Boundless, Refusal, RefusalKind, Side, error_body};
+
+/// Tells the SDKs of OpenAI and Anthropic whether to try again by themselves.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// How many models are named to an agent that asks for another.
+const NAMED_MODELS: usize = 20;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Denial {
+    #[error(
+        "the token is missing or not this agent's; send OPENCLAW_TOKEN as `Authorization: Bearer` \
+         or `x-api-key`"
+    )]
+    Unauthorized,
+    #[error("agent {agent} has no access to language models; give it models in the fleet file")]
+    NoAccess { agent: String },
+    #[error("{method} {path} is not served here")]
+    NoSuchPath { method: String, path: String },
+    #[error("the body is longer than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("the body did not come to its end")]
+    Unread,
+    #[error(transparent)]
+    BadRequest(#[from] BadRequest),
+    #[error(transparent)]
+    Malformed(Untranslatable),
+    #[error("the {place} has personal data ({found}), which does not pass")]
+    PersonalData { place: Place, found: Found },
+    #[error("the header {name} is no amount in USD such as 0.05")]
+    BadLimit { name: &'static str },
+    #[error("model {asked} is not among those of this agent: {}", named(.known))]
+    UnknownModel { asked: String, known: Vec<String> },
+    #[error(
+        "the price of model {model} of provider {provider} is not known, and a budget applies; \
+         set its price in the fleet file, or `unknown_price`"
+    )]
+    UnknownPrice { model: String, provider: String },
+    #[error("a budget applies, and {0}")]
+    Boundless(Boundless),
+    #[error(transparent)]
+    OverBudget(Box<Refused>),
+    #[error("{0}; wait, or raise `llm_tokens_per_hour`")]
+    HourlyTokens(Spent),
+    #[error("`{feature}` cannot be translated for provider {provider}; leave it out")]
+    Unsupported { feature: String, provider: String },
+    #[error("the provider's answer, which is charged, cannot be translated: {0}")]
+    Answer(Untranslatable),
+    #[error("the gateway cannot record calls, so it makes none; see the supervisor's log")]
+    Unrecorded,
+    #[error("provider {provider} is left alone for a while after its failures")]
+    Cooling { provider: String, left: Duration },
+    #[error("the rate limit of provider {provider} is reached")]
+    Limited {
+        provider: String,
+        retry_after: Duration,
+    },
+    #[error("provider {provider} cannot be reached")]
+    Unreachable { provider: String },
+    #[error("provider {provider} did not answer within {} ms", .timeout.as_millis())]
+    TimedOut { provider: String, timeout: Duration },
+    #[error("provider {provider} answered {status}")]
+    ProviderFailed {
+        provider: String,
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    #[error(
+        "provider {provider} refuses the supervisor with {status}: its key, base URL or model id is \
+         wrong in the fleet file"
+    )]
+    Misconfigured { provider: String, status: u16 },
+}
+
+fn named(known: &[String]) -> String {
+    let mut names = known.iter().take(NAMED_MODELS).cloned().collect::<Vec<_>>();
+    if known.len() > NAMED_MODELS {
+        names.push(format!("and {} more", known.len() - NAMED_MODELS));
+    }
+    names.join(", ")
+}
+
+impl Denial {
+    fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Unauthorized => RefusalKind::Unauthorized,
+            Self::NoAccess { .. } => RefusalKind::Forbidden,
+            Self::NoSuchPath { .. } | Self::UnknownModel { .. } => RefusalKind::NotFound,
+            Self::TooLarge => RefusalKind::TooLarge,
+            Self::Unread
+            | Self::BadRequest(_)
+            | Self::Malformed(_)
+            | Self::PersonalData { .. }
+            | Self::BadLimit { .. }
+            | Self::UnknownPrice { .. }
+            | Self::Boundless(_) => RefusalKind::BadRequest,
+            Self::OverBudget(_) => RefusalKind::Budget,
+            Self::HourlyTokens(_)
+            | Self::Limited { .. }
+            | Self::ProviderFailed { status: 429, .. } => RefusalKind::RateLimit,
+            Self::Unsupported { .. } | Self::Answer(_) => RefusalKind::Unsupported,
+            Self::Unrecorded | Self::Cooling { .. } => RefusalKind::Overloaded,
+            Self::TimedOut { .. } => RefusalKind::Timeout,
+            Self::Unreachable { .. } | Self::ProviderFailed { .. } | Self::Misconfigured { .. } => {
+                RefusalKind::Upstream
+            }
+        }
+    }
+
+    /// The fixed word for programs.
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "invalid_token",
+            Self::NoAccess { .. } => "no_llm_access",
+            Self::NoSuchPath { .. } => "no_such_path",
+            Self::TooLarge => "body_too_large",
+            Self::Unread => "body_incomplete",
+            Self::BadRequest(_) | Self::Malformed(_) | Self::BadLimit { .. } => "invalid_request",
+            Self::PersonalData { .. } => "personal_data",
+            Self::UnknownModel { .. } => "model_not_found",
+            Self::UnknownPrice { .. } => "unknown_price",
+            Self::Boundless(_) => "unbounded_cost",
+            Self::OverBudget(_) => "budget_exceeded",
+            Self::HourlyTokens(_) => "tokens_per_hour_exceeded",
+            Self::Unsupported { .. } | Self::Answer(_) => "unsupported_feature",
+            Self::Unrecorded => "journal_unavailable",
+            Self::Cooling { .. } => "provider_cooling",
+            Self::Limited { .. } => "provider_rate_limit",
+            Self::Unreachable { .. } => "provider_unreachable",
+            Self::TimedOut { .. } => "provider_timeout",
+            Self::ProviderFailed { .. } => "provider_failed",
+            Self::Misconfigured { .. } => "provider_misconfigured",
+        }
+    }
+
+    /// Which of several targets' refusals the agent is told: what may pass by itself before what
+    /// money would help, and that before what must be changed.
+    pub(super) const fn rank(&self) -> u8 {
+        match self {
+            Self::Unrecorded
+            | Self::Cooling { .. }
+            | Self::Limited { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::ProviderFailed { .. }
+            | Self::Misconfigured { .. } => 2,
+            Self::OverBudget(_) | Self::HourlyTokens(_) => 1,
+            Self::Unauthorized
+            | Self::NoAccess { .. }
+            | Self::NoSuchPath { .. }
+            | Self::TooLarge
+            | Self::Unread
+            | Self::BadRequest(_)
+            | Self::Malformed(_)
+            | Self::PersonalData { .. }
+            | Self::BadLimit { .. }
+            | Self::UnknownModel { .. }
+            | Self::UnknownPrice { .. }
+            | Self::Boundless(_)
+            | Self::Unsupported { .. }
+            | Self::Answer(_) => 0,
+        }
+    }
+
+    /// The HTTP status, which for want of money is the agent's choice.
+    pub(super) fn status(&self, for_budget: RefusalStatus) -> u16 {
+        match (self.kind(), for_budget) {
+            (RefusalKind::Budget, RefusalStatus::BadRequest) => 400,
+            (kind, RefusalStatus::BadRequest | RefusalStatus::PaymentRequired) => kind.status(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::HourlyTokens(spent) => Some(spent.retry_after),
+            Self::Cooling { left, .. } => Some(*left),
+            Self::Limited { retry_after, .. } => Some(*retry_after),
+            Self::ProviderFailed { retry_after, .. } => *retry_after,
+            Self::Unauthorized
+            | Self::NoAccess { .. }
+            | Self::NoSuchPath { .. }
+            | Self::TooLarge
+            | Self::Unread
+            | Self::BadRequest(_)
+            | Self::Malformed(_)
+            | Self::PersonalData { .. }
+            | Self::BadLimit { .. }
+            | Self::UnknownModel { .. }
+            | Self::UnknownPrice { .. }
+            | Self::Boundless(_)
+            | Self::OverBudget(_)
+            | Self::Unsupported { .. }
+            | Self::Answer(_)
+            | Self::Unrecorded
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Misconfigured { .. } => None,
+        }
+    }
+
+    /// What the agent is told, in the form of its interface.
+    pub(super) fn response(&self, side: Side, for_budget: RefusalStatus) -> Response<AnswerBody> {
+        let param = if let Self::BadRequest(bad) = self {
+            bad.field().map(str::to_owned)
+        } else {
+            None
+        };
+        let refusal = Refusal {
+            kind: self.kind(),
+            message: self.to_string(),
+            param,
+            code: Some(self.code()),
+        };
+        let mut body = error_body(side, &refusal);
+        if let Self::OverBudget(refused) = self {
+            body = with_numbers(&body, refused);
+        }
+        let mut response = Response::new(AnswerBody::whole(body));
+        let status = StatusCode::from_u16(self.status(for_budget));
+        *response.status_mut() = status.expect("the statuses of refusals are valid");
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        if let Some(wait) = self.retry_after() {
+            // Rounded up: who comes back too early is refused again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The body with what the refusal knows, for programs.
+fn with_numbers(body: &str, refused: &Refused) -> String {
+    let mut body: Value = serde_json::from_str(body).unwrap_or_default();
+    body["error"]["openclaw"] = json!({
+        "window": refused.window.period.to_string(),
+        "scope": refused.window.scope.to_string(),
+        "limit_usd": refused.limit.as_usd(),
+        "spent_usd": refused.spent.as_usd(),
+        "held_usd": refused.held.as_usd(),
+        "uncertain_usd": refused.uncertain.as_usd(),
+        "needed_usd": refused.needed.as_usd(),
+        "resets_at": refused.resets_at.to_string(),
+    });
+    body.to_string()
+}

@@ -1,0 +1,245 @@
+//! One connection: its requests are read, told apart, and refused or handed on.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::body::AnswerBody;
+use super::call::{Answering, Call};
+use super::chain::chain;
+use super::denial::Denial;
+use super::gateway::Shared;
+use super::host::{Caller, Credential, Event};
+use super::models;
+use super::settings::{AgentSettings, RefusalStatus, Settings};
+use super::validators::Validators;
+use crate::llm::budget::Limits;
+use crate::llm::money::Money;
+use crate::llm::wire::{self, Api, Side};
+
+/// The longest body of a request, in bytes: Anthropic's own bound
+/// (<https://docs.anthropic.com/en/api/errors>), which leaves room for some large images.
+pub const MAX_BODY: usize = 32 * 1024 * 1024;
+
+/// The header of every answer that names the request, as the records do.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-openclaw-request-id");
+
+/// How long the head of a request may take.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// How long the body of a request may take.
+const BODY: Duration = Duration::from_secs(60);
+
+/// Limits on an agent's own money that a request sets for itself.
+const DAILY: &str = "x-openclaw-daily-limit-usd";
+const MONTHLY: &str = "x-openclaw-monthly-limit-usd";
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<S>(shared: &Arc<Shared>, stream: S, caller: Arc<Caller>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let exchange = Exchange {
+            shared: Arc::clone(shared),
+            caller: Arc::clone(&caller),
+            id: request_id(),
+        };
+        exchange.answer(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = serving.await {
+        tracing::debug!(agent = %caller.agent, %error, "a connection to the models broke off");
+    }
+}
+
+/// One request.
+struct Exchange {
+    shared: Arc<Shared>,
+    caller: Arc<Caller>,
+    id: Arc<str>,
+}
+
+impl Exchange {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+        let (head, body) = request.into_parts();
+        let api = Api::of_path(head.uri.path());
+        let side = side(api, &head.headers);
+        let settings = self.shared.settings();
+        let agent = settings.agents.get(&self.caller.agent);
+        let for_budget = agent.map_or(RefusalStatus::PaymentRequired, |agent| agent.refusal_status);
+        let answered = match (self.admitted(&head.headers, agent), api) {
+            (Err(denial), _) => Err(denial),
+            (Ok(agent), Some(api)) if head.method == Method::POST => {
+                self.call(&settings, agent, (api, head, body)).await
+            }
+            (Ok(agent), _) => self.other(&settings, agent, (&head, side)),
+        };
+        let mut response = answered.unwrap_or_else(|denial| {
+            self.shared.tell(Event::Refused {
+                caller: &self.caller,
+                status: denial.status(for_budget),
+                code: denial.code(),
+                message: &denial.to_string(),
+            });
+            denial.response(side, for_budget)
+        });
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        Ok(response)
+    }
+
+    fn admitted<'a>(
+        &self,
+        headers: &HeaderMap,
+        agent: Option<&'a Arc<AgentSettings>>,
+    ) -> Result<&'a Arc<AgentSettings>, Denial> {
+        if let Credential::Token(is_the_agents) = &self.caller.credential {
+            let token = token(headers).ok_or(Denial::Unauthorized)?;
+            if !is_the_agents(token) {
+                return Err(Denial::Unauthorized);
+            }
+        }
+        agent.ok_or_else(|| Denial::NoAccess {
+            agent: self.caller.agent.to_string(),
+        })
+    }
+
+    async fn call(
+        &self,
+        settings: &Settings,
+        agent: &Arc<AgentSettings>,
+        (api, head, body): (Api, Parts, Incoming),
+    ) -> Result<Response<AnswerBody>, Denial> {
+        let tighter = Limits {
+            daily: limit(&head.headers, DAILY)?,
+            monthly: limit(&head.headers, MONTHLY)?,
+        };
+        let body = read(body).await?;
+        let mut request = wire::Request::read(api, body)?;
+        let validators = Validators {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            request: Arc::clone(&self.id),
+        };
+        let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
+        if let Some(redacted) = passes {
+            request = wire::Request::read(api, redacted.into_bytes())?;
+        }
+        let targets = chain(settings, agent, &request.model)?;
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            agent: Arc::clone(agent),
+            id: Arc::clone(&self.id),
+            hash: Sha256::digest(request.body()).into(),
+            request: Arc::new(request),
+            headers: head.headers,
+            tighter,
+            answer: Answering::new(answer),
+            attempts: 0,
+        };
+        // It outlives its agent: what is spent is known only at its end.
+        self.shared.tasks.spawn(call.run(targets));
+        match answered.await {
+            Ok(answered) => answered,
+            // The task has panicked; its money is settled as lost.
+            Err(_gone) => Err(Denial::Unrecorded),
+        }
+    }
+
+    fn other(
+        &self,
+        settings: &Settings,
+        agent: &AgentSettings,
+        (head, side): (&Parts, Side),
+    ) -> Result<Response<AnswerBody>, Denial> {
+        let path = head.uri.path();
+        if head.method == Method::GET && matches!(path, "/v1/models" | "/models") {
+            let list = models::list(settings, agent, side);
+            let mut response = Response::new(AnswerBody::whole(list.to_string()));
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            return Ok(response);
+        }
+        let path = path.chars().take(200).collect();
+        let method = head.method.as_str().chars().take(20).collect();
+        Err(Denial::NoSuchPath { method, path })
+    }
+}
+
+/// Whose conventions a request follows. Clients of Anthropic name its version with every request.
+fn side(api: Option<Api>, headers: &HeaderMap) -> Side {
+    match api {
+        Some(api) => api.side(),
+        None if headers.contains_key("anthropic-version") => Side::Anthropic,
+        None => Side::OpenAi,
+    }
+}
+
+fn token(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    let token = bearer.or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes))?;
+    Some(token.trim_ascii())
+}
+
+fn limit(headers: &HeaderMap, name: &'static str) -> Result<Option<Money>, Denial> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let money: Option<Money> = value.to_str().ok().and_then(|text| text.parse().ok());
+    match money.filter(|money| !money.is_negative()) {
+        Some(money) => Ok(Some(money)),
+        None => Err(Denial::BadLimit { name }),
+    }
+}
+
+async fn read(body: Incoming) -> Result<Vec<u8>, Denial> {
+    let length = body.size_hint().lower();
+    if length > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
+        return Err(Denial::TooLarge);
+    }
+    let reading = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(BODY, reading).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Denial::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(Denial::Unread),
+    }
+}
+
+/// An id that no other request has.
+fn request_id() -> Arc<str> {
+    let mut bytes = [0; 12];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tracing::warn!(%error, "the kernel has no randomness for the id of a request");
+    }
+    let mut id = String::with_capacity(28);
+    id.push_str("req_");
+    for byte in bytes {
+        id.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
+        id.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+    }
+    id.into()
+}

@@ -1,0 +1,135 @@
+//! What the fleet knows of its providers: their health and how much they were asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::chain::Target;
+use super::settings::Provider;
+use crate::llm::route::{Admission, Headroom, Health, RateLimiter, Room, Setback};
+
+/// What is known of all providers.
+#[derive(Debug, Default)]
+pub(super) struct ProviderStates(Mutex<BTreeMap<Arc<str>, ProviderState>>);
+
+#[derive(Debug, Default)]
+struct ProviderState {
+    health: Health,
+    /// Of models of which the provider has said that there are too many calls: such limits are by
+    /// the model, and the next target may be another model of the same provider.
+    models: BTreeMap<Arc<str>, Health>,
+    limiter: RateLimiter,
+}
+
+/// What a call has learnt of its target.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verdict {
+    Answered,
+    SetBack(Setback),
+}
+
+impl ProviderStates {
+    /// Whether a call may go to a target; not, for how long.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        target: &Target,
+        now: Duration,
+    ) -> Result<Probe, Duration> {
+        let admitted = self.with(target, |state| {
+            let model = state.models.get_mut(&target.model.id);
+            let of_model = model.map_or(Admission::Open, |health| health.admit(now));
+            match (of_model, state.health.admit(now)) {
+                (Admission::Cooling { left }, _) | (_, Admission::Cooling { left }) => Err(left),
+                (Admission::Open, Admission::Open) => Ok(false),
+                (Admission::Probe, _) | (_, Admission::Probe) => Ok(true),
+            }
+        });
+        admitted.map(|is_probe| Probe {
+            states: is_probe.then(|| Arc::clone(self)),
+            target: target.clone(),
+            now,
+        })
+    }
+
+    /// Takes room in a provider's rate.
+    pub(super) fn take(&self, target: &Target, now: Duration) -> Room {
+        let rate = target.provider.rate_limit;
+        self.with(target, |state| state.limiter.take(rate, now))
+    }
+
+    /// Takes note of what a provider said of its limits.
+    pub(super) fn observe(&self, target: &Target, headroom: Headroom, now: Duration) {
+        self.with(target, |state| state.limiter.observe(headroom, now));
+    }
+
+    /// Takes note of what became of an attempt.
+    pub(super) fn learn(&self, target: &Target, verdict: Verdict, now: Duration) {
+        self.with(target, |state| match verdict {
+            Verdict::Answered => {
+                state.health.succeeded(now);
+                state.models.retain(|id, health| {
+                    if *id == target.model.id {
+                        health.succeeded(now);
+                    }
+                    !health.is_well()
+                });
+            }
+            Verdict::SetBack(setback @ Setback::TooMany { .. }) => {
+                let id = Arc::clone(&target.model.id);
+                state.models.entry(id).or_default().set_back(now, setback);
+                // It has answered, so it is there.
+                state.health.given_up(now);
+            }
+            Verdict::SetBack(Setback::Failed) => {
+                state.health.set_back(now, Setback::Failed);
+                if let Some(health) = state.models.get_mut(&target.model.id) {
+                    health.given_up(now);
+                }
+            }
+        });
+    }
+
+    /// Forgets providers that are no longer configured.
+    pub(super) fn retain(&self, providers: &BTreeMap<Arc<str>, Arc<Provider>>) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|name, _state| providers.contains_key(name));
+    }
+
+    fn with<T>(&self, target: &Target, change: impl FnOnce(&mut ProviderState) -> T) -> T {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = states.get_mut(&target.provider_name) {
+            return change(state);
+        }
+        let name = Arc::clone(&target.provider_name);
+        change(states.entry(name).or_default())
+    }
+}
+
+/// A call that may go to a target. If it is the one that decides for all, and ends before it told
+/// anything, the next one decides.
+#[derive(Debug)]
+pub(super) struct Probe {
+    states: Option<Arc<ProviderStates>>,
+    target: Target,
+    now: Duration,
+}
+
+impl Probe {
+    /// It has told something.
+    pub(super) fn told(&mut self) {
+        self.states = None;
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(states) = self.states.take() {
+            states.with(&self.target, |state| {
+                state.health.given_up(self.now);
+                if let Some(health) = state.models.get_mut(&self.target.model.id) {
+                    health.given_up(self.now);
+                }
+            });
+        }
+    }
+}

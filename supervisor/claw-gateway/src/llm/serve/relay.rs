@@ -1,0 +1,194 @@
+//! Answers as they come: frames go to the agent as bytes and are read alongside.
+//!
+//! ```text
+//!   first piece, in time ──► head and piece to the agent ──► piece by piece ──► settled
+//!        │ late, broken, an error          │
+//!        ▼                                 ├─the agent hangs up──► read on, or cancelled
+//!   failed: the next target may serve      ├─the hold is spent──► ended properly, cancelled
+//!                                          └─silent, broken──► the agent is told
+//! ```
+//!
+//! Nothing is read from the provider before the agent has taken what came before.
+
+use http::Response;
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::attempt::{Failed, answered, is_cancelled};
+use super::body::{AnswerBody, Piece};
+use super::call::Call;
+use super::chain::Target;
+use super::crossing::Crossing;
+use super::drain;
+use super::hold::Hold;
+use super::host::{AttemptFailure, Ending, Event};
+use super::stream::{Step, Stream};
+use super::validators::StreamValidator;
+use crate::llm::route::Failure;
+use crate::llm::wire::{self, Delivery, Ended, UsageChunk};
+
+/// The status of a provider that says in its stream, before anything else, that it cannot answer:
+/// Anthropic's for an overload.
+const OVERLOADED: u16 = 529;
+
+/// Waits for the first piece of a stream, hands the agent its answer, and sees to the rest.
+pub(super) async fn answer(
+    call: &mut Call,
+    target: &Target,
+    (request, hold): (&wire::Request, Hold),
+    (response, deadline): (Response<Incoming>, Instant),
+) -> Result<(), Failed> {
+    let (head, body) = response.into_parts();
+    // The agent's own wish counts: a translated request always asks for usage.
+    let usage_chunk = match call.request.delivery {
+        Delivery::Stream(chunk) => chunk,
+        Delivery::Whole => UsageChunk::Wanted,
+    };
+    let clamped_to = hold.record().clamped_to;
+    let how = (head.status.as_u16(), usage_chunk);
+    let alias = call.request.model.clone();
+    let mut stream = Stream::new(body, hold, (request.api, how, alias));
+    let between = (request.api, call.request.api);
+    stream.cross(Crossing::new(between, &call.shown(), usage_chunk));
+    let filter = call.agent.answers.as_ref();
+    let validator =
+        filter.map(|filter| StreamValidator::new(filter, call.request.api, call.validators()));
+    stream.validate(validator);
+    let (mut stream, first) = match first(call, target, stream, deadline).await? {
+        First::Piece(stream, step) => (*stream, step),
+        First::HungUp => return Ok(()),
+    };
+    answered(call, target);
+    stream.hold_mut().first_byte();
+    let (agent, body) = AnswerBody::stream();
+    let mut response = call.response(target, head.status, &head.headers);
+    Call::mark_clamped(&mut response, clamped_to);
+    *response.body_mut() = body;
+    call.answer.send(Ok(response));
+    forward(call, target, (stream, first), agent).await;
+    Ok(())
+}
+
+enum First {
+    Piece(Box<Stream>, Step),
+    HungUp,
+}
+
+async fn first(
+    call: &mut Call,
+    target: &Target,
+    mut stream: Stream,
+    deadline: Instant,
+) -> Result<First, Failed> {
+    let step = loop {
+        tokio::select! {
+            biased;
+            step = stream.next() => match step {
+                Step::More(bytes) if bytes.is_empty() => {}
+                Step::More(_) | Step::End(_) | Step::Broken | Step::Stopped(_) => break step,
+            },
+            () = sleep_until(deadline) => {
+                call.shared.tasks.spawn(drain::rest_of_stream(stream));
+                return Err(Failed::settled(Failure::TimedOut, AttemptFailure::TimedOut));
+            }
+            () = call.answer.hung_up() => {
+                leave(target, stream).await;
+                return Ok(First::HungUp);
+            }
+        }
+    };
+    let failure = match (&stream.reading().ended, &step) {
+        (Ended::Failed { .. }, _) => Failure::Status {
+            status: OVERLOADED,
+            retry_after: None,
+        },
+        (Ended::Open | Ended::Properly, Step::Broken) => Failure::Broken,
+        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(_)) => {
+            return Ok(First::Piece(Box::new(stream), step));
+        }
+    };
+    let cause = match failure {
+        Failure::Status { status, .. } => AttemptFailure::Status(status),
+        Failure::Broken | Failure::Connect | Failure::TimedOut | Failure::Limited => {
+            AttemptFailure::Broken
+        }
+    };
+    stream.settle(Ending::CutByProvider).write().await;
+    Err(Failed::settled(failure, cause))
+}
+
+/// Passes pieces on until the stream ends, one way or another.
+async fn forward(
+    call: &Call,
+    target: &Target,
+    (mut stream, first): (Stream, Step),
+    agent: mpsc::Sender<Piece>,
+) {
+    let idle = call.agent.idle_timeout;
+    let mut step = first;
+    loop {
+        let (bytes, is_last) = match step {
+            Step::More(bytes) => (bytes, false),
+            Step::End(bytes) => (bytes, true),
+            Step::Stopped(bytes) => {
+                // Who has hung up needs no end.
+                let _unread = agent.send(Piece::More(bytes)).await;
+                return cut(stream, agent, ("pii_filter", Ending::CutByValidator)).await;
+            }
+            Step::Broken => {
+                return broke_off(stream, &agent, Ending::CutByProvider).await;
+            }
+        };
+        if !bytes.is_empty() && agent.send(Piece::More(bytes)).await.is_err() {
+            return leave(target, stream).await;
+        }
+        if is_last && stream.is_whole() {
+            // The agent may go on while the end is written.
+            drop(agent);
+            return stream.settle(Ending::Answered).write().await;
+        }
+        if is_last {
+            return broke_off(stream, &agent, Ending::CutByProvider).await;
+        }
+        call.shared.tell(Event::Progress {
+            call: stream.hold().record(),
+            text_bytes: stream.reading().text_bytes,
+        });
+        if stream.is_overspent() {
+            return cut(stream, agent, ("budget", Ending::CutByBudget)).await;
+        }
+        step = tokio::select! {
+            biased;
+            next = timeout(idle, stream.next()) => match next {
+                Ok(step) => step,
+                Err(_silent) => return broke_off(stream, &agent, Ending::Abandoned).await,
+            },
+            () = agent.closed() => return leave(target, stream).await,
+        };
+    }
+}
+
+/// The agent has hung up.
+async fn leave(target: &Target, stream: Stream) {
+    if is_cancelled(target) {
+        stream.settle(Ending::Abandoned).write().await;
+    } else {
+        drain::rest_of_stream(stream).await;
+    }
+}
+
+/// The provider has stopped in the middle: the agent is not to take it for the end.
+async fn broke_off(stream: Stream, agent: &mpsc::Sender<Piece>, ending: Ending) {
+    // Who has hung up needs not be told.
+    let _unread = agent.send(Piece::Broken).await;
+    stream.settle(ending).write().await;
+}
+
+/// The stream ends here, as its interface says, and the provider is cancelled.
+async fn cut(stream: Stream, agent: mpsc::Sender<Piece>, (reason, ending): (&'static str, Ending)) {
+    // Who has hung up needs no end.
+    let _unread = agent.send(Piece::More(stream.ending(reason))).await;
+    drop(agent);
+    stream.settle(ending).write().await;
+}

@@ -1,0 +1,14 @@
+//! The way to language models, over real sockets, with a provider that does what it is told.
+
+mod access;
+mod budgets;
+mod client;
+mod crossings;
+mod hang_ups;
+mod limits;
+mod mixed;
+mod routes;
+mod streams;
+mod usage;
+mod validators;
+mod world;

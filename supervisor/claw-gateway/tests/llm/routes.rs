@@ -1,0 +1,200 @@
+//! Which target serves a call, and after how many attempts.
+
+use std::time::Duration;
+
+use fakellm::{Behaviour, Ending, Gate, Pause};
+
+use crate::client::Asked;
+use crate::world::{Setup, World, chat, streamed};
+
+fn retrying(max_retries: u32) -> Setup {
+    let mut setup = Setup::with_spare();
+    setup.agent.max_retries = max_retries;
+    setup
+}
+
+#[tokio::test]
+async fn a_provider_with_too_many_calls_is_passed_by_at_once_if_it_asks_to_wait() {
+    let world = World::start(retrying(2)).await;
+    let busy = Behaviour::status(429).with_header("retry-after", "30");
+    world.fake.script("big-1", [busy]);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["model"], "big");
+    assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+    assert_eq!(answer.header("x-openclaw-attempts"), Some("2"));
+    assert_eq!(world.asked(), ["big-1", "spare-1"]);
+    world.settled().await;
+    assert_eq!(world.spent(), world.bill());
+}
+
+#[tokio::test]
+async fn a_provider_that_asks_for_a_short_wait_is_asked_again() {
+    let world = World::start(retrying(2)).await;
+    let busy = Behaviour::status(429).with_header("retry-after-ms", "20");
+    world.fake.script("big-1", [busy, Behaviour::tokens(3)]);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("big-1"));
+    assert_eq!(world.asked(), ["big-1", "big-1"]);
+    world.settled().await;
+    assert_eq!(
+        world.book.reserved().len(),
+        1,
+        "the money stays held in between"
+    );
+    assert_eq!(world.spent(), world.bill());
+}
+
+#[tokio::test]
+async fn a_target_is_tried_exactly_as_often_as_it_is_allowed() {
+    for (max_retries, tries) in [(0, 1), (1, 2), (2, 3)] {
+        let world = World::start(retrying(max_retries)).await;
+        world.fake.script("big-1", [Behaviour::status(503)]);
+        assert_eq!(world.chat("big").await.status, 200);
+        let mut asked = vec!["big-1"; tries];
+        asked.push("spare-1");
+        assert_eq!(world.asked(), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_tried_again_and_may_have_cost_something() {
+    let world = World::start(retrying(1)).await;
+    let unanswered = Behaviour {
+        ending: Ending::Unanswered,
+        ..Behaviour::default()
+    };
+    world
+        .fake
+        .script("big-1", [unanswered, Behaviour::tokens(3)]);
+    assert_eq!(world.chat("big").await.status, 200);
+    world.settled().await;
+    assert!(world.spent_or_uncertain() > world.bill());
+}
+
+#[tokio::test]
+async fn what_the_agent_did_wrong_comes_back_in_the_providers_words() {
+    let world = World::start(retrying(2)).await;
+    world.fake.script("big-1", [Behaviour::status(422)]);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.json()["error"]["message"], "told to answer 422");
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    assert_eq!(world.asked(), ["big-1"]);
+    world.settled().await;
+    assert_eq!(world.spent_or_uncertain(), 0);
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_the_key_is_passed_by_and_somebody_is_told() {
+    let world = World::start(retrying(2)).await;
+    for status in [401, 403, 404] {
+        world.fake.script("big-1", [Behaviour::status(status)]);
+        assert_eq!(world.chat("big").await.status, 200);
+        let told = format!("misconfigured big-1 {status}");
+        assert!(world.book.told().contains(&told), "{:?}", world.book.told());
+    }
+    assert_eq!(world.asked().len(), 6);
+}
+
+#[tokio::test]
+async fn without_another_target_the_agent_is_told_what_the_provider_did() {
+    let world = World::start(Setup::default()).await;
+    let cases = [
+        (Behaviour::status(500), 502, "provider_failed"),
+        (Behaviour::status(401), 502, "provider_misconfigured"),
+    ];
+    for (behaviour, status, code) in cases {
+        world.fake.script("big-1", [behaviour]);
+        let answer = world.chat("big").await;
+        assert_eq!((answer.status, answer.code()), (status, code.to_owned()));
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+    }
+    let busy = Behaviour::status(429).with_header("retry-after", "7");
+    world.fake.script("big-1", [busy]);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.status, 429);
+    assert_eq!(answer.header("retry-after"), Some("7"));
+}
+
+#[tokio::test]
+async fn a_cooling_provider_is_not_asked_before_its_time_and_then_by_one() {
+    let world = World::start(retrying(0)).await;
+    let busy = Behaviour::status(429).with_header("retry-after", "30");
+    world.fake.script("big-1", [busy, Behaviour::default()]);
+    for _ in 0..3 {
+        assert_eq!(world.chat("big").await.status, 200);
+    }
+    assert_eq!(world.asked(), ["big-1", "spare-1", "spare-1", "spare-1"]);
+    world.clock.pass(Duration::from_secs(30));
+    assert_eq!(
+        world.chat("big").await.header("x-openclaw-model"),
+        Some("big-1")
+    );
+    assert_eq!(
+        world.chat("big").await.header("x-openclaw-model"),
+        Some("big-1")
+    );
+}
+
+#[tokio::test]
+async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
+    let world = World::start(Setup::default()).await;
+    world.fake.script("big-1", [Behaviour::status(500)]);
+    for _ in 0..3 {
+        assert_eq!(world.chat("big").await.status, 502);
+    }
+    let answer = world.chat("free").await;
+    assert_eq!(
+        (answer.status, answer.code()),
+        (503, "provider_cooling".to_owned())
+    );
+    assert_eq!(answer.header("retry-after"), Some("10"));
+    assert_eq!(world.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_late_answer_is_read_and_charged_while_the_fallback_serves() {
+    let mut setup = Setup::with_spare();
+    setup.agent.timeout = Duration::from_millis(100);
+    let world = World::start(setup).await;
+    for body in [chat("big"), streamed("big")] {
+        let gate = Gate::default();
+        let late = Behaviour {
+            before_head: Pause::Until(gate.clone()),
+            ..Behaviour::tokens(50)
+        };
+        world.fake.script("big-1", [late]);
+        let answer = world.ask(Asked::post("/v1/chat/completions", &body)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+        assert!(
+            world.today().held().pico() > 0,
+            "the late call still holds money"
+        );
+        gate.open();
+        world.settled().await;
+        assert_eq!(world.spent(), world.bill());
+        assert_eq!(world.today().uncertain().pico(), 0);
+        assert!(world.book.endings().contains(&"drained"));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_and_then_says_nothing_counts_as_late() {
+    let mut setup = Setup::with_spare();
+    setup.agent.timeout = Duration::from_millis(100);
+    let world = World::start(setup).await;
+    let gate = Gate::default();
+    let late = Behaviour {
+        before_first: Pause::Until(gate.clone()),
+        ..Behaviour::tokens(50)
+    };
+    world.fake.script("big-1", [late]);
+    let asked = Asked::post("/v1/chat/completions", &streamed("big"));
+    let answer = world.ask(asked).await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+    gate.open();
+    world.settled().await;
+    assert_eq!(world.spent(), world.bill());
+}
