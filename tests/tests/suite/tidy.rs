@@ -9,7 +9,15 @@ use std::process::Command;
 const MAX_LINES: usize = 600;
 
 /// What the core may depend on: data, time zones, cron, hashing. No IO, no runtime.
-const CORE_DEPENDENCIES: &[&str] = &["croner", "jiff", "serde", "serde_json", "sha2", "thiserror"];
+const CORE_DEPENDENCIES: &[&str] = &[
+    "aho-corasick",
+    "croner",
+    "jiff",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
