@@ -10,6 +10,7 @@
 //! lengths that a document tells, and how far a log was taken over.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -22,7 +23,8 @@ pub const SHORTEST: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Redactor {
     values: Vec<Vec<u8>>,
-    finder: AhoCorasick,
+    /// Made when something is said: no start waits for it.
+    finder: OnceLock<AhoCorasick>,
 }
 
 /// The end of a stream that may be the beginning of a secret.
@@ -43,19 +45,24 @@ impl Redactor {
         values.retain(|value| value.len() >= SHORTEST);
         values.sort_unstable();
         values.dedup();
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(&values);
-        // Beyond two thousand million states there is none.
-        let finder = finder.ok().filter(|_| !values.is_empty())?;
-        Some(Self { values, finder })
+        let finder = OnceLock::new();
+        (!values.is_empty()).then_some(Self { values, finder })
+    }
+
+    fn finder(&self) -> &AhoCorasick {
+        self.finder.get_or_init(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&self.values)
+                .expect("an environment is far smaller than the automaton's 32-bit states")
+        })
     }
 
     /// Masks a whole document.
     #[must_use]
     pub fn document<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let mut masked = Cow::Borrowed(bytes);
-        for found in self.finder.find_iter(bytes) {
+        for found in self.finder().find_iter(bytes) {
             masked.to_mut()[found.range()].fill(b'*');
         }
         masked
@@ -82,7 +89,7 @@ impl Redactor {
         }
         let mut until = self.open_from(&all);
         let mut found = Vec::new();
-        for one in self.finder.find_iter(&*all) {
+        for one in self.finder().find_iter(&*all) {
             // A longer secret may begin with this one.
             if one.end() > until {
                 until = until.min(one.start());
