@@ -1,3 +1,4 @@
 //! What is looked at in prompts and answers before they pass.
 
+pub mod json_schema;
 pub mod pii;
