@@ -100,6 +100,26 @@ impl<'a> RawObject<'a> {
         written
     }
 
+    /// The text without a member; as it is, where it has no such member.
+    pub(super) fn without(&self, key: &str) -> String {
+        let Some(index) = self.members.iter().position(|(name, _)| name == key) else {
+            return self.text.to_owned();
+        };
+        let end = |(_, value): &(Cow<'_, str>, &str)| self.offset(value) + value.len();
+        let mut to = end(&self.members[index]);
+        let from = match index.checked_sub(1) {
+            Some(before) => end(&self.members[before]),
+            None => {
+                // The first takes the comma after it along.
+                if self.members.len() > 1 {
+                    to += self.text[to..].find(',').map_or(0, |comma| comma + 1);
+                }
+                self.text.find('{').map_or(0, |brace| brace + 1)
+            }
+        };
+        [&self.text[..from], &self.text[to..]].concat()
+    }
+
     /// Where the last member ends, or where the first would begin.
     fn end(&self) -> usize {
         match self.members.last() {
@@ -182,6 +202,17 @@ mod tests {
             "\n{ \"b\" : 1.50 ,\t\"a\\u0062\": 7, \"c\":true,\"new\":\"x\" }\r\n"
         );
         assert_eq!(with("{ }", &[("a", "1"), ("b", "2")]), "{\"a\":1,\"b\":2 }");
+    }
+
+    #[test]
+    fn an_object_stays_one_without_a_member() {
+        let without = |text: &str, key| RawObject::read(text).expect("an object").without(key);
+        let text = " { \"a\" : \",\" , \"b\":[1,2],\n\"c\":3 } ";
+        assert_eq!(without(text, "a"), " { \"b\":[1,2],\n\"c\":3 } ");
+        assert_eq!(without(text, "b"), " { \"a\" : \",\",\n\"c\":3 } ");
+        assert_eq!(without(text, "c"), " { \"a\" : \",\" , \"b\":[1,2] } ");
+        assert_eq!(without(text, "d"), text);
+        assert_eq!(without(r#"{ "a": 1 }"#, "a"), "{ }");
     }
 
     #[test]
