@@ -166,6 +166,38 @@ fn searches_need_a_cap_and_take_the_context_in_each_round() {
 }
 
 #[test]
+fn fetches_need_a_cap_and_take_the_context_in_each_round() {
+    let fetching = |caps: &[Option<u64>]| {
+        let mut tools = vec![json!({"type": "web_search_20250305", "name": "s", "max_uses": 2})];
+        for cap in caps {
+            tools.push(json!({"type": "web_fetch_20250910", "name": "f", "max_uses": cap}));
+        }
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [], "tools": tools});
+        bound(&read(Api::Messages, &body).expect("a request"))
+    };
+    let capped = fetching(&[Some(4)]).expect("a bound");
+    assert_eq!((capped.searches, capped.prompt_tokens), (2, 700_000));
+    assert_eq!(fetching(&[Some(4), None]), Err(Boundless::Searches));
+}
+
+#[test]
+fn a_cap_of_another_interface_is_none() {
+    let tool = json!({"type": "web_search", "max_uses": 1});
+    let responses = json!({"model": "m", "input": "x", "tools": [tool]});
+    let chat = json!({"model": "m", "messages": [], "tools": [tool], "max_tool_calls": 1});
+    let messages = json!({"model": "m", "messages": [], "max_tokens": 5, "max_tool_calls": 1,
+        "tools": [{"type": "web_search_20250305", "name": "s"}]});
+    for (api, body) in [
+        (Api::Responses, responses),
+        (Api::ChatCompletions, chat),
+        (Api::Messages, messages),
+    ] {
+        let request = read(api, &body).expect("a request");
+        assert_eq!(bound(&request), Err(Boundless::Searches), "{body}");
+    }
+}
+
+#[test]
 fn the_answer_is_bounded_by_the_least_that_holds() {
     let answer = |more: Value, limits: Limits| {
         chat(&more)

@@ -276,11 +276,10 @@ impl Prompt {
         let Some(tools) = request.get(field) else {
             return Ok(());
         };
-        let calls_cap = match request.get("max_tool_calls") {
-            Some(cap) => {
-                Some(typed::<u64>(cap).ok_or_else(|| wrong("max_tool_calls", "a whole number"))?)
-            }
-            None => None,
+        // Each interface has a cap of its own, and ignores that of another.
+        let calls_cap = match api {
+            Api::Responses => cap_of(request, "max_tool_calls", "max_tool_calls")?,
+            Api::ChatCompletions | Api::Embeddings | Api::Messages => None,
         };
         let tools = elements(tools).ok_or_else(|| wrong(field, "an array"))?;
         for (index, raw) in tools.into_iter().enumerate() {
@@ -299,12 +298,9 @@ impl Prompt {
                 self.described_tools += 1;
                 continue;
             }
-            let cap = match tool.get("max_uses") {
-                Some(cap) => Some(
-                    typed(cap)
-                        .ok_or_else(|| wrong(&format!("{place}.max_uses"), "a whole number"))?,
-                ),
-                None => calls_cap,
+            let cap = match api {
+                Api::Messages => cap_of(&tool, "max_uses", &format!("{place}.max_uses"))?,
+                Api::ChatCompletions | Api::Responses | Api::Embeddings => calls_cap,
             };
             self.hosted.push(hosted(&kind, cap));
         }
@@ -337,11 +333,20 @@ fn is_described(kind: &str) -> bool {
         .any(|prefix| kind.starts_with(prefix))
 }
 
+fn cap_of(object: &RawObject<'_>, field: &str, place: &str) -> Result<Option<u64>, BadRequest> {
+    match object.get(field) {
+        Some(cap) => typed(cap)
+            .map(Some)
+            .ok_or_else(|| wrong(place, "a whole number")),
+        None => Ok(None),
+    }
+}
+
 fn hosted(kind: &str, cap: Option<u64>) -> Hosted {
     if kind.starts_with("web_search") {
         Hosted::Search { cap }
     } else if kind.starts_with("web_fetch") {
-        Hosted::Fetch
+        Hosted::Fetch { cap }
     } else {
         Hosted::Other {
             kind: kind.to_owned(),
