@@ -65,6 +65,15 @@ impl<'a> RawObject<'a> {
             .map(|(key, value)| (key.as_ref(), *value))
     }
 
+    /// A key that is one of some fields but for the case of its letters. Readers that fold case, as
+    /// Go's `encoding/json` does, would take it for the field.
+    pub(super) fn in_other_case(&self, fields: &[&str]) -> Option<&str> {
+        let mut keys = self.members.iter().map(|(key, _)| key.as_ref());
+        keys.find(|key| {
+            !fields.contains(key) && fields.iter().any(|field| is_but_for_case(key, field))
+        })
+    }
+
     /// The text with some members set: in place where they are, else as the last ones.
     #[must_use]
     pub fn with(&self, changes: &[(&str, String)]) -> String {
@@ -132,6 +141,18 @@ impl<'a> RawObject<'a> {
     fn offset(&self, value: &str) -> usize {
         value.as_ptr().addr() - self.text.as_ptr().addr()
     }
+}
+
+/// Whether a key folds to a field in lower case. Two letters beyond ASCII fold into it: the long s
+/// and the sign of the kelvin.
+fn is_but_for_case(key: &str, field: &str) -> bool {
+    key.chars()
+        .map(|letter| match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .eq(field.chars())
 }
 
 /// A text as a JSON string.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::super::object::{RawObject, elements, typed};
-use super::super::{Api, BadRequest, NotObject};
+use super::super::{Api, BadRequest, NotObject, refused};
 use super::{Hosted, Prompt, Reference};
 
 /// The most references that are kept by name; one is enough to lose the bound.
@@ -135,10 +135,13 @@ impl Prompt {
         for (key, value) in turn.iter() {
             match key {
                 "content" | "output" => self.take_content(value, &format!("{place}.{key}"))?,
-                // An answer in sound that the provider kept.
-                "audio" => self.refer(Reference::Stored {
-                    field: format!("{place}.audio"),
-                }),
+                // An answer in sound that the provider kept: sound has a price of its own, and no
+                // usage is read for it.
+                "audio" => {
+                    return Err(BadRequest::Uncounted {
+                        field: format!("{place}.audio"),
+                    });
+                }
                 _ => self.bytes += length(value),
             }
         }
@@ -189,7 +192,12 @@ impl Prompt {
             }
             "tool_result" => self.take_turn_parts(part, place)?,
             "document" => self.take_document(part, raw, place)?,
-            "input_audio" | "file" | "input_file" | "web_fetch_tool_result" => {
+            "input_audio" => {
+                return Err(BadRequest::Uncounted {
+                    field: place.to_owned(),
+                });
+            }
+            "file" | "input_file" | "web_fetch_tool_result" => {
                 self.refer(Reference::Media {
                     kind: kind.into_owned(),
                 });
@@ -365,12 +373,14 @@ fn kind_of<'a>(part: &RawObject<'a>, place: &str) -> Result<Cow<'a, str>, BadReq
 }
 
 fn object<'a>(text: &'a str, place: &str) -> Result<RawObject<'a>, BadRequest> {
-    RawObject::read(text).map_err(|error| match error {
+    let object = RawObject::read(text).map_err(|error| match error {
         NotObject::Malformed => wrong(place, "an object"),
         NotObject::Twice { key } => BadRequest::Twice {
             field: format!("{place}.{key}"),
         },
-    })
+    })?;
+    refused::other_case(&object, &format!("{place}."))?;
+    Ok(object)
 }
 
 fn missing(field: &str) -> BadRequest {
