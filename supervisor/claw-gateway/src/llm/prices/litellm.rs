@@ -122,7 +122,7 @@ type Place<'a> = (u64, Option<&'a str>);
 struct Prices {
     tokens: BTreeMap<Place<'static>, BTreeMap<Rate, Money>>,
     per_request: Money,
-    per_search: Money,
+    per_search: Option<Money>,
 }
 
 impl Prices {
@@ -145,7 +145,8 @@ impl Prices {
                 && let Some(sizes) = value.as_object()
             {
                 for size in sizes.values() {
-                    prices.per_search = prices.per_search.max(per_token(size).map_err(wrong)?);
+                    let each = per_token(size).map_err(wrong)?;
+                    prices.per_search = prices.per_search.max(Some(each));
                 }
             }
         }
