@@ -1,6 +1,7 @@
 //! A JSON object whose members stay the text that came.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -83,8 +84,13 @@ impl<'a> RawObject<'a> {
             .sum();
         let mut written = String::with_capacity(self.text.len() + added);
         let mut copied = 0;
+        // What is left of it in the end has no place yet.
+        let mut unplaced: BTreeMap<&str, &str> = changes
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .collect();
         for (key, value) in &self.members {
-            let Some((_, change)) = changes.iter().find(|(name, _)| name == key) else {
+            let Some(change) = unplaced.remove(key.as_ref()) else {
                 continue;
             };
             let start = self.offset(value);
@@ -96,7 +102,7 @@ impl<'a> RawObject<'a> {
         written.push_str(&self.text[copied..end]);
         let mut separator = if self.members.is_empty() { "" } else { "," };
         for (key, value) in changes {
-            if self.members.iter().any(|(name, _)| name == key) {
+            if !unplaced.contains_key(key) {
                 continue;
             }
             written.push_str(separator);
