@@ -50,8 +50,8 @@ pub struct Rates {
     pub service: BTreeMap<String, Tariff>,
     /// For each request.
     pub per_request: Money,
-    /// For each search the provider makes.
-    pub per_search: Money,
+    /// For each search the provider makes, where that is known.
+    pub per_search: Option<Money>,
 }
 
 /// Which service tiers a request may end up in.
@@ -63,6 +63,9 @@ pub enum ServiceTiers<'a> {
     /// serves, and charges, as standard.
     StandardOr(&'a str),
 }
+
+/// The providers' names of the tier with the standard rates, and of leaving it to the account.
+const STANDARD_TIERS: [&str; 4] = ["auto", "default", "standard", "standard_only"];
 
 /// What a call uses at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -168,7 +171,22 @@ impl Rates {
             .at(usage.prompt())
             .cost(usage)
             .plus(self.per_request)
-            .plus(self.per_search.times(usage.searches))
+            .plus(self.searching(usage.searches))
+    }
+
+    /// Whether all that a call within the bound may use has a price here: its searches, and the
+    /// service tier it asks for. Without one the amounts below would be too low. Of a model that
+    /// costs nothing all is covered.
+    #[must_use]
+    pub fn cover(&self, bound: &Bound<'_>) -> bool {
+        let served = match bound.service {
+            ServiceTiers::Any => true,
+            ServiceTiers::StandardOr(tier) => {
+                STANDARD_TIERS.contains(&tier) || self.service.contains_key(tier)
+            }
+        };
+        let searched = bound.searches == 0 || self.per_search.is_some();
+        (served && searched) || *self == Self::default()
     }
 
     /// What a call within the bound can cost at most, however its tokens are divided.
@@ -198,7 +216,12 @@ impl Rates {
     }
 
     fn fees(&self, bound: &Bound<'_>) -> Money {
-        self.per_request.plus(self.per_search.times(bound.searches))
+        self.per_request.plus(self.searching(bound.searches))
+    }
+
+    fn searching(&self, searches: u64) -> Money {
+        self.per_search
+            .map_or(Money::ZERO, |each| each.times(searches))
     }
 
     fn reachable<'a>(&'a self, bound: &'a Bound<'_>) -> impl Iterator<Item = &'a TokenRates> {

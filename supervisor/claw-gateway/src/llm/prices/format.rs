@@ -238,7 +238,7 @@ impl From<&Rates> for RatesRow {
                 .map(|(name, tariff)| (name.clone(), TariffRow::from(tariff)))
                 .collect(),
             per_request: fee(rates.per_request),
-            per_search: fee(rates.per_search),
+            per_search: rates.per_search.map(Usd),
         }
     }
 }
@@ -253,7 +253,7 @@ impl From<RatesRow> for Rates {
                 .map(|(name, row)| (name.clone(), Tariff::from(row)))
                 .collect(),
             per_request: fee(row.per_request),
-            per_search: fee(row.per_search),
+            per_search: row.per_search.map(|Usd(fee)| fee),
         }
     }
 }

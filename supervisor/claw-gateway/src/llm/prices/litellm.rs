@@ -69,14 +69,15 @@ fn entry(name: &str, row: &Value, on: Date) -> Result<Entry, SkippedBecause> {
     let rates = prices.rates(kind, provider)?;
     let prefix = name.strip_prefix(theirs);
     let model = prefix.and_then(|rest| rest.strip_prefix('/'));
-    let count = |fields: [&str; 2]| fields.iter().find_map(|field| row.get(*field)?.as_u64());
+    let count = |field| row.get(field)?.as_u64();
     Ok(Entry {
         provider: provider.to_owned(),
         model: model.unwrap_or(name).to_owned(),
         aliases: Vec::new(),
         rates,
-        max_input: count(["max_input_tokens", "max_tokens"]),
-        max_output: count(["max_output_tokens", "max_tokens"]),
+        // `max_tokens` is an older name for the most of an answer, and says nothing of the prompt.
+        max_input: count("max_input_tokens"),
+        max_output: count("max_output_tokens").or_else(|| count("max_tokens")),
         max_per_image: None,
         valid_from: None,
         source: text(row, "source").map(str::to_owned),
@@ -121,7 +122,7 @@ type Place<'a> = (u64, Option<&'a str>);
 struct Prices {
     tokens: BTreeMap<Place<'static>, BTreeMap<Rate, Money>>,
     per_request: Money,
-    per_search: Money,
+    per_search: Option<Money>,
 }
 
 impl Prices {
@@ -144,7 +145,8 @@ impl Prices {
                 && let Some(sizes) = value.as_object()
             {
                 for size in sizes.values() {
-                    prices.per_search = prices.per_search.max(per_token(size).map_err(wrong)?);
+                    let each = per_token(size).map_err(wrong)?;
+                    prices.per_search = prices.per_search.max(Some(each));
                 }
             }
         }

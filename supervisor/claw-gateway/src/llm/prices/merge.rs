@@ -87,9 +87,10 @@ fn on_top(old: &Entry, mut new: Entry) -> Entry {
         rates.service.insert(tier.clone(), merged);
     }
     // A table that does not know of fees does not say that there are none.
-    let or = |new: Money, old: Money| if new == Money::ZERO { old } else { new };
-    rates.per_request = or(rates.per_request, old.rates.per_request);
-    rates.per_search = or(rates.per_search, old.rates.per_search);
+    if rates.per_request == Money::ZERO {
+        rates.per_request = old.rates.per_request;
+    }
+    rates.per_search = rates.per_search.or(old.rates.per_search);
     Entry {
         max_input: new.max_input.or(old.max_input),
         max_output: new.max_output.or(old.max_output),
@@ -109,12 +110,10 @@ fn with_steps_of(new: &Tariff, old: &Tariff) -> Tariff {
 }
 
 fn is_large(before: &Rates, after: &Rates) -> bool {
-    let fees = [
-        (before.per_request, after.per_request),
-        (before.per_search, after.per_search),
-    ];
+    let searches = before.per_search.zip(after.per_search);
+    let fees = std::iter::once((before.per_request, after.per_request)).chain(searches);
     // A fee that is new is no mistake of the unit.
-    let fees = fees.into_iter().filter(|(before, _)| *before > Money::ZERO);
+    let fees = fees.filter(|(before, _)| *before > Money::ZERO);
     let of_tiers = before.service.iter().filter_map(|(tier, tariff)| {
         let after = after.service.get(tier)?;
         Some((tariff, after))

@@ -28,7 +28,7 @@ fn gemini() -> Rates {
         standard: Tariff::new(base, vec![long]),
         service: BTreeMap::from([("flex".to_owned(), Tariff::new(flex, Vec::new()))]),
         per_request: Money::ZERO,
-        per_search: "0.035".parse().unwrap(),
+        per_search: Some("0.035".parse().unwrap()),
     }
 }
 
@@ -59,6 +59,29 @@ fn a_call_costs_what_the_price_page_says() {
         "0.2175",
         "a tier without rates of its own is standard"
     );
+}
+
+#[test]
+fn a_tier_or_a_search_without_a_price_is_not_covered() {
+    let in_tier = |tier| Bound {
+        service: ServiceTiers::StandardOr(tier),
+        ..bound(1, 1)
+    };
+    for tier in ["default", "auto", "standard", "standard_only", "flex"] {
+        assert!(gemini().cover(&in_tier(tier)), "{tier}");
+    }
+    assert!(!gemini().cover(&in_tier("priority")));
+    let searching = Bound {
+        searches: 1,
+        ..bound(1, 1)
+    };
+    assert!(gemini().cover(&searching));
+    let unknown = Rates {
+        per_search: None,
+        ..gemini()
+    };
+    assert!(!unknown.cover(&searching) && unknown.cover(&bound(1, 1)));
+    assert!(Rates::default().cover(&searching));
 }
 
 #[test]
@@ -128,7 +151,7 @@ fn tariff() -> impl Strategy<Value = Tariff> {
 
 fn rates() -> impl Strategy<Value = Rates> {
     let service = btree_map("flex|priority|batch", tariff(), 0..3);
-    (tariff(), service, money(), money()).prop_map(
+    (tariff(), service, money(), proptest::option::of(money())).prop_map(
         |(standard, service, per_request, per_search)| Rates {
             standard,
             service,

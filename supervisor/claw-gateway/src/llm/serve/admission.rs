@@ -165,7 +165,14 @@ fn reserve(
     let free = ledger.free(now, agent, &call.tighter);
     let rates = rates_of(call, target, free)?;
     let need = match (&rates, free) {
-        (Some(rates), Some(free)) => need(call, request, rates, (bound, free))?,
+        (Some(rates), Some(free)) => {
+            let covered =
+                |bound: &wire::Bound| rates.cover(&bound_of(bound, bound.answer_tokens, request));
+            if bound.as_ref().is_ok_and(|bound| !covered(bound)) {
+                return Err(unknown_price(target));
+            }
+            need(call, request, rates, (bound, free))?
+        }
         (rates, None) | (rates @ None, Some(_)) => {
             let bound = bound.ok();
             let most = |(rates, bound): (&Arc<Rates>, &wire::Bound)| {
@@ -206,10 +213,14 @@ fn rates_of(
         (Price::Free, _, _) => Ok(Some(Arc::default())),
         (Price::Unknown, UnknownPrice::Assume(rates), _) => Ok(Some(Arc::clone(rates))),
         (Price::Unknown, UnknownPrice::Reject, None) => Ok(None),
-        (Price::Unknown, UnknownPrice::Reject, Some(_)) => Err(Denial::UnknownPrice {
-            model: target.model.id.to_string(),
-            provider: target.provider_name.to_string(),
-        }),
+        (Price::Unknown, UnknownPrice::Reject, Some(_)) => Err(unknown_price(target)),
+    }
+}
+
+fn unknown_price(target: &Target) -> Denial {
+    Denial::UnknownPrice {
+        model: target.model.id.to_string(),
+        provider: target.provider_name.to_string(),
     }
 }
 

@@ -224,7 +224,7 @@ impl Stream {
         };
         let seen = self.hold.seen(told, 0);
         Usage {
-            output: seen.output.max(self.reading.deltas),
+            output: seen.output.max(self.reading.answer_tokens()),
             ..seen
         }
     }

@@ -57,8 +57,10 @@ pub enum Boundless {
     /// Nothing limits the answer.
     #[error("nothing limits the answer; set its limit in the request, or a default cap")]
     Answer,
-    /// The provider may search as often as it likes.
-    #[error("nothing limits the searches; set `max_uses` of the tool or `max_tool_calls`")]
+    /// The provider may search or fetch as often as it likes.
+    #[error(
+        "nothing limits the searches and fetches; set `max_uses` of the tool or `max_tool_calls`"
+    )]
     Searches,
     /// A tool of the provider has a price that is not known here.
     #[error("the provider's tool `{kind}` has a price that cannot be bounded")]
@@ -76,23 +78,23 @@ impl Request {
     /// # Errors
     /// When nothing bounds a part of it.
     pub fn bound(&self, limits: &Limits) -> Result<Bound, Boundless> {
-        let searches = self.searches()?;
+        let (searches, rounds) = self.rounds()?;
         let (answer_tokens, limit_to_send) = self.answer_bound(limits)?;
         Ok(Bound {
-            prompt_tokens: self.prompt_bound(limits, searches)?,
+            prompt_tokens: self.prompt_bound(limits, rounds)?,
             answer_tokens,
             searches,
             limit_to_send,
         })
     }
 
-    fn prompt_bound(&self, limits: &Limits, searches: u64) -> Result<u64, Boundless> {
+    fn prompt_bound(&self, limits: &Limits, rounds: u64) -> Result<u64, Boundless> {
         let prompt = &self.prompt;
         let hosted = !prompt.hosted.is_empty();
         let reference = prompt.references.first();
         match limits.context {
             Some(context) if hosted => {
-                return Ok(context.saturating_mul(searches.saturating_add(1)));
+                return Ok(context.saturating_mul(rounds));
             }
             Some(context) if reference.is_some() => return Ok(context),
             None if hosted => {
@@ -147,18 +149,24 @@ impl Request {
         Ok((all, one.1))
     }
 
-    fn searches(&self) -> Result<u64, Boundless> {
+    /// The most searches, and the most rounds: the first one, and one after each search and fetch.
+    fn rounds(&self) -> Result<(u64, u64), Boundless> {
         let mut searches: u64 = 0;
+        let mut rounds: u64 = 1;
         for tool in &self.prompt.hosted {
             match tool {
-                Hosted::Search { cap: Some(cap) } => searches = searches.saturating_add(*cap),
-                Hosted::Search { cap: None } => return Err(Boundless::Searches),
-                // A fetch starts a further round too, and its number has the same bound or none.
-                Hosted::Fetch => {}
+                Hosted::Search { cap: Some(cap) } => {
+                    searches = searches.saturating_add(*cap);
+                    rounds = rounds.saturating_add(*cap);
+                }
+                Hosted::Fetch { cap: Some(cap) } => rounds = rounds.saturating_add(*cap),
+                Hosted::Search { cap: None } | Hosted::Fetch { cap: None } => {
+                    return Err(Boundless::Searches);
+                }
                 Hosted::Other { kind } => return Err(Boundless::Tool { kind: kind.clone() }),
             }
         }
-        Ok(searches)
+        Ok((searches, rounds))
     }
 }
 

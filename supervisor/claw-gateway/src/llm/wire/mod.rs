@@ -12,6 +12,7 @@ mod error_body;
 mod frame;
 mod object;
 mod prompt;
+mod refused;
 mod request;
 mod rewrite;
 mod stream;

@@ -1,6 +1,7 @@
 //! A JSON object whose members stay the text that came.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -65,6 +66,15 @@ impl<'a> RawObject<'a> {
             .map(|(key, value)| (key.as_ref(), *value))
     }
 
+    /// A key that is one of some fields but for the case of its letters. Readers that fold case, as
+    /// Go's `encoding/json` does, would take it for the field.
+    pub(super) fn in_other_case(&self, fields: &[&str]) -> Option<&str> {
+        let mut keys = self.members.iter().map(|(key, _)| key.as_ref());
+        keys.find(|key| {
+            !fields.contains(key) && fields.iter().any(|field| is_but_for_case(key, field))
+        })
+    }
+
     /// The text with some members set: in place where they are, else as the last ones.
     #[must_use]
     pub fn with(&self, changes: &[(&str, String)]) -> String {
@@ -74,8 +84,13 @@ impl<'a> RawObject<'a> {
             .sum();
         let mut written = String::with_capacity(self.text.len() + added);
         let mut copied = 0;
+        // What is left of it in the end has no place yet.
+        let mut unplaced: BTreeMap<&str, &str> = changes
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .collect();
         for (key, value) in &self.members {
-            let Some((_, change)) = changes.iter().find(|(name, _)| name == key) else {
+            let Some(change) = unplaced.remove(key.as_ref()) else {
                 continue;
             };
             let start = self.offset(value);
@@ -87,7 +102,7 @@ impl<'a> RawObject<'a> {
         written.push_str(&self.text[copied..end]);
         let mut separator = if self.members.is_empty() { "" } else { "," };
         for (key, value) in changes {
-            if self.members.iter().any(|(name, _)| name == key) {
+            if !unplaced.contains_key(key) {
                 continue;
             }
             written.push_str(separator);
@@ -98,6 +113,26 @@ impl<'a> RawObject<'a> {
         }
         written.push_str(&self.text[end..]);
         written
+    }
+
+    /// The text without a member; as it is, where it has no such member.
+    pub(super) fn without(&self, key: &str) -> String {
+        let Some(index) = self.members.iter().position(|(name, _)| name == key) else {
+            return self.text.to_owned();
+        };
+        let end = |(_, value): &(Cow<'_, str>, &str)| self.offset(value) + value.len();
+        let mut to = end(&self.members[index]);
+        let from = match index.checked_sub(1) {
+            Some(before) => end(&self.members[before]),
+            None => {
+                // The first takes the comma after it along.
+                if self.members.len() > 1 {
+                    to += self.text[to..].find(',').map_or(0, |comma| comma + 1);
+                }
+                self.text.find('{').map_or(0, |brace| brace + 1)
+            }
+        };
+        [&self.text[..from], &self.text[to..]].concat()
     }
 
     /// Where the last member ends, or where the first would begin.
@@ -112,6 +147,18 @@ impl<'a> RawObject<'a> {
     fn offset(&self, value: &str) -> usize {
         value.as_ptr().addr() - self.text.as_ptr().addr()
     }
+}
+
+/// Whether a key folds to a field in lower case. Two letters beyond ASCII fold into it: the long s
+/// and the sign of the kelvin.
+fn is_but_for_case(key: &str, field: &str) -> bool {
+    key.chars()
+        .map(|letter| match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .eq(field.chars())
 }
 
 /// A text as a JSON string.
@@ -182,6 +229,17 @@ mod tests {
             "\n{ \"b\" : 1.50 ,\t\"a\\u0062\": 7, \"c\":true,\"new\":\"x\" }\r\n"
         );
         assert_eq!(with("{ }", &[("a", "1"), ("b", "2")]), "{\"a\":1,\"b\":2 }");
+    }
+
+    #[test]
+    fn an_object_stays_one_without_a_member() {
+        let without = |text: &str, key| RawObject::read(text).expect("an object").without(key);
+        let text = " { \"a\" : \",\" , \"b\":[1,2],\n\"c\":3 } ";
+        assert_eq!(without(text, "a"), " { \"b\":[1,2],\n\"c\":3 } ");
+        assert_eq!(without(text, "b"), " { \"a\" : \",\",\n\"c\":3 } ");
+        assert_eq!(without(text, "c"), " { \"a\" : \",\" , \"b\":[1,2] } ");
+        assert_eq!(without(text, "d"), text);
+        assert_eq!(without(r#"{ "a": 1 }"#, "a"), "{ }");
     }
 
     #[test]

@@ -30,8 +30,11 @@ pub enum Hosted {
         /// The most searches in this call, where the request says so.
         cap: Option<u64>,
     },
-    /// Pages fetched from the web: charged as prompt alone.
-    Fetch,
+    /// Pages fetched from the web: charged as prompt alone, in a further round for each.
+    Fetch {
+        /// The most fetches in this call, where the request says so.
+        cap: Option<u64>,
+    },
     /// Another one, with a price of its own.
     Other {
         /// Its type in the request.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::object::{RawObject, typed};
-use super::{Api, NotObject, Prompt};
+use super::{Api, NotObject, Prompt, refused};
 
 /// The most answers one request may ask for: OpenAI's own bound of `n`.
 const MAX_ANSWERS: u64 = 128;
@@ -44,7 +44,19 @@ pub enum BadRequest {
     #[error("`{field}` asks for what cannot be counted against a budget; leave it out")]
     Uncounted {
         /// The field.
+        field: String,
+    },
+    /// A field chooses what only the operator chooses: the model, who serves it, or a paid extra.
+    #[error("`{field}` chooses what only the supervisor chooses; leave it out")]
+    Chosen {
+        /// The field.
         field: &'static str,
+    },
+    /// A field that decides is not in lower case, and readers differ in whether they take it.
+    #[error("`{}` has to be in lower case", field.escape_debug())]
+    Case {
+        /// The field.
+        field: String,
     },
 }
 
@@ -54,10 +66,12 @@ impl BadRequest {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::NotObject => None,
-            Self::Twice { field } | Self::Missing { field } | Self::Wrong { field, .. } => {
-                Some(field)
-            }
-            Self::Uncounted { field } => Some(field),
+            Self::Twice { field }
+            | Self::Missing { field }
+            | Self::Wrong { field, .. }
+            | Self::Uncounted { field }
+            | Self::Case { field } => Some(field),
+            Self::Chosen { field } => Some(field),
         }
     }
 }
@@ -113,7 +127,7 @@ impl Request {
             NotObject::Malformed => BadRequest::NotObject,
             NotObject::Twice { key } => BadRequest::Twice { field: key },
         })?;
-        refuse_uncounted(api, &object)?;
+        refused::refuse(api, &object)?;
         let model = text_of(&object, "model")?.ok_or_else(|| BadRequest::Missing {
             field: "model".to_owned(),
         })?;
@@ -156,29 +170,6 @@ pub(crate) const fn limit_fields(api: Api) -> &'static [&'static str] {
     }
 }
 
-/// Prices that no usage tells: `speed` and `inference_geo` multiply those of Anthropic, sound has
-/// its own tokens, and an answer in the background comes without its usage.
-fn refuse_uncounted(api: Api, object: &RawObject<'_>) -> Result<(), BadRequest> {
-    let uncounted: &[(&str, &[&str])] = match api {
-        Api::ChatCompletions => &[("modalities", &["[\"text\"]"]), ("audio", &[])],
-        Api::Responses => &[("background", &["false"])],
-        Api::Embeddings => &[],
-        Api::Messages => &[
-            ("speed", &["\"standard\""]),
-            ("inference_geo", &["\"global\""]),
-        ],
-    };
-    for (field, harmless) in uncounted {
-        if let Some(value) = object.get(field) {
-            let compact: String = value.split_ascii_whitespace().collect();
-            if !harmless.contains(&compact.as_str()) {
-                return Err(BadRequest::Uncounted { field });
-            }
-        }
-    }
-    Ok(())
-}
-
 fn delivery(api: Api, object: &RawObject<'_>) -> Result<Delivery, BadRequest> {
     if api == Api::Embeddings || !flag_of(object, "stream")? {
         return Ok(Delivery::Whole);
@@ -190,6 +181,7 @@ fn delivery(api: Api, object: &RawObject<'_>) -> Result<Delivery, BadRequest> {
         Some(options) => {
             let options = RawObject::read(options)
                 .map_err(|_malformed| wrong("stream_options", "an object"))?;
+            refused::other_case(&options, "stream_options.")?;
             match options.get("include_usage") {
                 Some(value) => typed::<bool>(value)
                     .ok_or_else(|| wrong("stream_options.include_usage", "true or false"))?,
@@ -265,7 +257,7 @@ fn at<'a>(object: &RawObject<'a>, path: &[&'static str]) -> Result<Option<&'a st
     at(&inner, rest)
 }
 
-fn text_of<'a>(
+pub(super) fn text_of<'a>(
     object: &RawObject<'a>,
     field: &'static str,
 ) -> Result<Option<Cow<'a, str>>, BadRequest> {
@@ -286,7 +278,7 @@ fn flag_of(object: &RawObject<'_>, field: &'static str) -> Result<bool, BadReque
     }
 }
 
-fn wrong(field: &str, expected: &'static str) -> BadRequest {
+pub(super) fn wrong(field: &str, expected: &'static str) -> BadRequest {
     BadRequest::Wrong {
         field: field.to_owned(),
         expected,

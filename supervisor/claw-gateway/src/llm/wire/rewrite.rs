@@ -24,20 +24,39 @@ pub struct Upstream<'a> {
     pub model: &'a str,
     /// The limit of one answer, where it is to be set.
     pub limit: Option<u64>,
-    /// The name of that limit for a request that has none.
+    /// The name of that limit.
     pub chat_limit: ChatLimit,
 }
 
 impl Request {
     /// The body for a provider: with its model id, the limit, and for a stream of chat completions
     /// with the usage asked for. All else is as it came.
+    ///
+    /// The limit in force stands under the provider's own name alone, since one under another name
+    /// would be ignored, and bound nothing.
     #[must_use]
     pub fn for_upstream(&self, upstream: &Upstream<'_>) -> String {
+        let own = limit_field(self.api, upstream.chat_limit);
         let object = self.object();
+        let ignored = limit_fields(self.api)
+            .iter()
+            .find(|field| Some(**field) != own && object.get(field).is_some());
+        let Some(ignored) = ignored else {
+            return self.written(&object, upstream, own.zip(upstream.limit));
+        };
+        let without = object.without(ignored);
+        let object = RawObject::read(&without).expect("an object stays one with a member less");
+        self.written(&object, upstream, own.zip(upstream.limit.or(self.limit)))
+    }
+
+    fn written(
+        &self,
+        object: &RawObject<'_>,
+        upstream: &Upstream<'_>,
+        limit: Option<(&'static str, u64)>,
+    ) -> String {
         let mut changes = vec![("model", quoted(upstream.model))];
-        if let Some(limit) = upstream.limit {
-            self.set_limit(&object, limit, upstream.chat_limit, &mut changes);
-        }
+        changes.extend(limit.map(|(field, limit)| (field, limit.to_string())));
         if self.delivery == Delivery::Stream(UsageChunk::Unwanted) {
             let asked = ("include_usage", "true".to_owned());
             let options = object
@@ -51,32 +70,17 @@ impl Request {
         }
         object.with(&changes)
     }
+}
 
-    fn set_limit(
-        &self,
-        object: &RawObject<'_>,
-        limit: u64,
-        chat_limit: ChatLimit,
-        changes: &mut Vec<(&'static str, String)>,
-    ) {
-        let fields = limit_fields(self.api);
-        let there: Vec<&'static str> = fields
-            .iter()
-            .copied()
-            .filter(|field| object.get(field).is_some())
-            .collect();
-        let unset = match (self.api, chat_limit) {
-            (Api::ChatCompletions, ChatLimit::MaxTokens) => fields.last(),
-            (Api::ChatCompletions, ChatLimit::MaxCompletionTokens)
-            | (Api::Responses | Api::Embeddings | Api::Messages, _) => fields.first(),
-        };
-        let named = if there.is_empty() {
-            unset.copied().into_iter().collect()
-        } else {
-            there
-        };
-        changes.extend(named.into_iter().map(|field| (field, limit.to_string())));
+/// The one name of the limit that a provider reads; embeddings have none.
+fn limit_field(api: Api, chat_limit: ChatLimit) -> Option<&'static str> {
+    let fields = limit_fields(api);
+    match (api, chat_limit) {
+        (Api::ChatCompletions, ChatLimit::MaxTokens) => fields.last(),
+        (Api::ChatCompletions, ChatLimit::MaxCompletionTokens)
+        | (Api::Responses | Api::Embeddings | Api::Messages, _) => fields.first(),
     }
+    .copied()
 }
 
 /// An answer's body with the model named as the agent knows it. What is no object stays as it is.

@@ -13,14 +13,20 @@ use crate::llm::usage::Usage;
 /// The most answers of one stream whose ends are kept; no request may ask for more.
 const MAX_CHOICES: usize = 128;
 
-/// The numbers of Anthropic's usage that are kept from event to event.
-const USAGE: [&str; 6] = [
-    "cache_creation",
-    "cache_creation_input_tokens",
-    "cache_read_input_tokens",
-    "input_tokens",
-    "output_tokens",
-    "server_tool_use",
+/// Bytes of text in a token at most, as far as texts go; most have about four.
+const MOST_BYTES_OF_TOKEN: u64 = 8;
+
+/// The numbers of Anthropic's usage that are kept from event to event, each with those inside of it.
+const USAGE: [(&str, &[&str]); 6] = [
+    (
+        "cache_creation",
+        &["ephemeral_1h_input_tokens", "ephemeral_5m_input_tokens"],
+    ),
+    ("cache_creation_input_tokens", &[]),
+    ("cache_read_input_tokens", &[]),
+    ("input_tokens", &[]),
+    ("output_tokens", &[]),
+    ("server_tool_use", &["web_search_requests"]),
 ];
 
 /// What a frame is, for those who forward it.
@@ -283,20 +289,50 @@ impl StreamReading {
         }
     }
 
-    /// Numbers of later events take the place of earlier ones, field by field: they are totals.
+    /// The numbers are totals, so of each the largest holds, whichever event tells it: some
+    /// providers tell the prompt first and a zero in its place later.
     fn merged(&mut self, usage: &Value) -> Option<Usage> {
-        for (field, value) in usage.as_object()? {
-            if !value.is_null() && USAGE.contains(&field.as_str()) {
-                self.usage.insert(field.clone(), value.clone());
+        let usage = usage.as_object()?;
+        for (field, inner) in USAGE {
+            let Some(value) = usage.get(field) else {
+                continue;
+            };
+            if inner.is_empty() {
+                keep_largest(&mut self.usage, field, value);
+            } else if let Some(kept) = self
+                .usage
+                .entry(field)
+                .or_insert_with(|| Value::Object(Map::new()))
+                .as_object_mut()
+            {
+                for field in inner {
+                    keep_largest(kept, field, &value[field]);
+                }
             }
         }
         read_usage(self.api, &Value::Object(self.usage.clone()))
+    }
+
+    /// Tokens of the answer so far, as far as they can be told without a usage: one for each part,
+    /// and more where a part is long.
+    #[must_use]
+    pub fn answer_tokens(&self) -> u64 {
+        self.deltas.max(self.text_bytes / MOST_BYTES_OF_TOKEN)
     }
 
     /// The model's name for frames of our own.
     pub(super) fn model_or<'a>(&'a self, alias: Option<&'a str>) -> Cow<'a, str> {
         Cow::Borrowed(alias.or(self.model.as_deref()).unwrap_or_default())
     }
+}
+
+/// What is no number stays as it came: it makes the usage none.
+fn keep_largest(kept: &mut Map<String, Value>, field: &str, value: &Value) {
+    let is_less = |old: &Value| old.as_u64() >= value.as_u64() && value.is_u64();
+    if value.is_null() || kept.get(field).is_some_and(is_less) {
+        return;
+    }
+    kept.insert(field.to_owned(), value.clone());
 }
 
 #[cfg(test)]

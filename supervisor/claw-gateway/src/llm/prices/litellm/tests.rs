@@ -119,6 +119,15 @@ fn what_is_unknown_does_not_become_free() {
 }
 
 #[test]
+fn the_most_of_an_answer_is_not_taken_for_the_most_of_a_prompt() {
+    let entry = only(
+        r#"{"m": {"litellm_provider": "x", "mode": "chat", "max_tokens": 8192,
+            "input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06}}"#,
+    );
+    assert_eq!((entry.max_input, entry.max_output), (None, Some(8192)));
+}
+
+#[test]
 fn prices_finer_than_can_be_counted_are_rounded_up() {
     let entry = only(
         r#"{"n": {"litellm_provider": "x", "mode": "chat",

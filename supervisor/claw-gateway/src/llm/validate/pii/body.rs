@@ -20,6 +20,15 @@ const TEXTS: [&str; 8] = [
 /// Deeper than any text of a request is.
 const MAX_DEPTH: usize = 16;
 
+/// What happens to calls of tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Calls {
+    /// Their texts are looked at like any other.
+    Read,
+    /// They stay as they are: another text in them would be another call.
+    Kept,
+}
+
 /// Looks at the texts of a request. Each is a text of its own.
 #[must_use]
 pub fn request(filter: &PiiFilter, api: Api, body: &str) -> Checked {
@@ -29,7 +38,7 @@ pub fn request(filter: &PiiFilter, api: Api, body: &str) -> Checked {
         Api::Embeddings => &["input"],
         Api::Messages => &["messages", "system"],
     };
-    check(filter, body, roots)
+    check(filter, body, roots, Calls::Read)
 }
 
 /// Looks at the texts of an answer. Calls of tools are not looked at: their arguments are for a
@@ -42,17 +51,17 @@ pub fn answer(filter: &PiiFilter, api: Api, body: &str) -> Checked {
         Api::Embeddings => &[],
         Api::Messages => &["content"],
     };
-    check(filter, body, roots)
+    check(filter, body, roots, Calls::Kept)
 }
 
-fn check(filter: &PiiFilter, body: &str, roots: &[&str]) -> Checked {
+fn check(filter: &PiiFilter, body: &str, roots: &[&str], calls: Calls) -> Checked {
     let mut found = Found::default();
     let changed = RawObject::read(body).ok().and_then(|object| {
         let changes: Vec<(&str, String)> = roots
             .iter()
             .filter_map(|root| {
                 let value = object.get(root)?;
-                Some((*root, redacted(filter, root, value, &mut found)?))
+                Some((*root, redacted(filter, (root, value), calls, &mut found)?))
             })
             .collect();
         (!changes.is_empty()).then(|| object.with(&changes))
@@ -71,17 +80,27 @@ fn check(filter: &PiiFilter, body: &str, roots: &[&str]) -> Checked {
 /// The value with its texts redacted; `None` when nothing is in them.
 pub(super) fn redacted(
     filter: &PiiFilter,
-    key: &str,
-    value: &str,
+    (key, value): (&str, &str),
+    calls: Calls,
     found: &mut Found,
 ) -> Option<String> {
-    walk(filter, (key, value), found, 0)
+    walk(filter, (key, value), (found, calls), 0)
+}
+
+/// Whether an item, a block or a custom call of chat completions is the call of a tool.
+fn is_call(object: &RawObject<'_>) -> bool {
+    let kind: Option<String> = object
+        .get("type")
+        .and_then(|kind| serde_json::from_str(kind).ok());
+    kind.is_some_and(|kind| {
+        kind.ends_with("tool_use") || kind.ends_with("_call") || kind == "custom"
+    })
 }
 
 fn walk(
     filter: &PiiFilter,
     (key, value): (&str, &str),
-    found: &mut Found,
+    (found, calls): (&mut Found, Calls),
     depth: usize,
 ) -> Option<String> {
     if depth > MAX_DEPTH {
@@ -102,10 +121,13 @@ fn walk(
         }
         b'{' => {
             let object = RawObject::read(value).ok()?;
+            if calls == Calls::Kept && is_call(&object) {
+                return None;
+            }
             let changes: Vec<(String, String)> = object
                 .iter()
                 .filter_map(|(key, value)| {
-                    let changed = walk(filter, (key, value), found, depth + 1)?;
+                    let changed = walk(filter, (key, value), (&mut *found, calls), depth + 1)?;
                     Some((key.to_owned(), changed))
                 })
                 .collect();
@@ -121,7 +143,12 @@ fn walk(
             let written: Vec<String> = elements
                 .into_iter()
                 .map(|element| {
-                    let changed = walk(filter, (key, element.get()), found, depth + 1);
+                    let changed = walk(
+                        filter,
+                        (key, element.get()),
+                        (&mut *found, calls),
+                        depth + 1,
+                    );
                     changes += usize::from(changed.is_some());
                     changed.unwrap_or_else(|| element.get().to_owned())
                 })

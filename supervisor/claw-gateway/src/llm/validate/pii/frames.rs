@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::body::redacted;
+use super::body::{Calls, redacted};
 use super::{Action, Found, PiiFilter, PiiText};
 use crate::llm::wire::{Api, Frame};
 
@@ -224,8 +224,12 @@ impl PiiFrames {
                 continue;
             };
             let key = pointer.rsplit('/').next().unwrap_or_default();
-            if let Some(written) = redacted(&self.filter, key, &value.to_string(), &mut found)
-                && let Ok(written) = serde_json::from_str(&written)
+            if let Some(written) = redacted(
+                &self.filter,
+                (key, &value.to_string()),
+                Calls::Kept,
+                &mut found,
+            ) && let Ok(written) = serde_json::from_str(&written)
             {
                 *value = written;
             }

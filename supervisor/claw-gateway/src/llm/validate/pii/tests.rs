@@ -129,6 +129,30 @@ fn the_texts_of_an_answer_are_looked_at_and_its_calls_are_not() {
     }
 }
 
+#[test]
+fn the_input_of_a_call_stays_as_it_is_in_every_interface() {
+    let to = "a@b.example";
+    let chat = json!({"choices": [{"message": {"tool_calls": [
+        {"type": "custom", "custom": {"name": "f", "input": to}}]}}]});
+    let message = json!({"content": [
+        {"type": "tool_use", "name": "f", "input": {"text": to}},
+        {"type": "server_tool_use", "name": "f", "input": {"content": to}}]});
+    let response = json!({"output": [{"type": "custom_tool_call", "name": "f", "input": to}]});
+    for (api, body) in [
+        (Api::ChatCompletions, chat),
+        (Api::Messages, message),
+        (Api::Responses, response),
+    ] {
+        let checked = answer(&filter(Action::Redact), api, &body.to_string());
+        assert_eq!(checked, Checked::Clean, "{body}");
+    }
+    let done = json!({"type": "response.output_item.done",
+        "item": {"type": "custom_tool_call", "name": "f", "input": to}});
+    let done = Frame::new("response.output_item.done", &done.to_string());
+    let mut frames = PiiFrames::new(filter(Action::Redact), Api::Responses);
+    assert_eq!(frames.frame(&done), Ok(vec![done.clone()]));
+}
+
 /// A stream of an interface with a text in pieces.
 fn stream(api: Api, pieces: &[&str]) -> Vec<Frame> {
     let frame =

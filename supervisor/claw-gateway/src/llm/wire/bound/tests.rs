@@ -166,6 +166,38 @@ fn searches_need_a_cap_and_take_the_context_in_each_round() {
 }
 
 #[test]
+fn fetches_need_a_cap_and_take_the_context_in_each_round() {
+    let fetching = |caps: &[Option<u64>]| {
+        let mut tools = vec![json!({"type": "web_search_20250305", "name": "s", "max_uses": 2})];
+        for cap in caps {
+            tools.push(json!({"type": "web_fetch_20250910", "name": "f", "max_uses": cap}));
+        }
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [], "tools": tools});
+        bound(&read(Api::Messages, &body).expect("a request"))
+    };
+    let capped = fetching(&[Some(4)]).expect("a bound");
+    assert_eq!((capped.searches, capped.prompt_tokens), (2, 700_000));
+    assert_eq!(fetching(&[Some(4), None]), Err(Boundless::Searches));
+}
+
+#[test]
+fn a_cap_of_another_interface_is_none() {
+    let tool = json!({"type": "web_search", "max_uses": 1});
+    let responses = json!({"model": "m", "input": "x", "tools": [tool]});
+    let chat = json!({"model": "m", "messages": [], "tools": [tool], "max_tool_calls": 1});
+    let messages = json!({"model": "m", "messages": [], "max_tokens": 5, "max_tool_calls": 1,
+        "tools": [{"type": "web_search_20250305", "name": "s"}]});
+    for (api, body) in [
+        (Api::Responses, responses),
+        (Api::ChatCompletions, chat),
+        (Api::Messages, messages),
+    ] {
+        let request = read(api, &body).expect("a request");
+        assert_eq!(bound(&request), Err(Boundless::Searches), "{body}");
+    }
+}
+
+#[test]
 fn the_answer_is_bounded_by_the_least_that_holds() {
     let answer = |more: Value, limits: Limits| {
         chat(&more)
@@ -308,29 +340,38 @@ fn a_request_goes_on_with_nothing_changed_but_what_must_be() {
 }
 
 #[test]
-fn a_limit_that_is_there_is_set_under_its_name() {
-    let written = |api, body: &Value| {
+fn the_limit_in_force_stands_under_the_name_that_the_provider_reads() {
+    let written = |api, body: &Value, limit, chat_limit| {
         let request = read(api, body).expect("a request");
         let upstream = Upstream {
             model: "id",
-            limit: Some(9),
-            chat_limit: ChatLimit::MaxCompletionTokens,
+            limit,
+            chat_limit,
         };
         serde_json::from_str::<Value>(&request.for_upstream(&upstream)).expect("JSON")
     };
-    let chat = json!({"model": "m", "messages": [], "max_tokens": 50});
-    let sent = written(Api::ChatCompletions, &chat);
-    assert_eq!(
-        sent,
-        json!({"model": "id", "messages": [], "max_tokens": 9})
-    );
-    let both = json!({"model": "m", "messages": [], "max_tokens": 50, "max_completion_tokens": 60});
-    let sent = written(Api::ChatCompletions, &both);
-    assert_eq!(
-        (&sent["max_tokens"], &sent["max_completion_tokens"]),
-        (&json!(9), &json!(9))
-    );
-    let sent = written(Api::Responses, &json!({"model": "m", "input": "x"}));
+    let chat = |limits: Value| {
+        let mut body = json!({"model": "id", "messages": []});
+        for (field, limit) in limits.as_object().expect("an object") {
+            body[field] = limit.clone();
+        }
+        body
+    };
+    let older = chat(json!({"max_tokens": 50}));
+    let newer = chat(json!({"max_completion_tokens": 50}));
+    let both = chat(json!({"max_tokens": 50, "max_completion_tokens": 40}));
+    for (name, chat_limit) in [
+        ("max_tokens", ChatLimit::MaxTokens),
+        ("max_completion_tokens", ChatLimit::MaxCompletionTokens),
+    ] {
+        for body in [&older, &newer, &both] {
+            let own = |limit| written(Api::ChatCompletions, body, limit, chat_limit);
+            assert_eq!(own(None), chat(json!({name: 50})), "{body}");
+            assert_eq!(own(Some(9)), chat(json!({name: 9})), "{body}");
+        }
+    }
+    let responses = json!({"model": "m", "input": "x"});
+    let sent = written(Api::Responses, &responses, Some(9), ChatLimit::MaxTokens);
     assert_eq!(sent["max_output_tokens"], 9);
 }
 

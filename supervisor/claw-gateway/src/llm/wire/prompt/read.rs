@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::super::object::{RawObject, elements, typed};
-use super::super::{Api, BadRequest, NotObject};
+use super::super::{Api, BadRequest, NotObject, refused};
 use super::{Hosted, Prompt, Reference};
 
 /// The most references that are kept by name; one is enough to lose the bound.
@@ -135,10 +135,13 @@ impl Prompt {
         for (key, value) in turn.iter() {
             match key {
                 "content" | "output" => self.take_content(value, &format!("{place}.{key}"))?,
-                // An answer in sound that the provider kept.
-                "audio" => self.refer(Reference::Stored {
-                    field: format!("{place}.audio"),
-                }),
+                // An answer in sound that the provider kept: sound has a price of its own, and no
+                // usage is read for it.
+                "audio" => {
+                    return Err(BadRequest::Uncounted {
+                        field: format!("{place}.audio"),
+                    });
+                }
                 _ => self.bytes += length(value),
             }
         }
@@ -189,7 +192,12 @@ impl Prompt {
             }
             "tool_result" => self.take_turn_parts(part, place)?,
             "document" => self.take_document(part, raw, place)?,
-            "input_audio" | "file" | "input_file" | "web_fetch_tool_result" => {
+            "input_audio" => {
+                return Err(BadRequest::Uncounted {
+                    field: place.to_owned(),
+                });
+            }
+            "file" | "input_file" | "web_fetch_tool_result" => {
                 self.refer(Reference::Media {
                     kind: kind.into_owned(),
                 });
@@ -276,11 +284,10 @@ impl Prompt {
         let Some(tools) = request.get(field) else {
             return Ok(());
         };
-        let calls_cap = match request.get("max_tool_calls") {
-            Some(cap) => {
-                Some(typed::<u64>(cap).ok_or_else(|| wrong("max_tool_calls", "a whole number"))?)
-            }
-            None => None,
+        // Each interface has a cap of its own, and ignores that of another.
+        let calls_cap = match api {
+            Api::Responses => cap_of(request, "max_tool_calls", "max_tool_calls")?,
+            Api::ChatCompletions | Api::Embeddings | Api::Messages => None,
         };
         let tools = elements(tools).ok_or_else(|| wrong(field, "an array"))?;
         for (index, raw) in tools.into_iter().enumerate() {
@@ -299,12 +306,9 @@ impl Prompt {
                 self.described_tools += 1;
                 continue;
             }
-            let cap = match tool.get("max_uses") {
-                Some(cap) => Some(
-                    typed(cap)
-                        .ok_or_else(|| wrong(&format!("{place}.max_uses"), "a whole number"))?,
-                ),
-                None => calls_cap,
+            let cap = match api {
+                Api::Messages => cap_of(&tool, "max_uses", &format!("{place}.max_uses"))?,
+                Api::ChatCompletions | Api::Responses | Api::Embeddings => calls_cap,
             };
             self.hosted.push(hosted(&kind, cap));
         }
@@ -337,11 +341,20 @@ fn is_described(kind: &str) -> bool {
         .any(|prefix| kind.starts_with(prefix))
 }
 
+fn cap_of(object: &RawObject<'_>, field: &str, place: &str) -> Result<Option<u64>, BadRequest> {
+    match object.get(field) {
+        Some(cap) => typed(cap)
+            .map(Some)
+            .ok_or_else(|| wrong(place, "a whole number")),
+        None => Ok(None),
+    }
+}
+
 fn hosted(kind: &str, cap: Option<u64>) -> Hosted {
     if kind.starts_with("web_search") {
         Hosted::Search { cap }
     } else if kind.starts_with("web_fetch") {
-        Hosted::Fetch
+        Hosted::Fetch { cap }
     } else {
         Hosted::Other {
             kind: kind.to_owned(),
@@ -360,12 +373,14 @@ fn kind_of<'a>(part: &RawObject<'a>, place: &str) -> Result<Cow<'a, str>, BadReq
 }
 
 fn object<'a>(text: &'a str, place: &str) -> Result<RawObject<'a>, BadRequest> {
-    RawObject::read(text).map_err(|error| match error {
+    let object = RawObject::read(text).map_err(|error| match error {
         NotObject::Malformed => wrong(place, "an object"),
         NotObject::Twice { key } => BadRequest::Twice {
             field: format!("{place}.{key}"),
         },
-    })
+    })?;
+    refused::other_case(&object, &format!("{place}."))?;
+    Ok(object)
 }
 
 fn missing(field: &str) -> BadRequest {

@@ -135,6 +135,57 @@ fn the_last_numbers_of_a_stream_of_messages_hold() {
 }
 
 #[test]
+fn totals_of_a_stream_of_messages_do_not_fall() {
+    let usages = |first: serde_json::Value, last: serde_json::Value| {
+        let start = json!({"type": "message_start", "message": {"usage": first}});
+        let end = json!({"type": "message_delta", "delta": {}, "usage": last});
+        let (reading, _) = reading(
+            Api::Messages,
+            &frames(&format!("data: {start}\n\ndata: {end}\n\n")),
+        );
+        reading.told
+    };
+    assert_eq!(
+        usages(
+            json!({"input_tokens": 9000, "cache_read_input_tokens": 5, "output_tokens": 1,
+                   "server_tool_use": {"web_search_requests": 2}}),
+            json!({"input_tokens": 0, "cache_read_input_tokens": null, "output_tokens": 7,
+                   "server_tool_use": {"web_search_requests": 0}}),
+        ),
+        Told::Whole(Usage {
+            input: 9000,
+            cache_read: 5,
+            output: 7,
+            searches: 2,
+            ..Usage::default()
+        })
+    );
+    let zero = json!({"input_tokens": 0, "output_tokens": 0});
+    assert_eq!(
+        usages(zero.clone(), zero),
+        Told::Whole(Usage::default()),
+        "an explicit zero is a zero"
+    );
+    let wrong = usages(
+        json!({"input_tokens": 5, "output_tokens": 1}),
+        json!({"output_tokens": -1}),
+    );
+    assert!(matches!(wrong, Told::SoFar(_)), "{wrong:?}");
+}
+
+#[test]
+fn a_long_part_of_an_answer_is_more_than_one_token() {
+    let part = |text: &str| {
+        let data = json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+        reading(Api::ChatCompletions, &frames(&format!("data: {data}\n\n")))
+            .0
+            .answer_tokens()
+    };
+    assert_eq!(part("a"), 1);
+    assert_eq!(part(&"word ".repeat(800)), 500);
+}
+
+#[test]
 fn searches_of_a_stream_of_responses_are_counted() {
     let (reading, _) = reading(Api::Responses, &frames(RESPONSES));
     assert_eq!(
