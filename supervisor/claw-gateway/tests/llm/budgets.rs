@@ -292,3 +292,14 @@ async fn what_all_agents_spend_together_is_limited_too() {
     assert_eq!(answer.status, 402);
     assert_eq!(answer.json()["error"]["openclaw"]["scope"], "the fleet");
 }
+
+#[tokio::test]
+async fn a_free_model_serves_though_a_limit_is_overdrawn() {
+    let world = World::start(Setup::default()).await;
+    assert_eq!(world.chat("big").await.status, 200);
+    world.settled().await;
+    let lower = pico(world.spent() / 2);
+    world.gateway.set_budgets(budgets(Some(lower), None));
+    assert_eq!(world.chat("big").await.status, 402);
+    assert_eq!(world.chat("free").await.status, 200);
+}
