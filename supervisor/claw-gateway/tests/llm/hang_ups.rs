@@ -143,3 +143,23 @@ async fn an_agent_that_reads_slowly_slows_its_provider() {
     assert!(stuck < EVENTS, "{stuck} events were read for nobody");
     begun.hang_up();
 }
+
+#[tokio::test]
+async fn an_agent_that_stops_reading_holds_its_call_no_longer_than_a_silent_provider() {
+    let mut setup = Setup::default();
+    setup.agent.idle_timeout = Duration::from_millis(300);
+    let world = World::start(setup).await;
+    let endless = Behaviour {
+        limit: OnLimit::Ignored,
+        word_bytes: 8 * 1024,
+        ..Behaviour::tokens(EVENTS)
+    };
+    world.fake.script("free-1", [endless]);
+    let asked = Asked::post("/v1/chat/completions", &streamed("free"));
+    let mut begun = world.begin(asked).await;
+    begun.piece().await.expect("a piece");
+    world.settled().await;
+    assert_eq!(world.book.endings(), ["abandoned"]);
+    let answer = begun.whole().await;
+    assert!(answer.broke_off, "the agent must not take it for the end");
+}
