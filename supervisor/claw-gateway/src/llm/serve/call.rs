@@ -114,14 +114,8 @@ impl Call {
         let mut held: Option<Admitted> = None;
         let mut failed = 0;
         loop {
-            if let Err(denial) = self.wait_for_room(target, deadline).await {
-                give_up(held).await;
-                return Err(denial);
-            }
-            let admitted = match held.take() {
-                Some(admitted) => admitted,
-                None => admit(self, target, &request).await?,
-            };
+            let ready = self.ready(target, &request, deadline, held.take());
+            let admitted = ready.await?;
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
@@ -163,6 +157,28 @@ impl Call {
         }
     }
 
+    /// Waits for room and takes the money that is not held yet.
+    async fn ready(
+        &mut self,
+        target: &Target,
+        request: &wire::Request,
+        deadline: Instant,
+        held: Option<Admitted>,
+    ) -> Result<Admitted, Denial> {
+        if let Err(denial) = self.wait_for_room(target, deadline).await {
+            give_up(held).await;
+            return Err(denial);
+        }
+        if let Some(admitted) = held {
+            return Ok(admitted);
+        }
+        let admitted = admit(self, target, request).await;
+        if admitted.is_err() {
+            self.give_room_back(target);
+        }
+        admitted
+    }
+
     async fn wait_for_room(&mut self, target: &Target, deadline: Instant) -> Result<(), Denial> {
         let now = self.shared.host.clock.monotonic();
         match self.shared.providers.take(target, now) {
@@ -176,6 +192,12 @@ impl Call {
                 retry_after,
             }),
         }
+    }
+
+    /// Gives back room that was taken for a request that is not sent.
+    fn give_room_back(&self, target: &Target) {
+        let now = self.shared.host.clock.monotonic();
+        self.shared.providers.give_back(target, now);
     }
 
     /// Waits, unless the agent hangs up.
