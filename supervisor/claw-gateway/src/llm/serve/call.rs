@@ -115,7 +115,9 @@ impl Call {
         let mut failed = 0;
         loop {
             let ready = self.ready(target, &request, deadline, held.take());
-            let admitted = ready.await?;
+            let Some(admitted) = ready.await? else {
+                return Ok(());
+            };
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
@@ -157,26 +159,35 @@ impl Call {
         }
     }
 
-    /// Waits for room and takes the money that is not held yet.
+    /// Waits for room and takes the money that is not held yet; nothing, if the agent has hung up
+    /// meanwhile.
     async fn ready(
         &mut self,
         target: &Target,
         request: &wire::Request,
         deadline: Instant,
         held: Option<Admitted>,
-    ) -> Result<Admitted, Denial> {
+    ) -> Result<Option<Admitted>, Denial> {
         if let Err(denial) = self.wait_for_room(target, deadline).await {
             give_up(held).await;
             return Err(denial);
         }
-        if let Some(admitted) = held {
-            return Ok(admitted);
+        let admitted = match held {
+            None if self.answer.is_open() => admit(self, target, request).await.map(Some),
+            held => Ok(held),
+        };
+        match admitted {
+            Ok(Some(admitted)) if self.answer.is_open() => Ok(Some(admitted)),
+            Ok(held) => {
+                self.give_room_back(target);
+                give_up(held).await;
+                Ok(None)
+            }
+            Err(denial) => {
+                self.give_room_back(target);
+                Err(denial)
+            }
         }
-        let admitted = admit(self, target, request).await;
-        if admitted.is_err() {
-            self.give_room_back(target);
-        }
-        admitted
     }
 
     async fn wait_for_room(&mut self, target: &Target, deadline: Instant) -> Result<(), Denial> {
