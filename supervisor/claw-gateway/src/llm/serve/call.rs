@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::admission::{Admitted, admit};
-use super::attempt::{Failed, attempt};
+use super::attempt::{Failed, Served, attempt};
 use super::body::AnswerBody;
 use super::chain::Target;
 use super::crossing::{refusal_from, request_for};
@@ -121,10 +121,11 @@ impl Call {
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
-                Ok(()) => {
+                Ok(Served::Answered) => {
                     probe.told();
                     return Ok(());
                 }
+                Ok(Served::HungUp) => return Ok(()),
                 Err(failure) => failure,
             };
             failed += 1;

@@ -14,7 +14,7 @@ use http::Response;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::attempt::{Failed, answered, is_cancelled};
+use super::attempt::{Failed, Served, answered, is_cancelled};
 use super::body::{AnswerBody, NotTaken, Piece, Reader};
 use super::call::Call;
 use super::chain::Target;
@@ -37,7 +37,7 @@ pub(super) async fn answer(
     target: &Target,
     (request, hold): (&wire::Request, Hold),
     (response, deadline): (Response<Incoming>, Instant),
-) -> Result<(), Failed> {
+) -> Result<Served, Failed> {
     let (head, body) = response.into_parts();
     // The agent's own wish counts: a translated request always asks for usage.
     let usage_chunk = match call.request.delivery {
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     stream.validate(validator);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
-        First::HungUp => return Ok(()),
+        First::HungUp => return Ok(Served::HungUp),
     };
     answered(call, target);
     stream.hold_mut().first_byte();
@@ -66,7 +66,7 @@ pub(super) async fn answer(
     *response.body_mut() = body;
     call.answer.send(Ok(response));
     forward(call, target, (stream, first), agent).await;
-    Ok(())
+    Ok(Served::Answered)
 }
 
 enum First {
