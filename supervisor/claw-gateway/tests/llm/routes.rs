@@ -88,13 +88,13 @@ async fn what_the_agent_did_wrong_comes_back_in_the_providers_words() {
 #[tokio::test]
 async fn a_provider_that_refuses_the_key_is_passed_by_and_somebody_is_told() {
     let world = World::start(retrying(2)).await;
-    for status in [401, 403, 404] {
+    for status in [401, 402, 403, 404] {
         world.fake.script("big-1", [Behaviour::status(status)]);
         assert_eq!(world.chat("big").await.status, 200);
         let told = format!("misconfigured big-1 {status}");
         assert!(world.book.told().contains(&told), "{:?}", world.book.told());
     }
-    assert_eq!(world.asked().len(), 6);
+    assert_eq!(world.asked().len(), 8);
 }
 
 #[tokio::test]

@@ -234,7 +234,7 @@ impl Call {
                 ..
             } => Verdict::SetBack(Setback::Failed),
             Failure::Status {
-                status: 400 | 402 | 405..500,
+                status: 400 | 405..500,
                 ..
             } => Verdict::Answered,
             // Nothing is wrong with the provider, but with what it is told.
@@ -251,7 +251,7 @@ impl Call {
             (Passed::Misconfigured { status }, _) => {
                 tracing::error!(
                     %provider, model = %target.model.id, status,
-                    "a provider refuses the supervisor; look at its key, base URL and model ids"
+                    "a provider refuses the supervisor; look at its key, credit, base URL and model ids"
                 );
                 self.shared.tell(Event::Misconfigured {
                     provider: &provider,
