@@ -61,13 +61,14 @@ impl Reference {
 
     /// Whether a call fits in all its windows.
     pub(crate) fn fits(&self, limits: &ReferenceLimits, call: (usize, Date), need: i64) -> bool {
-        keys(call.0, call.1).iter().all(|(key, period)| {
-            let sums = self.sums(key);
-            let taken = sums.settled + sums.held + sums.uncertain;
-            limits
-                .of(key, *period)
-                .is_none_or(|limit| taken + need <= limit)
-        })
+        need == 0
+            || keys(call.0, call.1).iter().all(|(key, period)| {
+                let sums = self.sums(key);
+                let taken = sums.settled + sums.held + sums.uncertain;
+                limits
+                    .of(key, *period)
+                    .is_none_or(|limit| taken + need <= limit)
+            })
     }
 
     /// Changes the windows that are not forgotten.

@@ -8,8 +8,8 @@ use claw_gateway::llm::budget::{Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{OnTight, Price, RefusalStatus, UnknownPrice};
-use fakellm::{Behaviour, Gate, Pause};
-use serde_json::json;
+use fakellm::{Behaviour, Gate, Pause, Report};
+use serde_json::{Value, json};
 
 use crate::client::Asked;
 use crate::world::{ANSWER, PROMPT, Setup, World, budgets, chat, pico, settings, streamed};
@@ -291,4 +291,60 @@ async fn what_all_agents_spend_together_is_limited_too() {
     let answer = world.chat("big").await;
     assert_eq!(answer.status, 402);
     assert_eq!(answer.json()["error"]["openclaw"]["scope"], "the fleet");
+}
+
+#[tokio::test]
+async fn a_free_model_serves_though_a_limit_is_overdrawn() {
+    let world = World::start(Setup::default()).await;
+    assert_eq!(world.chat("big").await.status, 200);
+    world.settled().await;
+    let lower = pico(world.spent() / 2);
+    world.gateway.set_budgets(budgets(Some(lower), None));
+    assert_eq!(world.chat("big").await.status, 402);
+    assert_eq!(world.chat("free").await.status, 200);
+}
+
+/// Held before a stream of messages begins, and once it has.
+async fn held_around_the_first_event(body: &Value, report: Report) -> (Money, Money) {
+    let world = World::start(Setup::default()).await;
+    let gate = Gate::default();
+    let slow = Behaviour {
+        between: Pause::Until(gate.clone()),
+        report,
+        ..Behaviour::tokens(10)
+    };
+    world.fake.script("claude-1", [slow]);
+    let mut begun = world.begin(Asked::post("/v1/messages", body)).await;
+    assert_eq!(begun.status, 200);
+    begun.piece().await.expect("the first event");
+    let before = world.book.reserved()[0].held;
+    let after = world.today().held();
+    gate.open();
+    begun.whole().await;
+    world.settled().await;
+    (before, after)
+}
+
+#[tokio::test]
+async fn money_is_released_early_only_for_a_prompt_that_is_told_and_final() {
+    let told = |prompt| Report::Told { prompt, answer: 10 };
+    let plain = streamed("claude");
+    let (before, after) = held_around_the_first_event(&plain, told(40)).await;
+    assert_eq!(after, pico(40 * PROMPT / 4 * 5 + 100 * ANSWER));
+    assert!(after < before);
+
+    let (before, after) = held_around_the_first_event(&plain, told(0)).await;
+    assert_eq!(after, before, "none told is not a prompt of none");
+
+    let (_, after) = held_around_the_first_event(&plain, told(1)).await;
+    assert!(
+        after > pico(2 * PROMPT + 100 * ANSWER),
+        "a prompt is not taken for less than its text says"
+    );
+
+    let mut searching = plain;
+    searching["tools"] =
+        json!([{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]);
+    let (before, after) = held_around_the_first_event(&searching, told(40)).await;
+    assert_eq!(after, before, "each search adds to the prompt");
 }

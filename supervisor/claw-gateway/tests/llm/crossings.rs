@@ -172,3 +172,19 @@ async fn a_translated_stream_beyond_its_hold_ends_as_the_agents_interface_says()
     world.settled().await;
     assert_eq!(world.book.endings(), ["cut_by_budget"]);
 }
+
+#[tokio::test]
+async fn an_answer_without_a_limit_is_given_the_smaller_of_cap_and_model() {
+    for (cap, sent) in [(5000, 1000), (500, 500)] {
+        let mut setup = Setup::default();
+        setup.agent.default_output_cap = Some(cap);
+        let world = World::start(setup).await;
+        let mut body = chat("claude");
+        body.as_object_mut()
+            .expect("an object")
+            .remove("max_tokens");
+        let answer = world.ask(Asked::post("/v1/chat/completions", &body)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(world.fake.seen()[0].json()["max_tokens"], sent);
+    }
+}

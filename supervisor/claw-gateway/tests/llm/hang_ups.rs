@@ -143,3 +143,69 @@ async fn an_agent_that_reads_slowly_slows_its_provider() {
     assert!(stuck < EVENTS, "{stuck} events were read for nobody");
     begun.hang_up();
 }
+
+#[tokio::test]
+async fn an_agent_that_stops_reading_holds_its_call_no_longer_than_a_silent_provider() {
+    let mut setup = Setup::default();
+    setup.agent.idle_timeout = Duration::from_millis(300);
+    let world = World::start(setup).await;
+    let endless = Behaviour {
+        limit: OnLimit::Ignored,
+        word_bytes: 8 * 1024,
+        ..Behaviour::tokens(EVENTS)
+    };
+    world.fake.script("free-1", [endless]);
+    let asked = Asked::post("/v1/chat/completions", &streamed("free"));
+    let mut begun = world.begin(asked).await;
+    begun.piece().await.expect("a piece");
+    world.settled().await;
+    assert_eq!(world.book.endings(), ["abandoned"]);
+    let answer = begun.whole().await;
+    assert!(answer.broke_off, "the agent must not take it for the end");
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_up_while_it_waits_for_room_is_not_served() {
+    let setup = Setup {
+        rate_limit: Some("1/s"),
+        ..Setup::with_spare()
+    };
+    let world = World::start(setup).await;
+    assert_eq!(world.chat("spare").await.status, 200);
+    world.fake.script("big-1", [Behaviour::status(500)]);
+    let asked = Asked::post("/v1/chat/completions", &chat("big"));
+    let passed_by = async {
+        let mut told = world.book.told.subscribe();
+        let ended = |told: &Vec<String>| told.contains(&"ended big-1".to_owned());
+        told.wait_for(ended).await.expect("the book");
+    };
+    send_and_hang_up(world.address, asked, passed_by).await;
+    world.settled().await;
+    assert_eq!(world.asked(), ["spare-1", "big-1"]);
+    assert_eq!(world.book.reserved().len(), 2);
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_up_while_its_call_is_recorded_is_not_served() {
+    let world = World::start(Setup::default()).await;
+    let busy = world.book.busy.write().await;
+    let asked = Asked::post("/v1/chat/completions", &chat("big"));
+    let recorded = async {
+        let mut arrived = world.book.arrived.subscribe();
+        arrived
+            .wait_for(|arrived| *arrived == 1)
+            .await
+            .expect("the book");
+    };
+    send_and_hang_up(world.address, asked, recorded).await;
+    let mut closed = world.closed.subscribe();
+    closed
+        .wait_for(|closed| *closed == 1)
+        .await
+        .expect("the world");
+    drop(busy);
+    world.settled().await;
+    assert!(world.fake.seen().is_empty(), "nobody wants an answer");
+    assert_eq!(world.book.endings(), ["failed"]);
+    assert_eq!(world.spent_or_uncertain(), 0);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fakellm::Behaviour;
 
-use crate::world::{Setup, World};
+use crate::world::{ANSWER, Setup, World, pico};
 
 #[tokio::test]
 async fn an_agent_without_tokens_in_its_hour_is_told_when_there_are_some() {
@@ -80,4 +80,19 @@ async fn a_provider_that_says_it_has_no_room_is_not_asked() {
     world.clock.pass(Duration::from_secs(60));
     world.chat("big").await;
     assert_eq!(world.asked().last().map(String::as_str), Some("big-1"));
+}
+
+#[tokio::test]
+async fn a_call_without_money_takes_no_room_of_its_provider() {
+    let setup = Setup {
+        daily: Some(pico(100 * ANSWER)),
+        rate_limit: Some("1/min"),
+        ..Setup::default()
+    };
+    let world = World::start(setup).await;
+    for _ in 0..3 {
+        assert_eq!(world.chat("big").await.code(), "budget_exceeded");
+    }
+    assert_eq!(world.chat("free").await.status, 200);
+    assert_eq!(world.chat("free").await.code(), "provider_rate_limit");
 }

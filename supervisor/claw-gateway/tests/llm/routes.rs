@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
-use crate::client::Asked;
+use crate::client::{Asked, send_and_hang_up};
 use crate::world::{Setup, World, chat, streamed};
 
 fn retrying(max_retries: u32) -> Setup {
@@ -88,13 +88,13 @@ async fn what_the_agent_did_wrong_comes_back_in_the_providers_words() {
 #[tokio::test]
 async fn a_provider_that_refuses_the_key_is_passed_by_and_somebody_is_told() {
     let world = World::start(retrying(2)).await;
-    for status in [401, 403, 404] {
+    for status in [401, 402, 403, 404] {
         world.fake.script("big-1", [Behaviour::status(status)]);
         assert_eq!(world.chat("big").await.status, 200);
         let told = format!("misconfigured big-1 {status}");
         assert!(world.book.told().contains(&told), "{:?}", world.book.told());
     }
-    assert_eq!(world.asked().len(), 6);
+    assert_eq!(world.asked().len(), 8);
 }
 
 #[tokio::test]
@@ -197,4 +197,33 @@ async fn a_stream_that_begins_and_then_says_nothing_counts_as_late() {
     gate.open();
     world.settled().await;
     assert_eq!(world.spent(), world.bill());
+}
+
+#[tokio::test]
+async fn a_probe_whose_agent_hangs_up_leaves_the_next_one_to_another() {
+    let world = World::start(Setup::default()).await;
+    let gate = Gate::default();
+    let busy = Behaviour::status(429).with_header("retry-after", "30");
+    let slow = Behaviour {
+        before_head: Pause::Until(gate.clone()),
+        ..Behaviour::default()
+    };
+    world
+        .fake
+        .script("big-1", [busy, slow, Behaviour::default()]);
+    assert_eq!(world.chat("big").await.status, 429);
+    world.clock.pass(Duration::from_secs(30));
+    let asked = Asked::post("/v1/chat/completions", &chat("big"));
+    let reached = async {
+        world.fake.until(|seen| seen.len() == 2).await;
+    };
+    send_and_hang_up(world.address, asked, reached).await;
+    let mut closed = world.closed.subscribe();
+    closed
+        .wait_for(|closed| *closed == 2)
+        .await
+        .expect("the world");
+    gate.open();
+    world.settled().await;
+    assert_eq!(world.chat("big").await.status, 200);
 }

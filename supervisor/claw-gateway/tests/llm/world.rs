@@ -19,7 +19,7 @@ use fakellm::FakeLlm;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::time::timeout;
 
 use crate::client::{Answer, Asked, Begun, PATIENCE, begin};
@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) book: Arc<Book>,
     pub(crate) address: SocketAddr,
+    /// How many connections have ended.
+    pub(crate) closed: watch::Sender<u64>,
     pub(crate) setup: Setup,
 }
 
@@ -88,13 +90,15 @@ impl World {
         let gateway = Gateway::new(settings, ledger, host);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(accept(listener, gateway.clone()));
+        let closed = watch::Sender::new(0);
+        tokio::spawn(accept(listener, gateway.clone(), closed.clone()));
         Self {
             fake,
             gateway,
             clock,
             book,
             address,
+            closed,
             setup,
         }
     }
@@ -246,7 +250,7 @@ fn price() -> Price {
     }))
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway) {
+async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u64>) {
     let caller = Caller {
         agent: "coder".into(),
         instance: "1".into(),
@@ -254,8 +258,11 @@ async fn accept(listener: TcpListener, gateway: Gateway) {
         credential: Credential::Token(Arc::new(|token| token == b"agent-token")),
     };
     while let Ok((stream, _)) = listener.accept().await {
-        let (gateway, caller) = (gateway.clone(), caller.clone());
-        tokio::spawn(async move { gateway.serve(stream, caller).await });
+        let (gateway, caller, closed) = (gateway.clone(), caller.clone(), closed.clone());
+        tokio::spawn(async move {
+            gateway.serve(stream, caller).await;
+            closed.send_modify(|closed| *closed += 1);
+        });
     }
 }
 
@@ -291,6 +298,10 @@ impl Clock for TestClock {
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) broken: AtomicBool,
+    /// Who holds it for writing keeps calls from being recorded.
+    pub(crate) busy: RwLock<()>,
+    /// How many calls were to be recorded.
+    pub(crate) arrived: watch::Sender<u64>,
     reserved: Mutex<Vec<CallRecord>>,
     settled: Mutex<Vec<CallRecord>>,
     pub(crate) told: watch::Sender<Vec<String>>,
@@ -326,6 +337,8 @@ impl Book {
 impl Journal for Book {
     fn reserve<'a>(&'a self, call: &'a CallRecord) -> Written<'a> {
         Box::pin(async {
+            self.arrived.send_modify(|arrived| *arrived += 1);
+            let _idle = self.busy.read().await;
             if self.broken.load(Ordering::SeqCst) {
                 return Err(JournalError("told to fail".into()));
             }

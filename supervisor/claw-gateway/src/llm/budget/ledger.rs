@@ -362,7 +362,11 @@ impl Ledger {
         }
     }
 
+    /// Why a call does not fit into a window. What costs nothing fits into one that is overdrawn.
     fn refusal(&self, window: &Window, need: Money, tighter: &Limits) -> Option<Refused> {
+        if need == Money::ZERO {
+            return None;
+        }
         let (limit, limit_of) = self.limit(window, tighter)?;
         let account = self.account(window);
         if need <= account.free(limit) {

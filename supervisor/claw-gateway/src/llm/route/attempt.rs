@@ -65,7 +65,8 @@ pub enum Passed {
     TooLong,
     /// It did not answer in time.
     TimedOut,
-    /// It refuses the key, the model or the address: an operator has to look.
+    /// It refuses the key, the model or the address, or its credit is used up: an operator has to
+    /// look.
     Misconfigured {
         /// Its HTTP status.
         status: u16,
@@ -88,7 +89,7 @@ pub fn next(failure: Failure, tries: Tries, chance: f64) -> Next {
             retry_after,
         } => match status {
             // What is no refusal and no success is an address that leads elsewhere.
-            ..=399 | 401 | 403 | 404 => Next::NextTarget(Passed::Misconfigured { status }),
+            ..=399 | 401..=404 => Next::NextTarget(Passed::Misconfigured { status }),
             408 | 409 | 429 | 500.. => retry(retry_after, tries, chance),
             400..=499 => Next::GiveBack,
         },
@@ -154,14 +155,14 @@ mod tests {
 
     #[test]
     fn what_the_agent_has_done_wrong_goes_straight_back() {
-        for code in [400, 402, 405, 413, 415, 422, 451] {
+        for code in [400, 405, 413, 415, 422, 451] {
             assert_eq!(next(status(code, Some(0.1)), PATIENT, 1.0), Next::GiveBack);
         }
     }
 
     #[test]
     fn a_target_that_refuses_us_is_passed_by_and_told_of() {
-        for code in [302, 401, 403, 404] {
+        for code in [302, 401, 402, 403, 404] {
             let passed = Next::NextTarget(Passed::Misconfigured { status: code });
             assert_eq!(next(status(code, None), PATIENT, 1.0), passed);
         }

@@ -101,6 +101,14 @@ impl RateLimiter {
         room(wait)
     }
 
+    /// Gives back the room of a request that was counted and not sent.
+    pub fn give_back(&mut self, rate: Option<Rate>, now: Duration) {
+        if let Some(rate) = rate {
+            let each = rate.per / rate.count.get();
+            self.full_at = self.full_at.saturating_sub(each).max(now);
+        }
+    }
+
     /// Takes note of what a provider has said about itself.
     pub fn observe(&mut self, headroom: Headroom, now: Duration) {
         if headroom.remaining == 0 {

@@ -8,7 +8,7 @@ use super::call::Call;
 use super::chain::Target;
 use super::denial::Denial;
 use super::gateway::lock;
-use super::hold::{BudgetApplies, End, Hold, Terms};
+use super::hold::{BudgetApplies, End, Hold, Rounds, Terms};
 use super::host::{CallRecord, Event};
 use super::settings::{OnTight, Price, UnknownPrice};
 use crate::llm::budget::{Ledger, Reservation};
@@ -90,6 +90,11 @@ fn hold(call: &Call, target: &Target, request: &wire::Request) -> Result<Admitte
         bound: reserved.need.bound,
         tier: request.service_tier.as_deref().map(Arc::from),
         prompt_estimate,
+        rounds: if request.prompt.hosted.is_empty() {
+            Rounds::Once
+        } else {
+            Rounds::Several
+        },
         budget: reserved.budget,
     };
     let limit = reserved.need.limit;

@@ -38,6 +38,15 @@ const REFUSAL: Duration = Duration::from_secs(2);
 pub(super) type Sending =
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, SendError>> + Send>>;
 
+/// How an attempt ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// With an answer for the agent.
+    Answered,
+    /// The agent hung up before there was one, so that nothing is learnt of the provider.
+    HungUp,
+}
+
 /// An attempt that failed before its first byte reached the agent.
 pub(super) struct Failed {
     pub(super) failure: Failure,
@@ -82,7 +91,7 @@ pub(super) async fn attempt(
     target: &Target,
     (request, admitted): (&wire::Request, Admitted),
     deadline: Instant,
-) -> Result<(), Failed> {
+) -> Result<Served, Failed> {
     let body = request.for_upstream(&wire::Upstream {
         model: &target.model.id,
         limit: admitted.limit,
@@ -110,7 +119,7 @@ pub(super) async fn attempt(
             } else {
                 call.shared.tasks.spawn(late(sending, admitted.hold));
             }
-            return Ok(());
+            return Ok(Served::HungUp);
         }
     };
     match head {

@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 /// Pieces of a stream that wait for an agent to read them. With few of them, an agent that reads
 /// slowly slows the provider down.
@@ -29,6 +31,43 @@ pub(super) enum Piece {
     Broken,
 }
 
+/// The way to the agent that reads a stream.
+pub(super) struct Reader {
+    pieces: mpsc::Sender<Piece>,
+    /// Room for the last piece: nothing that has ended waits for an agent to read.
+    last: mpsc::OwnedPermit<Piece>,
+}
+
+/// Why a piece was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    HungUp,
+    /// It has read nothing for as long as a stream may be silent.
+    Stalled,
+}
+
+impl Reader {
+    /// Passes a piece on as soon as there is room for it.
+    pub(super) async fn send(&self, bytes: Bytes, within: Duration) -> Result<(), NotTaken> {
+        let piece = Piece::More(bytes);
+        let sent = self.pieces.send_timeout(piece, within).await;
+        sent.map_err(|error| match error {
+            SendTimeoutError::Closed(_) => NotTaken::HungUp,
+            SendTimeoutError::Timeout(_) => NotTaken::Stalled,
+        })
+    }
+
+    /// Ends the stream with a piece, at once.
+    pub(super) fn end_with(self, last: Piece) {
+        drop(self.last.send(last));
+    }
+
+    /// Waits until the agent has hung up.
+    pub(super) async fn hung_up(&self) {
+        self.pieces.closed().await;
+    }
+}
+
 /// The stream was not read to its end, in the provider's place or ours.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
@@ -39,9 +78,14 @@ impl AnswerBody {
         Self::Whole(Some(bytes.into()))
     }
 
-    pub(super) fn stream() -> (mpsc::Sender<Piece>, Self) {
-        let (sender, pieces) = mpsc::channel(PIECES);
-        (sender, Self::Stream(pieces))
+    pub(super) fn stream() -> (Reader, Self) {
+        let (sender, pieces) = mpsc::channel(PIECES + 1);
+        let last = sender.clone().try_reserve_owned();
+        let reader = Reader {
+            pieces: sender,
+            last: last.expect("nothing is in it yet"),
+        };
+        (reader, Self::Stream(pieces))
     }
 }
 
@@ -82,5 +126,30 @@ impl Body for AnswerBody {
             }
             Self::Stream(_) | Self::Breaking => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_stream_waits_for_no_reader() {
+        let (reader, mut body) = AnswerBody::stream();
+        let idle = Duration::from_secs(60);
+        for _ in 0..PIECES {
+            let sent = reader.send(Bytes::from_static(b"more"), idle).await;
+            assert_eq!(sent, Ok(()));
+        }
+        let stalled = reader.send(Bytes::from_static(b"lost"), idle).await;
+        assert_eq!(stalled, Err(NotTaken::Stalled));
+        reader.end_with(Piece::Broken);
+        for _ in 0..PIECES {
+            let frame = body.frame().await.expect("a piece").expect("no break");
+            assert_eq!(frame.into_data().expect("data"), "more");
+        }
+        assert!(body.frame().await.expect("an end").is_err());
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::admission::{Admitted, admit};
-use super::attempt::{Failed, attempt};
+use super::attempt::{Failed, Served, attempt};
 use super::body::AnswerBody;
 use super::chain::Target;
 use super::crossing::{refusal_from, request_for};
@@ -114,21 +114,18 @@ impl Call {
         let mut held: Option<Admitted> = None;
         let mut failed = 0;
         loop {
-            if let Err(denial) = self.wait_for_room(target, deadline).await {
-                give_up(held).await;
-                return Err(denial);
-            }
-            let admitted = match held.take() {
-                Some(admitted) => admitted,
-                None => admit(self, target, &request).await?,
+            let ready = self.ready(target, &request, deadline, held.take());
+            let Some(admitted) = ready.await? else {
+                return Ok(());
             };
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
-                Ok(()) => {
+                Ok(Served::Answered) => {
                     probe.told();
                     return Ok(());
                 }
+                Ok(Served::HungUp) => return Ok(()),
                 Err(failure) => failure,
             };
             failed += 1;
@@ -163,6 +160,37 @@ impl Call {
         }
     }
 
+    /// Waits for room and takes the money that is not held yet; nothing, if the agent has hung up
+    /// meanwhile.
+    async fn ready(
+        &mut self,
+        target: &Target,
+        request: &wire::Request,
+        deadline: Instant,
+        held: Option<Admitted>,
+    ) -> Result<Option<Admitted>, Denial> {
+        if let Err(denial) = self.wait_for_room(target, deadline).await {
+            give_up(held).await;
+            return Err(denial);
+        }
+        let admitted = match held {
+            None if self.answer.is_open() => admit(self, target, request).await.map(Some),
+            held => Ok(held),
+        };
+        match admitted {
+            Ok(Some(admitted)) if self.answer.is_open() => Ok(Some(admitted)),
+            Ok(held) => {
+                self.give_room_back(target);
+                give_up(held).await;
+                Ok(None)
+            }
+            Err(denial) => {
+                self.give_room_back(target);
+                Err(denial)
+            }
+        }
+    }
+
     async fn wait_for_room(&mut self, target: &Target, deadline: Instant) -> Result<(), Denial> {
         let now = self.shared.host.clock.monotonic();
         match self.shared.providers.take(target, now) {
@@ -176,6 +204,12 @@ impl Call {
                 retry_after,
             }),
         }
+    }
+
+    /// Gives back room that was taken for a request that is not sent.
+    fn give_room_back(&self, target: &Target) {
+        let now = self.shared.host.clock.monotonic();
+        self.shared.providers.give_back(target, now);
     }
 
     /// Waits, unless the agent hangs up.
@@ -200,7 +234,7 @@ impl Call {
                 ..
             } => Verdict::SetBack(Setback::Failed),
             Failure::Status {
-                status: 400 | 402 | 405..500,
+                status: 400 | 405..500,
                 ..
             } => Verdict::Answered,
             // Nothing is wrong with the provider, but with what it is told.
@@ -217,7 +251,7 @@ impl Call {
             (Passed::Misconfigured { status }, _) => {
                 tracing::error!(
                     %provider, model = %target.model.id, status,
-                    "a provider refuses the supervisor; look at its key, base URL and model ids"
+                    "a provider refuses the supervisor; look at its key, credit, base URL and model ids"
                 );
                 self.shared.tell(Event::Misconfigured {
                     provider: &provider,

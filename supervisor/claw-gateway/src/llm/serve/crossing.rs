@@ -33,13 +33,11 @@ pub(super) fn request_for(
     if request.api.side() == side {
         return Ok(Arc::clone(request));
     }
+    let limits = [agent.default_output_cap, target.model.max_output];
     let written_for = translate::Target {
         model: &target.model.id,
         limit: None,
-        default_limit: agent
-            .default_output_cap
-            .or(target.model.max_output)
-            .unwrap_or(USUAL_LIMIT),
+        default_limit: limits.into_iter().flatten().min().unwrap_or(USUAL_LIMIT),
         chat_limit: target.provider.chat_limit,
     };
     let (api, body) = match request.api {

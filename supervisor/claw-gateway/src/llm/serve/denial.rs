@@ -83,8 +83,7 @@ pub(super) enum Denial {
         retry_after: Option<Duration>,
     },
     #[error(
-        "provider {provider} refuses the supervisor with {status}: its key, base URL or model id is \
-         wrong in the fleet file"
+        "provider {provider} refuses the supervisor with {status}: {}", misconfigured(*.status)
     )]
     Misconfigured { provider: String, status: u16 },
 }
@@ -95,6 +94,14 @@ fn named(known: &[String]) -> String {
         names.push(format!("and {} more", known.len() - NAMED_MODELS));
     }
     names.join(", ")
+}
+
+/// What an operator has to look at.
+const fn misconfigured(status: u16) -> &'static str {
+    match status {
+        402 => "its account has no credit; pay there, or set another key in the fleet file",
+        _ => "its key, base URL or model id is wrong in the fleet file",
+    }
 }
 
 impl Denial {

@@ -34,6 +34,8 @@ pub(super) struct Terms {
     pub(super) tier: Option<Arc<str>>,
     /// Tokens of the prompt, by its length.
     pub(super) prompt_estimate: u64,
+    /// How often the provider may read it.
+    pub(super) rounds: Rounds,
     /// Whether a budget applies.
     pub(super) budget: BudgetApplies,
 }
@@ -42,6 +44,14 @@ pub(super) struct Terms {
 pub(super) enum BudgetApplies {
     Yes,
     No,
+}
+
+/// How often a provider reads the prompt of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounds {
+    Once,
+    /// Once more after each use of a tool that it runs by itself.
+    Several,
 }
 
 /// What became of a call.
@@ -148,13 +158,18 @@ impl Hold {
     }
 
     /// Holds no more than what is still to come once the provider has told what the prompt uses.
+    /// Some tell none before the end, and a prompt that is read again uses more; then all of it
+    /// stays held.
     pub(super) fn shrink(&mut self, so_far: &Usage) {
         let open = self.open_mut();
+        if open.terms.rounds == Rounds::Several || so_far.prompt() == 0 {
+            return;
+        }
         let (Some(rates), Some(bound)) = (&open.record.rates, open.terms.bound) else {
             return;
         };
         let most = rates.most(&rates::Bound {
-            prompt: so_far.prompt(),
+            prompt: so_far.prompt().max(open.terms.prompt_estimate),
             answer: bound.answer_tokens,
             searches: bound.searches,
             service: super::admission::tiers(open.terms.tier.as_deref()),

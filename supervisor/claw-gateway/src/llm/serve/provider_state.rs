@@ -57,6 +57,12 @@ impl ProviderStates {
         self.with(target, |state| state.limiter.take(rate, now))
     }
 
+    /// Gives back room that was taken and not used.
+    pub(super) fn give_back(&self, target: &Target, now: Duration) {
+        let rate = target.provider.rate_limit;
+        self.with(target, |state| state.limiter.give_back(rate, now));
+    }
+
     /// Takes note of what a provider said of its limits.
     pub(super) fn observe(&self, target: &Target, headroom: Headroom, now: Duration) {
         self.with(target, |state| state.limiter.observe(headroom, now));

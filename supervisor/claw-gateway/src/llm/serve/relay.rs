@@ -3,7 +3,7 @@
 //! ```text
 //!   first piece, in time ──► head and piece to the agent ──► piece by piece ──► settled
 //!        │ late, broken, an error          │
-//!        ▼                                 ├─the agent hangs up──► read on, or cancelled
+//!        ▼                                 ├─the agent hangs up or stalls──► read on, or cancelled
 //!   failed: the next target may serve      ├─the hold is spent──► ended properly, cancelled
 //!                                          └─silent, broken──► the agent is told
 //! ```
@@ -12,11 +12,10 @@
 
 use http::Response;
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::attempt::{Failed, answered, is_cancelled};
-use super::body::{AnswerBody, Piece};
+use super::attempt::{Failed, Served, answered, is_cancelled};
+use super::body::{AnswerBody, NotTaken, Piece, Reader};
 use super::call::Call;
 use super::chain::Target;
 use super::crossing::Crossing;
@@ -38,7 +37,7 @@ pub(super) async fn answer(
     target: &Target,
     (request, hold): (&wire::Request, Hold),
     (response, deadline): (Response<Incoming>, Instant),
-) -> Result<(), Failed> {
+) -> Result<Served, Failed> {
     let (head, body) = response.into_parts();
     // The agent's own wish counts: a translated request always asks for usage.
     let usage_chunk = match call.request.delivery {
@@ -57,7 +56,7 @@ pub(super) async fn answer(
     stream.validate(validator);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
-        First::HungUp => return Ok(()),
+        First::HungUp => return Ok(Served::HungUp),
     };
     answered(call, target);
     stream.hold_mut().first_byte();
@@ -67,7 +66,7 @@ pub(super) async fn answer(
     *response.body_mut() = body;
     call.answer.send(Ok(response));
     forward(call, target, (stream, first), agent).await;
-    Ok(())
+    Ok(Served::Answered)
 }
 
 enum First {
@@ -119,12 +118,7 @@ async fn first(
 }
 
 /// Passes pieces on until the stream ends, one way or another.
-async fn forward(
-    call: &Call,
-    target: &Target,
-    (mut stream, first): (Stream, Step),
-    agent: mpsc::Sender<Piece>,
-) {
+async fn forward(call: &Call, target: &Target, (mut stream, first): (Stream, Step), agent: Reader) {
     let idle = call.agent.idle_timeout;
     let mut step = first;
     loop {
@@ -132,16 +126,20 @@ async fn forward(
             Step::More(bytes) => (bytes, false),
             Step::End(bytes) => (bytes, true),
             Step::Stopped(bytes) => {
-                // Who has hung up needs no end.
-                let _unread = agent.send(Piece::More(bytes)).await;
-                return cut(stream, agent, ("pii_filter", Ending::CutByValidator)).await;
+                let how = ("pii_filter", Ending::CutByValidator);
+                return cut(stream, agent, &bytes, how).await;
             }
-            Step::Broken => {
-                return broke_off(stream, &agent, Ending::CutByProvider).await;
-            }
+            Step::Broken => return broke_off(stream, agent, Ending::CutByProvider).await,
         };
-        if !bytes.is_empty() && agent.send(Piece::More(bytes)).await.is_err() {
-            return leave(target, stream).await;
+        if !bytes.is_empty() {
+            match agent.send(bytes, idle).await {
+                Ok(()) => {}
+                Err(NotTaken::HungUp) => return leave(target, stream).await,
+                Err(NotTaken::Stalled) => {
+                    agent.end_with(Piece::Broken);
+                    return leave(target, stream).await;
+                }
+            }
         }
         if is_last && stream.is_whole() {
             // The agent may go on while the end is written.
@@ -149,27 +147,27 @@ async fn forward(
             return stream.settle(Ending::Answered).write().await;
         }
         if is_last {
-            return broke_off(stream, &agent, Ending::CutByProvider).await;
+            return broke_off(stream, agent, Ending::CutByProvider).await;
         }
         call.shared.tell(Event::Progress {
             call: stream.hold().record(),
             text_bytes: stream.reading().text_bytes,
         });
         if stream.is_overspent() {
-            return cut(stream, agent, ("budget", Ending::CutByBudget)).await;
+            return cut(stream, agent, b"", ("budget", Ending::CutByBudget)).await;
         }
         step = tokio::select! {
             biased;
             next = timeout(idle, stream.next()) => match next {
                 Ok(step) => step,
-                Err(_silent) => return broke_off(stream, &agent, Ending::Abandoned).await,
+                Err(_silent) => return broke_off(stream, agent, Ending::Abandoned).await,
             },
-            () = agent.closed() => return leave(target, stream).await,
+            () = agent.hung_up() => return leave(target, stream).await,
         };
     }
 }
 
-/// The agent has hung up.
+/// The agent has hung up, or does not read.
 async fn leave(target: &Target, stream: Stream) {
     if is_cancelled(target) {
         stream.settle(Ending::Abandoned).write().await;
@@ -179,16 +177,19 @@ async fn leave(target: &Target, stream: Stream) {
 }
 
 /// The provider has stopped in the middle: the agent is not to take it for the end.
-async fn broke_off(stream: Stream, agent: &mpsc::Sender<Piece>, ending: Ending) {
-    // Who has hung up needs not be told.
-    let _unread = agent.send(Piece::Broken).await;
+async fn broke_off(stream: Stream, agent: Reader, ending: Ending) {
+    agent.end_with(Piece::Broken);
     stream.settle(ending).write().await;
 }
 
-/// The stream ends here, as its interface says, and the provider is cancelled.
-async fn cut(stream: Stream, agent: mpsc::Sender<Piece>, (reason, ending): (&'static str, Ending)) {
-    // Who has hung up needs no end.
-    let _unread = agent.send(Piece::More(stream.ending(reason))).await;
-    drop(agent);
+/// The stream ends here with these bytes and as its interface says, and the provider is cancelled.
+async fn cut(
+    stream: Stream,
+    agent: Reader,
+    bytes: &[u8],
+    (reason, ending): (&'static str, Ending),
+) {
+    let last = [bytes, &stream.ending(reason)].concat();
+    agent.end_with(Piece::More(last.into()));
     stream.settle(ending).write().await;
 }

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::attempt::{Failed, answered};
+use super::attempt::{Failed, Served, answered};
 use super::body::AnswerBody;
 use super::call::Call;
 use super::chain::Target;
@@ -97,7 +97,7 @@ pub(super) async fn answer(
     target: &Target,
     (request, mut hold): (&wire::Request, Hold),
     (response, deadline): (Response<Incoming>, Instant),
-) -> Result<(), Failed> {
+) -> Result<Served, Failed> {
     let (head, body) = response.into_parts();
     let how = (request.api, head.status.as_u16());
     hold.first_byte();
@@ -135,7 +135,7 @@ pub(super) async fn answer(
         Err(untranslatable) => {
             call.answer.send(Err(untranslatable));
             unwritten.write().await;
-            return Ok(());
+            return Ok(Served::Answered);
         }
     };
     if is_priced && let Ok(value) = HeaderValue::from_str(&cost.to_string()) {
@@ -144,7 +144,7 @@ pub(super) async fn answer(
     *response.body_mut() = AnswerBody::whole(bytes);
     call.answer.send(Ok(response));
     unwritten.write().await;
-    Ok(())
+    Ok(Served::Answered)
 }
 
 /// The body as the agent is to see it.
