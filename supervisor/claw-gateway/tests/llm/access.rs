@@ -73,7 +73,7 @@ async fn a_model_is_named_by_its_alias_to_the_agent_and_by_its_id_to_the_provide
 #[tokio::test]
 async fn what_is_not_changed_reaches_the_provider_byte_by_byte() {
     let world = World::start(Setup::default()).await;
-    let body = r#"{ "model" : "big-1","temperature": 0.70,  "max_tokens":5,
+    let body = r#"{ "model" : "big-1","temperature": 0.70,  "max_completion_tokens":5,
         "messages":[{"role":"user","content":"\u00e9"}], "unheard_of": [1.0, {}] }"#;
     let mut asked = Asked::post("/v1/chat/completions", &json!(null));
     asked.body = body.into();

@@ -211,7 +211,8 @@ async fn an_answer_is_limited_to_what_is_left_where_that_is_wanted() {
     assert_eq!(answer.status, 200);
     let clamped = answer.header("x-openclaw-clamped-to").expect("it is told");
     let sent = world.fake.seen().remove(0).json();
-    assert_eq!(sent["max_tokens"].to_string(), clamped);
+    assert_eq!(sent["max_completion_tokens"].to_string(), clamped);
+    assert!(sent.get("max_tokens").is_none(), "{sent}");
     assert_eq!(answer.json()["choices"][0]["finish_reason"], "length");
     world.settled().await;
     assert_eq!(world.spent(), world.bill());

@@ -236,7 +236,7 @@ pub(crate) fn settings(setup: &Setup, fake: &FakeLlm) -> Settings {
     }
 }
 
-/// Tokens from a cache cost a tenth, those into one a quarter more.
+/// Tokens from a cache cost a tenth, those into one a quarter more, and searches nothing.
 fn price() -> Price {
     let (input, output) = (pico(PROMPT), pico(ANSWER));
     let rates = TokenRates {
@@ -246,6 +246,7 @@ fn price() -> Price {
     };
     Price::Known(Arc::new(Rates {
         standard: Tariff::new(rates, Vec::new()),
+        per_search: Some(Money::ZERO),
         ..Rates::default()
     }))
 }

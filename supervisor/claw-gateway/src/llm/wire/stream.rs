@@ -195,6 +195,8 @@ impl StreamReading {
                 self.told = self
                     .merged(&message["usage"])
                     .map_or(Told::Nothing, Told::SoFar);
+                // Of the answer it tells a placeholder, which is no total yet.
+                self.usage.remove("output_tokens");
             }
             "content_block_start" => {
                 self.block = data["index"].as_u64().map(|index| Block { index });
