@@ -281,6 +281,7 @@ fn agent(mode: Mode) -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode,
         schedule: None,

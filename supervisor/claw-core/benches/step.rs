@@ -118,6 +118,7 @@ fn agent() -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode: Mode::Daemon,
         schedule: None,

@@ -123,6 +123,7 @@ impl Fields {
             user,
             data_dirs,
             config,
+            models,
         } = launch;
         self.set("command", Replace, list(command, |word| text(word)));
         self.program(program);
@@ -145,6 +146,7 @@ impl Fields {
         let data_dirs = list(data_dirs, |dir| text(&dir.to_string_lossy()));
         self.set("data_dirs", Replace, data_dirs);
         self.set("config", Replace, config.to_string());
+        self.set("llm", Replace, models.is_some().to_string());
     }
 
     fn program(&mut self, program: &Program) {

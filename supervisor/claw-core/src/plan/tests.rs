@@ -27,6 +27,7 @@ fn bare() -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode: crate::spec::Mode::Daemon,
         schedule: None,

@@ -36,6 +36,8 @@ pub struct Launch {
     pub data_dirs: Vec<PathBuf>,
     /// Free configuration, handed over as JSON in `OPENCLAW_CONFIG`; `null` when there is none.
     pub config: serde_json::Value,
+    /// The port of its loopback interface at which it finds language models; `None`: it has none.
+    pub models: Option<u16>,
 }
 
 /// What a command starts.

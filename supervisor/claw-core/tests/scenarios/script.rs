@@ -199,6 +199,7 @@ fn defaults() -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode: Mode::Daemon,
         schedule: None,

@@ -187,6 +187,7 @@ fn launch(random: &mut Random) -> Launch {
         user: None,
         data_dirs: Vec::new(),
         config: serde_json::Value::Null,
+        models: None,
     }
 }
 

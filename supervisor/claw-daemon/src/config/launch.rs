@@ -106,6 +106,7 @@ impl Reader<'_> {
             user,
             data_dirs: self.data_dirs(fields),
             config: self.config(fields),
+            models: None,
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn agent(command: Vec<String>) -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode: Mode::Daemon,
         schedule: None,

@@ -333,6 +333,7 @@ pub(crate) fn daemon() -> AgentSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::Value::Null,
+            models: None,
         },
         mode: Mode::Daemon,
         schedule: None,

@@ -300,6 +300,7 @@ pub(super) fn fleet_spec() -> FleetSpec {
             user: None,
             data_dirs: Vec::new(),
             config: serde_json::json!({"urls": ["a"], "auth": {"api_key": "sk-very-secret"}}),
+            models: None,
         },
         mode: spec::Mode::Daemon,
         schedule: None,
