@@ -269,15 +269,15 @@ async fn a_call_is_recorded_before_it_leaves_and_once_more_at_its_end() {
 async fn a_request_may_tighten_its_agents_limits_and_never_loosen_them() {
     let world = World::start(Setup::default()).await;
     let asked = Asked::post("/v1/chat/completions", &chat("big"));
-    let tight = asked
-        .clone()
-        .with("x-openclaw-daily-limit-usd", "0.0000001");
+    let limited = |daily: Value| {
+        let router = json!({"budget": {"daily_limit_usd": daily}});
+        asked.clone().with("x-openclaw-router", &router.to_string())
+    };
+    let tight = limited(json!(0.000_000_1));
     assert_eq!(world.ask(tight).await.status, 402);
-    let wrong = asked.clone().with("x-openclaw-daily-limit-usd", "some");
-    assert_eq!(world.ask(wrong).await.status, 400);
+    assert_eq!(world.ask(limited(json!("some"))).await.status, 400);
     world.gateway.set_budgets(budgets(Some(Money::ZERO), None));
-    let loose = asked.with("x-openclaw-daily-limit-usd", "1000");
-    assert_eq!(world.ask(loose).await.status, 402);
+    assert_eq!(world.ask(limited(json!(1000))).await.status, 402);
     assert!(world.fake.seen().is_empty());
 }
 
@@ -348,4 +348,27 @@ async fn money_is_released_early_only_for_a_prompt_that_is_told_and_final() {
         json!([{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}]);
     let (before, after) = held_around_the_first_event(&searching, told(40)).await;
     assert_eq!(after, before, "each search adds to the prompt");
+}
+
+#[tokio::test]
+async fn an_agent_asks_for_its_own_money_and_sees_nobody_elses() {
+    let setup = Setup {
+        fleet_daily: Some(Money::from_usd(20)),
+        ..Setup::default()
+    };
+    let world = World::start(setup).await;
+    assert_eq!(world.chat("big").await.status, 200);
+    world.settled().await;
+    let answer = world.ask(Asked::get("/v1/budget")).await;
+    let told = answer.json();
+    let windows = told["windows"].as_array().expect("windows");
+    assert_eq!(windows.len(), 2, "{told}");
+    assert_eq!(windows[0]["window"], "daily");
+    assert_eq!(windows[0]["limit_usd"], 10.0);
+    let spent = pico(world.spent()).as_usd();
+    assert!(spent > 0.0);
+    for window in windows {
+        assert_eq!(window["spent_usd"], spent);
+        assert_eq!(window["held_usd"], 0.0);
+    }
 }

@@ -227,3 +227,19 @@ async fn a_probe_whose_agent_hangs_up_leaves_the_next_one_to_another() {
     world.settled().await;
     assert_eq!(world.chat("big").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_request_says_after_which_failures_it_goes_on() {
+    let world = World::start(Setup::with_spare()).await;
+    let asked = |causes: serde_json::Value| {
+        let router = serde_json::json!({ "retry_on": causes }).to_string();
+        Asked::post("/v1/chat/completions", &chat("big")).with("x-openclaw-router", &router)
+    };
+    world.fake.script("big-1", [Behaviour::status(503)]);
+    let answer = world.ask(asked(serde_json::json!(["rate_limited"]))).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(world.asked(), ["big-1"]);
+    let answer = world.ask(asked(serde_json::json!(["error"]))).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(world.asked(), ["big-1", "big-1", "spare-1"]);
+}

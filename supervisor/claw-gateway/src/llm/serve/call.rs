@@ -16,6 +16,7 @@ use super::gateway::Shared;
 use super::hold::End;
 use super::host::{Caller, Event};
 use super::provider_state::{Probe, Verdict};
+use super::router::Router;
 use super::settings::AgentSettings;
 use super::validators::Validators;
 use crate::llm::budget::Limits;
@@ -44,6 +45,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// The agent's own money as the request limits it.
     pub(super) tighter: Limits,
+    /// What else it asks for.
+    pub(super) router: Router,
     pub(super) answer: Answering,
     /// At all targets together.
     pub(super) attempts: u32,
@@ -135,7 +138,12 @@ impl Call {
                 max_retries: self.agent.max_retries,
                 left: deadline.saturating_duration_since(Instant::now()),
             };
-            match route::next(failure.failure, tries, chance()) {
+            let next = if self.router.goes_on(failure.failure) {
+                route::next(failure.failure, tries, chance())
+            } else {
+                Next::GiveBack
+            };
+            match next {
                 Next::Retry { after } => {
                     held = failure.admitted;
                     if let Some(admitted) = &mut held {
@@ -282,7 +290,7 @@ impl Call {
         }
     }
 
-    /// Gives the agent the provider's own words.
+    /// Gives the agent the provider's own words, or says why there are none.
     async fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
         if let Some(said) = &failed.said {
             let mut response = self.response(target, said.status, &said.headers);
@@ -292,6 +300,9 @@ impl Call {
             let no = HeaderValue::from_static("false");
             response.headers_mut().insert(SHOULD_RETRY, no);
             self.answer.send(Ok(response));
+        } else {
+            let denial = self.passed(target, Passed::Exhausted, &failed);
+            self.answer.send(Err(denial));
         }
         failed.give_up().await;
     }

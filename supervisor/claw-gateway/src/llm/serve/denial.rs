@@ -44,8 +44,8 @@ pub(super) enum Denial {
     Malformed(Untranslatable),
     #[error("the {place} has personal data ({found}), which does not pass")]
     PersonalData { place: Place, found: Found },
-    #[error("the header {name} is no amount in USD such as 0.05")]
-    BadLimit { name: &'static str },
+    #[error("the header `x-openclaw-router` cannot be used: {why}")]
+    BadRouter { why: String },
     #[error("model {asked} is not among those of this agent: {}", named(.known))]
     UnknownModel { asked: String, known: Vec<String> },
     #[error(
@@ -115,7 +115,7 @@ impl Denial {
             | Self::BadRequest(_)
             | Self::Malformed(_)
             | Self::PersonalData { .. }
-            | Self::BadLimit { .. }
+            | Self::BadRouter { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_) => RefusalKind::BadRequest,
             Self::OverBudget(_) => RefusalKind::Budget,
@@ -139,7 +139,7 @@ impl Denial {
             Self::NoSuchPath { .. } => "no_such_path",
             Self::TooLarge => "body_too_large",
             Self::Unread => "body_incomplete",
-            Self::BadRequest(_) | Self::Malformed(_) | Self::BadLimit { .. } => "invalid_request",
+            Self::BadRequest(_) | Self::Malformed(_) | Self::BadRouter { .. } => "invalid_request",
             Self::PersonalData { .. } => "personal_data",
             Self::UnknownModel { .. } => "model_not_found",
             Self::UnknownPrice { .. } => "unknown_price",
@@ -177,7 +177,7 @@ impl Denial {
             | Self::BadRequest(_)
             | Self::Malformed(_)
             | Self::PersonalData { .. }
-            | Self::BadLimit { .. }
+            | Self::BadRouter { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)
@@ -208,7 +208,7 @@ impl Denial {
             | Self::BadRequest(_)
             | Self::Malformed(_)
             | Self::PersonalData { .. }
-            | Self::BadLimit { .. }
+            | Self::BadRouter { .. }
             | Self::UnknownModel { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)

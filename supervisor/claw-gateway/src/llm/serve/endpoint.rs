@@ -22,11 +22,10 @@ use super::chain::chain;
 use super::denial::Denial;
 use super::gateway::Shared;
 use super::host::{Caller, Credential, Event};
-use super::models;
+use super::router::Router;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
 use super::validators::Validators;
-use crate::llm::budget::Limits;
-use crate::llm::money::Money;
+use super::{models, own_budget};
 use crate::llm::wire::{self, Api, Side};
 
 /// The longest body of a request, in bytes: Anthropic's own bound
@@ -41,10 +40,6 @@ const HEAD: Duration = Duration::from_secs(30);
 
 /// How long the body of a request may take.
 const BODY: Duration = Duration::from_secs(60);
-
-/// Limits on an agent's own money that a request sets for itself.
-const DAILY: &str = "x-openclaw-daily-limit-usd";
-const MONTHLY: &str = "x-openclaw-monthly-limit-usd";
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -129,10 +124,9 @@ impl Exchange {
         agent: &Arc<AgentSettings>,
         (api, head, body): (Api, Parts, Incoming),
     ) -> Result<Response<AnswerBody>, Denial> {
-        let tighter = Limits {
-            daily: limit(&head.headers, DAILY)?,
-            monthly: limit(&head.headers, MONTHLY)?,
-        };
+        let router = Router::read(&head.headers)?;
+        let tighter = router.limits()?;
+        let agent = &router.lower(agent)?;
         let body = read(body).await?;
         let mut request = wire::Request::read(api, body)?;
         let validators = Validators {
@@ -155,6 +149,7 @@ impl Exchange {
             request: Arc::new(request),
             headers: head.headers,
             tighter,
+            router,
             answer: Answering::new(answer),
             attempts: 0,
         };
@@ -174,12 +169,22 @@ impl Exchange {
         (head, side): (&Parts, Side),
     ) -> Result<Response<AnswerBody>, Denial> {
         let path = head.uri.path();
-        if head.method == Method::GET && matches!(path, "/v1/models" | "/models") {
-            let list = models::list(settings, agent, side);
-            let mut response = Response::new(AnswerBody::whole(list.to_string()));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            return Ok(response);
+        if head.method == Method::GET {
+            let told = match path {
+                "/v1/models" | "/models" => Some(models::list(settings, agent, side)),
+                "/v1/budget" => {
+                    let now = self.shared.host.clock.now();
+                    let ledger = self.shared.ledger();
+                    Some(own_budget::balances(&ledger, now, &self.caller.agent))
+                }
+                _ => None,
+            };
+            if let Some(told) = told {
+                let mut response = Response::new(AnswerBody::whole(told.to_string()));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                return Ok(response);
+            }
         }
         let path = path.chars().take(200).collect();
         let method = head.method.as_str().chars().take(20).collect();
@@ -203,17 +208,6 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
     });
     let token = bearer.or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes))?;
     Some(token.trim_ascii())
-}
-
-fn limit(headers: &HeaderMap, name: &'static str) -> Result<Option<Money>, Denial> {
-    let Some(value) = headers.get(name) else {
-        return Ok(None);
-    };
-    let money: Option<Money> = value.to_str().ok().and_then(|text| text.parse().ok());
-    match money.filter(|money| !money.is_negative()) {
-        Some(money) => Ok(Some(money)),
-        None => Err(Denial::BadLimit { name }),
-    }
 }
 
 async fn read(body: Incoming) -> Result<Vec<u8>, Denial> {
