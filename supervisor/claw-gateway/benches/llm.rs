@@ -225,6 +225,7 @@ async fn gateway(fake: &FakeLlm) -> SocketAddr {
         providers: [("fake".into(), Arc::new(provider))].into(),
         models: [model("call"), model("stream")].into(),
         agents: [("bench".into(), Arc::new(agent))].into(),
+        ..Settings::default()
     };
     let limits = Limits {
         daily: Some(Money::from_usd(1000)),

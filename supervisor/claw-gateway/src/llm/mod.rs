@@ -13,6 +13,7 @@
 //! or told to somebody is the host's, behind three traits.
 
 pub mod budget;
+pub mod cassette;
 pub mod money;
 pub mod prices;
 pub mod rates;

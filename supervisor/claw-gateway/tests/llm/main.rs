@@ -8,6 +8,7 @@ mod hang_ups;
 mod limits;
 mod mixed;
 mod routes;
+mod sources;
 mod streams;
 mod usage;
 mod validators;

@@ -233,6 +233,7 @@ pub(crate) fn settings(setup: &Setup, fake: &FakeLlm) -> Settings {
         ]
         .into(),
         agents: [("coder".into(), Arc::new(setup.agent.clone()))].into(),
+        ..Settings::default()
     }
 }
 

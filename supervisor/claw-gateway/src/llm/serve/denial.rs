@@ -49,6 +49,11 @@ pub(super) enum Denial {
     #[error("model {asked} is not among those of this agent: {}", named(.known))]
     UnknownModel { asked: String, known: Vec<String> },
     #[error(
+        "the cassette has no answer to this request, whose SHA-256 is {hash}; record it with \
+         `llm.record: true`"
+    )]
+    NotRecorded { hash: String },
+    #[error(
         "the price of model {model} of provider {provider} is not known, and a budget applies; \
          set its price in the fleet file, or `unknown_price`"
     )]
@@ -109,7 +114,9 @@ impl Denial {
         match self {
             Self::Unauthorized => RefusalKind::Unauthorized,
             Self::NoAccess { .. } => RefusalKind::Forbidden,
-            Self::NoSuchPath { .. } | Self::UnknownModel { .. } => RefusalKind::NotFound,
+            Self::NoSuchPath { .. } | Self::UnknownModel { .. } | Self::NotRecorded { .. } => {
+                RefusalKind::NotFound
+            }
             Self::TooLarge => RefusalKind::TooLarge,
             Self::Unread
             | Self::BadRequest(_)
@@ -142,6 +149,7 @@ impl Denial {
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadRouter { .. } => "invalid_request",
             Self::PersonalData { .. } => "personal_data",
             Self::UnknownModel { .. } => "model_not_found",
+            Self::NotRecorded { .. } => "not_recorded",
             Self::UnknownPrice { .. } => "unknown_price",
             Self::Boundless(_) => "unbounded_cost",
             Self::OverBudget(_) => "budget_exceeded",
@@ -179,6 +187,7 @@ impl Denial {
             | Self::PersonalData { .. }
             | Self::BadRouter { .. }
             | Self::UnknownModel { .. }
+            | Self::NotRecorded { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)
             | Self::Unsupported { .. }
@@ -210,6 +219,7 @@ impl Denial {
             | Self::PersonalData { .. }
             | Self::BadRouter { .. }
             | Self::UnknownModel { .. }
+            | Self::NotRecorded { .. }
             | Self::UnknownPrice { .. }
             | Self::Boundless(_)
             | Self::OverBudget(_)

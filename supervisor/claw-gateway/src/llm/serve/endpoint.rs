@@ -24,6 +24,7 @@ use super::gateway::Shared;
 use super::host::{Caller, Credential, Event};
 use super::router::Router;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
+use super::tape::{self, Taped};
 use super::validators::Validators;
 use super::{models, own_budget};
 use crate::llm::wire::{self, Api, Side};
@@ -73,7 +74,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Taped>, Infallible> {
         let (head, body) = request.into_parts();
         let api = Api::of_path(head.uri.path());
         let side = side(api, &head.headers);
@@ -85,7 +86,9 @@ impl Exchange {
             (Ok(agent), Some(api)) if head.method == Method::POST => {
                 self.call(&settings, agent, (api, head, body)).await
             }
-            (Ok(agent), _) => self.other(&settings, agent, (&head, side)),
+            (Ok(agent), _) => self
+                .other(&settings, agent, (&head, side))
+                .map(|response| response.map(|body| Taped::new(body, None))),
         };
         let mut response = answered.unwrap_or_else(|denial| {
             self.shared.tell(Event::Refused {
@@ -94,7 +97,8 @@ impl Exchange {
                 code: denial.code(),
                 message: &denial.to_string(),
             });
-            denial.response(side, for_budget)
+            let refusal = denial.response(side, for_budget);
+            refusal.map(|body| Taped::new(body, None))
         });
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert(REQUEST_ID, id);
@@ -123,7 +127,7 @@ impl Exchange {
         settings: &Settings,
         agent: &Arc<AgentSettings>,
         (api, head, body): (Api, Parts, Incoming),
-    ) -> Result<Response<AnswerBody>, Denial> {
+    ) -> Result<Response<Taped>, Denial> {
         let router = Router::read(&head.headers)?;
         let tighter = router.limits()?;
         let agent = &router.lower(agent)?;
@@ -139,13 +143,20 @@ impl Exchange {
             request = wire::Request::read(api, redacted.into_bytes())?;
         }
         let targets = chain(settings, agent, &request.model)?;
+        let hash: [u8; 32] = Sha256::digest(request.body()).into();
+        let source = &settings.source;
+        if let Some(answered) = source.answer(&self.caller, (&request, &hash)) {
+            return answered.map(|response| response.map(|body| Taped::new(body, None)));
+        }
+        let now = self.shared.host.clock.now();
+        let tape = source.tape(&self.caller, (&request, &hash), now);
         let (answer, answered) = oneshot::channel();
         let call = Call {
             shared: Arc::clone(&self.shared),
             caller: Arc::clone(&self.caller),
             agent: Arc::clone(agent),
             id: Arc::clone(&self.id),
-            hash: Sha256::digest(request.body()).into(),
+            hash,
             request: Arc::new(request),
             headers: head.headers,
             tighter,
@@ -156,7 +167,7 @@ impl Exchange {
         // It outlives its agent: what is spent is known only at its end.
         self.shared.tasks.spawn(call.run(targets));
         match answered.await {
-            Ok(answered) => answered,
+            Ok(answered) => answered.map(|response| tape::kept(response, tape)),
             // The task has panicked; its money is settled as lost.
             Err(_gone) => Err(Denial::Unrecorded),
         }

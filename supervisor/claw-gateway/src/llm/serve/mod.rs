@@ -28,13 +28,16 @@ mod endpoint;
 mod gateway;
 mod hold;
 mod host;
+mod made_up;
 mod models;
 mod own_budget;
 mod provider_state;
 mod relay;
 mod router;
 mod settings;
+mod source;
 mod stream;
+mod tape;
 mod tier;
 mod validators;
 mod whole;
@@ -49,3 +52,4 @@ pub use settings::{
     AgentSettings, Model, OnHangUp, OnTight, Price, Provider, ProviderKind, RefusalStatus,
     Settings, UnknownPrice,
 };
+pub use source::Source;

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::source::Source;
 use crate::llm::rates::Rates;
 use crate::llm::route::Rate;
 use crate::llm::upstream::{BaseUrl, Key};
@@ -20,6 +21,8 @@ pub struct Settings {
     pub models: BTreeMap<Arc<str>, Arc<Model>>,
     /// By name. Others may call nothing.
     pub agents: BTreeMap<Arc<str>, Arc<AgentSettings>>,
+    /// Where answers come from.
+    pub source: Source,
 }
 
 /// How a provider is spoken to.
