@@ -29,7 +29,7 @@ use crate::api::Lockdown;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
-use crate::egress::Egress;
+use crate::egress::{Egress, ModelsChange};
 use crate::error::StartError;
 use crate::feed::Feed;
 use crate::http::{self, Listeners};
@@ -235,7 +235,7 @@ async fn start_drivers(
     data_dir.let_pass()?;
     let data_dir = data_dir.path().to_owned();
     let (ways, changes) = mpsc::unbounded_channel();
-    egress.follow(changes);
+    egress.follow(changes, without_models);
     let mut config = ProcessConfig {
         egress: Some(ways.clone()),
         ..ProcessConfig::new(data_dir.clone(), facts.clone())
@@ -253,6 +253,19 @@ async fn start_drivers(
     });
     let drivers = Drivers::new(processes, Arc::new(containers));
     Ok((thread, Arc::new(drivers)))
+}
+
+/// Nobody serves models: calls of them are refused.
+fn without_models(change: ModelsChange) {
+    match change {
+        ModelsChange::Opened { instance, listener } => {
+            drop(listener);
+            tracing::debug!(%instance, "its language models are not served");
+        }
+        ModelsChange::Closed { instance } => {
+            tracing::debug!(%instance, "its network is gone");
+        }
+    }
 }
 
 /// Goes by the fleet file whenever it changes; what to say if that cannot be.

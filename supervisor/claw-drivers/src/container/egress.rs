@@ -51,7 +51,8 @@ impl Follower {
         let instance = self.instance().clone();
         let opened = EgressChange::Opened {
             instance: instance.clone(),
-            listeners,
+            listeners: Some(listeners),
+            models: None,
         };
         // A supervisor that is ending no longer listens.
         changes.send(opened).ok();

@@ -202,7 +202,8 @@ impl Follower {
             self.way_out = WayOut::Open;
             let change = EgressChange::Opened {
                 instance: self.instance.clone(),
-                listeners,
+                listeners: Some(listeners),
+                models: None,
             };
             // Nobody reads it any more when the supervisor ends.
             egress.send(change).ok();
