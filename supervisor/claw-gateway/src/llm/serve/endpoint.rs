@@ -70,6 +70,23 @@ where
     }
 }
 
+/// Answers a request that came over a connection of somebody else's.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    caller: Arc<Caller>,
+) -> Response<AnswerBody> {
+    let exchange = Exchange {
+        shared: Arc::clone(shared),
+        caller,
+        id: request_id(),
+    };
+    match exchange.answer(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
 /// One request.
 struct Exchange {
     shared: Arc<Shared>,
@@ -112,11 +129,16 @@ impl Exchange {
         headers: &HeaderMap,
         agent: Option<&'a Arc<AgentSettings>>,
     ) -> Result<&'a Arc<AgentSettings>, Denial> {
-        if let Credential::Token(is_the_agents) = &self.caller.credential {
-            let token = token(headers).ok_or(Denial::Unauthorized)?;
-            if !is_the_agents(token) {
-                return Err(Denial::Unauthorized);
-            }
+        let known = match (&self.caller.credential, token(headers)) {
+            (Credential::Trusted, _) | (Credential::OwnNetwork(_), None) => true,
+            (Credential::Token(_), None) => false,
+            (
+                Credential::Token(is_the_agents) | Credential::OwnNetwork(is_the_agents),
+                Some(token),
+            ) => is_the_agents(token),
+        };
+        if !known {
+            return Err(Denial::Unauthorized);
         }
         agent.ok_or_else(|| Denial::NoAccess {
             agent: self.caller.agent.to_string(),

@@ -199,6 +199,8 @@ pub enum Credential {
     Trusted,
     /// By its token.
     Token(IsTheToken),
+    /// Nobody else can connect there, but a token that is shown must be the agent's.
+    OwnNetwork(IsTheToken),
 }
 
 impl fmt::Debug for Credential {
@@ -206,6 +208,7 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::Trusted => "Trusted",
             Self::Token(_) => "Token(…)",
+            Self::OwnNetwork(_) => "OwnNetwork(…)",
         })
     }
 }
