@@ -203,9 +203,10 @@ impl Exchange {
             response.headers_mut().insert(CONTENT_TYPE, json);
             return Ok(response);
         }
-        let path = path.chars().take(200).collect();
-        let method = head.method.as_str().chars().take(20).collect();
-        Err(Denial::NoSuchPath { method, path })
+        Err(Denial::NoSuchPath {
+            method: head.method.as_str().into(),
+            path: path.into(),
+        })
     }
 }
 
