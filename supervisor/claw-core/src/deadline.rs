@@ -18,6 +18,8 @@ pub enum Why {
     Spawn,
     /// The next start after a failure.
     Backoff,
+    /// One more passes the gate of a provider that had an outage.
+    Gate,
     /// The grace after the signal ends.
     Grace,
     /// A kill has not been answered and is repeated.
@@ -53,6 +55,7 @@ impl fmt::Display for Why {
             Self::Hook => "hook",
             Self::Spawn => "spawn",
             Self::Backoff => "backoff",
+            Self::Gate => "gate",
             Self::Grace => "grace",
             Self::Kill => "kill",
             Self::Probe => "probe",

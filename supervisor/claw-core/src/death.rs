@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
+use crate::models::CallFailure;
 use crate::order::{Hook, ProbeKind};
 
 /// How the main process ended, as `waitpid` tells it.
@@ -122,6 +123,9 @@ pub enum Cause {
     Watchdog,
     /// It broke the rules of the agent protocol again and again.
     Protocol,
+    /// It made the same call to a model again and again, and the call failed in the same way each
+    /// time.
+    NoProgress(Box<NoProgress>),
     /// It was not ready in time.
     StartTimeout,
     /// A run took longer than its schedule allows.
@@ -160,6 +164,31 @@ pub enum Cause {
     HostReboot,
 }
 
+/// A call to a model that was made again and again, and failed each time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoProgress {
+    /// How the last one failed.
+    pub failure: CallFailure,
+    /// How many failed.
+    pub calls: u32,
+    /// When the first of them did.
+    pub since: Wall,
+}
+
+impl fmt::Display for NoProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            failure,
+            calls,
+            since,
+        } = self;
+        write!(
+            f,
+            "{calls} times since {since:.0} the same call to a model {failure}"
+        )
+    }
+}
+
 impl Cause {
     /// It ended by itself with an exit code, and did not say why.
     #[must_use]
@@ -177,6 +206,7 @@ impl Cause {
             Self::Probe { .. } => "probe",
             Self::Watchdog => "watchdog",
             Self::Protocol => "protocol",
+            Self::NoProgress(_) => "no_progress",
             Self::StartTimeout => "start_timeout",
             Self::RunTimeout => "run_timeout",
             Self::RunFailed { .. } => "run_failed",
@@ -205,6 +235,7 @@ impl fmt::Display for Cause {
             Self::Probe { probe, detail } => write!(f, "failed its {probe} probe: {detail}"),
             Self::Watchdog => f.write_str("stopped sending its heartbeat"),
             Self::Protocol => f.write_str("broke the agent protocol again and again"),
+            Self::NoProgress(evidence) => write!(f, "made no progress: {evidence}"),
             Self::StartTimeout => f.write_str("was not ready in time"),
             Self::RunTimeout => f.write_str("ran longer than its timeout"),
             Self::RunFailed { message, .. } => write!(f, "failed: {message}"),

@@ -6,6 +6,7 @@ use crate::clock::Wall;
 use crate::death::{ExitReport, ExitStatus, SpawnError};
 use crate::id::{InstanceId, RunId, Ticket};
 use crate::image::Image;
+use crate::models::{ModelCall, ProviderName};
 use crate::name::AgentName;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
@@ -281,6 +282,26 @@ pub enum Fact {
         instance: InstanceId,
         /// The runs, each with its attempt.
         running: Vec<(RunId, u32)>,
+    },
+    /// The gateway has seen something of an agent's use of models.
+    ModelCall {
+        /// Whose.
+        instance: InstanceId,
+        /// What.
+        call: ModelCall,
+    },
+    /// A provider of models does not answer, or asked to be left alone. Said again as often as it
+    /// is found so.
+    ProviderDown {
+        /// Which.
+        provider: ProviderName,
+        /// No call goes to it before this.
+        until: Wall,
+    },
+    /// A provider that was down has answered.
+    ProviderUp {
+        /// Which.
+        provider: ProviderName,
     },
     /// A hook ended.
     HookDone {

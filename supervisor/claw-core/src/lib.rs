@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod gates;
 mod random;
 
 pub mod action;
@@ -18,6 +19,7 @@ pub mod fleet;
 pub mod id;
 pub mod image;
 pub mod memory;
+pub mod models;
 pub mod name;
 pub mod notification;
 pub mod order;
@@ -35,12 +37,13 @@ pub mod status;
 pub use action::{Action, Announcement, Answer};
 pub use clock::{Mono, Now, Wall};
 pub use deadline::Why;
-pub use death::{Cause, ExitReport, ExitStatus, SpawnError, SpawnStage};
+pub use death::{Cause, ExitReport, ExitStatus, NoProgress, SpawnError, SpawnStage};
 pub use event::{Command, Event, Fact};
 pub use fleet::Fleet;
 pub use id::{Generation, InstanceId, RunId, Ticket};
 pub use image::Image;
 pub use memory::Inheritance;
+pub use models::{CallFailure, CallId, GateStage, ModelCall, ProviderName, RequestHash};
 pub use name::AgentName;
 pub use order::{Hook, Order, ProbeKind, ProbeOutcome, SelfCheck};
 pub use record::{Durability, Record, RecordId};

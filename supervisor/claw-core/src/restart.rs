@@ -7,8 +7,15 @@
 
 use std::time::Duration;
 
+use crate::clock::Wall;
 use crate::death::{Cause, SpawnStage};
 use crate::spec::{Backoff, ExitCodes, Mode, Restart, RestartPolicy};
+
+/// A start waits for money no longer than this: somebody may have raised the budget since.
+const MONEY_WAIT: Duration = Duration::from_secs(86_400);
+
+/// By up to this agents that wait for the same budget are kept apart.
+const MONEY_SPREAD: Duration = Duration::from_secs(60);
 
 /// What is remembered from one end to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +116,7 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
         | Cause::Probe { .. }
         | Cause::Watchdog
         | Cause::Protocol
+        | Cause::NoProgress(_)
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunLost
@@ -147,6 +155,38 @@ fn classify_code(codes: &ExitCodes, code: u8) -> Class {
         Class::Success
     } else {
         Class::Failure
+    }
+}
+
+/// Decides what follows from an end that is laid to somebody else: as [`decide`], but that it does
+/// not count towards giving up.
+#[must_use]
+pub fn decide_excused(
+    restart: &Restart,
+    mode: Mode,
+    cause: &Cause,
+    counters: Counters,
+    random: u64,
+) -> Verdict {
+    let patient = Restart {
+        max_retries: None,
+        ..restart.clone()
+    };
+    match decide(&patient, mode, cause, counters, random) {
+        Verdict::Restart {
+            delay,
+            counters: after,
+        } => Verdict::Restart {
+            delay,
+            counters: Counters {
+                failures: after.failures.min(counters.failures),
+                ..after
+            },
+        },
+        verdict @ (Verdict::GiveUp { .. }
+        | Verdict::Refuse
+        | Verdict::Complete
+        | Verdict::Stay { .. }) => verdict,
     }
 }
 
@@ -238,6 +278,33 @@ pub fn delay(restart: &Restart, nth: u32, random: u64) -> Duration {
     };
     let capped = grown.min(restart.max_delay);
     capped.saturating_add(jitter(capped, restart.jitter_percent, random))
+}
+
+/// How long before there is money again, where an agent ended for want of it: a start before that
+/// would come to the same end. `random` keeps agents apart that wait for the same budget.
+#[must_use]
+pub fn until_money(cause: &Cause, now: Wall, random: u64) -> Duration {
+    let Some(at) = resets_at(cause) else {
+        return Duration::ZERO;
+    };
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    if wait.is_zero() {
+        return Duration::ZERO;
+    }
+    wait.min(MONEY_WAIT) + jitter(MONEY_SPREAD, 100, random)
+}
+
+/// The longest that [`until_money`] says of such an end.
+pub(crate) fn longest_wait_for_money(cause: &Cause) -> Duration {
+    resets_at(cause).map_or(Duration::ZERO, |_| MONEY_WAIT + MONEY_SPREAD)
+}
+
+const fn resets_at(cause: &Cause) -> Option<Wall> {
+    if let Cause::NoProgress(evidence) = cause {
+        evidence.failure.resets_at()
+    } else {
+        None
+    }
 }
 
 /// A share of `delay`, from nothing to `percent` of it. Half of `random` is used, so that the

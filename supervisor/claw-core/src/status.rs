@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::death::Cause;
 use crate::id::{Generation, RunId};
+use crate::models::{GateStage, ProviderName};
 use crate::name::AgentName;
 use crate::order::ProbeKind;
 
@@ -60,6 +61,15 @@ pub enum Reason {
     },
     /// Waits for its turn: only so many agents start at once.
     Queued,
+    /// Its last life died of an outage of a provider of models, which is not over for all who did.
+    ProviderDown {
+        /// Which provider.
+        provider: ProviderName,
+        /// When the outage was first heard of.
+        since: Wall,
+        /// How it stands with it.
+        stage: GateStage,
+    },
     /// Its `pre_start` hook runs.
     PreStart,
     /// Its process is being started.
@@ -138,6 +148,7 @@ impl Reason {
         match self {
             Self::WaitingFor { .. } => "waiting_for",
             Self::Queued => "queued",
+            Self::ProviderDown { .. } => "provider_down",
             Self::PreStart => "pre_start",
             Self::Spawning => "spawning",
             Self::Preparing { .. } => "preparing",

@@ -23,6 +23,9 @@ pub enum StartError {
     /// Agents cannot be given their sockets.
     #[error(transparent)]
     Agents(#[from] crate::agent_api::ConfigureError),
+    /// Agents cannot be given models.
+    #[error(transparent)]
+    Models(#[from] crate::llm::ModelsError),
     /// The key of the agents' tokens cannot be had.
     #[error("cannot read or make the key of the agents' tokens in the data directory")]
     TokenKey {

@@ -33,6 +33,7 @@ use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
 use crate::http::{self, Listeners};
+use crate::llm::Models;
 use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
@@ -86,7 +87,8 @@ impl Daemon {
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
         let egress = open_ways(&data_dir, &loaded);
-        let (thread, driver) = start_drivers(&data_dir, facts, &loaded, &egress).await?;
+        let ways = (&egress, &agent_api);
+        let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
         let metrics = Metrics::new();
@@ -185,6 +187,7 @@ impl Daemon {
         tell_manager(&[NotifyState::Stopping]);
         self.server.stop().await;
         self.agent_api.close().await;
+        self.agent_api.models().close().await;
         self.agent_api.sandboxes().close().await;
         let (journal, store, driver) = (self.journal, self.store, self.driver);
         let closing = move || (store.close(), journal.close());
@@ -230,12 +233,15 @@ async fn start_drivers(
     data_dir: &DataDir,
     facts: mpsc::Sender<Fact>,
     loaded: &Loaded,
-    egress: &Egress,
+    (egress, agent_api): (&Egress, &AgentApi),
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
     data_dir.let_pass()?;
     let data_dir = data_dir.path().to_owned();
     let (ways, changes) = mpsc::unbounded_channel();
-    egress.follow(changes);
+    let agents = agent_api.clone();
+    egress.follow(changes, move |change| {
+        agents.models().change(&agents, change)
+    });
     let mut config = ProcessConfig {
         egress: Some(ways.clone()),
         ..ProcessConfig::new(data_dir.clone(), facts.clone())
@@ -347,10 +353,12 @@ async fn open_agent_api(
         handle,
         data_dir: data_dir.path().to_owned(),
         sandboxes: sandboxes::start(data_dir.path(), loaded.supervisor.engine.clone()),
+        models: Models::new(data_dir.path()),
     });
     let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
     agent_api.complete(loaded);
     agent_api.configure(loaded).await?;
+    agent_api.models().configure(loaded, &agent_api).await?;
     Ok((store, agent_api))
 }
 
@@ -362,6 +370,7 @@ async fn serve_agents(
 ) -> Result<Feed, StartError> {
     agent_api.adopt(inheritance).await;
     agent_api.serve_all().await?;
+    agent_api.models().serve();
     let feed = Feed::new(u64::try_from(clock.now().wall.as_microsecond()).unwrap_or(0));
     agent_api.publish_lifecycle(&feed, thread.tasks());
     agent_api.maintain();

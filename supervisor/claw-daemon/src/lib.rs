@@ -26,6 +26,7 @@ pub mod error;
 pub mod feed;
 pub mod host;
 pub mod http;
+pub mod llm;
 pub mod reload;
 pub mod supervise;
 pub mod telemetry;

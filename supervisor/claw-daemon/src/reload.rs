@@ -13,7 +13,7 @@ use claw_core::plan::{Change, ChangeKind, ReloadClass, diff};
 use claw_core::{AgentName, Answer, Command, FleetSpec};
 use tokio::sync::Mutex;
 
-use crate::agent_api::{AgentApi, ConfigureError};
+use crate::agent_api::AgentApi;
 use crate::api::FieldError;
 use crate::config::{self, Diagnostics, Environment, Loaded, Reload};
 use crate::egress::Egress;
@@ -120,6 +120,8 @@ impl Reloader {
         let agent_api = &self.shared.agent_api;
         let arranged = agent_api.configure(&new).await;
         arranged.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
+        let ported = agent_api.models().configure(&new, agent_api).await;
+        ported.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
         let opened = agent_api.serve_all().await;
         opened.map_err(|error| ReloadFailure::Invalid(vec![unarranged(&error)]))?;
         // Who is started with new hosts finds them in force; who loses some loses them now.
@@ -198,7 +200,7 @@ impl Reloader {
     }
 }
 
-fn unarranged(error: &ConfigureError) -> FieldError {
+fn unarranged(error: &dyn std::error::Error) -> FieldError {
     FieldError {
         message: error.to_string(),
         file: None,

@@ -154,6 +154,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         learned,
         lockdown,
         session: session(sessions, reloader.clone()),
+        llm: agent_api.models().ports(),
         engine: engine(containers, reloader.clone()),
         store: agent_api.store().clone(),
         sandboxes: agent_api.sandboxes().clone(),

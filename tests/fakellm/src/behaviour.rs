@@ -45,6 +45,9 @@ pub struct Behaviour {
     pub word_bytes: usize,
     /// A text in place of counted words; each token is one character of it.
     pub text: Option<String>,
+    /// A body in place of all that, in pieces; in a stream each waits for `between`. All of the
+    /// answer is billed with the first.
+    pub raw: Option<Vec<String>>,
 }
 
 impl Default for Behaviour {
@@ -67,6 +70,7 @@ impl Default for Behaviour {
             tool: None,
             word_bytes: 0,
             text: None,
+            raw: None,
         }
     }
 }

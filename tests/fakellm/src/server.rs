@@ -283,7 +283,10 @@ impl Call {
 
     fn whole(&self) -> Body {
         let answer = Answer::new(&self.asked, &self.behaviour);
-        let body = Bytes::from(answer.body().to_string());
+        let body = match &self.behaviour.raw {
+            Some(pieces) => Bytes::from(pieces.concat()),
+            None => Bytes::from(answer.body().to_string()),
+        };
         self.shared
             .change(self.line, |seen| seen.tokens_sent = seen.answer_tokens);
         let Ending::Cut { .. } = self.behaviour.ending else {
@@ -303,6 +306,17 @@ impl Call {
     async fn stream(self, mut sender: Sender<Bytes, io::Error>) {
         let answer = Answer::new(&self.asked, &self.behaviour);
         self.behaviour.before_first.wait().await;
+        if let Some(pieces) = &self.behaviour.raw {
+            self.shared
+                .change(self.line, |seen| seen.answer_tokens = answer.tokens);
+            for piece in pieces {
+                self.behaviour.between.wait().await;
+                if sender.send_data(Bytes::from(piece.clone())).await.is_err() {
+                    return;
+                }
+            }
+            return;
+        }
         if sender.send_data(answer.opening()).await.is_err() {
             return;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::action::{Action, Announcement, Answer, Happened};
 use crate::clock::{Mono, Now};
+use crate::gates::Gates;
 use crate::id::{RunId, Ticket};
 use crate::name::AgentName;
 use crate::order::Order;
@@ -22,21 +23,29 @@ pub(crate) struct Context<'a> {
     pub source: &'a mut Source,
 }
 
-/// What the fleet hands out: random numbers, and ids of records with the agent that waits for them.
+/// What the fleet hands out: random numbers, ids of records with the agent that waits for them, and
+/// what is known of outages.
 #[derive(Debug)]
 pub(crate) struct Source {
     random: Random,
     last_record: u64,
     waiting: BTreeMap<RecordId, AgentName>,
+    pub gates: Gates,
 }
 
 impl Source {
-    pub(crate) const fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
             last_record: 0,
             waiting: BTreeMap::new(),
+            gates: Gates::default(),
         }
+    }
+
+    /// The gates, and what decides who passes when.
+    pub(crate) const fn gates(&mut self) -> (&mut Gates, &mut Random) {
+        (&mut self.gates, &mut self.random)
     }
 
     /// Who waits for the record; nobody is told twice.

@@ -226,6 +226,7 @@ impl Daemon {
     pub(crate) fn admit(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         let Phase::Queued = self.phase else { return };
         common.memory.next_start = None;
+        common.outage = None;
         let id = common.next_instance();
         let instance = Instance::begin(cx, id, common.plan(), None);
         self.phase = Phase::Live(Box::new(instance));
@@ -362,6 +363,7 @@ impl Daemon {
         if self.healthy_at.take().is_some_and(|at| at <= cx.mono()) {
             common.set_counters(Counters::default());
         }
+        common.lay_to_outage(cx, &instance, end);
         let then = after(common, cx, end);
         common.note_death(cx, instance.generation(), end);
         common.save(cx);

@@ -2,17 +2,22 @@
 //! remembered of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::action::Happened;
+use crate::clock::Wall;
 use crate::deadline::Deadline;
 use crate::death::Cause;
 use crate::id::{Generation, InstanceId};
 use crate::memory::{AgentMemory, Goal, Hold, StartProof};
+use crate::models::{GateStage, ProviderName};
 use crate::name::AgentName;
 use crate::order::{Hook, Order};
 use crate::record::{Record, RecordId};
-use crate::restart::{Class, Counters, classify};
-use crate::spec::AgentSpec;
+use crate::restart::{
+    Class, Counters, Verdict, classify, decide, decide_excused, longest_wait_for_money,
+};
+use crate::spec::{AgentSpec, Mode};
 
 use super::books::Books;
 use super::context::Context;
@@ -31,6 +36,8 @@ pub(crate) struct Common {
     pub place: Place,
     /// Agents it waits for, as the fleet found last.
     pub missing: Vec<AgentName>,
+    /// The outage that its last life died of, until the next one begins.
+    pub outage: Option<Outage>,
     pub rest: Rest,
     pub books: Books,
 }
@@ -58,6 +65,24 @@ pub(crate) enum Rest {
     Ending,
 }
 
+/// Whose failure an end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The agent's own.
+    Own,
+    /// That of a provider of models that is out for everybody.
+    Elsewhere,
+}
+
+/// An outage of a provider of models that ended a life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outage {
+    pub provider: ProviderName,
+    pub blame: Blame,
+    /// Since when, and how its gate stands, once the agent stands there.
+    pub gate: Option<(Wall, GateStage)>,
+}
+
 /// Its place in the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -82,6 +107,7 @@ impl Common {
             memory,
             place: Place::Member,
             missing: Vec::new(),
+            outage: None,
             rest: Rest::Gone,
             books: Books::default(),
         }
@@ -173,18 +199,57 @@ impl Common {
 
     /// The longest delay the restart policy can come to; a remembered start that lies further
     /// ahead was written down under another clock.
-    pub(crate) fn longest_delay(&self) -> std::time::Duration {
+    pub(crate) fn longest_delay(&self) -> Duration {
         let restart = &self.spec.restart;
         let jitter = f64::from(restart.jitter_percent) / 100.0;
         let longest = restart.max_delay.max(restart.initial_delay);
-        longest.saturating_add(longest.mul_f64(jitter))
+        let last = self.memory.last_death.as_ref();
+        let for_money = last.map_or(Duration::ZERO, |(cause, _)| longest_wait_for_money(cause));
+        longest
+            .saturating_add(longest.mul_f64(jitter))
+            .max(for_money)
     }
 
     /// A clean slate, as `start` and a changed spec give it.
     pub(crate) fn forgive(&mut self) {
         self.memory.latch = None;
         self.memory.next_start = None;
+        self.outage = None;
         self.set_counters(Counters::default());
+    }
+
+    /// Notes whose outage the end of a life is laid to, if it is to one.
+    pub(crate) fn lay_to_outage(&mut self, cx: &Context<'_>, instance: &Instance, end: &End) {
+        let failed = end.kind == EndKind::Judged && self.is_failure(end);
+        let provider = instance.outage(cx.mono()).filter(|_| failed);
+        self.outage = provider.map(|provider| Outage {
+            provider: provider.clone(),
+            blame: if cx.source.gates.is_out(provider, cx.mono()) {
+                Blame::Elsewhere
+            } else {
+                Blame::Own
+            },
+            gate: None,
+        });
+    }
+
+    /// What follows from an end by the restart policy.
+    pub(crate) fn decide(
+        &self,
+        mode: Mode,
+        cause: &Cause,
+        counters: Counters,
+        random: u64,
+    ) -> Verdict {
+        let restart = &self.spec.restart;
+        match self
+            .outage
+            .as_ref()
+            .map_or(Blame::Own, |outage| outage.blame)
+        {
+            Blame::Own => decide(restart, mode, cause, counters, random),
+            Blame::Elsewhere => decide_excused(restart, mode, cause, counters, random),
+        }
     }
 
     /// Whether an end counts as a failure.

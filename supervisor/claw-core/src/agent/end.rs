@@ -135,6 +135,7 @@ pub(crate) const fn is_wish(cause: &Cause) -> bool {
         | Cause::Probe { .. }
         | Cause::Watchdog
         | Cause::Protocol
+        | Cause::NoProgress(_)
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunFailed { .. }

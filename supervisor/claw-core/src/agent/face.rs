@@ -103,7 +103,7 @@ pub(super) fn daemon_face(daemon: &Daemon, common: &Common, now: Now) -> (Public
             held(common)
         }
         Phase::Waiting => waiting(common),
-        Phase::Queued => (PublicState::Initializing, Reason::Queued),
+        Phase::Queued => queued(common),
         Phase::BackingOff { until, cause } => backing_off(common, cause, now.wall_at(*until)),
     }
 }
@@ -158,6 +158,20 @@ pub(super) fn resting(common: &Common) -> (PublicState, Reason) {
 pub(super) fn waiting(common: &Common) -> (PublicState, Reason) {
     let agents = common.missing.clone();
     (PublicState::Initializing, Reason::WaitingFor { agents })
+}
+
+/// An agent that waits for its turn, or for one who goes first.
+pub(super) fn queued(common: &Common) -> (PublicState, Reason) {
+    let outage = common.outage.as_ref();
+    let standing = outage.and_then(|outage| Some((&outage.provider, outage.gate.as_ref()?)));
+    let reason = standing.map_or(Reason::Queued, |(provider, (since, stage))| {
+        Reason::ProviderDown {
+            provider: provider.clone(),
+            since: *since,
+            stage: stage.clone(),
+        }
+    });
+    (PublicState::Initializing, reason)
 }
 
 pub(super) fn is_held(common: &Common) -> bool {

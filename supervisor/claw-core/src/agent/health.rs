@@ -15,10 +15,12 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
+use crate::models::ModelCall;
 use crate::notification::{Lifecycle, Notification, WatchdogSignal};
 use crate::order::{ProbeKind, ProbeOutcome, SelfCheck};
 use crate::spec::{AgentSpec, Check, Mode};
 
+use super::calls::Flights;
 use super::track::{Answered, Track};
 
 /// After a pause of the supervisor nothing is killed sooner than this: time for a heartbeat or a
@@ -63,6 +65,8 @@ pub(crate) struct Health {
     readiness: Option<Track>,
     /// When silence becomes a failure, and how long it may last.
     silence: Option<(Mono, Duration)>,
+    /// Who waits for a model is not silent.
+    flights: Flights,
     /// No start failure before this, whatever the probes say (`EXTEND_TIMEOUT_USEC`).
     patience: Mono,
     sequence: u64,
@@ -97,6 +101,7 @@ impl Health {
                 .progress
                 .as_ref()
                 .map(|progress| (Mono::default(), progress.max_silence)),
+            flights: Flights::default(),
             patience: Mono::default(),
             sequence: 0,
         }
@@ -130,6 +135,7 @@ impl Health {
         let old = std::mem::replace(self, Self::new(spec));
         self.stage = old.stage;
         self.said = old.said;
+        self.flights = old.flights;
         self.patience = old.patience;
         self.sequence = old.sequence;
         let heard = old.readiness.as_ref().is_some_and(Track::is_heartbeat);
@@ -232,6 +238,16 @@ impl Health {
         self.own_word == OwnWord::Needed && is_sign && !says_more
     }
 
+    /// The gateway has seen something of its use of models: it works, and may say nothing else
+    /// while it waits for an answer.
+    pub(crate) fn called(&mut self, call: &ModelCall, now: Mono) {
+        self.flights.note(call, now);
+        self.progressed(now);
+        if let Some(liveness) = &mut self.liveness {
+            liveness.beat(now);
+        }
+    }
+
     /// The agent gave evidence of work.
     pub(crate) fn progressed(&mut self, now: Mono) {
         if let Some((until, most)) = &mut self.silence {
@@ -332,10 +348,10 @@ impl Health {
         let due = tracks
             .into_iter()
             .flatten()
-            .map(|track| track.deadline(self.patience))
+            .map(|track| track.deadline(self.patience, self.flights.until()))
             .fold(None, earlier);
-        let silence = self.silence.filter(|_| self.stage == Stage::Up);
-        earlier(due, silence.map(|(until, _)| (until, Why::Progress)))
+        let silence = self.silent_at().filter(|_| self.stage == Stage::Up);
+        earlier(due, silence.map(|(at, _)| (at, Why::Progress)))
     }
 
     /// The supervisor was away, or the tree frozen, for `gap`: nothing of that time counts.
@@ -347,6 +363,7 @@ impl Health {
         {
             track.shift(gap, floor);
         }
+        self.flights.shift(gap);
         if let Some((until, _)) = &mut self.silence {
             *until = (*until + gap).max(floor);
         }
@@ -377,21 +394,29 @@ impl Health {
         self.progressed(now);
     }
 
+    /// When silence becomes a failure, and how long it may last: it begins when no call is in
+    /// flight any more, or has been for longer than it may.
+    fn silent_at(&self) -> Option<(Mono, Duration)> {
+        let (until, most) = self.silence?;
+        let spoken_for = self.flights.until().map(|until| until + most);
+        Some((spoken_for.map_or(until, |at| at.max(until)), most))
+    }
+
     fn overdue(&self, now: Mono) -> Option<Cause> {
-        let silent = |(until, most): &(Mono, Duration)| (*until <= now).then_some(*most);
         match self.stage {
             Stage::Down => None,
             Stage::StartingUp => {
                 let startup = self.startup.as_ref()?;
-                let late = startup.beat_overdue(now) && self.patience <= now;
+                let late = startup.beat_overdue(now, None) && self.patience <= now;
                 late.then_some(Cause::StartTimeout)
             }
             Stage::Up => {
                 let liveness = self.liveness.as_ref();
-                if liveness.is_some_and(|track| track.beat_overdue(now)) {
+                let spoken_for = self.flights.until();
+                if liveness.is_some_and(|track| track.beat_overdue(now, spoken_for)) {
                     return Some(Cause::Watchdog);
                 }
-                let most = self.silence.as_ref().and_then(silent)?;
+                let (_, most) = self.silent_at().filter(|(at, _)| *at <= now)?;
                 Some(Cause::Probe {
                     probe: ProbeKind::Progress,
                     detail: format!("no sign of work for {} s", most.as_secs()),

@@ -11,6 +11,7 @@
 //! `deadline` and `is_at_rest` and brings its indexes after them.
 
 pub(crate) mod books;
+mod calls;
 mod commands;
 pub(crate) mod context;
 mod daemon;
@@ -37,6 +38,7 @@ use crate::clock::{Gap, Mono, Wall};
 use crate::deadline::{Deadline, earlier};
 use crate::id::Generation;
 use crate::memory::AgentMemory;
+use crate::models::{GateStage, ProviderName};
 use crate::name::AgentName;
 use crate::record::RecordId;
 use crate::spec::{AgentSpec, Mode};
@@ -47,6 +49,7 @@ use daemon::Daemon;
 use dossier::Common;
 pub(crate) use dossier::{Place, Rest};
 use face::Face;
+use instance::Instance;
 pub(crate) use instance::Report;
 use machine::Machine;
 use need::{Need, Reached};
@@ -186,6 +189,35 @@ impl Agent {
     pub(crate) fn admit(&mut self, cx: &mut Context<'_>) {
         self.machine.admit(&mut self.common, cx);
         self.finish(cx);
+    }
+
+    /// The provider of models whose outage ended its last life, as long as that delays the next.
+    pub(crate) fn outage(&self) -> Option<&ProviderName> {
+        self.common.outage.as_ref().map(|outage| &outage.provider)
+    }
+
+    /// It stands at the gate of that provider, which looks like this.
+    pub(crate) fn stands_at_gate(&mut self, cx: &mut Context<'_>, since: Wall, stage: GateStage) {
+        if let Some(outage) = &mut self.common.outage {
+            outage.gate = Some((since, stage));
+        }
+        self.finish(cx);
+    }
+
+    /// It may start whatever is heard of that provider.
+    pub(crate) fn pass_gate(&mut self, cx: &mut Context<'_>) {
+        self.common.outage = None;
+        self.finish(cx);
+    }
+
+    /// Whether anything of it lives.
+    pub(crate) fn has_live(&self) -> bool {
+        self.machine.has_live()
+    }
+
+    /// The newest life of it that is not over.
+    pub(crate) fn live_generation(&self) -> Option<Generation> {
+        self.machine.newest().map(Instance::generation)
     }
 
     /// The wall clock jumped: slots must be planned anew.

@@ -175,9 +175,10 @@ impl Track {
         }
     }
 
-    pub(crate) fn beat_overdue(&self, now: Mono) -> bool {
+    /// Whether a sign of life should have come; until `spoken_for` something else was one.
+    pub(crate) fn beat_overdue(&self, now: Mono, spoken_for: Option<Mono>) -> bool {
         match self.state {
-            State::Beat(by) => by <= now,
+            State::Beat(by) => self.beat_due(by, spoken_for) <= now,
             State::Idle | State::Next(_) | State::Answer { .. } => false,
         }
     }
@@ -262,8 +263,9 @@ impl Track {
         }
     }
 
-    /// When something is due; `patience` holds back the missing `READY=1`.
-    pub(crate) fn deadline(&self, patience: Mono) -> Option<Deadline> {
+    /// When something is due; `patience` holds back the missing `READY=1`, and what speaks for the
+    /// agent until `spoken_for` its missing `WATCHDOG=1`.
+    pub(crate) fn deadline(&self, patience: Mono, spoken_for: Option<Mono>) -> Option<Deadline> {
         match self.state {
             State::Idle => None,
             State::Next(at) => Some((at, Why::Probe)),
@@ -271,7 +273,7 @@ impl Track {
             State::Beat(by) if self.kind == ProbeKind::Startup => {
                 Some((by.max(patience), Why::StartTimeout))
             }
-            State::Beat(by) => Some((by, Why::Watchdog)),
+            State::Beat(by) => Some((self.beat_due(by, spoken_for), Why::Watchdog)),
         }
     }
 
@@ -285,6 +287,10 @@ impl Track {
             }
             State::Beat(by) => *by = (*by + gap).max(floor),
         }
+    }
+
+    fn beat_due(&self, by: Mono, spoken_for: Option<Mono>) -> Mono {
+        spoken_for.map_or(by, |until| by.max(until + self.patience()))
     }
 
     fn patience(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Mono;
 use crate::death::Cause;
 use crate::memory::Latch;
-use crate::restart::{Verdict, decide, delay};
+use crate::restart::{Verdict, delay, until_money};
 use crate::spec::Mode;
 
 use super::context::Context;
@@ -38,18 +38,13 @@ pub(super) fn after(common: &mut Common, cx: &mut Context<'_>, end: &End) -> The
         EndKind::Judged => {}
     }
     let random = cx.random();
-    let verdict = decide(
-        &common.spec.restart,
-        Mode::Daemon,
-        &end.cause,
-        common.counters(),
-        random,
-    );
+    let verdict = common.decide(Mode::Daemon, &end.cause, common.counters(), random);
     match verdict {
         Verdict::Restart { delay, counters } => {
             common.set_counters(counters);
             common.memory.restarts_total = common.memory.restarts_total.saturating_add(1);
-            back_off(common, cx, delay, end)
+            let for_money = until_money(&end.cause, cx.now.wall, random);
+            back_off(common, cx, delay.max(for_money), end)
         }
         Verdict::GiveUp { failures, .. } => {
             common.memory.failures = failures;

@@ -13,6 +13,7 @@
 mod deadlines;
 mod dependencies;
 mod orphans;
+mod outages;
 mod reload;
 mod restore;
 mod rolls;
@@ -43,6 +44,7 @@ use crate::status::AgentStatus;
 use deadlines::Deadlines;
 use dependencies::{Dependents, missing};
 use orphans::Orphans;
+use outages::AtGates;
 use rolls::Rolls;
 use shutdown::Stage;
 use starts::Starts;
@@ -119,6 +121,7 @@ impl Fleet {
         }
         let clocks = (!self.calendars.is_empty()).then_some((self.look_at_clocks, Why::Clocks));
         let agents: Option<Deadline> = self.deadlines.first();
+        let agents = earlier(agents, self.source.gates.deadline());
         earlier(earlier(agents, self.orphans.deadline()), clocks)
     }
 
@@ -205,6 +208,14 @@ impl Fleet {
                 outcome,
             } => (instance, Report::RunFinished(run, attempt, outcome)),
             Fact::Resumed { instance, running } => (instance, Report::Resumed(running)),
+            Fact::ModelCall { instance, call } => {
+                self.model_called(turn, &instance, &call);
+                (instance, Report::ModelCall(call))
+            }
+            Fact::ProviderDown { provider, until } => {
+                return self.provider_down(turn, provider, until);
+            }
+            Fact::ProviderUp { provider } => return self.provider_up(turn, &provider),
             Fact::HookDone {
                 instance,
                 hook,
@@ -268,12 +279,13 @@ impl Fleet {
         };
         let at_rest = agent.is_at_rest();
         self.deadlines.set(name, agent.deadline());
-        self.starts.note(name, seen.need);
         if agent.follows_wall_clock() {
             self.calendars.insert(name.clone());
         } else {
             self.calendars.remove(name);
         }
+        let needs = self.settle_at_gate(turn, name, seen.need);
+        self.starts.note(name, needs);
         let before = self.seen.insert(name.clone(), seen);
         if seen.need == Need::Dependencies
             && before.is_none_or(|before| before.need != Need::Dependencies)
@@ -337,8 +349,9 @@ impl Fleet {
         }
         self.orphans.tick(turn, &mut self.source);
         for _ in 0..MAX_ROUNDS {
+            let at_gates = self.tend_gates(turn);
             let due = self.deadlines.due(now);
-            if due.is_empty() {
+            if due.is_empty() && at_gates == AtGates::Nothing {
                 return;
             }
             for name in due {
@@ -364,6 +377,7 @@ impl Fleet {
             self.deadlines.set(name, agent.deadline());
         }
         self.orphans.shift(late);
+        self.source.gates.shift(late);
     }
 
     /// When the wall clock was set, slots are planned anew.

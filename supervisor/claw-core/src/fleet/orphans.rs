@@ -133,6 +133,7 @@ impl Orphans {
             | Report::RunProgressed(_)
             | Report::RunFinished(..)
             | Report::Resumed(_)
+            | Report::ModelCall(_)
             | Report::HookDone(..) => return None,
         };
         self.live.remove(instance);

@@ -11,8 +11,8 @@ use super::ReloadClass::{self, Live, Restart as Replace};
 use super::render::{bytes, clean_exit, cpu, duration, list, signal, text, word};
 use crate::spec::schedule::RunOnStart;
 use crate::spec::{
-    AgentSpec, Check, ExitCodes, FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Mode, Probe,
-    Probes, Program, Progress, Requirements, Resources, Restart, Schedule, Shutdown, Timing,
+    AgentSpec, Breaker, Check, ExitCodes, FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Mode,
+    Probe, Probes, Program, Progress, Requirements, Resources, Restart, Schedule, Shutdown, Timing,
 };
 
 /// One field.
@@ -264,6 +264,7 @@ impl Fields {
             liveness,
             readiness,
             progress,
+            breaker,
         } = probes;
         let of_kind = [
             ("startup", startup, "threshold"),
@@ -282,6 +283,9 @@ impl Fields {
                 duration(*max_silence),
             );
         }
+        let Breaker { calls, within } = breaker;
+        self.set("health_check.breaker.calls", Live, calls.to_string());
+        self.set("health_check.breaker.within", Live, duration(*within));
     }
 
     fn probe(&mut self, path: &str, probe: &Probe, threshold_key: &str) {

@@ -1,12 +1,12 @@
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::spec::schedule::{Overlap, RunOnStart};
 use crate::spec::{
-    AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, ExitCodes, HookSpec, Hooks, Launch,
-    LogPolicy, OnFull, Probe, Probes, Program, Progress, Resources, Restart, RestartPolicy,
+    AgentSpec, Backoff, Breaker, CatchUp, Check, CleanExit, Condition, ExitCodes, HookSpec, Hooks,
+    Launch, LogPolicy, OnFull, Probe, Probes, Program, Progress, Resources, Restart, RestartPolicy,
     Schedule, Secret, Shutdown, Timing,
 };
 
@@ -65,8 +65,7 @@ fn bare() -> AgentSpec {
     }
 }
 
-/// An agent that says everything, and everything differently.
-fn full() -> AgentSpec {
+fn probes() -> Probes {
     let probe = |check| {
         Some(Probe {
             check,
@@ -75,6 +74,31 @@ fn full() -> AgentSpec {
             threshold: 3,
         })
     };
+    Probes {
+        startup: probe(Check::Http {
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            path: "/health".to_owned(),
+            status: Some(200),
+            body: Some("\"ok\"".to_owned()),
+        }),
+        liveness: probe(Check::Heartbeat),
+        readiness: probe(Check::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+        }),
+        progress: Some(Progress {
+            max_silence: seconds(1800),
+        }),
+        breaker: Breaker {
+            calls: NonZeroU16::new(5).unwrap(),
+            within: seconds(60),
+        },
+    }
+}
+
+/// An agent that says everything, and everything differently.
+fn full() -> AgentSpec {
     let hook = |program: &str| {
         Some(HookSpec {
             command: vec![program.to_owned()],
@@ -108,23 +132,7 @@ fn full() -> AgentSpec {
     spec.depends_on = [("database".parse().unwrap(), Condition::Ready)].into();
     spec.restart.policy = RestartPolicy::OnFailure;
     spec.restart.max_retries = None;
-    spec.probes = Probes {
-        startup: probe(Check::Http {
-            host: "127.0.0.1".to_owned(),
-            port: 8080,
-            path: "/health".to_owned(),
-            status: Some(200),
-            body: Some("\"ok\"".to_owned()),
-        }),
-        liveness: probe(Check::Heartbeat),
-        readiness: probe(Check::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 8080,
-        }),
-        progress: Some(Progress {
-            max_silence: seconds(1800),
-        }),
-    };
+    spec.probes = probes();
     spec.resources = Resources {
         cpu_millis: Some(500),
         memory: Some(512 << 20),

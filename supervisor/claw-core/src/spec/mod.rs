@@ -25,7 +25,7 @@ pub use cron::{CronError, CronExpression};
 pub use launch::{
     HookSpec, Hooks, Launch, LogPolicy, OnFull, Program, Requirements, Resources, Secret,
 };
-pub use probe::{Check, Probe, Probes, Progress};
+pub use probe::{Breaker, Check, Probe, Probes, Progress};
 pub use restart::{Backoff, ExitCodes, Restart, RestartPolicy};
 pub use sandbox::Sandbox;
 pub use schedule::{CatchUp, Overlap, Schedule, Timing};

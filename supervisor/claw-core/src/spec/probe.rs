@@ -1,5 +1,6 @@
 //! `health_check:` — how an agent's health is judged.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +16,8 @@ pub struct Probes {
     pub readiness: Option<Probe>,
     /// Silence longer than this restarts the agent.
     pub progress: Option<Progress>,
+    /// Calls to models that fail again and again restart the agent.
+    pub breaker: Breaker,
 }
 
 /// One probe.
@@ -69,4 +72,26 @@ pub enum Check {
 pub struct Progress {
     /// The longest silence.
     pub max_silence: Duration,
+}
+
+/// `breaker:` — no progress in spite of work.
+///
+/// A request that is refused once may be refused by chance; an agent that makes the very same one
+/// again and again does not learn from the refusal, and only a start from the beginning helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Breaker {
+    /// So many failures of the same request, in the same way and with no other request answered
+    /// in between, restart the agent.
+    pub calls: NonZeroU16,
+    /// All of them within this time.
+    pub within: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            calls: const { NonZeroU16::new(20).unwrap() },
+            within: Duration::from_secs(600),
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use claw_core::action::Happened;
 use claw_core::{
-    Action, AgentStatus, Announcement, Answer, Order, Reason, RunId, RunPhase, Trigger, Wall,
+    Action, AgentStatus, Announcement, Answer, GateStage, Order, Reason, RunId, RunPhase, Trigger,
+    Wall,
 };
 
 /// Runs have long ids; a story numbers them.
@@ -169,6 +170,18 @@ fn because(reason: &Reason) -> String {
             format!("{code} after {failures} failures, it {cause}")
         }
         Reason::NotRestarted { cause } | Reason::Ending { cause } => format!("{code}, it {cause}"),
+        Reason::ProviderDown {
+            provider,
+            since,
+            stage,
+        } => {
+            let stage = match stage {
+                GateStage::Shut => "nobody tries".to_owned(),
+                GateStage::Tried { by } => format!("{by} tries first"),
+                GateStage::Opening => "one after another".to_owned(),
+            };
+            format!("{code} {provider} since {}, {stage}", clock(*since))
+        }
         Reason::WaitingFor { .. }
         | Reason::Queued
         | Reason::PreStart

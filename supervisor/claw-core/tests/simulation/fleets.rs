@@ -8,9 +8,9 @@ use std::time::Duration;
 use claw_core::AgentName;
 use claw_core::spec::schedule::RunOnStart;
 use claw_core::spec::{
-    AgentSpec, Backoff, CatchUp, Check, CleanExit, Condition, CronExpression, ExitCodes, FleetSpec,
-    HookSpec, Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Program, Progress,
-    Resources, Restart, RestartPolicy, Schedule, Shutdown, Timing,
+    AgentSpec, Backoff, Breaker, CatchUp, Check, CleanExit, Condition, CronExpression, ExitCodes,
+    FleetSpec, HookSpec, Hooks, Launch, LogPolicy, Mode, OnFull, Overlap, Probe, Probes, Program,
+    Progress, Resources, Restart, RestartPolicy, Schedule, Shutdown, Timing,
 };
 
 use crate::random::Random;
@@ -259,6 +259,7 @@ fn probes(random: &mut Random, mode: Mode) -> Probes {
         progress: random.chance(15).then(|| Progress {
             max_silence: random.seconds(60, 120),
         }),
+        breaker: Breaker::default(),
     }
 }
 

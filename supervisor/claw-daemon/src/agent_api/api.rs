@@ -40,6 +40,7 @@ use super::session::{Handshake, Resumption, Taken};
 use super::token::TokenKey;
 use super::write_rate::WriteRates;
 use crate::config::Replicas;
+use crate::llm::Models;
 use crate::reload::Reloader;
 use crate::supervise::Handle;
 
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) handle: Handle,
     pub(crate) data_dir: PathBuf,
     pub(crate) sandboxes: Sandboxes,
+    pub(crate) models: Models,
 }
 
 /// The endpoints of all agents; clones share them.
@@ -66,6 +68,7 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) data_dir: PathBuf,
     pub(super) sandboxes: Sandboxes,
+    models: Models,
     pub(super) replicas: RwLock<Arc<Replicas>>,
     pub(super) sdk: RwLock<Option<Sdk>>,
     pub(super) reloader: OnceLock<Reloader>,
@@ -93,6 +96,7 @@ impl AgentApi {
                 handle: parts.handle,
                 data_dir: parts.data_dir,
                 sandboxes: parts.sandboxes,
+                models: parts.models,
                 replicas: RwLock::default(),
                 sdk: RwLock::new(None),
                 reloader: OnceLock::new(),
@@ -218,6 +222,11 @@ impl AgentApi {
         &self.shared.sandboxes
     }
 
+    /// The agents' way to language models.
+    pub(crate) fn models(&self) -> &Models {
+        &self.shared.models
+    }
+
     /// The metrics that agents report, as OpenMetrics text without its end.
     pub(crate) fn openmetrics(&self) -> String {
         let mut page = Page::default();
@@ -245,6 +254,8 @@ impl AgentApi {
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);
         let replica = endpoint.lock().replica.clone();
+        let models = &self.shared.models;
+        models.describe(&instance.agent, &mut equipped.launch, &token);
         agent_dir.describe(&mut equipped, &replica, token);
         // What a container needs of the SDK is in its image.
         if spec.mode == Mode::Worker && spec.launch.container.is_none() {

@@ -184,6 +184,7 @@ fn next_start(reason: &Reason) -> Option<String> {
         Reason::BackingOff { until, .. } => Some(wire::time(*until)),
         Reason::WaitingFor { .. }
         | Reason::Queued
+        | Reason::ProviderDown { .. }
         | Reason::PreStart
         | Reason::Spawning
         | Reason::Preparing { .. }

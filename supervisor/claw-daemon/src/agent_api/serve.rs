@@ -24,6 +24,7 @@ use super::admission::{Context, admission};
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::limits;
+use super::models;
 use super::peer;
 use super::router;
 use super::stream::Watched;
@@ -149,7 +150,7 @@ async fn accept(
 }
 
 /// Whether a process belongs to no life of the agent.
-fn is_stranger(endpoint: &Endpoint, pid: u32) -> bool {
+pub(super) fn is_stranger(endpoint: &Endpoint, pid: u32) -> bool {
     let sessions: Vec<_> = (endpoint.lock().sessions.iter())
         .map(|(generation, session)| (endpoint.instance(*generation), session.pid))
         .collect();
@@ -206,6 +207,9 @@ async fn answer(
     let Served { context, app, peer } = &*served;
     // Who asks again has read the answer before.
     drop(peer.take_handed());
+    if models::is_for_models(request.uri()) {
+        return Ok(models::answer(context, peer, request).await);
+    }
     let request = request.map(Body::new);
     Ok(admission(context, peer, app, request).await)
 }

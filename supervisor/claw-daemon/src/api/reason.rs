@@ -23,6 +23,13 @@ pub struct Reason {
     /// Failures in a row, where they are the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
+    /// The provider of models whose outage is waited out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// When that outage was first heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Time>,
     /// The agents waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
@@ -39,6 +46,8 @@ impl Reason {
             cause: None,
             until: None,
             failures: None,
+            provider: None,
+            since: None,
             agents: Vec::new(),
             runs: Vec::new(),
         }
@@ -75,6 +84,19 @@ impl From<&core::Reason> for Reason {
                 failures: Some(*failures),
                 ..plain.caused_by(cause)
             },
+            core::Reason::ProviderDown {
+                provider,
+                since,
+                stage,
+            } => Self {
+                provider: Some(provider.clone()),
+                since: Some(*since),
+                agents: goes_first(stage)
+                    .map(ToString::to_string)
+                    .into_iter()
+                    .collect(),
+                ..plain
+            },
             core::Reason::Ending { cause } | core::Reason::NotRestarted { cause } => {
                 plain.caused_by(cause)
             }
@@ -96,6 +118,13 @@ impl From<&core::Reason> for Reason {
     }
 }
 
+const fn goes_first(stage: &core::GateStage) -> Option<&core::AgentName> {
+    match stage {
+        core::GateStage::Tried { by } => Some(by),
+        core::GateStage::Shut | core::GateStage::Opening => None,
+    }
+}
+
 fn sentence(reason: &core::Reason) -> String {
     match reason {
         core::Reason::WaitingFor { agents } => {
@@ -103,6 +132,22 @@ fn sentence(reason: &core::Reason) -> String {
             format!("waits for {}", names.join(", "))
         }
         core::Reason::Queued => "waits for its turn to start".to_owned(),
+        core::Reason::ProviderDown {
+            provider,
+            since,
+            stage,
+        } => match stage {
+            core::GateStage::Shut => {
+                format!("waits for the provider {provider}, down since {since:.0}")
+            }
+            core::GateStage::Tried { by } => format!(
+                "waits for the provider {provider}, down since {since:.0}; {by} tries first"
+            ),
+            core::GateStage::Opening => format!(
+                "the provider {provider}, down since {since:.0}, answers again; agents start one \
+                 after another"
+            ),
+        },
         core::Reason::PreStart => "its pre_start hook runs".to_owned(),
         core::Reason::Spawning => "its process is being started".to_owned(),
         core::Reason::Preparing { detail } => detail.clone(),
@@ -143,8 +188,9 @@ fn in_a_row(failures: u32) -> String {
 /// How an instance or a run ended: the verdict, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
-    /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `protocol`, `start_timeout`,
-    /// `run_timeout`, `run_failed`, `run_lost`, `spawn`, `hook`, `asked`, `reconfigured`, `replaced`, `lost`, `host_reboot`.
+    /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `protocol`, `no_progress`,
+    /// `start_timeout`, `run_timeout`, `run_failed`, `run_lost`, `spawn`, `hook`, `asked`,
+    /// `reconfigured`, `replaced`, `lost`, `host_reboot`.
     pub code: String,
     /// One sentence fragment for people, such as `exited with code 3`.
     pub text: String,
@@ -192,6 +238,7 @@ impl From<&core::Cause> for Cause {
             core::Cause::Oom { .. }
             | core::Cause::Watchdog
             | core::Cause::Protocol
+            | core::Cause::NoProgress(_)
             | core::Cause::StartTimeout
             | core::Cause::RunTimeout
             | core::Cause::RunFailed { .. }

@@ -16,6 +16,7 @@ use super::item::{Fields, Item};
 use super::keys::{FLEET, SECURITY};
 use super::keys_agent::AGENT;
 use super::keys_sandbox::FLEET_SANDBOX;
+use super::llm::LlmConfig;
 use super::reader::Reader;
 use super::replicas::{Replicas, expand};
 use super::supervisor::{Lockdown, SupervisorConfig};
@@ -37,6 +38,7 @@ pub(super) struct Read {
     pub(super) replicas: Replicas,
     pub(super) webhooks: BTreeMap<String, Arc<Webhook>>,
     pub(super) sandboxes: BTreeMap<String, SandboxSpec>,
+    pub(super) llm: Option<LlmConfig>,
     pub(super) supervisor: SupervisorConfig,
     pub(super) uids: Option<RangeInclusive<u32>>,
     pub(super) lockdown: Lockdown,
@@ -80,6 +82,7 @@ impl Reader<'_> {
             replicas: expanded.replicas,
             webhooks,
             sandboxes,
+            llm: None,
             supervisor,
             uids: self.fleet_sandbox.uids.clone(),
             lockdown,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_core::spec::{Check, Mode, Probe, Probes, Progress};
+use claw_core::spec::{Breaker, Check, Mode, Probe, Probes, Progress};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
@@ -48,6 +48,7 @@ impl Reader<'_> {
             liveness: self.probe(&fields, "liveness", &LIVENESS, mode),
             readiness: self.probe(&fields, "readiness", &READINESS, mode),
             progress: self.progress(&fields),
+            breaker: Breaker::default(),
         });
         if mode == Mode::Worker {
             probes.startup.get_or_insert_with(|| asked(&STARTUP));

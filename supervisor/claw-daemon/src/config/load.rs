@@ -15,6 +15,7 @@ use super::environment::Environment;
 use super::fleet::Read;
 use super::include::Includer;
 use super::interpolate;
+use super::llm::LlmConfig;
 use super::merge::{Keys, merge};
 use super::narrow::FleetSandbox;
 use super::parse::{self, Budget};
@@ -46,6 +47,8 @@ pub struct Loaded {
     pub webhooks: BTreeMap<String, Arc<Webhook>>,
     /// In what code may be run once, by name.
     pub sandboxes: BTreeMap<String, SandboxSpec>,
+    /// How agents reach models; `None`: no agent does.
+    pub llm: Option<Arc<LlmConfig>>,
     /// How the supervisor itself runs.
     pub supervisor: SupervisorConfig,
     /// Users of the host for sandboxed agents, where the supervisor is root; `None`: the usual ones.
@@ -100,6 +103,7 @@ pub fn load_str(text: &str, path: &Path, environment: &Environment) -> Result<Lo
             replicas: Arc::new(read.replicas),
             webhooks: read.webhooks,
             sandboxes: read.sandboxes,
+            llm: read.llm.map(Arc::new),
             supervisor: read.supervisor,
             uids: read.uids,
             lockdown: read.lockdown,

@@ -2,7 +2,8 @@
 //!
 //! The driver makes the listeners inside the instance's network and hands them over, at its start
 //! and again when it is adopted by the next supervisor. What is decided goes to a file of the
-//! agent, the latest denials stay at hand for `clawctl sandbox why-blocked`.
+//! agent, the latest denials stay at hand for `clawctl sandbox why-blocked`. The listener for
+//! language models comes along, and is passed on to who serves those.
 
 mod record;
 mod rules;
@@ -11,7 +12,7 @@ mod series;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,23 @@ const DECISIONS: usize = 4096;
 
 /// Denials of instances that are gone that are remembered for each agent.
 const REMEMBERED: usize = 64;
+
+/// What becomes of the listener at which an instance finds language models in its own network.
+#[derive(Debug)]
+pub(crate) enum ModelsChange {
+    /// The instance runs, and its calls come in here. Said again when it is taken over.
+    Opened {
+        /// Whose connections are accepted here.
+        instance: InstanceId,
+        /// It does not block.
+        listener: TcpListener,
+    },
+    /// The instance is gone, with its network; perhaps it had no such listener.
+    Closed {
+        /// Which.
+        instance: InstanceId,
+    },
+}
 
 /// The ways out of all agents; clones share them.
 #[derive(Clone)]
@@ -95,20 +113,41 @@ impl Egress {
         ways.settings = settings;
     }
 
-    /// Follows what a driver says of its instances' networks, until it is gone.
-    pub(crate) fn follow(&self, mut changes: mpsc::UnboundedReceiver<EgressChange>) {
+    /// Follows what the drivers say of their instances' networks, until they are gone. What is said
+    /// of language models is passed on to `models`, which must not block.
+    pub(crate) fn follow(
+        &self,
+        mut changes: mpsc::UnboundedReceiver<EgressChange>,
+        models: impl Fn(ModelsChange) + Send + 'static,
+    ) {
         let egress = self.clone();
         self.shared.runtime.spawn(async move {
             while let Some(change) = changes.recv().await {
-                match change {
-                    EgressChange::Opened {
-                        instance,
-                        listeners,
-                    } => egress.open(instance, served(listeners)),
-                    EgressChange::Closed { instance } => egress.close(&instance),
-                }
+                egress.take(change, &models);
             }
         });
+    }
+
+    fn take(&self, change: EgressChange, models: &impl Fn(ModelsChange)) {
+        match change {
+            EgressChange::Opened {
+                instance,
+                listeners,
+                models: listener,
+            } => {
+                if let Some(listener) = listener {
+                    let instance = instance.clone();
+                    models(ModelsChange::Opened { instance, listener });
+                }
+                if let Some(listeners) = listeners {
+                    self.open(instance, served(listeners));
+                }
+            }
+            EgressChange::Closed { instance } => {
+                self.close(&instance);
+                models(ModelsChange::Closed { instance });
+            }
+        }
     }
 
     /// Serves an instance.

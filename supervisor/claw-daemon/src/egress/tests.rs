@@ -97,3 +97,41 @@ async fn a_reload_changes_what_is_reached_and_all_of_it_is_on_record() {
     assert_eq!(first["verdict"], "denied");
     assert_eq!(first["reason"], "not_listed");
 }
+
+#[tokio::test]
+async fn a_listener_for_models_goes_to_who_serves_them_also_where_no_host_is_reached() {
+    let data = tempfile::tempdir().unwrap();
+    let egress = Egress::start(data.path(), Vec::new(), Arc::new(SystemResolver::default()));
+    let (changes, followed) = mpsc::unbounded_channel();
+    let (sender, mut models) = mpsc::unbounded_channel();
+    egress.follow(followed, move |change| sender.send(change).unwrap());
+    let instance = InstanceId {
+        agent: "coder".parse().unwrap(),
+        generation: claw_core::Generation(3),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let opened = EgressChange::Opened {
+        instance: instance.clone(),
+        listeners: None,
+        models: Some(listener),
+    };
+    changes.send(opened).unwrap();
+    match models.recv().await.unwrap() {
+        ModelsChange::Opened {
+            instance: of,
+            listener,
+        } => {
+            assert_eq!(of, instance);
+            assert_eq!(listener.local_addr().unwrap(), address);
+        }
+        other @ ModelsChange::Closed { .. } => panic!("{other:?}"),
+    }
+    changes
+        .send(EgressChange::Closed {
+            instance: instance.clone(),
+        })
+        .unwrap();
+    let closed = models.recv().await.unwrap();
+    assert!(matches!(closed, ModelsChange::Closed { instance: of } if of == instance));
+}

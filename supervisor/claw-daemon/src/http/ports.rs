@@ -4,6 +4,8 @@
 //! questions. `wiring.rs` makes them of the real parts, tests make them of a
 //! small fleet in memory, and the server is the same for both.
 
+mod llm;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use crate::api::{
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
+pub use llm::{Balances, FindLlm, LlmPorts, NotReconciled, Prices, Reconciliation};
 
 /// A question that is answered some time later.
 pub struct Port<I, O>(Arc<dyn Fn(I) -> BoxFuture<'static, O> + Send + Sync>);
@@ -101,6 +104,8 @@ pub struct Ports {
     pub lockdown: Lockdown,
     /// Runs a command beside a live instance, for somebody who looks on.
     pub session: Port<SessionQuestion, Result<Session, SpawnError>>,
+    /// Models, and the money they cost.
+    pub llm: FindLlm,
     /// The container engine; `None` for a fleet without images. Takes a second at most.
     pub engine: Port<(), Option<Engine>>,
     /// The metrics that agents report of themselves, as OpenMetrics text without its end.

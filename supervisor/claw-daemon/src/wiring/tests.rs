@@ -140,6 +140,7 @@ fn supervised() -> Supervised {
         handle: handle.clone(),
         data_dir: dir.path().to_owned(),
         sandboxes: crate::sandboxes::start(dir.path(), None),
+        models: crate::llm::Models::new(dir.path()),
     });
     let agent_api = agent_api.unwrap();
     let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());

@@ -207,6 +207,7 @@ impl ContainerDriver {
             log: log_policy(&spec),
             listens: way_out(&spec).is_some(),
             taken: way_out(&spec).unwrap_or_default(),
+            models: spec.launch.models,
             output: None,
             // Four reports in the allowed silence, so that one that is late does no harm.
             progress: spec

@@ -1,5 +1,6 @@
-//! The way out of a container that reaches listed hosts: it has an empty network, in which
-//! listeners are made that lead to the supervisor, as for a process.
+//! The way out of a container: listeners are made in its network that lead to the supervisor, as
+//! for a process. One that reaches listed hosts has an empty network otherwise; one that calls
+//! language models may have any of its own.
 //!
 //! The engine makes the network together with the container's first process, which may run for a
 //! few milliseconds before the listeners are there; a connection is refused until then.
@@ -14,7 +15,7 @@ use tokio::sync::mpsc;
 use super::instance::Follower;
 use super::usage::is_inside;
 use crate::process::EgressChange;
-use crate::sandbox::{Listeners, Taken, network};
+use crate::sandbox::{Fault, Ports, Sockets, network};
 
 /// A way out that is open; dropping it says that it is closed.
 #[derive(Debug)]
@@ -34,24 +35,25 @@ impl Drop for WayOut {
 impl Follower {
     /// Opens the way out, if the container is to have one.
     pub(super) async fn open_way_out(&mut self, id: &str, pid: u32) -> Result<(), SpawnError> {
-        let (Some(changes), true) = (self.inner.egress.clone(), self.record.listens) else {
+        let ports = self.record.ports();
+        let Some(changes) = self.inner.egress.clone() else {
             return Ok(());
         };
-        // It has ended already.
-        if pid == 0 {
+        // Without a process it has ended already.
+        if ports == Ports::default() || pid == 0 {
             return Ok(());
         }
         let container = id.to_owned();
-        let taken = self.record.taken;
-        let made = tokio::task::spawn_blocking(move || make(pid, &container, taken));
+        let made = tokio::task::spawn_blocking(move || make(pid, &container, ports));
         let made = made
             .await
-            .unwrap_or_else(|_ending| Err(io::ErrorKind::Interrupted.into()));
-        let listeners = made.map_err(|error| refusal(&error))?;
+            .unwrap_or_else(|_ending| Err(Missing::Entry(io::ErrorKind::Interrupted.into())));
+        let sockets = made.map_err(|missing| missing.into_spawn_error(ports))?;
         let instance = self.instance().clone();
         let opened = EgressChange::Opened {
             instance: instance.clone(),
-            listeners,
+            listeners: sockets.hosts,
+            models: sockets.models,
         };
         // A supervisor that is ending no longer listens.
         changes.send(opened).ok();
@@ -60,34 +62,65 @@ impl Follower {
     }
 }
 
-fn refusal(error: &io::Error) -> SpawnError {
+/// Why there are no listeners.
+enum Missing {
+    /// The network cannot be entered.
+    Entry(io::Error),
+    /// One cannot be made there, where the container's program may have been faster.
+    Listener(Fault),
+}
+
+impl Missing {
+    fn into_spawn_error(self, ports: Ports) -> SpawnError {
+        match self {
+            Self::Entry(error) => refusal(ports, &error),
+            Self::Listener(fault) => fault.into_spawn_error(),
+        }
+    }
+}
+
+fn refusal(ports: Ports, error: &io::Error) -> SpawnError {
+    let (wanted, instead) = match (ports.hosts, ports.models) {
+        (Some(_), None) => (
+            "`allowed_network` is set",
+            ", or write `network: none` or `network: bridge`",
+        ),
+        (Some(_), Some(_)) => (
+            "`allowed_network` is set and it calls language models",
+            ", or run the agent as a process, without an `image`",
+        ),
+        (None, _) => (
+            "it calls language models through its own network",
+            ", or run the agent as a process, without an `image`",
+        ),
+    };
     let way = if error.kind() == io::ErrorKind::PermissionDenied {
-        "run the supervisor as root on the engine's own machine, or write `network: none` or `network: bridge`"
+        format!("run the supervisor as root on the engine's own machine{instead}")
     } else {
-        "it has to run on the supervisor's own machine"
+        "it has to run on the supervisor's own machine".to_owned()
     };
     SpawnError {
         stage: SpawnStage::Sandbox,
         errno: error.raw_os_error().unwrap_or(0),
-        detail: format!(
-            "`allowed_network` is set, and the container's network cannot be entered: {error}; {way}"
-        ),
+        detail: format!("{wanted}, and the container's network cannot be entered: {error}; {way}"),
     }
 }
 
 /// Makes the listeners, on a thread that enters the network and ends with it.
-fn make(pid: u32, container: &str, taken: Taken) -> io::Result<Listeners> {
-    let network = File::open(format!("/proc/{pid}/ns/net"))?;
+fn make(pid: u32, container: &str, ports: Ports) -> Result<Sockets, Missing> {
+    let network = File::open(format!("/proc/{pid}/ns/net")).map_err(Missing::Entry)?;
     // Asked after the network is open: from here on it is that of this container and no other.
     if !is_inside(pid, container) {
-        return Err(io::Error::other("its processes are not on this machine"));
+        let elsewhere = io::Error::other("its processes are not on this machine");
+        return Err(Missing::Entry(elsewhere));
     }
-    let inside = move || -> io::Result<Listeners> {
-        nix::sched::setns(&network, CloneFlags::CLONE_NEWNET)?;
-        network::loopback_up().map_err(|fault| fault.source)?;
-        network::listen(taken).map_err(|fault| fault.source)
+    let inside = move || -> Result<Sockets, Missing> {
+        let entered = nix::sched::setns(&network, CloneFlags::CLONE_NEWNET);
+        entered.map_err(|errno| Missing::Entry(errno.into()))?;
+        network::loopback_up().map_err(Missing::Listener)?;
+        network::listen(ports).map_err(Missing::Listener)
     };
     let thread = std::thread::Builder::new().name("claw-egress".to_owned());
-    let made = thread.spawn(inside)?.join();
-    made.unwrap_or_else(|_panic| Err(io::ErrorKind::Interrupted.into()))
+    let made = thread.spawn(inside).map_err(Missing::Entry)?.join();
+    made.unwrap_or_else(|_panic| Err(Missing::Entry(io::ErrorKind::Interrupted.into())))
 }

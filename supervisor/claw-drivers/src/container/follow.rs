@@ -90,7 +90,7 @@ impl Follower {
         if let (None, Some(running)) = (&self.way_out, running)
             && let Err(error) = self.open_way_out(&running.id, running.pid).await
         {
-            tracing::error!(instance = %self.instance(), "the container reaches no host any more: {error}");
+            tracing::error!(instance = %self.instance(), "the container reaches nothing through the supervisor any more: {error}");
         }
     }
 

@@ -19,7 +19,7 @@ use claw_core::{AgentName, ExitReport, Generation, Image, InstanceId, RunId, Wal
 use serde::{Deserialize, Serialize};
 
 use crate::log::LogPolicy;
-use crate::sandbox::Taken;
+use crate::sandbox::{Ports, Taken};
 
 /// The longest record accepted; ours have less than two thousand bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -44,12 +44,15 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) reference: Option<String>,
     pub(super) log: LogPolicy,
-    /// Whether it has a way out through the supervisor.
+    /// Whether it has a way to hosts through the supervisor.
     #[serde(default)]
     pub(super) listens: bool,
     /// Which of its connections take that way.
     #[serde(default)]
     pub(super) taken: Taken,
+    /// The port of its loopback at which it finds language models.
+    #[serde(default)]
+    pub(super) models: Option<u16>,
     /// Where its output begins in the log, once that is open.
     pub(super) output: Option<OutputPlace>,
     /// Progress is reported at most this often; `None`: never.
@@ -61,6 +64,14 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// What is listened for in its network.
+    pub(super) fn ports(&self) -> Ports {
+        Ports {
+            hosts: self.listens.then_some(self.taken),
+            models: self.models,
+        }
+    }
+
     /// What it is made of, once that is known.
     pub(super) fn made_of(&self) -> Option<Image> {
         let (reference, digest) = self.reference.clone().zip(self.image.clone())?;

@@ -1,6 +1,7 @@
 //! What the process driver is told once.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -40,16 +41,19 @@ pub struct ProcessConfig {
 /// The usual [`ProcessConfig::uid_range`].
 pub const UID_RANGE: RangeInclusive<u32> = 200_000..=265_535;
 
-/// What becomes of the way out of an instance's network.
+/// What becomes of the listeners in an instance's network.
 #[derive(Debug)]
 pub enum EgressChange {
-    /// The instance runs, and its connections come in here. Said again by each supervisor that
-    /// takes it over.
+    /// The instance runs, and its connections come in here; at least one of the two is there. Said
+    /// again by each supervisor that takes it over.
     Opened {
         /// Which.
         instance: InstanceId,
-        /// Where its connections come in.
-        listeners: Listeners,
+        /// Where connections to hosts come in; `None`: it reaches none.
+        listeners: Option<Listeners>,
+        /// Where calls of language models come in, at the port of its loopback that
+        /// [`Launch::models`](claw_core::spec::Launch::models) names. It does not block.
+        models: Option<TcpListener>,
     },
     /// It is gone.
     Closed {

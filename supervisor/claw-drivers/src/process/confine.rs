@@ -18,8 +18,8 @@ use super::paths::Paths;
 use super::procfs::ProcessIdentity;
 use super::wire::Identity;
 use crate::sandbox::{
-    self, AgentUsers, Confinement, Egress, Guest, HOME, Network, Notify, Request, System, USER,
-    Walls, proxy_variables,
+    self, AgentUsers, Confinement, Egress, Guest, HOME, Network, Notify, Ports, Request, System,
+    Taken, USER, Walls, proxy_variables,
 };
 
 /// What there is once for all sandboxes.
@@ -93,15 +93,18 @@ impl Sandboxes {
 }
 
 impl Inner {
-    /// What an instance that runs has for a network.
+    /// What an instance that runs has for a network, as far as a command beside it has to know.
     pub(super) fn way_out_of(&self, instance: &InstanceId, spec: &AgentSpec) -> Network {
         let wanted = spec.launch.sandbox.as_deref();
         match wanted.map(|wanted| &wanted.network) {
             Some(Reach::Listed(_)) if self.network_of(instance).is_none() => Network::Host,
-            Some(Reach::Listed(list)) => match self.sandboxes.egress {
-                Egress::Wanted if !list.allowed.is_empty() => Network::Listened,
-                Egress::Wanted | Egress::None => Network::Closed,
-            },
+            Some(Reach::Listed(list)) => Network::Own(Ports {
+                hosts: match self.sandboxes.egress {
+                    Egress::Wanted if !list.allowed.is_empty() => Some(Taken::All),
+                    Egress::Wanted | Egress::None => None,
+                },
+                models: None,
+            }),
             Some(Reach::Host) | None => Network::Host,
         }
     }
@@ -279,15 +282,11 @@ impl Cover {
             Walls::Rules(_) => environment.set("TMPDIR", self.scratch.to_string_lossy()),
             Walls::Namespaces(namespaces) => {
                 environment.forget_unless_written(spec, "TMPDIR");
-                if let Network::Listened | Network::Proxied = namespaces.network {
-                    name_proxy(spec, environment);
-                }
+                name_proxy(namespaces.network, spec, environment);
             }
             Walls::Guest(guest) => {
                 environment.forget_unless_written(spec, "TMPDIR");
-                if guest.network == Network::Listened {
-                    name_proxy(spec, environment);
-                }
+                name_proxy(guest.network, spec, environment);
             }
         }
     }
@@ -346,8 +345,11 @@ impl Cover {
     }
 }
 
-/// Where a program finds the proxy, in the words of libraries of all kinds.
-fn name_proxy(spec: &AgentSpec, environment: &mut Environment) {
+/// Where a program finds the proxy, if there is one, in the words of libraries of all kinds.
+fn name_proxy(network: Network, spec: &AgentSpec, environment: &mut Environment) {
+    if !matches!(network, Network::Own(Ports { hosts: Some(_), .. })) {
+        return;
+    }
     for (key, value) in proxy_variables() {
         environment.set_unless_written(spec, &key, &value);
     }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit};
 static INHERITED: OnceLock<Rlimit> = OnceLock::new();
 
 /// Takes as many descriptors as this process may have at most: each agent with a network of its own
-/// has five listeners here, and some dozens of connections. What we start keeps the limit that we
+/// has up to six listeners here, and some dozens of connections. What we start keeps the limit that we
 /// were started with, see [`restore_limit`]: programs that use `select(2)` break beyond 1024.
 pub(super) fn raise_limit() {
     let inherited = INHERITED.get_or_init(|| rustix::process::getrlimit(Resource::Nofile));

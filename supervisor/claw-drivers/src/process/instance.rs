@@ -17,7 +17,7 @@ use super::config::EgressChange;
 use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::launch;
-use crate::sandbox::Listeners;
+use crate::sandbox::{Ports, Sockets};
 
 use super::wire::{self, LINE_LIMIT, Report, Request, Standing};
 
@@ -96,9 +96,11 @@ impl Connection {
         }
     }
 
-    /// The listeners of the instance, if they came and were not taken yet.
-    fn listeners(&mut self) -> Option<Listeners> {
-        Listeners::from_descriptors(self.take_descriptors())
+    /// What came along with where the instance stands, if it is all there.
+    fn sockets(&mut self, said: Option<Ports>) -> Option<Sockets> {
+        let descriptors = self.take_descriptors();
+        let ports = said.unwrap_or_else(|| Ports::of_count(descriptors.len()));
+        Sockets::from_descriptors(ports, descriptors)
     }
 
     /// A connection that came along, made in another network.
@@ -120,7 +122,7 @@ impl Connection {
 /// One reading from a shim, with what came along.
 fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut buffer = [0_u8; 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Listeners::COUNT))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Sockets::COUNT))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         stream,
@@ -168,8 +170,8 @@ impl Follower {
 
     /// Follows a shim that was connected to; `standing` is what it has said already.
     pub(super) async fn adopt(mut self, mut connection: Connection, standing: Option<Standing>) {
-        self.open_way_out(&mut connection);
         if let Some(standing) = standing {
+            self.open_way_out(&mut connection, &standing);
             self.tell_standing(standing).await;
         }
         self.follow(connection).await;
@@ -180,7 +182,9 @@ impl Follower {
             tokio::select! {
                 report = connection.next() => match report {
                     Some(report) => {
-                        self.open_way_out(&mut connection);
+                        if let Report::Started(standing) = &report {
+                            self.open_way_out(&mut connection, standing);
+                        }
                         self.tell(report).await;
                     }
                     None => match self.settle().await {
@@ -194,15 +198,21 @@ impl Follower {
     }
 
     /// Passes on the listeners of the instance, once.
-    fn open_way_out(&mut self, connection: &mut Connection) {
-        let Some(listeners) = connection.listeners() else {
+    fn open_way_out(&mut self, connection: &mut Connection, standing: &Standing) {
+        let instance = self.instance.clone();
+        let Some(Sockets { hosts, models }) = connection.sockets(standing.ports) else {
+            tracing::error!(%instance, "the agent reaches nothing: its listeners were lost on the way");
             return;
         };
+        if hosts.is_none() && models.is_none() {
+            return;
+        }
         if let (WayOut::None, Some(egress)) = (self.way_out, &self.inner.egress) {
             self.way_out = WayOut::Open;
             let change = EgressChange::Opened {
-                instance: self.instance.clone(),
-                listeners,
+                instance,
+                listeners: hosts,
+                models,
             };
             // Nobody reads it any more when the supervisor ends.
             egress.send(change).ok();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
-use crate::sandbox::{Confinement, LearnedCall};
+use crate::sandbox::{Confinement, LearnedCall, Ports};
 use crate::session::TerminalSize;
 
 /// The longest message that is sent in one piece; a longer one travels as a memory file, since
@@ -249,6 +249,10 @@ pub(crate) struct Standing {
     /// The last notification of each kind that is still of interest, as one text.
     #[serde(default)]
     pub(crate) notified: String,
+    /// What the listeners are that come along. A shim that does not say it knows of those for hosts
+    /// alone, and their number tells them apart.
+    #[serde(default)]
+    pub(crate) ports: Option<Ports>,
 }
 
 /// How a command ended.

@@ -14,6 +14,7 @@ use super::confinement::{
     Otherwise, RootDir, Rules, Scope, Walls,
 };
 use super::disk::Disk;
+use super::network::{Ports, Taken};
 use super::system::{self, System};
 use super::{hidden, rules};
 
@@ -51,7 +52,7 @@ pub(crate) enum Notify {
     Name,
 }
 
-/// Whether connections are to be led to the supervisor.
+/// Whether somebody takes the connections that are led to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Egress {
     /// As far as they are to be captured.
@@ -134,17 +135,26 @@ fn has_landlock(plan: &Plan) -> bool {
     plan.layers.iter().any(is_landlock)
 }
 
-fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
-    let network = match &request.wanted.network {
-        Reach::Listed(_) if !request.plan.layers.contains(&Layer::Network) => Network::Host,
-        Reach::Listed(_) if request.egress == Egress::None => Network::Closed,
-        Reach::Listed(list) => match list.capture {
-            Capture::Transparent => Network::Listened,
-            Capture::ProxyOnly => Network::Proxied,
-            Capture::Nothing => Network::Closed,
-        },
-        Reach::Host => Network::Host,
+fn network(request: &Request) -> Network {
+    let list = match &request.wanted.network {
+        Reach::Listed(list) if request.plan.layers.contains(&Layer::Network) => list,
+        Reach::Listed(_) | Reach::Host => return Network::Host,
     };
+    Network::Own(match request.egress {
+        Egress::None => Ports::default(),
+        Egress::Wanted => Ports {
+            hosts: match list.capture {
+                Capture::Transparent => Some(Taken::All),
+                Capture::ProxyOnly => Some(Taken::Proxy),
+                Capture::Nothing => None,
+            },
+            models: request.launch.models,
+        },
+    })
+}
+
+fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
+    let network = network(request);
     let mut seen = Seen::new(&request.system, hidden::existing(&request.wanted.hidden));
     if network == Network::Host {
         seen.binds.extend(System::network_settings());

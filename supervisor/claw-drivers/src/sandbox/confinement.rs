@@ -7,6 +7,7 @@ use claw_core::spec::sandbox::Proc;
 use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
+use super::network::Ports;
 use crate::process::ProcessIdentity;
 
 /// How a process is confined.
@@ -17,6 +18,19 @@ pub(crate) struct Confinement {
     pub(crate) limits: Limits,
     /// The filter of system calls.
     pub(crate) filter: Option<Filter>,
+}
+
+impl Confinement {
+    /// What is listened for in the network that is made for it.
+    pub(crate) fn ports(&self) -> Ports {
+        match &self.walls {
+            Walls::Namespaces(namespaces) => match namespaces.network {
+                Network::Host => Ports::default(),
+                Network::Own(ports) => ports,
+            },
+            Walls::None | Walls::Rules(_) | Walls::Guest(_) => Ports::default(),
+        }
+    }
 }
 
 /// What is around it.
@@ -70,12 +84,8 @@ pub(crate) struct Namespaces {
 pub(crate) enum Network {
     /// The host's.
     Host,
-    /// Its own, with nothing in it.
-    Closed,
-    /// Its own, in which every connection leads to the supervisor.
-    Listened,
-    /// Its own, in which connections to the proxy lead to the supervisor, and no others anywhere.
-    Proxied,
+    /// Its own, in which connections lead to what listens there and no others anywhere.
+    Own(Ports),
 }
 
 /// What it sees of files.

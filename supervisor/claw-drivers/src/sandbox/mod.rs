@@ -43,7 +43,7 @@ pub(crate) use fault::Fault;
 pub(crate) use filter::install;
 pub(crate) use learn::Lessons;
 pub(crate) use listener::{Listening, answer, can_go_on, take_over};
-pub(crate) use network::{Taken, proxy_variables};
+pub(crate) use network::{Ports, Sockets, Taken, proxy_variables};
 pub(crate) use probe::TRIAL;
 pub(crate) use root_dir::{Sources, enter};
 pub(crate) use rules::apply;

@@ -60,7 +60,7 @@ pub struct Captured {
     pub http: TcpListener,
 }
 
-/// Which connections lead to the supervisor.
+/// Which connections to hosts lead to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Taken {
@@ -71,9 +71,27 @@ pub(crate) enum Taken {
     Proxy,
 }
 
+/// What is listened for in an agent's network. Travels with the sockets and says which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Ports {
+    /// Connections to hosts.
+    #[serde(default)]
+    pub(crate) hosts: Option<Taken>,
+    /// Calls of language models, at this port of the loopback address.
+    #[serde(default)]
+    pub(crate) models: Option<u16>,
+}
+
+/// The sockets of an agent's network, of which at least one is there unless [`Ports`] has none.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) hosts: Option<Listeners>,
+    pub(crate) models: Option<TcpListener>,
+}
+
 impl Taken {
-    /// How many listeners that takes.
-    pub(crate) const fn listeners(self) -> usize {
+    /// How many sockets that takes.
+    const fn sockets(self) -> usize {
         match self {
             Self::All => Listeners::COUNT,
             Self::Proxy => Listeners::COUNT - Captured::COUNT,
@@ -81,24 +99,68 @@ impl Taken {
     }
 }
 
-impl Listeners {
-    /// How many descriptors they are at most.
-    pub(crate) const COUNT: usize = 5;
+impl Ports {
+    /// How many sockets that takes.
+    pub(crate) const fn sockets(self) -> usize {
+        let hosts = match self.hosts {
+            Some(taken) => taken.sockets(),
+            None => 0,
+        };
+        hosts + if self.models.is_some() { 1 } else { 0 }
+    }
 
-    /// Takes them from where they were sent, in the order of [`Listeners::into_descriptors`].
-    pub(crate) fn from_descriptors(descriptors: Vec<OwnedFd>) -> Option<Self> {
-        let mut descriptors = descriptors.into_iter();
-        let captures = descriptors.len() == Taken::All.listeners();
-        if !captures && descriptors.len() != Taken::Proxy.listeners() {
+    /// What so many sockets are of a shim that does not say: it knows of no models.
+    pub(crate) fn of_count(sockets: usize) -> Self {
+        let mut hosts = [Taken::All, Taken::Proxy].into_iter();
+        Self {
+            hosts: hosts.find(|taken| taken.sockets() == sockets),
+            models: None,
+        }
+    }
+}
+
+impl Sockets {
+    /// How many descriptors they are at most.
+    pub(crate) const COUNT: usize = Listeners::COUNT + 1;
+
+    /// Takes them from where they were sent, in the order of [`Sockets::into_descriptors`]; `None`
+    /// when they are not as many as was said.
+    pub(crate) fn from_descriptors(ports: Ports, descriptors: Vec<OwnedFd>) -> Option<Self> {
+        if descriptors.len() != ports.sockets() {
             return None;
         }
+        let mut descriptors = descriptors.into_iter();
+        let hosts = match ports.hosts {
+            Some(taken) => Some(Listeners::take(taken, &mut descriptors)?),
+            None => None,
+        };
+        Some(Self {
+            hosts,
+            models: descriptors.next().map(TcpListener::from),
+        })
+    }
+
+    /// What is sent of them.
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        let hosts = self.hosts.map(Listeners::into_descriptors);
+        let mut descriptors = hosts.unwrap_or_default();
+        descriptors.extend(self.models.map(OwnedFd::from));
+        descriptors
+    }
+}
+
+impl Listeners {
+    /// How many descriptors they are at most.
+    const COUNT: usize = 5;
+
+    fn take(taken: Taken, descriptors: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
         let proxy = descriptors.next()?.into();
-        let captured = if captures {
-            let https = descriptors.next()?.into();
-            let http = descriptors.next()?.into();
-            Some(Captured { https, http })
-        } else {
-            None
+        let captured = match taken {
+            Taken::All => Some(Captured {
+                https: descriptors.next()?.into(),
+                http: descriptors.next()?.into(),
+            }),
+            Taken::Proxy => None,
         };
         Some(Self {
             proxy,
@@ -108,8 +170,7 @@ impl Listeners {
         })
     }
 
-    /// What is sent of them.
-    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+    fn into_descriptors(self) -> Vec<OwnedFd> {
         let mut descriptors = vec![self.proxy.into()];
         if let Some(Captured { https, http }) = self.captured {
             descriptors.extend([OwnedFd::from(https), http.into()]);
@@ -180,7 +241,19 @@ fn set_up(socket: &OwnedFd) -> io::Result<()> {
 }
 
 /// Has connections lead to the supervisor, and makes what it accepts them on.
-pub(crate) fn listen(taken: Taken) -> Result<Listeners, Fault> {
+pub(crate) fn listen(ports: Ports) -> Result<Sockets, Fault> {
+    let hosts = match ports.hosts {
+        Some(taken) => Some(listen_for_hosts(taken)?),
+        None => None,
+    };
+    let models = match ports.models {
+        Some(port) => Some(listen_for_models(port)?),
+        None => None,
+    };
+    Ok(Sockets { hosts, models })
+}
+
+fn listen_for_hosts(taken: Taken) -> Result<Listeners, Fault> {
     let make = || match taken {
         Taken::All => {
             catch_all(libc::AF_INET)?;
@@ -198,6 +271,13 @@ pub(crate) fn listen(taken: Taken) -> Result<Listeners, Fault> {
         Taken::Proxy => bound(Ipv4Addr::LOCALHOST.into(), None),
     };
     make().map_err(Fault::of("cannot listen in the network of the sandbox"))
+}
+
+fn listen_for_models(port: u16) -> Result<TcpListener, Fault> {
+    listener(Ipv4Addr::LOCALHOST.into(), port).map_err(Fault::of(format!(
+        "cannot listen for calls of language models at 127.0.0.1:{port} in the network of \
+         the sandbox"
+    )))
 }
 
 /// All listeners, that of DNS on this address.
@@ -266,3 +346,6 @@ fn route(family: libc::c_int) -> Vec<u8> {
     message.extend(body);
     message
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ fn passed(checked: Checked, text: String) -> Option<String> {
     match checked {
         Checked::Clean | Checked::Warned(_) => Some(text),
         Checked::Redacted { text, .. } => Some(text),
-        Checked::Blocked(_) => None,
+        Checked::Blocked(_) | Checked::Unreadable => None,
     }
 }
 

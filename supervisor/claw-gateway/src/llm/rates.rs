@@ -80,6 +80,15 @@ pub struct Bound<'a> {
     pub service: ServiceTiers<'a>,
 }
 
+/// What has no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unpriced<'a> {
+    /// The service tier.
+    Tier(&'a str),
+    /// The provider's searches.
+    Searches,
+}
+
 impl TokenRates {
     /// Rates without a cache: reading from one and writing to one cost as much as any input, and
     /// thought as much as any output.
@@ -174,19 +183,24 @@ impl Rates {
             .plus(self.searching(usage.searches))
     }
 
-    /// Whether all that a call within the bound may use has a price here: its searches, and the
-    /// service tier it asks for. Without one the amounts below would be too low. Of a model that
-    /// costs nothing all is covered.
+    /// What of a call within the bound has no price here: its searches, or the service tier it asks
+    /// for. Without one the amounts below would be too low. Of a model that costs nothing all has.
     #[must_use]
-    pub fn cover(&self, bound: &Bound<'_>) -> bool {
-        let served = match bound.service {
-            ServiceTiers::Any => true,
-            ServiceTiers::StandardOr(tier) => {
-                STANDARD_TIERS.contains(&tier) || self.service.contains_key(tier)
+    pub fn unpriced<'a>(&self, bound: &Bound<'a>) -> Option<Unpriced<'a>> {
+        if *self == Self::default() {
+            return None;
+        }
+        match bound.service {
+            ServiceTiers::StandardOr(tier)
+                if !STANDARD_TIERS.contains(&tier) && !self.service.contains_key(tier) =>
+            {
+                Some(Unpriced::Tier(tier))
             }
-        };
-        let searched = bound.searches == 0 || self.per_search.is_some();
-        (served && searched) || *self == Self::default()
+            ServiceTiers::Any | ServiceTiers::StandardOr(_) => {
+                let is_unknown = bound.searches > 0 && self.per_search.is_none();
+                is_unknown.then_some(Unpriced::Searches)
+            }
+        }
     }
 
     /// What a call within the bound can cost at most, however its tokens are divided.

@@ -151,3 +151,27 @@ async fn a_body_that_is_too_long_is_refused_before_it_is_read() {
         (413, "body_too_large".to_owned())
     );
 }
+
+#[tokio::test]
+async fn what_an_agent_wrote_is_told_back_short_and_obeyed_by_no_terminal() {
+    let world = World::start(Setup::default()).await;
+    let long = format!("\\u001b[31m{}", "x".repeat(1_000_000));
+    let bodies = [
+        format!(r#"{{"{long}":1,"{long}":2}}"#),
+        format!(r#"{{"model":"{}","messages":[]}}"#, &long[..200]),
+        format!(r#"{{"model":"big","messages":[],"max_tokens":9,"tools":[{{"type":"{long}"}}]}}"#),
+        format!(r#"{{"model":"claude","messages":[],"max_tokens":9,"{long}":1}}"#),
+    ];
+    for body in bodies {
+        let mut asked = Asked::post("/v1/chat/completions", &json!(null));
+        asked.body = body.into();
+        let answer = world.ask(asked).await;
+        assert!(answer.status >= 400);
+        assert!(answer.body.len() < 1_000, "{} bytes", answer.body.len());
+        let told = answer.json()["error"]["message"].to_string();
+        assert!(!told.contains("\\u001b"), "{told}");
+        assert!(told.contains("\\\\u{1b}[31mxxx"), "{told}");
+    }
+    let path = format!("/{}", "x".repeat(1_000));
+    assert!(world.ask(Asked::get(&path)).await.body.len() < 500);
+}

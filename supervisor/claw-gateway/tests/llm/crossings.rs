@@ -188,3 +188,30 @@ async fn an_answer_without_a_limit_is_given_the_smaller_of_cap_and_model() {
         assert_eq!(world.fake.seen()[0].json()["max_tokens"], sent);
     }
 }
+
+#[tokio::test]
+async fn a_stream_whose_provider_sends_no_end_is_ended_for_the_other_interface() {
+    let begin = r#"data: {"choices":[{"index":0,"delta":{"content":"Well."}}]}"#;
+    let finish = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+    let usage = r#"data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+    let world = World::start(Setup::default()).await;
+    for pieces in [vec![begin, finish], vec![begin, finish, usage]] {
+        let raw = Behaviour {
+            raw: Some(pieces.iter().map(|event| format!("{event}\n\n")).collect()),
+            ..Behaviour::default()
+        };
+        world.fake.script("big-1", [raw]);
+        let asked = Asked::post("/v1/messages", &streamed("big"));
+        let answer = world.ask(asked).await;
+        assert!(!answer.broke_off);
+        let events = answer.events();
+        let kinds: Vec<&str> = events
+            .iter()
+            .filter_map(|event| event["type"].as_str())
+            .collect();
+        let last = ["content_block_stop", "message_delta", "message_stop"];
+        assert_eq!(kinds[kinds.len() - 3..], last);
+    }
+    world.settled().await;
+    assert_eq!(world.book.endings(), ["answered", "answered"]);
+}

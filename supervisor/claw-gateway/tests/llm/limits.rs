@@ -67,7 +67,7 @@ async fn a_providers_rate_is_kept_to() {
 }
 
 #[tokio::test]
-async fn a_provider_that_says_it_has_no_room_is_not_asked() {
+async fn a_model_that_says_it_has_no_room_is_not_asked() {
     let world = World::start(Setup::with_spare()).await;
     let last = Behaviour::default()
         .with_header("x-ratelimit-remaining-requests", "0")
@@ -77,6 +77,8 @@ async fn a_provider_that_says_it_has_no_room_is_not_asked() {
         assert_eq!(world.chat("big").await.status, 200);
     }
     assert_eq!(world.asked(), ["big-1", "spare-1"]);
+    // Another model of the same provider has limits of its own.
+    assert_eq!(world.chat("free").await.status, 200);
     world.clock.pass(Duration::from_secs(60));
     world.chat("big").await;
     assert_eq!(world.asked().last().map(String::as_str), Some("big-1"));

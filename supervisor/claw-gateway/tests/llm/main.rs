@@ -7,6 +7,7 @@ mod crossings;
 mod hang_ups;
 mod limits;
 mod mixed;
+mod prices;
 mod routes;
 mod sources;
 mod streams;

@@ -154,6 +154,46 @@ async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
 }
 
 #[tokio::test]
+async fn a_model_that_says_nothing_in_time_is_left_alone_and_its_provider_is_not() {
+    let mut setup = Setup::default();
+    setup.agent.timeout = Duration::from_millis(50);
+    let world = World::start(setup).await;
+    let gate = Gate::default();
+    let silent = Behaviour {
+        before_head: Pause::Until(gate.clone()),
+        ..Behaviour::default()
+    };
+    world.fake.script("big-1", [silent]);
+    for _ in 0..3 {
+        assert_eq!(world.chat("big").await.code(), "provider_timeout");
+    }
+    assert_eq!(world.chat("big").await.code(), "provider_cooling");
+    assert_eq!(world.chat("free").await.code(), "", "another model");
+    gate.open();
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_began_in_time_and_is_late_cools_nothing() {
+    let mut setup = Setup::default();
+    setup.agent.timeout = Duration::from_millis(50);
+    let world = World::start(setup).await;
+    let gate = Gate::default();
+    let long = Behaviour {
+        before_first: Pause::Until(gate.clone()),
+        ..Behaviour::default()
+    };
+    world.fake.script("big-1", [long]);
+    for _ in 0..5 {
+        let asked = Asked::post("/v1/chat/completions", &streamed("big"));
+        assert_eq!(world.ask(asked).await.code(), "provider_timeout");
+    }
+    assert_eq!(world.asked().len(), 5);
+    gate.open();
+    world.settled().await;
+}
+
+#[tokio::test]
 async fn a_late_answer_is_read_and_charged_while_the_fallback_serves() {
     let mut setup = Setup::with_spare();
     setup.agent.timeout = Duration::from_millis(100);
@@ -197,6 +237,29 @@ async fn a_stream_that_begins_and_then_says_nothing_counts_as_late() {
     gate.open();
     world.settled().await;
     assert_eq!(world.spent(), world.bill());
+}
+
+#[tokio::test]
+async fn comments_that_keep_a_stream_alive_are_no_answer_yet() {
+    let mut setup = Setup::with_spare();
+    setup.agent.timeout = Duration::from_millis(100);
+    let world = World::start(setup).await;
+    let gate = Gate::default();
+    gate.permit(2);
+    let pieces = [": keep-alive\n\n", "event: ping\n\n", "data: [DONE]\n\n"];
+    let late = Behaviour {
+        between: Pause::Until(gate.clone()),
+        raw: Some(pieces.map(str::to_owned).into()),
+        ..Behaviour::tokens(50)
+    };
+    world.fake.script("big-1", [late]);
+    let asked = Asked::post("/v1/chat/completions", &streamed("big"));
+    let answer = world.ask(asked).await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+    assert!(!answer.body.contains("keep-alive"));
+    gate.open();
+    world.settled().await;
+    assert!(world.book.endings().contains(&"drained"));
 }
 
 #[tokio::test]

@@ -171,3 +171,23 @@ async fn progress_is_told_while_a_stream_goes_on() {
     assert!(told.contains(&"progress big-1".to_owned()));
     assert_eq!(told.last().map(String::as_str), Some("ended big-1"));
 }
+
+#[tokio::test]
+async fn what_a_provider_wrote_beyond_its_limit_is_booked() {
+    let setup = Setup {
+        daily: None,
+        ..Setup::default()
+    };
+    let world = World::start(setup).await;
+    let cut = Behaviour {
+        ending: Ending::Cut { after: 5 },
+        limit: OnLimit::Ignored,
+        word_bytes: 8_000,
+        ..Behaviour::tokens(50)
+    };
+    world.fake.script("big-1", [cut]);
+    assert!(chat_stream(&world).await.broke_off);
+    world.settled().await;
+    // No token has more than eight bytes, and the limit was a hundred tokens.
+    assert!(world.spent() >= 5_000 * ANSWER, "{}", world.spent());
+}

@@ -379,6 +379,14 @@ impl Observer for Book {
             } => {
                 format!("{action:?} {found} in {place}")
             }
+            Event::Unreadable { place, .. } => format!("unreadable {place}"),
+            Event::WrongAnswer {
+                action, violations, ..
+            } => format!("{action:?} {} violations", violations.len()),
+            Event::Unsafe {
+                place, categories, ..
+            } => format!("unsafe {place}: {}", categories.join(", ")),
+            Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
             Event::Misconfigured { model, status, .. } => format!("misconfigured {model} {status}"),
         };

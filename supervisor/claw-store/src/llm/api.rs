@@ -3,10 +3,10 @@
 use jiff::civil::Date;
 
 use super::model::{
-    Admitted, CallFilter, CallRow, Correction, EndedCall, Restored, Settlement, Told, UsageBy,
-    UsageRow, WindowKey,
+    Admitted, CallFilter, CallRow, Correction, EndedCall, Restored, Settlement, Told, TotalRow,
+    UsageBy, UsageRow, WindowKey,
 };
-use super::{read, write};
+use super::{read, total, write};
 use crate::bus::Level;
 use crate::store::limits::CHORE_ROWS;
 use crate::store::{Kind, Store, StoreError, UnixMs};
@@ -108,7 +108,8 @@ impl Store {
         self.read(move |conn| Ok(read::calls(conn, &filter)?)).await
     }
 
-    /// What calls that were admitted since then have used, by name.
+    /// What calls that were admitted since then have used, by name, and never of more than
+    /// [`USAGE_ROWS`](super::USAGE_ROWS) of them.
     ///
     /// # Errors
     ///
@@ -116,6 +117,16 @@ impl Store {
     pub async fn llm_usage(&self, since: UnixMs, by: UsageBy) -> Result<Vec<UsageRow>, StoreError> {
         self.read(move |conn| Ok(read::usage(conn, since, by)?))
             .await
+    }
+
+    /// What all calls have used, by agent, provider and model. None of it ever falls, except that a
+    /// power cut may take back what was not written to the disk.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn llm_totals(&self) -> Result<Vec<TotalRow>, StoreError> {
+        self.read(|conn| Ok(total::totals(conn)?)).await
     }
 
     /// Forgets windows before this day or its month, and calls before it. Calls in flight stay,

@@ -13,9 +13,10 @@
 mod api;
 mod model;
 mod read;
+mod total;
 mod write;
 
 pub use model::{
     Admitted, CallFilter, CallRow, Correction, EndedCall, Period, Restored, Settlement, Tokens,
-    Told, Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
+    Told, TotalRow, USAGE_ROWS, Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
 };

@@ -194,6 +194,9 @@ pub struct CallFilter {
     pub limit: u32,
 }
 
+/// Names of which usage is told at most. Agents, models and the days that are kept are fewer.
+pub const USAGE_ROWS: u32 = 1_000;
+
 /// By what usage is summed up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageBy {
@@ -203,12 +206,14 @@ pub enum UsageBy {
     Model,
     /// By day, as it was admitted.
     Day,
+    /// By run, the last one first. Calls outside of runs are left out.
+    Run,
 }
 
 /// What calls have used together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
-    /// The agent, model or day.
+    /// The agent, model, day or run.
     pub name: String,
     /// How many calls have ended.
     pub calls: u64,
@@ -218,6 +223,40 @@ pub struct UsageRow {
     pub spent: i64,
     /// What they may have cost besides.
     pub uncertain: i64,
+}
+
+/// What all calls of an agent to a model have used, those included that are forgotten. It never
+/// falls, whatever is forgotten or corrected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TotalRow {
+    /// The agent.
+    pub agent: String,
+    /// The provider.
+    pub provider: String,
+    /// The model, as it was asked for.
+    pub model: String,
+    /// How many calls have ended.
+    pub calls: u64,
+    /// What they used.
+    pub tokens: Tokens,
+    /// What they cost, as far as was known.
+    pub spent: i64,
+}
+
+impl Tokens {
+    /// The sums, which stay the largest where they are too large.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+            searches: self.searches.saturating_add(other.searches),
+        }
+    }
 }
 
 impl WindowKey {

@@ -4,8 +4,8 @@ use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::model::{
-    Admitted, CallFilter, CallRow, EndedCall, Period, Restored, Tokens, Told, Uncertain, UsageBy,
-    UsageRow, WindowKey, WindowRow,
+    Admitted, CallFilter, CallRow, EndedCall, Period, Restored, Tokens, Told, USAGE_ROWS,
+    Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
 };
 use super::write::{KEPT_SINCE, LAST_ID, column, date, uncorrected};
 use crate::bus::number;
@@ -173,7 +173,7 @@ fn ended(row: &Row<'_>, from: usize) -> Result<Option<EndedCall>, rusqlite::Erro
 }
 
 /// The counts of tokens, by their place among them.
-fn tokens(
+pub(super) fn tokens(
     count: impl Fn(usize) -> Result<u64, rusqlite::Error>,
 ) -> Result<Tokens, rusqlite::Error> {
     Ok(Tokens {
@@ -201,24 +201,32 @@ const SUMMED: [&str; 9] = [
     "uncertain",
 ];
 
+/// The two halves of the sums, in that order.
+pub(super) fn sums() -> String {
+    SUMMED
+        .map(|column| format!("sum({column} >> 32), sum({column} & 4294967295)"))
+        .join(", ")
+}
+
 pub(super) fn usage(
     conn: &Connection,
     since: UnixMs,
     by: UsageBy,
 ) -> Result<Vec<UsageRow>, rusqlite::Error> {
-    let name = match by {
-        UsageBy::Agent => "agent",
-        UsageBy::Model => "model",
-        UsageBy::Day => "day",
+    let (name, order) = match by {
+        UsageBy::Agent => ("agent", "agent"),
+        UsageBy::Model => ("model", "model"),
+        UsageBy::Day => ("day", "day"),
+        UsageBy::Run => ("run", "max(id) DESC"),
     };
-    let sums = SUMMED.map(|column| format!("sum({column} >> 32), sum({column} & 4294967295)"));
     let sql = format!(
         "SELECT {name}, count(*), {} FROM llm_call
-        WHERE admitted_at >= ?1 AND outcome IS NOT NULL GROUP BY {name} ORDER BY {name}",
-        sums.join(", ")
+        WHERE admitted_at >= ?1 AND outcome IS NOT NULL AND {name} IS NOT NULL
+        GROUP BY {name} ORDER BY {order} LIMIT ?2",
+        sums()
     );
     let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map([since.0], |row| {
+    let rows = query.query_map([since.0, USAGE_ROWS.into()], |row| {
         let sum = |index: usize| sum(row, 2 + 2 * index);
         Ok(UsageRow {
             name: row.get(0)?,
@@ -231,7 +239,7 @@ pub(super) fn usage(
     rows.collect()
 }
 
-fn sum(row: &Row<'_>, index: usize) -> Result<i64, rusqlite::Error> {
+pub(super) fn sum(row: &Row<'_>, index: usize) -> Result<i64, rusqlite::Error> {
     let (high, low): (i64, i64) = (row.get(index)?, row.get(index + 1)?);
     let sum = (i128::from(high) << 32) + i128::from(low);
     Ok(i64::try_from(sum).unwrap_or(i64::MAX))

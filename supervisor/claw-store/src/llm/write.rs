@@ -3,7 +3,10 @@
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::model::{Admitted, Correction, EndedCall, Period, Settlement, Told, WindowKey};
+use super::model::{
+    Admitted, Correction, EndedCall, Period, Settlement, Tokens, Told, TotalRow, WindowKey,
+};
+use super::total;
 use crate::bus::number;
 use crate::store::limits::CHORE_ROWS;
 use crate::store::{StoreError, UnixMs};
@@ -172,24 +175,27 @@ pub(super) fn reconcile_call(
     id: u64,
     actual: i64,
 ) -> Result<Correction, StoreError> {
-    let sql = "SELECT agent, day, spent, uncertain, corrected FROM llm_call
+    let sql = "SELECT agent, day, spent, uncertain, corrected, provider, model FROM llm_call
         WHERE id = ?1 AND uncertain > 0";
     let found = conn
         .prepare_cached(sql)?
         .query_row([column(id)], |row| {
             let amounts: Amounts = (row.get(2)?, row.get(3)?);
-            Ok((
-                row.get::<_, String>(0)?,
-                date(row, 1)?,
-                amounts,
-                row.get(4)?,
-            ))
+            let less = TotalRow {
+                agent: row.get(0)?,
+                provider: row.get(5)?,
+                model: row.get(6)?,
+                calls: 0,
+                tokens: Tokens::default(),
+                spent: amounts.0.saturating_sub(actual).max(0),
+            };
+            Ok((less, date(row, 1)?, amounts, row.get(4)?))
         })
         .optional()?;
-    let Some((agent, day, (spent, uncertain), corrected)) = found else {
+    let Some((less, day, (spent, uncertain), corrected)) = found else {
         return Ok(Correction::NothingUncertain);
     };
-    for key in uncorrected(&agent, day, corrected) {
+    for key in uncorrected(&less.agent, day, corrected) {
         change(conn, &key, |before| {
             let settled = before.0.saturating_sub(spent).max(0);
             let left = before.1.saturating_sub(uncertain).max(0);
@@ -199,6 +205,9 @@ pub(super) fn reconcile_call(
     let sql = "UPDATE llm_call SET spent = ?2, uncertain = 0 WHERE id = ?1";
     conn.prepare_cached(sql)?
         .execute(params![column(id), actual])?;
+    if less.spent > 0 {
+        total::book(conn, less)?;
+    }
     Ok(Correction::Written)
 }
 
@@ -259,13 +268,14 @@ pub(super) fn prune_windows(conn: &Connection, before: Date) -> Result<(), Store
 }
 
 pub(super) fn prune_calls(conn: &Connection, before: Date) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM llm_call WHERE id IN (SELECT id FROM llm_call
-        WHERE day < ?1 AND outcome IS NOT NULL AND (uncertain = 0 OR day < ?2) LIMIT ?3)";
-    let forgotten = conn.prepare_cached(sql)?.execute(params![
-        before.to_string(),
-        before.first_of_month().to_string(),
-        CHORE_ROWS
-    ])?;
+    let these = "id IN (SELECT id FROM llm_call WHERE day < ?1 AND outcome IS NOT NULL
+        AND (uncertain = 0 OR day < ?2) ORDER BY id LIMIT ?3)";
+    let (day, month) = (before.to_string(), before.first_of_month().to_string());
+    total::keep(conn, these, params![day, month, CHORE_ROWS])?;
+    let sql = format!("DELETE FROM llm_call WHERE {these}");
+    let forgotten = conn
+        .prepare_cached(&sql)?
+        .execute(params![day, month, CHORE_ROWS])?;
     Ok(number(forgotten as i64))
 }
 

@@ -8,5 +8,6 @@ pub(super) const SCHEMA: Schema = Schema {
     steps: &[
         include_str!("schema/0001.sql"),
         include_str!("schema/0002.sql"),
+        include_str!("schema/0003.sql"),
     ],
 };

@@ -198,7 +198,7 @@ async fn calls_are_paged_and_filtered() {
 }
 
 #[tokio::test]
-async fn usage_is_summed_up_by_agent_model_and_day() {
+async fn usage_is_summed_up_by_agent_model_day_and_run() {
     let bench = Bench::new();
     let days = [DAY, "2026-11-23"];
     for id in 1..=4 {
@@ -225,4 +225,10 @@ async fn usage_is_summed_up_by_agent_model_and_day() {
     assert_eq!(by_day, [row(DAY, 2), row("2026-11-23", 1)]);
     let by_model = usage(2_000, UsageBy::Model).await;
     assert_eq!(by_model, [row("m2", 1), row("m3", 1)]);
+    let mut outside = admitted(5, "c", DAY);
+    outside.run = None;
+    bench.reserve(outside).await;
+    bench.settle(5, whole()).await;
+    let by_run = usage(0, UsageBy::Run).await;
+    assert_eq!(by_run, [row("run-b", 2), row("run-a", 1)]);
 }

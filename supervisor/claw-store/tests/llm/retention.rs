@@ -61,3 +61,42 @@ async fn an_id_is_not_forgotten_with_its_call() {
         "what is forgotten is not there again"
     );
 }
+
+#[tokio::test]
+async fn totals_never_fall_whatever_is_forgotten_or_corrected() {
+    let bench = Bench::new();
+    let mut used = ended(70, 0);
+    used.tokens.output = 5;
+    for (id, day) in [(1, "2026-10-30"), (2, "2026-10-31"), (3, "2026-11-20")] {
+        bench.reserve(admitted(id, "a", day)).await;
+        bench.settle(id, used.clone()).await;
+    }
+    bench.reserve(admitted(4, "b", "2026-11-20")).await;
+    bench.settle(4, ended(40, 60)).await;
+    let totals = async |bench: &Bench| {
+        let rows = bench.store.llm_totals().await.unwrap().into_iter();
+        rows.map(|row| (row.agent, row.calls, row.tokens.output, row.spent))
+            .collect::<Vec<_>>()
+    };
+    let before = [("a".to_owned(), 3, 15, 210), ("b".to_owned(), 1, 0, 40)];
+    assert_eq!(totals(&bench).await, before);
+    assert_eq!(bench.store.prune_llm(date("2026-10-31")).await, Ok(1));
+    assert_eq!(bench.store.prune_llm(date("2026-11-10")).await, Ok(1));
+    bench.store.reconcile_llm_call(4, 0).await.unwrap();
+    assert_eq!(totals(&bench).await, before);
+    let bench = bench.reopened();
+    assert_eq!(totals(&bench).await, before, "also by the next supervisor");
+}
+
+#[tokio::test]
+async fn totals_too_large_to_add_stay_the_largest() {
+    let bench = Bench::new();
+    for (id, day) in [(1, "2026-10-30"), (2, "2026-10-31"), (3, "2026-11-20")] {
+        bench.reserve(admitted(id, "a", day)).await;
+        bench.settle(id, ended(i64::MAX, 0)).await;
+    }
+    bench.store.prune_llm(date("2026-10-31")).await.unwrap();
+    bench.store.prune_llm(date("2026-11-10")).await.unwrap();
+    let totals = bench.store.llm_totals().await.unwrap();
+    assert_eq!(totals[0].spent, i64::MAX);
+}

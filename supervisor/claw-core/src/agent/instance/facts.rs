@@ -5,6 +5,7 @@ use crate::clock::Wall;
 use crate::death::{Cause, ExitReport, ExitStatus, SpawnError};
 use crate::id::RunId;
 use crate::image::Image;
+use crate::models::ModelCall;
 use crate::notification::Notification;
 use crate::order::{Hook, HookOutcome, ProbeKind, ProbeOutcome, SelfCheck};
 use crate::record::Record;
@@ -39,6 +40,7 @@ pub(crate) enum Report {
     RunProgressed(RunId),
     RunFinished(RunId, u32, WorkOutcome),
     Resumed(Vec<(RunId, u32)>),
+    ModelCall(ModelCall),
     HookDone(Hook, HookOutcome),
 }
 
@@ -63,6 +65,7 @@ impl Report {
             Self::RunProgressed(_) => "progress of a run",
             Self::RunFinished(..) => "end of a run",
             Self::Resumed(_) => "resumption",
+            Self::ModelCall(_) => "call to a model",
             Self::HookDone(..) => "hook's end",
         }
     }
@@ -89,6 +92,7 @@ impl Instance {
             | Report::RunProgressed(_)
             | Report::RunFinished(..)
             | Report::Resumed(_) => self.spoke_of_runs(cx, report.name()),
+            Report::ModelCall(call) => self.called(cx, call),
             Report::HookDone(hook, outcome) => return self.hook_done(cx, hook, outcome),
         }
         Life::GoesOn

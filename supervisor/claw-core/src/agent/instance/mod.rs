@@ -30,11 +30,13 @@ use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
 use crate::id::{Generation, InstanceId};
 use crate::image::Image;
 use crate::memory::Hold;
+use crate::models::ProviderName;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
 use crate::spec::{AgentSpec, Mode};
 use crate::status::LiveInstance;
 
+use super::calls::Requests;
 use super::context::Context;
 use super::end::{End, Ending};
 use super::health::Health;
@@ -61,6 +63,7 @@ pub(crate) struct Instance {
     process: Option<Process>,
     exit: Option<ExitStatus>,
     health: Health,
+    requests: Requests,
     frozen_since: Option<Mono>,
     run_deadline: Option<Mono>,
     status_text: Option<String>,
@@ -201,6 +204,7 @@ impl Instance {
             process: None,
             exit: None,
             health,
+            requests: Requests::default(),
             frozen_since: None,
             run_deadline: None,
             status_text: None,
@@ -254,6 +258,11 @@ impl Instance {
             && self.frozen_since.is_none()
             && self.unobserved.is_none()
             && self.health.is_ready()
+    }
+
+    /// The provider of models whose outage an end just now is laid to.
+    pub(crate) fn outage(&self, now: Mono) -> Option<&ProviderName> {
+        self.requests.outage(now)
     }
 
     /// Why nobody knows whether it still runs, if so.

@@ -149,9 +149,11 @@ impl Instance {
 
     fn grace(&self, cause: &Cause) -> Duration {
         match cause {
-            Cause::Probe { .. } | Cause::Watchdog | Cause::Protocol | Cause::StartTimeout => {
-                self.spec.shutdown.timeout.min(UNHEALTHY_GRACE)
-            }
+            Cause::Probe { .. }
+            | Cause::Watchdog
+            | Cause::Protocol
+            | Cause::NoProgress(_)
+            | Cause::StartTimeout => self.spec.shutdown.timeout.min(UNHEALTHY_GRACE),
             Cause::Exit { .. }
             | Cause::Signal { .. }
             | Cause::Oom { .. }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::action::Happened;
 use crate::death::Cause;
 use crate::event::Freeze;
+use crate::models::ModelCall;
 use crate::notification::Notification;
 use crate::order::{Order, ProbeKind, ProbeOutcome, SelfCheck};
 
@@ -72,6 +73,14 @@ impl Instance {
         }
         let finding = self.health.notified(note, now);
         self.act_on(cx, finding.into_iter().collect());
+    }
+
+    /// Calls to models are work, unless the same one fails again and again.
+    pub(super) fn called(&mut self, cx: &mut Context<'_>, call: ModelCall) {
+        self.health.called(&call, cx.mono());
+        let breaker = &self.spec.probes.breaker;
+        let cause = self.requests.note(call, cx.now, breaker);
+        self.act_on(cx, cause.map(Finding::Fail).into_iter().collect());
     }
 
     /// Nothing more can be expected of it; one that ends already ends as it was told.

@@ -38,6 +38,7 @@ impl Oneshot {
             work.stage = stage;
             return;
         };
+        common.lay_to_outage(cx, &instance, end);
         self.conclude(common, cx, index, end);
         common.bury(cx, instance.generation(), end);
         self.begin_post_stop(common, cx, run, &instance);

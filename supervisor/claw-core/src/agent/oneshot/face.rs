@@ -6,7 +6,7 @@ use crate::run::RunPhase;
 use crate::status::{PublicState, Reason};
 
 use super::super::dossier::Common;
-use super::super::face::{held, is_held, resting, waiting};
+use super::super::face::{held, is_held, queued, resting, waiting};
 use super::super::instance::Standing;
 use super::super::runs::is_given_up;
 use super::process::{Stage, Work};
@@ -70,7 +70,7 @@ impl Oneshot {
                 (Stage::Queued, _) if self.gate == Gate::Shut && !common.missing.is_empty() => {
                     waiting(common)
                 }
-                (_, _) => (PublicState::Initializing, Reason::Queued),
+                (_, _) => queued(common),
             };
         }
         if common.memory.latch.is_some() || !common.belongs_up() {

@@ -22,6 +22,7 @@ impl Oneshot {
         let Some(index) = self.next_to_start(common) else {
             return;
         };
+        common.outage = None;
         let id = common.next_instance();
         let work = &mut self.runs.works[index];
         work.run.attempts = work.run.attempts.saturating_add(1);

@@ -8,7 +8,7 @@ use crate::death::Cause;
 use crate::memory::{Goal, Latch};
 use crate::record::RecordId;
 use crate::refusal::Refusal;
-use crate::restart::{Counters, Verdict, decide, delay};
+use crate::restart::{Counters, Verdict, delay, until_money};
 use crate::run::{Run, RunOutcome, RunPhase, Trigger};
 use crate::spec::Mode;
 
@@ -222,21 +222,16 @@ fn next<W>(
         Attempt::Ended { cause, judged } => {
             let counters = Counters {
                 failures: work.failures,
-                restarts_in_a_row: work.failures,
+                restarts_in_a_row: work.retries,
             };
             let random = cx.random();
             // The runs of a worker are judged as those of a oneshot are: each by itself.
-            let verdict = decide(
-                &common.spec.restart,
-                Mode::Oneshot,
-                &judged,
-                counters,
-                random,
-            );
+            let verdict = common.decide(Mode::Oneshot, &judged, counters, random);
             match verdict {
                 Verdict::Restart { delay, counters } if wanted => {
                     work.failures = counters.failures;
-                    let after = delay;
+                    work.retries = counters.restarts_in_a_row;
+                    let after = delay.max(until_money(&cause, cx.now.wall, random));
                     Next::Again { after, cause }
                 }
                 Verdict::Complete
@@ -287,6 +282,7 @@ fn failed(cause: Cause) -> RunOutcome {
         | Cause::Probe { .. }
         | Cause::Watchdog
         | Cause::Protocol
+        | Cause::NoProgress(_)
         | Cause::StartTimeout
         | Cause::RunTimeout
         | Cause::RunFailed { .. }

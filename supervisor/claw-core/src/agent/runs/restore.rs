@@ -32,6 +32,7 @@ impl<W> Runs<W> {
         };
         let mut work = Work::new(run.clone(), stage);
         work.failures = failures;
+        work.retries = failures;
         work.started = started;
         self.works.push(work);
         Some(self.works.len() - 1)

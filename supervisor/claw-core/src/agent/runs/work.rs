@@ -25,6 +25,8 @@ pub(crate) struct Work<W> {
     pub started: Option<Wall>,
     /// Attempts that failed, in a row.
     pub failures: u32,
+    /// Attempts made anew, for whatever; their delays grow with it.
+    pub retries: u32,
     /// Those who want to hear of its end because they called it off.
     pub tickets: Vec<Ticket>,
 }
@@ -82,6 +84,7 @@ impl<W> Work<W> {
             stage,
             started: None,
             failures: 0,
+            retries: 0,
             tickets: Vec::new(),
         }
     }

@@ -44,6 +44,7 @@ impl Worker {
             | Report::Notified(_)
             | Report::Progressed
             | Report::BrokeProtocol
+            | Report::ModelCall(_)
             | Report::HookDone(..) => {}
         }
     }

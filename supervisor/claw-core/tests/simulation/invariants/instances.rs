@@ -189,6 +189,9 @@ impl Instances {
             | Fact::RunFinished { .. }
             | Fact::Observed { .. }
             | Fact::Unobserved { .. }
+            | Fact::ModelCall { .. }
+            | Fact::ProviderDown { .. }
+            | Fact::ProviderUp { .. }
             | Fact::Resumed { .. } => {}
             Fact::Preparing { .. } => known.preparing = known.started.is_none(),
             Fact::Started { instance, .. } => {
@@ -308,7 +311,10 @@ impl Instances {
 
 pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
     match fact {
-        Fact::Recorded(_) | Fact::RecordFailed { .. } => None,
+        Fact::Recorded(_)
+        | Fact::RecordFailed { .. }
+        | Fact::ProviderDown { .. }
+        | Fact::ProviderUp { .. } => None,
         Fact::Started { instance, .. }
         | Fact::SpawnFailed { instance, .. }
         | Fact::MainExited { instance, .. }
@@ -318,6 +324,7 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::SelfChecked { instance, .. }
         | Fact::Notified { instance, .. }
         | Fact::Progressed { instance }
+        | Fact::ModelCall { instance, .. }
         | Fact::BrokeProtocol { instance }
         | Fact::RunTaken { instance, .. }
         | Fact::RunProgressed { instance, .. }

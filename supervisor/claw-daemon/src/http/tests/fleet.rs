@@ -164,6 +164,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         config: config_ports(),
         usage: Port::new(|()| async { usage() }),
         engine: Port::new(|()| async { None }),
+        llm: Arc::new(|| None),
         image_digest: Port::new(|_instance| async { Some("sha256:0a1b".to_owned()) }),
         sandbox: Arc::new(|agent, live| {
             let confined = agent.as_str() == "monitor" && live.is_some();

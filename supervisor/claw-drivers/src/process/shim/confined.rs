@@ -29,7 +29,7 @@ use crate::process::cgroup::{Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
 use crate::process::wire::Program;
-use crate::sandbox::{self, Confinement, Namespaces, Network, Sources, Taken, network, privileges};
+use crate::sandbox::{self, Confinement, Namespaces, Network, Sources, network, privileges};
 
 /// Makes the keeper, and through it the agent's process.
 pub(super) fn spawn(
@@ -188,21 +188,13 @@ impl Inside<'_> {
 
     /// What the keeper makes for the agent: its network, and what listens in it.
     fn make_network(&self) -> Result<Vec<OwnedFd>, sandbox::Fault> {
-        let of_its_own = || -> Result<Vec<OwnedFd>, sandbox::Fault> {
-            network::make()?;
-            Ok(vec![network::loopback_up()?])
+        let Network::Own(ports) = self.namespaces.network else {
+            return Ok(Vec::new());
         };
-        let with_listeners = |taken| {
-            let mut made = of_its_own()?;
-            made.extend(network::listen(taken)?.into_descriptors());
-            Ok(made)
-        };
-        match self.namespaces.network {
-            Network::Host => Ok(Vec::new()),
-            Network::Closed => of_its_own(),
-            Network::Listened => with_listeners(Taken::All),
-            Network::Proxied => with_listeners(Taken::Proxy),
-        }
+        network::make()?;
+        let mut made = vec![network::loopback_up()?];
+        made.extend(network::listen(ports)?.into_descriptors());
+        Ok(made)
     }
 
     fn begin(&self, entrances: &Entrances) -> Result<(), SpawnError> {
@@ -294,21 +286,17 @@ impl Inside<'_> {
 
     /// Enters the network that the keeper made; what is left of that are listeners.
     fn enter_network(&self, made: Vec<OwnedFd>) -> Result<Vec<OwnedFd>, sandbox::Fault> {
-        let (networks, listeners) = match self.namespaces.network {
-            Network::Host => (0, 0),
-            Network::Closed => (1, 0),
-            Network::Listened => (1, Taken::All.listeners()),
-            Network::Proxied => (1, Taken::Proxy.listeners()),
+        let expected = match self.namespaces.network {
+            Network::Host => 0,
+            Network::Own(ports) => 1 + ports.sockets(),
         };
-        if made.len() != networks + listeners {
+        if made.len() != expected {
             let lost = io::Error::from_raw_os_error(libc::EMFILE);
             let what = "cannot take over the network of the sandbox";
             return Err(sandbox::Fault::of(what)(lost));
         }
         let mut made = made.into_iter();
-        if networks == 1
-            && let Some(own) = made.next()
-        {
+        if let Some(own) = made.next() {
             network::join(own.as_fd())?;
         }
         Ok(made.collect())

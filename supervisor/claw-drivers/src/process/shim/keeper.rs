@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::main_process::decode;
 use crate::process::procfs::ProcessIdentity;
 use crate::process::signal;
-use crate::sandbox::{Listeners, privileges};
+use crate::sandbox::{Sockets, privileges};
 
 /// The longest packet; ours have some dozens of bytes.
 const PACKET: usize = 256;
@@ -41,7 +41,7 @@ const MORE: [u8; 1] = *b"m";
 const GO: [u8; 1] = *b"g";
 
 /// The agent's process itself, and what was made in its network.
-const DESCRIPTORS: usize = 1 + Listeners::COUNT;
+const DESCRIPTORS: usize = 1 + Sockets::COUNT;
 
 /// What is said to the shim.
 #[derive(Debug, Serialize, Deserialize)]

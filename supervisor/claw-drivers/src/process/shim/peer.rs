@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::process::wire::{self, LINE_LIMIT, Report, Request};
-use crate::sandbox::Listeners;
+use crate::sandbox::Sockets;
 
 /// What may wait for a slow supervisor. Beyond it the connection is dropped: it connects again
 /// and is told where the instance stands.
@@ -63,7 +63,7 @@ impl Peer {
             return;
         };
         let line = wire::line(report);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Listeners::COUNT))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Sockets::COUNT))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         control.push(SendAncillaryMessage::ScmRights(&descriptors));

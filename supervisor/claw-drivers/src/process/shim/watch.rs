@@ -20,6 +20,7 @@ use super::tree::{self, Children};
 use crate::process::procfs::{self, ProcessIdentity};
 use crate::process::signal;
 use crate::process::wire::{Report, Request, ShimTask, Standing};
+use crate::sandbox::Confinement;
 
 /// Where the instance stands.
 #[derive(Debug)]
@@ -413,12 +414,15 @@ impl Shim {
             start: 0,
         });
         let keeper = self.keeper.as_ref().and_then(|keeper| keeper.identity);
+        let confinement = self.task.confinement.as_deref();
+        let ports = confinement.map(Confinement::ports);
         let standing = Standing {
             main: keeper.map_or(identity, |(_, main)| main),
             keeper: keeper.map(|(keeper, _)| keeper),
             at: Wall::now(),
             exited: None,
             notified: String::new(),
+            ports: Some(ports.unwrap_or_default()),
         };
         let report = Report::Started(standing.clone());
         self.peer.tell_with(&report, &self.listeners);

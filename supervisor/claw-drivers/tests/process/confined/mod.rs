@@ -4,6 +4,7 @@ mod compat;
 mod count;
 mod disks;
 mod life;
+mod models;
 mod network;
 mod ordinary;
 mod paths;

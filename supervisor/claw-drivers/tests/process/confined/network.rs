@@ -48,9 +48,10 @@ async fn opened(changes: &mut mpsc::UnboundedReceiver<EgressChange>) -> (Instanc
     match change.unwrap().unwrap() {
         EgressChange::Opened {
             instance,
-            listeners,
+            listeners: Some(listeners),
+            models: None,
         } => (instance, listeners),
-        closed @ EgressChange::Closed { .. } => panic!("{closed:?}"),
+        other @ (EgressChange::Opened { .. } | EgressChange::Closed { .. }) => panic!("{other:?}"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The money of one window.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::super::money::Money;
+use super::alert;
 use super::window::Window;
 
 /// Which alerts a window has given. Later ones include the earlier.
@@ -38,6 +40,17 @@ pub struct Balance {
     pub account: Account,
     /// When it ends.
     pub resets_at: Timestamp,
+}
+
+impl Balance {
+    /// When the limit is reached if money is spent on as it was since the window began, in the
+    /// time zone of the budgets. Without an answer if there is no limit, if it is reached already,
+    /// or if the window ends before.
+    #[must_use]
+    pub fn reached_at(&self, now: Timestamp, timezone: &TimeZone) -> Option<Timestamp> {
+        let spent = self.account.settled();
+        alert::forecast(now, &self.window, timezone, (spent, self.limit?))
+    }
 }
 
 impl Account {

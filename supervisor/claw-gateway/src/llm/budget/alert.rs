@@ -67,7 +67,9 @@ pub(super) fn check(
     })
 }
 
-fn forecast(
+/// When the limit is reached if money is spent on as it was since the window began. Without an
+/// answer if it is reached already, or not before the window ends.
+pub(super) fn forecast(
     now: Timestamp,
     window: &Window,
     timezone: &TimeZone,

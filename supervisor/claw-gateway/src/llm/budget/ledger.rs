@@ -280,12 +280,18 @@ impl Ledger {
     /// How an agent and the fleet stand now.
     #[must_use]
     pub fn balances(&self, now: Timestamp, agent: &Arc<str>) -> [Balance; 4] {
-        Window::of(agent, self.day(now)).map(|window| Balance {
+        Window::of(agent, self.day(now)).map(|window| self.balance(window))
+    }
+
+    /// How one window stands.
+    #[must_use]
+    pub fn balance(&self, window: Window) -> Balance {
+        Balance {
             limit: self.budgets.limit(&window.scope, window.period),
             account: self.account(&window),
             resets_at: window.resets_at(&self.budgets.timezone),
             window,
-        })
+        }
     }
 
     /// The money of one window.

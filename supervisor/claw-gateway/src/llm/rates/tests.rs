@@ -68,20 +68,22 @@ fn a_tier_or_a_search_without_a_price_is_not_covered() {
         ..bound(1, 1)
     };
     for tier in ["default", "auto", "standard", "standard_only", "flex"] {
-        assert!(gemini().cover(&in_tier(tier)), "{tier}");
+        assert_eq!(gemini().unpriced(&in_tier(tier)), None, "{tier}");
     }
-    assert!(!gemini().cover(&in_tier("priority")));
+    let unpriced = Some(Unpriced::Tier("priority"));
+    assert_eq!(gemini().unpriced(&in_tier("priority")), unpriced);
     let searching = Bound {
         searches: 1,
         ..bound(1, 1)
     };
-    assert!(gemini().cover(&searching));
+    assert_eq!(gemini().unpriced(&searching), None);
     let unknown = Rates {
         per_search: None,
         ..gemini()
     };
-    assert!(!unknown.cover(&searching) && unknown.cover(&bound(1, 1)));
-    assert!(Rates::default().cover(&searching));
+    assert_eq!(unknown.unpriced(&searching), Some(Unpriced::Searches));
+    assert_eq!(unknown.unpriced(&bound(1, 1)), None);
+    assert_eq!(Rates::default().unpriced(&searching), None);
 }
 
 #[test]

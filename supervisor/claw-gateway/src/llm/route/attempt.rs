@@ -18,8 +18,11 @@ pub enum Failure {
     Connect,
     /// The connection ended after the request was sent and before its answer began.
     Broken,
-    /// The answer did not come in time.
+    /// Nothing came in time.
     TimedOut,
+    /// The answer began in time, and did not come to its end or its first piece: it is long, or the
+    /// agent is in a hurry.
+    Late,
     /// The provider's limit, as counted here, has no room soon.
     Limited,
     /// The provider refused.
@@ -81,7 +84,7 @@ pub enum Passed {
 #[must_use]
 pub fn next(failure: Failure, tries: Tries, chance: f64) -> Next {
     match failure {
-        Failure::TimedOut => Next::NextTarget(Passed::TimedOut),
+        Failure::TimedOut | Failure::Late => Next::NextTarget(Passed::TimedOut),
         Failure::Limited => Next::NextTarget(Passed::TooLong),
         Failure::Connect | Failure::Broken => retry(None, tries, chance),
         Failure::Status {
@@ -172,6 +175,7 @@ mod tests {
     fn a_timeout_goes_to_the_next_target_at_once() {
         let passed = Next::NextTarget(Passed::TimedOut);
         assert_eq!(next(Failure::TimedOut, PATIENT, 0.0), passed);
+        assert_eq!(next(Failure::Late, PATIENT, 0.0), passed);
     }
 
     #[test]

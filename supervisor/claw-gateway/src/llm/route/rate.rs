@@ -109,6 +109,12 @@ impl RateLimiter {
         }
     }
 
+    /// Whether the provider has said that there is no room yet.
+    #[must_use]
+    pub fn is_closed(&self, now: Duration) -> bool {
+        self.closed_until > now
+    }
+
     /// Takes note of what a provider has said about itself.
     pub fn observe(&mut self, headroom: Headroom, now: Duration) {
         if headroom.remaining == 0 {

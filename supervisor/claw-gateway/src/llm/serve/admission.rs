@@ -1,5 +1,6 @@
 //! Whether a call to one target may cost what it may cost.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use crate::llm::budget::{Ledger, Reservation};
 use crate::llm::money::Money;
 use crate::llm::rates::{self, Rates, ServiceTiers};
 use crate::llm::route::Ticket;
+use crate::llm::upstream;
 use crate::llm::usage::Usage;
 use crate::llm::wire;
 
@@ -60,18 +62,20 @@ pub(super) async fn admit(
 
 fn hold(call: &Call, target: &Target, request: &wire::Request) -> Result<Admitted, Denial> {
     let shared = &call.shared;
+    let searches = u64::from(searches_always(&target.model.id));
     let bound = request.bound(&wire::Limits {
         answer: target.model.max_output,
         context: target.model.context,
         image: target.model.image_tokens,
         default_answer: call.agent.default_output_cap,
+        searches,
     });
     let prompt_bound = bound.as_ref().map_or(u64::MAX, |bound| bound.prompt_tokens);
     let prompt_estimate = wire::estimate(request.prompt.bytes, prompt_bound);
     let ticket = take_tokens(call, request, prompt_estimate)?;
     let reserved = {
         let mut ledger = shared.ledger();
-        reserve(&mut ledger, call, target, (request, bound))
+        reserve(&mut ledger, call, target, (request, bound, prompt_estimate))
     };
     let reserved = match reserved {
         Ok(reserved) => reserved,
@@ -90,11 +94,12 @@ fn hold(call: &Call, target: &Target, request: &wire::Request) -> Result<Admitte
         bound: reserved.need.bound,
         tier: request.service_tier.as_deref().map(Arc::from),
         prompt_estimate,
-        rounds: if request.prompt.hosted.is_empty() {
+        rounds: if request.prompt.hosted.is_empty() && searches == 0 {
             Rounds::Once
         } else {
             Rounds::Several
         },
+        searches,
         budget: reserved.budget,
     };
     let limit = reserved.need.limit;
@@ -123,6 +128,7 @@ fn take_tokens(call: &Call, request: &wire::Request, prompt: u64) -> Result<Tick
 fn record(call: &Call, target: &Target, reserved: Reserved, terms: &Terms) -> CallRecord {
     let seen = Usage {
         input: terms.prompt_estimate,
+        searches: terms.searches,
         ..Usage::default()
     };
     let rates = reserved.rates;
@@ -163,7 +169,7 @@ fn reserve(
     ledger: &mut Ledger,
     call: &Call,
     target: &Target,
-    (request, bound): (&wire::Request, Result<wire::Bound, wire::Boundless>),
+    (request, bound, prompt_estimate): (&wire::Request, Result<wire::Bound, wire::Boundless>, u64),
 ) -> Result<Reserved, Denial> {
     let now = call.shared.host.clock.now();
     let agent = &call.caller.agent;
@@ -171,23 +177,29 @@ fn reserve(
     let rates = rates_of(call, target, free)?;
     let need = match (&rates, free) {
         (Some(rates), Some(free)) => {
-            let covered =
-                |bound: &wire::Bound| rates.cover(&bound_of(bound, bound.answer_tokens, request));
-            if bound.as_ref().is_ok_and(|bound| !covered(bound)) {
-                return Err(unknown_price(target));
+            let of = |bound| bound_of(bound, bound.answer_tokens, request);
+            if let Ok(bound) = &bound
+                && let Some(unpriced) = rates.unpriced(&of(bound))
+            {
+                return Err(unknown_price(target, unpriced.into()));
             }
+            betas(call, request, rates)?;
             need(call, request, rates, (bound, free))?
         }
         (rates, None) | (rates @ None, Some(_)) => {
             let bound = bound.ok();
-            let most = |(rates, bound): (&Arc<Rates>, &wire::Bound)| {
-                rates.most(&bound_of(bound, bound.answer_tokens, request))
+            let tier = request.service_tier.as_deref();
+            let sent = Usage {
+                input: prompt_estimate,
+                ..Usage::default()
             };
-            let money = rates.as_ref().zip(bound.as_ref()).map_or(Money::ZERO, most);
+            // Where nothing is limited no more is held than can be estimated now, so that nothing
+            // but that is left of a call that is lost.
+            let estimate = |rates: &Arc<Rates>| rates.cost(&sent, tier);
             Need {
                 limit: bound.and_then(|bound| bound.limit_to_send),
                 bound,
-                money,
+                money: rates.as_ref().map_or(Money::ZERO, estimate),
                 clamped_to: None,
             }
         }
@@ -208,24 +220,100 @@ fn reserve(
     })
 }
 
+/// The rates of a model that searches always and has a price for each request, and none for a
+/// search: the one is for the other.
+fn with_searches(rates: &Arc<Rates>, target: &Target) -> Arc<Rates> {
+    let is_for_it = rates.per_search.is_none() && rates.per_request > Money::ZERO;
+    if is_for_it && searches_always(&target.model.id) {
+        return Arc::new(Rates {
+            per_search: Some(Money::ZERO),
+            ..Rates::clone(rates)
+        });
+    }
+    Arc::clone(rates)
+}
+
 fn rates_of(
     call: &Call,
     target: &Target,
     free: Option<Money>,
 ) -> Result<Option<Arc<Rates>>, Denial> {
     match (&target.model.price, &call.agent.unknown_price, free) {
-        (Price::Known(rates), _, _) => Ok(Some(Arc::clone(rates))),
+        (Price::Known(rates), _, _) => Ok(Some(with_searches(rates, target))),
         (Price::Free, _, _) => Ok(Some(Arc::default())),
         (Price::Unknown, UnknownPrice::Assume(rates), _) => Ok(Some(Arc::clone(rates))),
         (Price::Unknown, UnknownPrice::Reject, None) => Ok(None),
-        (Price::Unknown, UnknownPrice::Reject, Some(_)) => Err(unknown_price(target)),
+        (Price::Unknown, UnknownPrice::Reject, Some(_)) => {
+            Err(unknown_price(target, Unpriced::Model))
+        }
     }
 }
 
-fn unknown_price(target: &Target) -> Denial {
+/// What has no price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unpriced {
+    Model,
+    Tier(wire::Excerpt),
+    Searches,
+}
+
+impl From<rates::Unpriced<'_>> for Unpriced {
+    fn from(unpriced: rates::Unpriced<'_>) -> Self {
+        match unpriced {
+            rates::Unpriced::Tier(tier) => Self::Tier(tier.into()),
+            rates::Unpriced::Searches => Self::Searches,
+        }
+    }
+}
+
+impl Unpriced {
+    /// What an operator can do about it.
+    pub(super) const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Model => "set its price in the fleet file, or `unknown_price`",
+            Self::Tier(_) => "ask for another tier, or set its price in the fleet file",
+            Self::Searches => "set `per_search` or `per_request` of its price in the fleet file",
+        }
+    }
+}
+
+impl fmt::Display for Unpriced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model => f.write_str("the price"),
+            Self::Tier(tier) => write!(f, "the price of service tier `{tier}`"),
+            Self::Searches => f.write_str("the price of a search"),
+        }
+    }
+}
+
+fn unknown_price(target: &Target, unpriced: Unpriced) -> Denial {
     Denial::UnknownPrice {
+        unpriced,
         model: target.model.id.to_string(),
         provider: target.provider_name.to_string(),
+    }
+}
+
+/// Whether a model searches the web for each request, and is charged for it, without being asked:
+/// OpenAI's search models, Perplexity's, and those that OpenRouter sends online.
+fn searches_always(id: &str) -> bool {
+    let name = id.rsplit('/').next().unwrap_or(id);
+    name.contains("-search-preview")
+        || name.contains("-search-api")
+        || name.starts_with("sonar")
+        || name.ends_with(":online")
+}
+
+/// Refuses what an agent asks for by Anthropic's header of betas, unless it is known to change no
+/// limit and no price.
+fn betas(call: &Call, request: &wire::Request, rates: &Rates) -> Result<(), Denial> {
+    if request.api != wire::Api::Messages || *rates == Rates::default() {
+        return Ok(());
+    }
+    match upstream::unknown_beta(&call.headers) {
+        Some(beta) => Err(Denial::Beta { beta }),
+        None => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::admission::Admitted;
 use super::call::Call;
 use super::chain::Target;
-use super::hold::{End, Hold, Spent};
+use super::hold::{End, Hold, Spent, Written};
 use super::host::{AttemptFailure, Ending};
 use super::provider_state::Verdict;
 use super::settings::OnHangUp;
@@ -97,6 +97,7 @@ pub(super) async fn attempt(
         limit: admitted.limit,
         chat_limit: target.provider.chat_limit,
     });
+    let bytes = body.len();
     let mut sending: Sending = Box::pin(call.shared.client.send(Outgoing {
         base_url: &target.provider.base_url,
         key: target.provider.key.as_ref(),
@@ -104,7 +105,8 @@ pub(super) async fn attempt(
         headers: &call.headers,
         body: body.into(),
     }));
-    let late = |sending, hold| drain::late(sending, hold, (request.api, request.delivery));
+    let how = (request.api, request.delivery);
+    let late = |sending, hold| drain::late((sending, bytes), hold, how);
     let head = tokio::select! {
         biased;
         head = &mut sending => head,
@@ -163,7 +165,7 @@ pub(super) fn is_cancelled(target: &Target) -> bool {
 
 /// Settles a call that was sent, and of whose answer nothing was seen.
 pub(super) async fn abandon(hold: Hold) {
-    let seen = hold.seen(None, 0);
+    let seen = hold.seen(None, Written::default());
     let end = End {
         ending: Ending::Abandoned,
         spent: Spent::Lost(seen),

@@ -27,8 +27,8 @@ pub(super) enum AnswerBody {
 pub(super) enum Piece {
     /// More of it.
     More(Bytes),
-    /// It breaks off, and the agent is to know.
-    Broken,
+    /// It breaks off after these bytes, and the agent is to know.
+    Broken(Bytes),
 }
 
 /// The way to the agent that reads a stream.
@@ -101,9 +101,12 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(pieces) => match pieces.poll_recv(context) {
                 Poll::Ready(Some(Piece::More(bytes))) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Poll::Ready(Some(Piece::Broken)) => {
-                    // The server writes what it has when there is nothing more for now.
+                Poll::Ready(Some(Piece::Broken(last))) => {
                     *self = Self::Breaking;
+                    if !last.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
+                    // The server writes what it has when there is nothing more for now.
                     context.waker().wake_by_ref();
                     Poll::Pending
                 }
@@ -145,7 +148,7 @@ mod tests {
         }
         let stalled = reader.send(Bytes::from_static(b"lost"), idle).await;
         assert_eq!(stalled, Err(NotTaken::Stalled));
-        reader.end_with(Piece::Broken);
+        reader.end_with(Piece::Broken(Bytes::new()));
         for _ in 0..PIECES {
             let frame = body.frame().await.expect("a piece").expect("no break");
             assert_eq!(frame.into_data().expect("data"), "more");

@@ -20,7 +20,7 @@ use super::router::Router;
 use super::settings::AgentSettings;
 use super::validators::Validators;
 use crate::llm::budget::Limits;
-use crate::llm::route::{self, Failure, Next, Passed, Room, Setback, Tries};
+use crate::llm::route::{self, Failure, Next, Passed, Room, Tries};
 use crate::llm::translate::Shown;
 use crate::llm::upstream;
 use crate::llm::wire::{self, Api};
@@ -230,23 +230,22 @@ impl Call {
 
     fn learn(&self, target: &Target, failure: Failure, probe: &mut Probe) {
         let verdict = match failure {
-            Failure::Connect | Failure::Broken | Failure::TimedOut => {
-                Verdict::SetBack(Setback::Failed)
-            }
+            Failure::Connect | Failure::Broken => Verdict::Failed,
+            Failure::TimedOut => Verdict::Silent,
             Failure::Status {
                 status: 429,
                 retry_after,
-            } => Verdict::SetBack(Setback::TooMany { retry_after }),
+            } => Verdict::TooMany { retry_after },
             Failure::Status {
                 status: 408 | 500..,
                 ..
-            } => Verdict::SetBack(Setback::Failed),
+            } => Verdict::Failed,
             Failure::Status {
                 status: 400 | 405..500,
                 ..
             } => Verdict::Answered,
-            // Nothing is wrong with the provider, but with what it is told.
-            Failure::Status { .. } | Failure::Limited => return,
+            // Nothing is wrong with the provider, but with what it is told, or how soon.
+            Failure::Status { .. } | Failure::Late | Failure::Limited => return,
         };
         let now = self.shared.host.clock.monotonic();
         self.shared.providers.learn(target, verdict, now);
@@ -268,7 +267,7 @@ impl Call {
                 });
                 Denial::Misconfigured { provider, status }
             }
-            (Passed::TimedOut, _) | (_, Failure::TimedOut) => Denial::TimedOut {
+            (Passed::TimedOut, _) | (_, Failure::TimedOut | Failure::Late) => Denial::TimedOut {
                 provider,
                 timeout: self.agent.timeout,
             },

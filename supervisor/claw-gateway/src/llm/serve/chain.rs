@@ -21,7 +21,7 @@ pub(super) fn chain(
     asked: &str,
 ) -> Result<Vec<Target>, Denial> {
     let unknown = || Denial::UnknownModel {
-        asked: asked.to_owned(),
+        asked: asked.into(),
         known: agent.models.iter().map(|name| name.to_string()).collect(),
     };
     let first = named(settings, agent, asked).ok_or_else(unknown)?;

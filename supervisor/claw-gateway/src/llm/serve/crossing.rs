@@ -12,7 +12,7 @@ use crate::llm::translate::{
     self, ChatToMessages, MessagesToChat, Shown, Untranslatable, chat_to_message, chat_to_messages,
     message_to_chat, messages_to_chat,
 };
-use crate::llm::wire::{Api, Frame, Request, Side, StreamReading, UsageChunk};
+use crate::llm::wire::{Api, Excerpt, Frame, Request, Side, UsageChunk};
 
 /// The limit of an answer for messages, which need one, where nobody names any.
 const USUAL_LIMIT: u64 = 4096;
@@ -50,19 +50,19 @@ pub(super) fn request_for(
             messages_to_chat(request.body(), &written_for),
         ),
         Api::Responses | Api::Embeddings => {
-            return Err(unsupported(request.api.path(), target));
+            return Err(unsupported(request.api.path().into(), target));
         }
     };
     let body = body.map_err(|error| match error {
-        Untranslatable::Unsupported { feature } => unsupported(&feature, target),
+        Untranslatable::Unsupported { feature } => unsupported(feature, target),
         malformed @ Untranslatable::Malformed { .. } => Denial::Malformed(malformed),
     })?;
     Ok(Arc::new(Request::read(api, body.into_bytes())?))
 }
 
-fn unsupported(feature: &str, target: &Target) -> Denial {
+fn unsupported(feature: Excerpt, target: &Target) -> Denial {
     Denial::Unsupported {
-        feature: feature.to_owned(),
+        feature,
         provider: target.provider_name.to_string(),
     }
 }
@@ -92,13 +92,7 @@ pub(super) fn refusal_from((theirs, ours): (Api, Api), status: u16, body: Bytes)
 }
 
 /// A stream on its way from one interface into the other.
-pub(super) struct Crossing {
-    translator: Translator,
-    /// What the agent has been shown.
-    shown: StreamReading,
-}
-
-enum Translator {
+pub(super) enum Crossing {
     ToChat(Box<MessagesToChat>),
     ToMessages(Box<ChatToMessages>),
 }
@@ -110,37 +104,31 @@ impl Crossing {
         shown: &Shown<'_>,
         usage_chunk: UsageChunk,
     ) -> Option<Self> {
-        let translator = match (theirs, ours) {
+        match (theirs, ours) {
             (Api::Messages, Api::ChatCompletions) => {
-                Translator::ToChat(Box::new(MessagesToChat::new(shown, usage_chunk)))
+                let translator = MessagesToChat::new(shown, usage_chunk);
+                Some(Self::ToChat(Box::new(translator)))
             }
             (Api::ChatCompletions, Api::Messages) => {
-                Translator::ToMessages(Box::new(ChatToMessages::new(shown)))
+                Some(Self::ToMessages(Box::new(ChatToMessages::new(shown))))
             }
-            (Api::ChatCompletions | Api::Responses | Api::Embeddings | Api::Messages, _) => {
-                return None;
-            }
-        };
-        Some(Self {
-            translator,
-            shown: StreamReading::new(ours),
-        })
+            (Api::ChatCompletions | Api::Responses | Api::Embeddings | Api::Messages, _) => None,
+        }
     }
 
     /// The frames for the agent in the place of one of the provider.
     pub(super) fn frames(&mut self, frame: &Frame) -> Vec<Frame> {
-        let frames = match &mut self.translator {
-            Translator::ToChat(translator) => translator.frame(frame),
-            Translator::ToMessages(translator) => translator.frame(frame),
-        };
-        for frame in &frames {
-            self.shown.frame(frame);
+        match self {
+            Self::ToChat(translator) => translator.frame(frame),
+            Self::ToMessages(translator) => translator.frame(frame),
         }
-        frames
     }
 
-    /// What the agent has been shown, in its own interface.
-    pub(super) const fn shown(&self) -> &StreamReading {
-        &self.shown
+    /// The frames for the agent at the end of the provider's stream.
+    pub(super) fn finish(&mut self) -> Vec<Frame> {
+        match self {
+            Self::ToChat(translator) => translator.finish(),
+            Self::ToMessages(translator) => translator.finish(),
+        }
     }
 }

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::admission::Unpriced;
 use super::body::AnswerBody;
 use super::endpoint::MAX_BODY;
 use super::host::Place;
@@ -14,7 +15,7 @@ use crate::llm::budget::Refused;
 use crate::llm::route::Spent;
 use crate::llm::translate::Untranslatable;
 use crate::llm::validate::pii::Found;
-use crate::llm::wire::{BadRequest, Boundless, Refusal, RefusalKind, Side, error_body};
+use crate::llm::wire::{BadRequest, Boundless, Excerpt, Refusal, RefusalKind, Side, error_body};
 
 /// Tells the SDKs of OpenAI and Anthropic whether to try again by themselves.
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -33,7 +34,7 @@ pub(super) enum Denial {
     #[error("agent {agent} has no access to language models; give it models in the fleet file")]
     NoAccess { agent: String },
     #[error("{method} {path} is not served here")]
-    NoSuchPath { method: String, path: String },
+    NoSuchPath { method: Excerpt, path: Excerpt },
     #[error("the body is longer than {MAX_BODY} bytes")]
     TooLarge,
     #[error("the body did not come to its end")]
@@ -45,19 +46,33 @@ pub(super) enum Denial {
     #[error("the {place} has personal data ({found}), which does not pass")]
     PersonalData { place: Place, found: Found },
     #[error("the header `x-openclaw-router` cannot be used: {why}")]
-    BadRouter { why: String },
+    BadRouter { why: Excerpt },
+    #[error(
+        "not all of the {place} can be read, so personal data in it would pass; send plain JSON that \
+         names each member once and nests no deeper than it has to"
+    )]
+    Unreadable { place: Place },
     #[error("model {asked} is not among those of this agent: {}", named(.known))]
-    UnknownModel { asked: String, known: Vec<String> },
+    UnknownModel { asked: Excerpt, known: Vec<String> },
     #[error(
         "the cassette has no answer to this request, whose SHA-256 is {hash}; record it with \
          `llm.record: true`"
     )]
     NotRecorded { hash: String },
     #[error(
-        "the price of model {model} of provider {provider} is not known, and a budget applies; \
-         set its price in the fleet file, or `unknown_price`"
+        "{unpriced} of model {model} of provider {provider} is not known, and a budget applies; {}",
+        unpriced.remedy()
     )]
-    UnknownPrice { model: String, provider: String },
+    UnknownPrice {
+        unpriced: Unpriced,
+        model: String,
+        provider: String,
+    },
+    #[error(
+        "a budget applies, and the header `anthropic-beta` names {beta}, which is not known to leave \
+         limits and prices as they are; leave it out"
+    )]
+    Beta { beta: Excerpt },
     #[error("a budget applies, and {0}")]
     Boundless(Boundless),
     #[error(transparent)]
@@ -65,7 +80,7 @@ pub(super) enum Denial {
     #[error("{0}; wait, or raise `llm_tokens_per_hour`")]
     HourlyTokens(Spent),
     #[error("`{feature}` cannot be translated for provider {provider}; leave it out")]
-    Unsupported { feature: String, provider: String },
+    Unsupported { feature: Excerpt, provider: String },
     #[error("the provider's answer, which is charged, cannot be translated: {0}")]
     Answer(Untranslatable),
     #[error("the gateway cannot record calls, so it makes none; see the supervisor's log")]
@@ -123,7 +138,11 @@ impl Denial {
             | Self::Malformed(_)
             | Self::PersonalData { .. }
             | Self::BadRouter { .. }
+            | Self::Unreadable {
+                place: Place::Prompt,
+            }
             | Self::UnknownPrice { .. }
+            | Self::Beta { .. }
             | Self::Boundless(_) => RefusalKind::BadRequest,
             Self::OverBudget(_) => RefusalKind::Budget,
             Self::HourlyTokens(_)
@@ -132,9 +151,12 @@ impl Denial {
             Self::Unsupported { .. } | Self::Answer(_) => RefusalKind::Unsupported,
             Self::Unrecorded | Self::Cooling { .. } => RefusalKind::Overloaded,
             Self::TimedOut { .. } => RefusalKind::Timeout,
-            Self::Unreachable { .. } | Self::ProviderFailed { .. } | Self::Misconfigured { .. } => {
-                RefusalKind::Upstream
+            Self::Unreadable {
+                place: Place::Answer,
             }
+            | Self::Unreachable { .. }
+            | Self::ProviderFailed { .. }
+            | Self::Misconfigured { .. } => RefusalKind::Upstream,
         }
     }
 
@@ -148,9 +170,11 @@ impl Denial {
             Self::Unread => "body_incomplete",
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadRouter { .. } => "invalid_request",
             Self::PersonalData { .. } => "personal_data",
+            Self::Unreadable { .. } => "unreadable",
             Self::UnknownModel { .. } => "model_not_found",
             Self::NotRecorded { .. } => "not_recorded",
             Self::UnknownPrice { .. } => "unknown_price",
+            Self::Beta { .. } => "unknown_beta",
             Self::Boundless(_) => "unbounded_cost",
             Self::OverBudget(_) => "budget_exceeded",
             Self::HourlyTokens(_) => "tokens_per_hour_exceeded",
@@ -186,9 +210,11 @@ impl Denial {
             | Self::Malformed(_)
             | Self::PersonalData { .. }
             | Self::BadRouter { .. }
+            | Self::Unreadable { .. }
             | Self::UnknownModel { .. }
             | Self::NotRecorded { .. }
             | Self::UnknownPrice { .. }
+            | Self::Beta { .. }
             | Self::Boundless(_)
             | Self::Unsupported { .. }
             | Self::Answer(_) => 0,
@@ -218,9 +244,11 @@ impl Denial {
             | Self::Malformed(_)
             | Self::PersonalData { .. }
             | Self::BadRouter { .. }
+            | Self::Unreadable { .. }
             | Self::UnknownModel { .. }
             | Self::NotRecorded { .. }
             | Self::UnknownPrice { .. }
+            | Self::Beta { .. }
             | Self::Boundless(_)
             | Self::OverBudget(_)
             | Self::Unsupported { .. }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
@@ -72,6 +75,17 @@ impl Gateway {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         endpoint::serve(&self.shared, stream, Arc::new(caller)).await;
+    }
+
+    /// Answers one request of a caller whose connection is served by the host, at the path that it
+    /// would have here.
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        caller: Arc<Caller>,
+    ) -> Response<impl Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + use<>>
+    {
+        endpoint::answer(&self.shared, request, caller).await
     }
 
     /// Exchanges the settings. Calls under way keep those they began with.

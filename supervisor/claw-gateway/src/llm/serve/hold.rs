@@ -36,6 +36,8 @@ pub(super) struct Terms {
     pub(super) prompt_estimate: u64,
     /// How often the provider may read it.
     pub(super) rounds: Rounds,
+    /// Searches that are charged whether they are told or not.
+    pub(super) searches: u64,
     /// Whether a budget applies.
     pub(super) budget: BudgetApplies,
 }
@@ -76,6 +78,15 @@ pub(super) enum Spent {
     Estimated(Usage),
     /// Nobody saw its end, and this is what was seen.
     Lost(Usage),
+}
+
+/// What a model has written, as far as it is seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    /// Tokens that are there at least.
+    pub(super) counted: u64,
+    /// Bytes of text, by which their number is estimated.
+    pub(super) bytes: u64,
 }
 
 impl End {
@@ -182,11 +193,12 @@ impl Hold {
         }
     }
 
-    /// What is spent for a stream so far, in tokens.
-    pub(super) fn seen(&self, told: Option<Usage>, text_bytes: u64) -> Usage {
+    /// What is spent for an answer so far, in tokens. An estimate is never more than the limit that
+    /// was sent; what was counted is, where the provider did not keep to it.
+    pub(super) fn seen(&self, told: Option<Usage>, written: Written) -> Usage {
         let terms = self.terms();
         let most = terms.bound.map_or(u64::MAX, |bound| bound.answer_tokens);
-        let written = wire::estimate(text_bytes, most);
+        let written = wire::estimate(written.bytes, most).max(written.counted);
         match told {
             Some(usage) => Usage {
                 output: usage.output.max(written),
@@ -235,8 +247,12 @@ impl Open {
     /// By the tier in which it was served, or else the one that was asked for.
     fn cost(&self, usage: &Usage, served: Option<&str>) -> Money {
         let tier = served.or(self.terms.tier.as_deref());
+        let usage = Usage {
+            searches: usage.searches.max(self.terms.searches),
+            ..*usage
+        };
         let rates = self.record.rates.as_ref();
-        rates.map_or(Money::ZERO, |rates| rates.cost(usage, tier))
+        rates.map_or(Money::ZERO, |rates| rates.cost(&usage, tier))
     }
 
     fn settle(mut self, shared: &Arc<Shared>, end: End) -> Unwritten {
@@ -260,7 +276,14 @@ impl Open {
             hourly.settle(self.ticket, tokens);
         }
         let settled = match settled {
-            Ok(settled) => settled,
+            Ok(settled) => match self.terms.budget {
+                BudgetApplies::Yes => settled,
+                // No more was held than could be estimated.
+                BudgetApplies::No => Settled {
+                    overrun: Money::ZERO,
+                    ..settled
+                },
+            },
             Err(error) => {
                 tracing::error!(%error, "a call was settled twice; nothing was booked");
                 Settled {

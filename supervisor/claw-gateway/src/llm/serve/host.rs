@@ -12,6 +12,8 @@ use crate::llm::budget::{Alert, CallId, Refused, Settled};
 use crate::llm::money::Money;
 use crate::llm::rates::Rates;
 use crate::llm::usage::Usage;
+use crate::llm::validate::content_safety::OnFailure;
+use crate::llm::validate::json_schema::{OnViolation, Violation};
 use crate::llm::validate::pii::{Action, Found};
 use crate::llm::wire::Api;
 
@@ -101,6 +103,48 @@ pub enum Event<'a> {
         /// How much of what.
         found: &'a Found,
     },
+    /// A validator of personal data could not read all of a text, so it did not pass.
+    Unreadable {
+        /// Whose request it was.
+        caller: &'a Caller,
+        /// Which request.
+        request: &'a str,
+        /// What could not be read.
+        place: Place,
+    },
+    /// An answer does not follow its JSON schema.
+    WrongAnswer {
+        /// Whose request it was.
+        caller: &'a Caller,
+        /// Which request.
+        request: &'a str,
+        /// What is done about it; an answer that is wrong after it was asked for again is blocked.
+        action: OnViolation,
+        /// What is wrong, or that it could not be checked. It may quote the answer.
+        violations: &'a [Violation],
+    },
+    /// A text was judged unsafe, so it did not pass.
+    Unsafe {
+        /// Whose request it was.
+        caller: &'a Caller,
+        /// Which request.
+        request: &'a str,
+        /// Where it was.
+        place: Place,
+        /// For what, in the words of the one who judges.
+        categories: &'a [String],
+    },
+    /// Who judges texts could not be asked.
+    Unjudged {
+        /// Whose request it was.
+        caller: &'a Caller,
+        /// Which request.
+        request: &'a str,
+        /// What was to be judged.
+        place: Place,
+        /// What became of it.
+        action: OnFailure,
+    },
     /// Money runs out.
     Alert(&'a Alert),
     /// A provider refuses the key, the model or the address: an operator has to look.
@@ -155,6 +199,8 @@ pub enum Credential {
     Trusted,
     /// By its token.
     Token(IsTheToken),
+    /// Nobody else can connect there, but a token that is shown must be the agent's.
+    OwnNetwork(IsTheToken),
 }
 
 impl fmt::Debug for Credential {
@@ -162,6 +208,7 @@ impl fmt::Debug for Credential {
         f.write_str(match self {
             Self::Trusted => "Trusted",
             Self::Token(_) => "Token(…)",
+            Self::OwnNetwork(_) => "OwnNetwork(…)",
         })
     }
 }

@@ -15,9 +15,16 @@ pub(super) struct ProviderStates(Mutex<BTreeMap<Arc<str>, ProviderState>>);
 #[derive(Debug, Default)]
 struct ProviderState {
     health: Health,
-    /// Of models of which the provider has said that there are too many calls: such limits are by
-    /// the model, and the next target may be another model of the same provider.
-    models: BTreeMap<Arc<str>, Health>,
+    limiter: RateLimiter,
+    /// What holds for one model alone, by its id: the next target may be another model of the same
+    /// provider.
+    models: BTreeMap<Arc<str>, ModelState>,
+}
+
+/// Limits that a provider tells are by the model, and so is how long an answer takes.
+#[derive(Debug, Default)]
+struct ModelState {
+    health: Health,
     limiter: RateLimiter,
 }
 
@@ -25,7 +32,14 @@ struct ProviderState {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict {
     Answered,
-    SetBack(Setback),
+    /// The provider failed, or was not reached.
+    Failed,
+    /// The model said nothing in time.
+    Silent,
+    /// The model has too many calls.
+    TooMany {
+        retry_after: Option<Duration>,
+    },
 }
 
 impl ProviderStates {
@@ -37,7 +51,7 @@ impl ProviderStates {
     ) -> Result<Probe, Duration> {
         let admitted = self.with(target, |state| {
             let model = state.models.get_mut(&target.model.id);
-            let of_model = model.map_or(Admission::Open, |health| health.admit(now));
+            let of_model = model.map_or(Admission::Open, |model| model.health.admit(now));
             match (of_model, state.health.admit(now)) {
                 (Admission::Cooling { left }, _) | (_, Admission::Cooling { left }) => Err(left),
                 (Admission::Open, Admission::Open) => Ok(false),
@@ -51,10 +65,23 @@ impl ProviderStates {
         })
     }
 
-    /// Takes room in a provider's rate.
+    /// Takes room in a provider's rate, unless its model has said that it has none.
     pub(super) fn take(&self, target: &Target, now: Duration) -> Room {
         let rate = target.provider.rate_limit;
-        self.with(target, |state| state.limiter.take(rate, now))
+        self.with(target, |state| {
+            let model = state.models.get_mut(&target.model.id);
+            // What a model says of itself is no rate, so nothing is counted there.
+            let of_model = model.map_or(Room::Now, |model| model.limiter.take(None, now));
+            if let Room::None { .. } = of_model {
+                return of_model;
+            }
+            match (of_model, state.limiter.take(rate, now)) {
+                (_, none @ Room::None { .. }) => none,
+                (Room::After(model), Room::After(wait)) => Room::After(wait.max(model)),
+                (after @ Room::After(_), Room::Now) => after,
+                (Room::Now | Room::None { .. }, room @ (Room::Now | Room::After(_))) => room,
+            }
+        })
     }
 
     /// Gives back room that was taken and not used.
@@ -63,9 +90,15 @@ impl ProviderStates {
         self.with(target, |state| state.limiter.give_back(rate, now));
     }
 
-    /// Takes note of what a provider said of its limits.
+    /// Takes note of what a provider said of its limits on a model.
     pub(super) fn observe(&self, target: &Target, headroom: Headroom, now: Duration) {
-        self.with(target, |state| state.limiter.observe(headroom, now));
+        if headroom.remaining > 0 {
+            return;
+        }
+        self.with(target, |state| {
+            let model = state.model(target);
+            model.limiter.observe(headroom, now);
+        });
     }
 
     /// Takes note of what became of an attempt.
@@ -73,24 +106,30 @@ impl ProviderStates {
         self.with(target, |state| match verdict {
             Verdict::Answered => {
                 state.health.succeeded(now);
-                state.models.retain(|id, health| {
+                state.models.retain(|id, model| {
                     if *id == target.model.id {
-                        health.succeeded(now);
+                        model.health.succeeded(now);
                     }
-                    !health.is_well()
+                    !model.health.is_well() || model.limiter.is_closed(now)
                 });
             }
-            Verdict::SetBack(setback @ Setback::TooMany { .. }) => {
-                let id = Arc::clone(&target.model.id);
-                state.models.entry(id).or_default().set_back(now, setback);
-                // It has answered, so it is there.
+            Verdict::Failed => {
+                state.health.set_back(now, Setback::Failed);
+                if let Some(model) = state.models.get_mut(&target.model.id) {
+                    model.health.given_up(now);
+                }
+            }
+            Verdict::Silent => {
+                let model = state.model(target);
+                model.health.set_back(now, Setback::Failed);
+                // Whether it is the model or the provider is not known.
                 state.health.given_up(now);
             }
-            Verdict::SetBack(Setback::Failed) => {
-                state.health.set_back(now, Setback::Failed);
-                if let Some(health) = state.models.get_mut(&target.model.id) {
-                    health.given_up(now);
-                }
+            Verdict::TooMany { retry_after } => {
+                let setback = Setback::TooMany { retry_after };
+                state.model(target).health.set_back(now, setback);
+                // It has answered, so it is there.
+                state.health.given_up(now);
             }
         });
     }
@@ -108,6 +147,13 @@ impl ProviderStates {
         }
         let name = Arc::clone(&target.provider_name);
         change(states.entry(name).or_default())
+    }
+}
+
+impl ProviderState {
+    fn model(&mut self, target: &Target) -> &mut ModelState {
+        let id = Arc::clone(&target.model.id);
+        self.models.entry(id).or_default()
     }
 }
 
@@ -132,8 +178,8 @@ impl Drop for Probe {
         if let Some(states) = self.states.take() {
             states.with(&self.target, |state| {
                 state.health.given_up(self.now);
-                if let Some(health) = state.models.get_mut(&self.target.model.id) {
-                    health.given_up(self.now);
+                if let Some(model) = state.models.get_mut(&self.target.model.id) {
+                    model.health.given_up(self.now);
                 }
             });
         }

@@ -10,6 +10,7 @@
 //!
 //! Nothing is read from the provider before the agent has taken what came before.
 
+use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -49,11 +50,11 @@ pub(super) async fn answer(
     let alias = call.request.model.clone();
     let mut stream = Stream::new(body, hold, (request.api, how, alias));
     let between = (request.api, call.request.api);
-    stream.cross(Crossing::new(between, &call.shown(), usage_chunk));
+    let crossing = Crossing::new(between, &call.shown(), usage_chunk);
     let filter = call.agent.answers.as_ref();
     let validator =
         filter.map(|filter| StreamValidator::new(filter, call.request.api, call.validators()));
-    stream.validate(validator);
+    stream.show(crossing, validator, call.request.api);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
         First::HungUp => return Ok(Served::HungUp),
@@ -85,11 +86,11 @@ async fn first(
             biased;
             step = stream.next() => match step {
                 Step::More(bytes) if bytes.is_empty() => {}
-                Step::More(_) | Step::End(_) | Step::Broken | Step::Stopped(_) => break step,
+                Step::More(_) | Step::End(_) | Step::Broken | Step::Stopped(..) => break step,
             },
             () = sleep_until(deadline) => {
                 call.shared.tasks.spawn(drain::rest_of_stream(stream));
-                return Err(Failed::settled(Failure::TimedOut, AttemptFailure::TimedOut));
+                return Err(Failed::settled(Failure::Late, AttemptFailure::TimedOut));
             }
             () = call.answer.hung_up() => {
                 leave(target, stream).await;
@@ -103,64 +104,71 @@ async fn first(
             retry_after: None,
         },
         (Ended::Open | Ended::Properly, Step::Broken) => Failure::Broken,
-        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(_)) => {
+        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(..)) => {
             return Ok(First::Piece(Box::new(stream), step));
         }
     };
     let cause = match failure {
         Failure::Status { status, .. } => AttemptFailure::Status(status),
-        Failure::Broken | Failure::Connect | Failure::TimedOut | Failure::Limited => {
-            AttemptFailure::Broken
-        }
+        Failure::Broken
+        | Failure::Connect
+        | Failure::TimedOut
+        | Failure::Late
+        | Failure::Limited => AttemptFailure::Broken,
     };
     stream.settle(Ending::CutByProvider).write().await;
     Err(Failed::settled(failure, cause))
 }
 
-/// Passes pieces on until the stream ends, one way or another.
+/// Passes pieces on until the stream ends, one way or another. Nothing that has ended waits for the
+/// agent to read.
 async fn forward(call: &Call, target: &Target, (mut stream, first): (Stream, Step), agent: Reader) {
     let idle = call.agent.idle_timeout;
     let mut step = first;
     loop {
-        let (bytes, is_last) = match step {
-            Step::More(bytes) => (bytes, false),
-            Step::End(bytes) => (bytes, true),
-            Step::Stopped(bytes) => {
-                let how = ("pii_filter", Ending::CutByValidator);
+        let bytes = match step {
+            Step::More(bytes) => bytes,
+            Step::End(last) if stream.is_whole() => {
+                agent.end_with(Piece::More(last));
+                return stream.settle(Ending::Answered).write().await;
+            }
+            Step::End(last) => {
+                return broke_off(stream, agent, (last, Ending::CutByProvider)).await;
+            }
+            Step::Stopped(bytes, stopped) => {
+                let how = (stopped.reason(), Ending::CutByValidator);
                 return cut(stream, agent, &bytes, how).await;
             }
-            Step::Broken => return broke_off(stream, agent, Ending::CutByProvider).await,
-        };
-        if !bytes.is_empty() {
-            match agent.send(bytes, idle).await {
-                Ok(()) => {}
-                Err(NotTaken::HungUp) => return leave(target, stream).await,
-                Err(NotTaken::Stalled) => {
-                    agent.end_with(Piece::Broken);
-                    return leave(target, stream).await;
-                }
+            Step::Broken => {
+                let held_back = held_back(&mut stream);
+                return broke_off(stream, agent, (held_back, Ending::CutByProvider)).await;
             }
-        }
-        if is_last && stream.is_whole() {
-            // The agent may go on while the end is written.
-            drop(agent);
-            return stream.settle(Ending::Answered).write().await;
-        }
-        if is_last {
-            return broke_off(stream, agent, Ending::CutByProvider).await;
+        };
+        if stream.is_overspent() {
+            return overspent(stream, agent, &bytes).await;
         }
         call.shared.tell(Event::Progress {
             call: stream.hold().record(),
             text_bytes: stream.reading().text_bytes,
         });
-        if stream.is_overspent() {
-            return cut(stream, agent, b"", ("budget", Ending::CutByBudget)).await;
+        if !bytes.is_empty() {
+            match agent.send(bytes, idle).await {
+                Ok(()) => {}
+                Err(NotTaken::HungUp) => return leave(target, stream).await,
+                Err(NotTaken::Stalled) => {
+                    agent.end_with(Piece::Broken(Bytes::new()));
+                    return leave(target, stream).await;
+                }
+            }
         }
         step = tokio::select! {
             biased;
             next = timeout(idle, stream.next()) => match next {
                 Ok(step) => step,
-                Err(_silent) => return broke_off(stream, agent, Ending::Abandoned).await,
+                Err(_silent) => {
+                    let held_back = held_back(&mut stream);
+                    return broke_off(stream, agent, (held_back, Ending::Abandoned)).await;
+                }
             },
             () = agent.hung_up() => return leave(target, stream).await,
         };
@@ -176,10 +184,24 @@ async fn leave(target: &Target, stream: Stream) {
     }
 }
 
+/// What a validator has held back of a stream that breaks off, where it may pass.
+fn held_back(stream: &mut Stream) -> Bytes {
+    stream.held_back().unwrap_or_default()
+}
+
 /// The provider has stopped in the middle: the agent is not to take it for the end.
-async fn broke_off(stream: Stream, agent: Reader, ending: Ending) {
-    agent.end_with(Piece::Broken);
+async fn broke_off(stream: Stream, agent: Reader, (last, ending): (Bytes, Ending)) {
+    agent.end_with(Piece::Broken(last));
     stream.settle(ending).write().await;
+}
+
+/// The answer has cost more than was held for it.
+async fn overspent(mut stream: Stream, agent: Reader, bytes: &[u8]) {
+    let (held_back, how) = match stream.held_back() {
+        Ok(held_back) => (held_back, ("budget", Ending::CutByBudget)),
+        Err(stopped) => (Bytes::new(), (stopped.reason(), Ending::CutByValidator)),
+    };
+    cut(stream, agent, &[bytes, &held_back].concat(), how).await;
 }
 
 /// The stream ends here with these bytes and as its interface says, and the provider is cancelled.

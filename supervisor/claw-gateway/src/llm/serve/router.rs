@@ -53,7 +53,7 @@ impl Router {
             return Ok(Self::default());
         };
         serde_json::from_slice(value.as_bytes()).map_err(|error| Denial::BadRouter {
-            why: error.to_string(),
+            why: error.to_string().into(),
         })
     }
 
@@ -81,7 +81,7 @@ impl Router {
             let own = |name: &String| {
                 let found = agent.models.iter().find(|model| ***model == **name);
                 found.map(Arc::clone).ok_or_else(|| Denial::UnknownModel {
-                    asked: name.clone(),
+                    asked: name.as_str().into(),
                     known: agent.models.iter().map(ToString::to_string).collect(),
                 })
             };
@@ -104,6 +104,7 @@ impl Router {
         wanted.contains(&match failure {
             Failure::Connect | Failure::Broken => RetryOn::Connect,
             Failure::TimedOut
+            | Failure::Late
             | Failure::Status {
                 status: 408 | 504, ..
             } => RetryOn::Timeout,
@@ -121,7 +122,7 @@ fn amount(name: &str, usd: Option<f64>) -> Result<Option<Money>, Denial> {
     match money {
         Ok(money) if !money.is_negative() => Ok(Some(money)),
         Ok(_) | Err(_) => Err(Denial::BadRouter {
-            why: format!("`{name}` is no amount in USD such as 0.05"),
+            why: format!("`{name}` is no amount in USD such as 0.05").into(),
         }),
     }
 }

@@ -9,6 +9,8 @@ use super::source::Source;
 use crate::llm::rates::Rates;
 use crate::llm::route::Rate;
 use crate::llm::upstream::{BaseUrl, Key};
+use crate::llm::validate::content_safety::ContentSafety;
+use crate::llm::validate::json_schema::{OnViolation, SchemaRule};
 use crate::llm::validate::pii::PiiFilter;
 use crate::llm::wire;
 
@@ -149,6 +151,16 @@ pub struct AgentSettings {
     pub prompts: Option<PiiFilter>,
     /// What is done about personal data in answers.
     pub answers: Option<PiiFilter>,
+    /// The JSON schema that all answers have to follow. They are read to their end then, streams
+    /// too, before the agent gets any of them. An answer that calls a tool is not looked at: it is a
+    /// step on the way to an answer.
+    pub schema: Option<SchemaRule>,
+    /// What is done about answers that do not follow the schema that their own request names, where
+    /// [`schema`](Self::schema) names none; `None` leaves it to the provider. A request whose schema
+    /// cannot be used is refused then.
+    pub requested_schema: Option<OnViolation>,
+    /// Who judges prompts and answers. Answers are read to their end for it, streams too.
+    pub content_safety: Option<ContentSafety>,
 }
 
 impl Default for AgentSettings {
@@ -166,6 +178,9 @@ impl Default for AgentSettings {
             tokens_per_hour: None,
             prompts: None,
             answers: None,
+            schema: None,
+            requested_schema: None,
+            content_safety: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::crossing::Crossing;
-use super::hold::{BudgetApplies, End, Hold, Spent, Unwritten};
+use super::hold::{BudgetApplies, End, Hold, Spent, Unwritten, Written};
 use super::host::Ending;
 use super::tier;
 use super::validators::{Stopped, StreamValidator};
@@ -25,10 +25,20 @@ pub(super) struct Stream {
     alias: String,
     /// The service tier, once the provider has named it.
     tier: Option<String>,
-    /// What translates it; nothing for a drained one, which nobody sees.
+    /// What translates it; nothing for one that nobody sees.
     crossing: Option<Crossing>,
-    /// What looks at it, on the agent's side; nothing for a drained one.
+    /// What looks at it, on the agent's side; nothing for one that nobody sees.
     validator: Option<StreamValidator>,
+    /// What the agent was shown, where that is not what was read.
+    shown: Option<StreamReading>,
+    answer: Answering,
+}
+
+/// Whether the answer has begun. Comments before it, which keep a connection alive, are none of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answering {
+    NotYet,
+    Begun,
 }
 
 /// What comes next.
@@ -40,7 +50,7 @@ pub(super) enum Step {
     /// It broke off.
     Broken,
     /// A validator does not let it go on, after these bytes.
-    Stopped(Bytes),
+    Stopped(Bytes, Stopped),
 }
 
 impl Stream {
@@ -60,16 +70,21 @@ impl Stream {
             tier: None,
             crossing: None,
             validator: None,
+            shown: None,
+            answer: Answering::NotYet,
         }
     }
 
-    /// Translates it for an agent that uses another interface.
-    pub(super) fn cross(&mut self, crossing: Option<Crossing>) {
+    /// Translates it for an agent that uses another interface, and looks at what the agent gets.
+    pub(super) fn show(
+        &mut self,
+        crossing: Option<Crossing>,
+        validator: Option<StreamValidator>,
+        ours: Api,
+    ) {
+        let is_another = crossing.is_some() || validator.is_some();
+        self.shown = is_another.then(|| StreamReading::new(ours));
         self.crossing = crossing;
-    }
-
-    /// Looks at what the agent gets.
-    pub(super) fn validate(&mut self, validator: Option<StreamValidator>) {
         self.validator = validator;
     }
 
@@ -87,9 +102,8 @@ impl Stream {
 
     /// The bytes that end it as the agent's interface says, before its time.
     pub(super) fn ending(&self, reason: &str) -> Bytes {
-        let shown = self.crossing.as_ref().map(Crossing::shown);
         let frames = wire::ending(
-            shown.unwrap_or(&self.reading),
+            self.shown.as_ref().unwrap_or(&self.reading),
             &Cut {
                 reason,
                 model: Some(&self.alias),
@@ -104,15 +118,27 @@ impl Stream {
         out.into_bytes()
     }
 
-    /// Reads to the end, for nobody.
-    pub(super) async fn read_on(&mut self) {
-        self.validator = None;
-        loop {
-            match self.next().await {
-                Step::More(_) | Step::Stopped(_) => {}
-                Step::End(_) | Step::Broken => return,
+    /// The bytes that a validator has held back so far. It looks at nothing after them.
+    pub(super) fn held_back(&mut self) -> Result<Bytes, Stopped> {
+        let mut out = Outgoing::default();
+        if let Some(validator) = self.validator.take() {
+            for frame in validator.finish()? {
+                self.push(frame, &mut out);
             }
         }
+        Ok(out.into_bytes())
+    }
+
+    /// Nobody is shown it any more.
+    pub(super) fn hide(&mut self) {
+        self.crossing = None;
+        self.validator = None;
+        self.shown = None;
+    }
+
+    /// Bytes of a frame that has not come whole.
+    pub(super) fn buffered(&self) -> usize {
+        self.frames.buffered()
     }
 
     /// Reads on. Nothing is lost when the future is dropped.
@@ -133,8 +159,8 @@ impl Stream {
         loop {
             match self.frames.next_frame() {
                 Ok(Some(frame)) => {
-                    if let Err(Stopped) = self.read(frame, &mut out) {
-                        return Step::Stopped(out.into_bytes());
+                    if let Err(stopped) = self.read(frame, &mut out) {
+                        return Step::Stopped(out.into_bytes(), stopped);
                     }
                 }
                 Ok(None) => return Step::More(out.into_bytes()),
@@ -145,22 +171,38 @@ impl Stream {
 
     fn end(&mut self) -> Step {
         let mut out = Outgoing::default();
-        if let Some(frame) = std::mem::take(&mut self.frames).finish()
-            && self.read(frame, &mut out) == Err(Stopped)
-        {
-            return Step::Stopped(out.into_bytes());
+        match self.read_end(&mut out) {
+            Ok(()) => Step::End(out.into_bytes()),
+            Err(stopped) => Step::Stopped(out.into_bytes(), stopped),
         }
-        if let Some(validator) = self.validator.take() {
-            match validator.finish() {
-                Ok(frames) => frames.into_iter().for_each(|frame| out.push(frame)),
-                Err(Stopped) => return Step::Stopped(out.into_bytes()),
+    }
+
+    fn read_end(&mut self, out: &mut Outgoing) -> Result<(), Stopped> {
+        if let Some(frame) = std::mem::take(&mut self.frames).finish() {
+            self.read(frame, out)?;
+        }
+        if let Some(crossing) = &mut self.crossing {
+            for frame in crossing.finish() {
+                let frame = self.with_cost(frame);
+                self.pass(frame, out)?;
             }
         }
-        Step::End(out.into_bytes())
+        if let Some(validator) = self.validator.take() {
+            for frame in validator.finish()? {
+                self.push(frame, out);
+            }
+        }
+        Ok(())
     }
 
     /// Reads a frame and passes it on with the model as the agent knows it, and with the cost.
     fn read(&mut self, frame: Frame, out: &mut Outgoing) -> Result<(), Stopped> {
+        if self.answer == Answering::NotYet {
+            if frame.data().is_empty() {
+                return Ok(());
+            }
+            self.answer = Answering::Begun;
+        }
         let before = self.reading.told;
         let content = self.reading.frame(&frame);
         match (before, self.reading.told) {
@@ -196,12 +238,19 @@ impl Stream {
         match &mut self.validator {
             Some(validator) => {
                 for frame in validator.frame(&frame)? {
-                    out.push(frame);
+                    self.push(frame, out);
                 }
             }
-            None => out.push(frame),
+            None => self.push(frame, out),
         }
         Ok(())
+    }
+
+    fn push(&mut self, frame: Frame, out: &mut Outgoing) {
+        if let Some(shown) = &mut self.shown {
+            shown.frame(&frame);
+        }
+        out.push(frame);
     }
 
     /// The frame with the cost, if it has the whole usage.
@@ -216,17 +265,17 @@ impl Stream {
         }
     }
 
-    /// What was used as far as is seen. A delta is a token at least.
-    fn counted(&self) -> Usage {
-        let told = match self.reading.told {
+    fn told(&self) -> Option<Usage> {
+        match self.reading.told {
             Told::Nothing => None,
             Told::SoFar(usage) | Told::Whole(usage) => Some(usage),
-        };
-        let seen = self.hold.seen(told, 0);
-        Usage {
-            output: seen.output.max(self.reading.answer_tokens()),
-            ..seen
         }
+    }
+
+    /// What was used as far as is counted. A delta is a token at least.
+    fn counted(&self) -> Usage {
+        let counted = self.reading.answer_tokens();
+        self.hold.seen(self.told(), Written { counted, bytes: 0 })
     }
 
     /// Whether the answer has cost more than is held for it, so that its provider does not keep to
@@ -237,16 +286,19 @@ impl Stream {
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.reading.ended == Ended::Properly || matches!(self.reading.told, Told::Whole(_))
+        let is_open = self.reading.ended == Ended::Open;
+        self.reading.ended == Ended::Properly
+            || matches!(self.reading.told, Told::Whole(_))
+            || (is_open && self.reading.has_finished())
     }
 
     /// Settles the call by what was read.
     pub(super) fn settle(self, ending: Ending) -> Unwritten {
-        let told = match self.reading.told {
-            Told::Nothing => None,
-            Told::SoFar(usage) | Told::Whole(usage) => Some(usage),
+        let written = Written {
+            counted: self.reading.answer_tokens(),
+            bytes: self.reading.text_bytes,
         };
-        let seen = self.hold.seen(told, self.reading.text_bytes);
+        let seen = self.hold.seen(self.told(), written);
         let spent = match (self.reading.told, ending) {
             (Told::Whole(usage), _) => Spent::Reported(usage),
             (_, Ending::CutByBudget) => Spent::Estimated(self.counted()),

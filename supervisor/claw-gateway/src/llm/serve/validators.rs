@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::denial::Denial;
 use super::gateway::Shared;
 use super::host::{Caller, Event, Place};
-use crate::llm::validate::pii::{self, Action, Checked, Found, PiiFilter, PiiFrames};
+use crate::llm::validate::pii::{self, Action, Checked, Found, PiiFilter, PiiFrames, Stop};
 use crate::llm::wire::{Api, Frame};
 
 /// Looks at one request's texts, and tells what it finds.
@@ -61,10 +61,35 @@ impl Validators {
                 self.tell(place, Action::Block, &found);
                 Err(Denial::PersonalData { place, found })
             }
+            Checked::Unreadable => {
+                self.tell_unreadable(place);
+                Err(Denial::Unreadable { place })
+            }
         }
     }
 
-    pub(super) fn tell(&self, place: Place, action: Action, found: &Found) {
+    fn stopped(&self, stop: &Stop) -> Stopped {
+        match stop {
+            Stop::Found(found) => {
+                self.tell(Place::Answer, Action::Block, found);
+                Stopped::PersonalData
+            }
+            Stop::Unreadable => {
+                self.tell_unreadable(Place::Answer);
+                Stopped::Unreadable
+            }
+        }
+    }
+
+    fn tell_unreadable(&self, place: Place) {
+        self.shared.tell(Event::Unreadable {
+            caller: &self.caller,
+            request: &self.request,
+            place,
+        });
+    }
+
+    fn tell(&self, place: Place, action: Action, found: &Found) {
         if !found.is_empty() {
             self.shared.tell(Event::PersonalData {
                 caller: &self.caller,
@@ -98,10 +123,8 @@ impl StreamValidator {
     /// # Errors
     /// When the stream may not go on.
     pub(super) fn frame(&mut self, frame: &Frame) -> Result<Vec<Frame>, Stopped> {
-        self.frames.frame(frame).map_err(|found| {
-            self.validators.tell(Place::Answer, Action::Block, &found);
-            Stopped
-        })
+        let passed = self.frames.frame(frame);
+        passed.map_err(|stop| self.validators.stopped(&stop))
     }
 
     /// What was held back at the end of the stream.
@@ -114,14 +137,26 @@ impl StreamValidator {
                 self.validators.tell(Place::Answer, self.action, &found);
                 Ok(frames)
             }
-            Err(found) => {
-                self.validators.tell(Place::Answer, Action::Block, &found);
-                Err(Stopped)
-            }
+            Err(stop) => Err(self.validators.stopped(&stop)),
         }
     }
 }
 
-/// A validator does not let a stream go on.
+/// Why a validator does not let a stream go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stopped;
+pub(super) enum Stopped {
+    /// It has personal data.
+    PersonalData,
+    /// Not all of it can be read.
+    Unreadable,
+}
+
+impl Stopped {
+    /// The word for it, for programs.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::PersonalData => "pii_filter",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}

@@ -12,8 +12,8 @@ use super::call::Call;
 use super::chain::Target;
 use super::crossing::answer_from;
 use super::denial::Denial;
-use super::drain::{self, MAX_BYTES};
-use super::hold::{End, Hold, Spent, Unwritten};
+use super::drain::{self, MAX_BYTES, NoRoom};
+use super::hold::{End, Hold, Spent, Unwritten, Written};
 use super::host::{AttemptFailure, Ending};
 use super::tier;
 use crate::llm::money::Money;
@@ -33,6 +33,8 @@ pub(super) struct Reading {
 pub(super) enum Unread {
     Broken,
     TooLong,
+    /// Answers that nobody waits for take all the memory that there is for them.
+    NoRoom,
 }
 
 impl Reading {
@@ -43,14 +45,20 @@ impl Reading {
         }
     }
 
-    /// Reads on. Nothing is lost when the future is dropped.
-    pub(super) async fn read_on(&mut self) -> Result<(), Unread> {
+    /// Reads on, and asks before it keeps more bytes in memory. Nothing is lost when the future is
+    /// dropped.
+    pub(super) async fn read_on(
+        &mut self,
+        mut keep: impl FnMut(usize) -> Result<(), NoRoom>,
+    ) -> Result<(), Unread> {
+        keep(self.bytes.len()).map_err(|NoRoom| Unread::NoRoom)?;
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|_broken| Unread::Broken)?;
             if let Ok(data) = frame.into_data() {
                 if self.bytes.len() + data.len() > MAX_BYTES {
                     return Err(Unread::TooLong);
                 }
+                keep(self.bytes.len() + data.len()).map_err(|NoRoom| Unread::NoRoom)?;
                 self.bytes.extend_from_slice(&data);
             }
         }
@@ -65,11 +73,14 @@ impl Reading {
         ending: Ending,
     ) -> Unwritten {
         let answer = wire::Answer::read(api, &self.bytes);
-        let bytes = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
         let spent = match (answer.usage, ending) {
             (Some(usage), _) => Spent::Reported(usage),
             (None, Ending::Answered | Ending::Drained) => {
-                Spent::Estimated(hold.seen(None, answer.text_bytes))
+                let written = Written {
+                    counted: wire::least_tokens(answer.text_bytes),
+                    bytes: answer.text_bytes,
+                };
+                Spent::Estimated(hold.seen(None, written))
             }
             // A body that is no whole JSON: its bytes are more than its text.
             (
@@ -79,7 +90,10 @@ impl Reading {
                 | Ending::CutByBudget
                 | Ending::CutByValidator
                 | Ending::Abandoned,
-            ) => Spent::Lost(hold.seen(None, bytes)),
+            ) => {
+                let bytes = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+                Spent::Lost(hold.seen(None, Written { counted: 0, bytes }))
+            }
         };
         hold.settle(End {
             ending,
@@ -103,7 +117,7 @@ pub(super) async fn answer(
     hold.first_byte();
     let mut reading = Reading::new(body);
     // An agent that hangs up changes nothing: the provider charges for all of it.
-    match timeout_at(deadline, reading.read_on()).await {
+    match timeout_at(deadline, reading.read_on(|_bytes| Ok(()))).await {
         Ok(Ok(())) => {}
         Ok(Err(unread)) => {
             let unwritten = reading.settle(hold, how, Ending::CutByProvider);
@@ -114,7 +128,7 @@ pub(super) async fn answer(
         Err(_elapsed) => {
             let rest = drain::rest(reading, hold, how);
             call.shared.tasks.spawn(rest);
-            return Err(Failed::settled(Failure::TimedOut, AttemptFailure::TimedOut));
+            return Err(Failed::settled(Failure::Late, AttemptFailure::TimedOut));
         }
     }
     answered(call, target);

@@ -96,6 +96,16 @@ impl MessagesToChat {
         }
     }
 
+    /// The frames that end the stream where the provider's has ended without saying so, but has
+    /// said why its model stopped.
+    pub fn finish(&mut self) -> Vec<Frame> {
+        if self.reading.has_finished() && self.reading.ended == Ended::Open {
+            self.reading.ended = Ended::Properly;
+            return self.end();
+        }
+        Vec::new()
+    }
+
     fn start(&mut self, block: &Value) -> Vec<Frame> {
         match block["type"].as_str().unwrap_or_default() {
             "tool_use" => {

@@ -5,7 +5,8 @@ use super::conversation::{
 };
 use super::hints;
 use super::node::{Node, Untranslatable, member};
-use super::writer::{Writer, array, quoted};
+use super::writer::{Writer, array};
+use crate::llm::wire::quoted;
 use crate::llm::wire::{Delivery, UsageChunk};
 
 /// The images that messages take, by Anthropic's page on vision.
@@ -339,7 +340,7 @@ fn write_part(part: &Part) -> Result<String, Untranslatable> {
             if !IMAGES.contains(&media.as_str()) {
                 let shown: String = media.chars().take(64).collect();
                 return Err(Untranslatable::Unsupported {
-                    feature: format!("image_url of type {shown}"),
+                    feature: format!("image_url of type {shown}").into(),
                 });
             }
             let source = Writer::new()

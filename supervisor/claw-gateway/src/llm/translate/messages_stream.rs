@@ -86,6 +86,17 @@ impl ChatToMessages {
         frames
     }
 
+    /// The frames that end the message where the provider's stream has ended without saying so, but
+    /// has said why its model stopped.
+    pub fn finish(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if self.reading.has_finished() && self.reading.ended == Ended::Open {
+            self.reading.ended = Ended::Properly;
+            self.end(&mut frames);
+        }
+        frames
+    }
+
     fn begin(&mut self, data: &Value, frames: &mut Vec<Frame>) {
         if self.begun == Begun::Yes {
             return;

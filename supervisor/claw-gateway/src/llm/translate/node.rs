@@ -1,10 +1,8 @@
 //! A place in a body that is read for translation.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
-use crate::llm::wire::RawObject;
+use crate::llm::wire::{Excerpt, RawObject, elements, text};
 
 /// Why something cannot be translated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +13,13 @@ pub enum Untranslatable {
     )]
     Unsupported {
         /// The field, with its value where that is what matters.
-        feature: String,
+        feature: Excerpt,
     },
     /// It has not the form of its interface.
     #[error("`{field}` is not {expected}")]
     Malformed {
         /// The field.
-        field: String,
+        field: Excerpt,
         /// What it should be.
         expected: &'static str,
     },
@@ -65,11 +63,10 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn elements(&self) -> Result<Vec<Self>, Untranslatable> {
-        let raw: Vec<&serde_json::value::RawValue> =
-            serde_json::from_str(self.raw).map_err(|_error| self.malformed("an array"))?;
-        let elements = raw.into_iter().enumerate().map(|(index, raw)| Self {
+        let elements = elements(self.raw).ok_or_else(|| self.malformed("an array"))?;
+        let elements = elements.into_iter().enumerate().map(|(index, raw)| Self {
             place: format!("{}[{index}]", self.place),
-            raw: raw.get(),
+            raw,
         });
         Ok(elements.collect())
     }
@@ -79,9 +76,7 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn text(&self) -> Result<String, Untranslatable> {
-        #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-        let Text(text) = self.read("a string")?;
+        let text = text(self.raw).ok_or_else(|| self.malformed("a string"))?;
         Ok(text.into_owned())
     }
 
@@ -110,23 +105,21 @@ impl<'a> Node<'a> {
         expected: &'static str,
     ) -> Result<Self, Untranslatable> {
         found.ok_or_else(|| Untranslatable::Malformed {
-            field: format!("{}.{field}", self.place)
-                .trim_matches('.')
-                .to_owned(),
+            field: format!("{}.{field}", self.place).trim_matches('.').into(),
             expected,
         })
     }
 
     pub(super) fn malformed(&self, expected: &'static str) -> Untranslatable {
         Untranslatable::Malformed {
-            field: self.place.clone(),
+            field: self.place.as_str().into(),
             expected,
         }
     }
 
     pub(super) fn unsupported(&self) -> Untranslatable {
         Untranslatable::Unsupported {
-            feature: self.place.clone(),
+            feature: self.place.as_str().into(),
         }
     }
 
@@ -134,7 +127,7 @@ impl<'a> Node<'a> {
     pub(super) fn unsupported_value(&self) -> Untranslatable {
         let shown: String = self.raw.chars().take(64).collect();
         Untranslatable::Unsupported {
-            feature: format!("{} = {shown}", self.place),
+            feature: format!("{} = {shown}", self.place).into(),
         }
     }
 

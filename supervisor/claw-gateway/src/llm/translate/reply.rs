@@ -7,8 +7,9 @@ use super::conversation::{Said, non_empty};
 use super::hints;
 use super::messages_request::{read_call, write_said};
 use super::node::{Node, Untranslatable, member};
-use super::writer::{Writer, array, is_object, quoted};
+use super::writer::{Writer, array, is_object};
 use crate::llm::usage::Usage;
+use crate::llm::wire::quoted;
 use crate::llm::wire::{Answer, Api, Finish, chat_usage, messages_usage};
 
 /// An answer, whatever interface it came by.

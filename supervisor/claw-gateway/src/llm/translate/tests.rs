@@ -150,7 +150,7 @@ fn what_has_no_counterpart_is_refused_by_its_name() {
             body[key] = value.clone();
         }
         match chat_to_messages(&body.to_string(), &TARGET) {
-            Err(Untranslatable::Unsupported { feature }) => feature,
+            Err(Untranslatable::Unsupported { feature }) => feature.to_string(),
             other => panic!("{body} gives {other:?}"),
         }
     };
@@ -184,7 +184,7 @@ fn what_chat_does_not_have_is_refused_by_its_name() {
             body[key] = value.clone();
         }
         match messages_to_chat(&body.to_string(), &TARGET) {
-            Err(Untranslatable::Unsupported { feature }) => feature,
+            Err(Untranslatable::Unsupported { feature }) => feature.to_string(),
             other => panic!("{body} gives {other:?}"),
         }
     };
@@ -208,7 +208,7 @@ fn what_chat_does_not_have_is_refused_by_its_name() {
 #[test]
 fn what_is_malformed_is_told_by_its_place() {
     let field = |body: &str| match chat_to_messages(body, &TARGET) {
-        Err(Untranslatable::Malformed { field, .. }) => field,
+        Err(Untranslatable::Malformed { field, .. }) => field.to_string(),
         other => panic!("{body} gives {other:?}"),
     };
     assert_eq!(field("[]"), "");

@@ -1,6 +1,6 @@
 //! JSON written member by member, so that what is passed on keeps its text.
 
-use crate::llm::wire::RawObject;
+use crate::llm::wire::{RawObject, quoted};
 
 /// An object that is being written.
 #[derive(Debug)]
@@ -44,10 +44,6 @@ impl Writer {
 pub(super) fn array(values: impl IntoIterator<Item = String>) -> String {
     let values: Vec<String> = values.into_iter().collect();
     format!("[{}]", values.join(","))
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// Whether a text is a JSON object.

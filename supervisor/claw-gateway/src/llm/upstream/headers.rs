@@ -5,11 +5,11 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, header};
 
 use super::Key;
-use crate::llm::wire::Side;
+use crate::llm::wire::{Excerpt, Side};
 
 /// Of the agent's headers, those that its provider is to see: they choose behaviour, and no account.
 const TO_PROVIDER: [HeaderName; 3] = [
-    HeaderName::from_static("anthropic-beta"),
+    BETA,
     HeaderName::from_static("anthropic-version"),
     HeaderName::from_static("openai-beta"),
 ];
@@ -22,6 +22,31 @@ const TO_AGENT: [HeaderName; 5] = [
     HeaderName::from_static("retry-after-ms"),
     HeaderName::from_static("x-request-id"),
 ];
+
+/// Anthropic's betas that change neither a limit nor a price, without their dates
+/// (<https://docs.anthropic.com/en/api/beta-headers> and the pages of the features). What they add
+/// to a prompt is told as its usage, and bounded like the tools and documents they are for.
+const HARMLESS_BETAS: [&str; 17] = [
+    "claude-code",
+    "computer-use",
+    "context-management",
+    "effort",
+    "extended-cache-ttl",
+    "files-api",
+    "fine-grained-tool-streaming",
+    "interleaved-thinking",
+    "model-context-window-exceeded",
+    "oauth",
+    "pdfs",
+    "prompt-caching",
+    "search-results",
+    "structured-outputs",
+    "token-counting",
+    "token-efficient-tools",
+    "web-fetch",
+];
+
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
 /// The version of Anthropic's interface for agents that name none
 /// (<https://docs.anthropic.com/en/api/versioning>).
@@ -59,6 +84,36 @@ pub(super) fn to_provider(agent: &HeaderMap, side: Side, key: Option<&Key>) -> H
         }
     }
     headers
+}
+
+/// The first beta that an agent asks Anthropic for and that may change a limit or a price, as far as
+/// is known here.
+#[must_use]
+pub fn unknown_beta(agent: &HeaderMap) -> Option<Excerpt> {
+    for value in agent.get_all(BETA) {
+        let Ok(value) = value.to_str() else {
+            return Some(String::from_utf8_lossy(value.as_bytes()).as_ref().into());
+        };
+        let mut named = value.split(',').map(str::trim);
+        let unknown = named.find(|beta| !beta.is_empty() && !is_harmless(beta));
+        if let Some(beta) = unknown {
+            return Some(beta.into());
+        }
+    }
+    None
+}
+
+/// A beta is named with its date, as `pdfs-2024-09-25` or `oauth-20250219`.
+fn is_harmless(beta: &str) -> bool {
+    HARMLESS_BETAS.iter().any(|name| {
+        let date = beta
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        date.is_some_and(|date| {
+            date.bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'-')
+        })
+    })
 }
 
 /// The headers of a provider's answer that go to the agent.
@@ -117,6 +172,30 @@ mod tests {
         }
         let sent = to_provider(&agent, Side::OpenAi, None);
         assert!(!sent.contains_key("authorization"));
+    }
+
+    #[test]
+    fn a_beta_that_may_change_a_limit_or_a_price_is_found() {
+        let unknown = |value: &'static str| {
+            let found = unknown_beta(&headers(&[("anthropic-beta", value)]));
+            found.map(|beta| beta.as_str().to_owned())
+        };
+        let harmless = "prompt-caching-2024-07-31, claude-code-20250219,pdfs-2024-09-25,";
+        assert_eq!(unknown(harmless), None);
+        for beta in [
+            "context-1m-2025-08-07",
+            "output-128k-2025-02-19",
+            "pdfs-unlimited-2027-01-01",
+            "compact-2026-01-12",
+            "effort",
+        ] {
+            assert_eq!(unknown(beta).as_deref(), Some(beta));
+        }
+        let second = "pdfs-2024-09-25,context-1m-2025-08-07";
+        assert_eq!(unknown(second).as_deref(), Some("context-1m-2025-08-07"));
+        let mut several = headers(&[("anthropic-beta", harmless)]);
+        several.append(BETA, HeaderValue::from_static("context-1m-2025-08-07"));
+        assert!(unknown_beta(&several).is_some());
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! What is looked at in prompts and answers before they pass.
 
+pub mod content_safety;
 pub mod json_schema;
 pub mod pii;

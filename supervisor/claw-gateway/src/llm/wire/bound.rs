@@ -1,6 +1,6 @@
 //! The most that a call can use, known before it is sent.
 
-use super::{Api, Hosted, Reference, Request};
+use super::{Api, Excerpt, Hosted, Reference, Request};
 
 /// Tokens allowed for the frame of a prompt.
 pub const PROMPT_TOKENS: u64 = 64;
@@ -29,6 +29,8 @@ pub struct Limits {
     pub image: Option<u64>,
     /// A cap that is sent with requests that have none.
     pub default_answer: Option<u64>,
+    /// Searches that the model makes for each request without being asked.
+    pub searches: u64,
 }
 
 /// The most that a call can use.
@@ -66,7 +68,7 @@ pub enum Boundless {
     #[error("the provider's tool `{kind}` has a price that cannot be bounded")]
     Tool {
         /// Its type.
-        kind: String,
+        kind: Excerpt,
     },
 }
 
@@ -78,7 +80,7 @@ impl Request {
     /// # Errors
     /// When nothing bounds a part of it.
     pub fn bound(&self, limits: &Limits) -> Result<Bound, Boundless> {
-        let (searches, rounds) = self.rounds()?;
+        let (searches, rounds) = self.rounds(limits)?;
         let (answer_tokens, limit_to_send) = self.answer_bound(limits)?;
         Ok(Bound {
             prompt_tokens: self.prompt_bound(limits, rounds)?,
@@ -90,7 +92,7 @@ impl Request {
 
     fn prompt_bound(&self, limits: &Limits, rounds: u64) -> Result<u64, Boundless> {
         let prompt = &self.prompt;
-        let hosted = !prompt.hosted.is_empty();
+        let hosted = !prompt.hosted.is_empty() || limits.searches > 0;
         let reference = prompt.references.first();
         match limits.context {
             Some(context) if hosted => {
@@ -150,9 +152,9 @@ impl Request {
     }
 
     /// The most searches, and the most rounds: the first one, and one after each search and fetch.
-    fn rounds(&self) -> Result<(u64, u64), Boundless> {
-        let mut searches: u64 = 0;
-        let mut rounds: u64 = 1;
+    fn rounds(&self, limits: &Limits) -> Result<(u64, u64), Boundless> {
+        let mut searches = limits.searches;
+        let mut rounds = searches.saturating_add(1);
         for tool in &self.prompt.hosted {
             match tool {
                 Hosted::Search { cap: Some(cap) } => {
@@ -163,7 +165,11 @@ impl Request {
                 Hosted::Search { cap: None } | Hosted::Fetch { cap: None } => {
                     return Err(Boundless::Searches);
                 }
-                Hosted::Other { kind } => return Err(Boundless::Tool { kind: kind.clone() }),
+                Hosted::Other { kind } => {
+                    return Err(Boundless::Tool {
+                        kind: kind.as_str().into(),
+                    });
+                }
             }
         }
         Ok((searches, rounds))

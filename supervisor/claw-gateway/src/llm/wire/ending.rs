@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::stream::Begun;
 use super::{Api, Frame, StreamReading, UsageChunk};
 use crate::llm::usage::Usage;
 
@@ -68,11 +69,11 @@ fn chat(reading: &StreamReading, cut: &Cut<'_>) -> Vec<Frame> {
             "choices": choices,
         })
     };
-    let choices: Vec<Value> = reading
-        .unfinished
-        .iter()
-        .map(|index| json!({"index": index, "delta": {}, "finish_reason": "length"}))
-        .collect();
+    let cut_off = |index: &u64| json!({"index": index, "delta": {}, "finish_reason": "length"});
+    let mut choices: Vec<Value> = reading.unfinished.iter().map(cut_off).collect();
+    if choices.is_empty() && reading.finish.is_none() {
+        choices.push(cut_off(&0));
+    }
     let mut last = chunk(Value::Array(choices));
     last["openclaw"] = json!({"reason": cut.reason});
     let mut frames = vec![Frame::new("", &last.to_string())];
@@ -91,6 +92,18 @@ fn message(reading: &StreamReading, cut: &Cut<'_>) -> Vec<Frame> {
         let event = data["type"].as_str().unwrap_or_default();
         frames.push(Frame::new(event, &data.to_string()));
     };
+    if reading.begun == Begun::Not {
+        push(&json!({"type": "message_start", "message": {
+            "id": reading.id,
+            "type": "message",
+            "role": "assistant",
+            "model": reading.model_or(cut.model),
+            "content": [],
+            "stop_reason": null,
+            "stop_sequence": null,
+            "usage": messages_usage(&cut.usage),
+        }}));
+    }
     if let Some(block) = reading.block {
         push(&json!({"type": "content_block_stop", "index": block.index}));
     }

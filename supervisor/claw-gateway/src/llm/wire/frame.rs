@@ -163,6 +163,12 @@ impl Frames {
         Ok(None)
     }
 
+    /// Bytes that came and are not in a frame yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What is left when the stream has ended: a frame without its blank line, if there is anything.
     /// All whole frames have to be taken before.
     #[must_use]

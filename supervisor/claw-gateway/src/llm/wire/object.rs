@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Excerpt;
+
 /// Why a text is not an object that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotObject {
@@ -16,10 +18,10 @@ pub enum NotObject {
     Malformed,
     /// It names a member twice. Readers differ in which one they take, so what was counted might not
     /// be what is used.
-    #[error("`{}` is there twice", key.escape_debug())]
+    #[error("`{key}` is there twice")]
     Twice {
         /// The member.
-        key: String,
+        key: Excerpt,
     },
 }
 
@@ -42,7 +44,7 @@ impl<'a> RawObject<'a> {
         keys.sort_unstable();
         if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(NotObject::Twice {
-                key: pair[0].to_owned(),
+                key: pair[0].into(),
             });
         }
         Ok(Self { text, members })
@@ -171,15 +173,20 @@ pub(crate) fn typed<T: DeserializeOwned>(value: &str) -> Option<T> {
     serde_json::from_str(value).ok()
 }
 
+/// A JSON string as the text it stands for, where it is one.
+pub(crate) fn text(value: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str(value).ok().map(|Text(text)| text)
+}
+
 /// The elements of a JSON array, each as its text.
 pub(crate) fn elements(value: &str) -> Option<Vec<&str>> {
     let raw: Vec<&RawValue> = serde_json::from_str(value).ok()?;
     Some(raw.into_iter().map(RawValue::get).collect())
 }
 
-/// A key that borrows from the text where it has no escapes.
+/// A text that borrows from its JSON where it has no escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
@@ -200,7 +207,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(Text(key)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
             members.push((key, value.get()));
         }
@@ -254,7 +261,7 @@ mod tests {
         assert_eq!(
             RawObject::read(r#"{"max_tokens":1,"max\u005ftokens":9}"#).err(),
             Some(NotObject::Twice {
-                key: "max_tokens".to_owned()
+                key: "max_tokens".into()
             })
         );
     }

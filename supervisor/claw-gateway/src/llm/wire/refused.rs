@@ -77,7 +77,7 @@ const DECIDING: [&str; 51] = [
 pub(super) fn other_case(object: &RawObject<'_>, place: &str) -> Result<(), BadRequest> {
     match object.in_other_case(&DECIDING) {
         Some(key) => Err(BadRequest::Case {
-            field: format!("{place}{key}"),
+            field: format!("{place}{key}").into(),
         }),
         None => Ok(()),
     }
@@ -126,7 +126,7 @@ fn compaction(object: &RawObject<'_>) -> Result<(), BadRequest> {
         let kind = text_of(&edit, "type")?.unwrap_or_default();
         if !kind.starts_with("clear_") {
             return Err(BadRequest::Uncounted {
-                field: FIELD.to_owned(),
+                field: FIELD.into(),
             });
         }
     }
@@ -150,7 +150,7 @@ fn uncounted(api: Api, object: &RawObject<'_>) -> Result<(), BadRequest> {
             let compact: String = value.split_ascii_whitespace().collect();
             if !harmless.contains(&compact.as_str()) {
                 return Err(BadRequest::Uncounted {
-                    field: (*field).to_owned(),
+                    field: (*field).into(),
                 });
             }
         }

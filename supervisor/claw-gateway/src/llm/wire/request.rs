@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
-use super::object::{RawObject, typed};
-use super::{Api, NotObject, Prompt, refused};
+use super::object::{RawObject, text, typed};
+use super::{Api, Excerpt, NotObject, Prompt, refused};
 
 /// The most answers one request may ask for: OpenAI's own bound of `n`.
 const MAX_ANSWERS: u64 = 128;
@@ -20,22 +18,22 @@ pub enum BadRequest {
     #[error("the body is not a JSON object in UTF-8")]
     NotObject,
     /// A field is there twice, and readers differ in which one they take.
-    #[error("`{}` is there twice; send it once", field.escape_debug())]
+    #[error("`{field}` is there twice; send it once")]
     Twice {
         /// The field.
-        field: String,
+        field: Excerpt,
     },
     /// A field that is needed is not there.
     #[error("`{field}` is missing")]
     Missing {
         /// The field.
-        field: String,
+        field: Excerpt,
     },
     /// A field has another type or range than its interface gives it.
     #[error("`{field}` is not {expected}")]
     Wrong {
         /// The field.
-        field: String,
+        field: Excerpt,
         /// What it should be.
         expected: &'static str,
     },
@@ -44,7 +42,7 @@ pub enum BadRequest {
     #[error("`{field}` asks for what cannot be counted against a budget; leave it out")]
     Uncounted {
         /// The field.
-        field: String,
+        field: Excerpt,
     },
     /// A field chooses what only the operator chooses: the model, who serves it, or a paid extra.
     #[error("`{field}` chooses what only the supervisor chooses; leave it out")]
@@ -53,10 +51,10 @@ pub enum BadRequest {
         field: &'static str,
     },
     /// A field that decides is not in lower case, and readers differ in whether they take it.
-    #[error("`{}` has to be in lower case", field.escape_debug())]
+    #[error("`{field}` has to be in lower case")]
     Case {
         /// The field.
-        field: String,
+        field: Excerpt,
     },
 }
 
@@ -70,7 +68,7 @@ impl BadRequest {
             | Self::Missing { field }
             | Self::Wrong { field, .. }
             | Self::Uncounted { field }
-            | Self::Case { field } => Some(field),
+            | Self::Case { field } => Some(field.as_str()),
             Self::Chosen { field } => Some(field),
         }
     }
@@ -128,9 +126,7 @@ impl Request {
             NotObject::Twice { key } => BadRequest::Twice { field: key },
         })?;
         refused::refuse(api, &object)?;
-        let model = text_of(&object, "model")?.ok_or_else(|| BadRequest::Missing {
-            field: "model".to_owned(),
-        })?;
+        let model = text_of(&object, "model")?.ok_or_else(|| missing("model"))?;
         if model.is_empty() || model.len() > MAX_MODEL {
             return Err(wrong("model", "a name of 1 to 256 bytes"));
         }
@@ -209,9 +205,7 @@ fn limit(api: Api, object: &RawObject<'_>) -> Result<Option<u64>, BadRequest> {
         }
     }
     if limit.is_none() && api == Api::Messages {
-        return Err(BadRequest::Missing {
-            field: "max_tokens".to_owned(),
-        });
+        return Err(missing("max_tokens"));
     }
     Ok(limit)
 }
@@ -261,12 +255,11 @@ pub(super) fn text_of<'a>(
     object: &RawObject<'a>,
     field: &'static str,
 ) -> Result<Option<Cow<'a, str>>, BadRequest> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     match object.get(field) {
-        Some(value) => serde_json::from_str(value)
-            .map(|Text(text)| Some(text))
-            .map_err(|_not_text| wrong(field, "a string")),
+        Some(value) => match text(value) {
+            Some(text) => Ok(Some(text)),
+            None => Err(wrong(field, "a string")),
+        },
         None => Ok(None),
     }
 }
@@ -280,7 +273,13 @@ fn flag_of(object: &RawObject<'_>, field: &'static str) -> Result<bool, BadReque
 
 pub(super) fn wrong(field: &str, expected: &'static str) -> BadRequest {
     BadRequest::Wrong {
-        field: field.to_owned(),
+        field: field.into(),
         expected,
+    }
+}
+
+pub(super) fn missing(field: &str) -> BadRequest {
+    BadRequest::Missing {
+        field: field.into(),
     }
 }

@@ -16,6 +16,12 @@ const MAX_CHOICES: usize = 128;
 /// Bytes of text in a token at most, as far as texts go; most have about four.
 const MOST_BYTES_OF_TOKEN: u64 = 8;
 
+/// Tokens that a text of so many bytes has at least.
+#[must_use]
+pub const fn least_tokens(text_bytes: u64) -> u64 {
+    text_bytes / MOST_BYTES_OF_TOKEN
+}
+
 /// The numbers of Anthropic's usage that are kept from event to event, each with those inside of it.
 const USAGE: [(&str, &[&str]); 6] = [
     (
@@ -78,6 +84,13 @@ pub struct Block {
     pub index: u64,
 }
 
+/// Whether a message by Anthropic has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    Not,
+    Yes,
+}
+
 /// All that is known of a stream so far.
 #[derive(Debug, Clone)]
 pub struct StreamReading {
@@ -97,6 +110,7 @@ pub struct StreamReading {
     pub ended: Ended,
     pub(super) id: Option<String>,
     pub(super) created: Option<u64>,
+    pub(super) begun: Begun,
     pub(super) block: Option<Block>,
     pub(super) unfinished: BTreeSet<u64>,
     pub(super) sequence: u64,
@@ -118,6 +132,7 @@ impl StreamReading {
             ended: Ended::Open,
             id: None,
             created: None,
+            begun: Begun::Not,
             block: None,
             unfinished: BTreeSet::new(),
             sequence: 0,
@@ -190,6 +205,7 @@ impl StreamReading {
     fn message(&mut self, data: &Value) -> Content {
         match data["type"].as_str().unwrap_or_default() {
             "message_start" => {
+                self.begun = Begun::Yes;
                 let message = &data["message"];
                 self.keep(&message["model"], &message["id"]);
                 self.told = self
@@ -319,7 +335,14 @@ impl StreamReading {
     /// and more where a part is long.
     #[must_use]
     pub fn answer_tokens(&self) -> u64 {
-        self.deltas.max(self.text_bytes / MOST_BYTES_OF_TOKEN)
+        self.deltas.max(least_tokens(self.text_bytes))
+    }
+
+    /// Whether the model has stopped, in all answers of the stream, and said why. Some providers
+    /// leave it at that and send no frame that ends the stream.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.finish.is_some() && self.unfinished.is_empty()
     }
 
     /// The model's name for frames of our own.

@@ -141,7 +141,7 @@ fn texts(content: Option<&Node<'_>>) -> Result<Vec<String>, Untranslatable> {
     let text = |part| match part {
         Part::Text(text) => Ok(text),
         Part::Image(_) | Part::Result { .. } => Err(Untranslatable::Unsupported {
-            feature: format!("{place} with an image"),
+            feature: format!("{place} with an image").into(),
         }),
     };
     parts(content)?.into_iter().map(text).collect()

@@ -4,7 +4,8 @@ use super::super::conversation::{
     Choice, Conversation, Image, Parallel, Part, Said, Target, Tool, Turn,
 };
 use super::super::node::Untranslatable;
-use super::super::writer::{Writer, array, quoted};
+use super::super::writer::{Writer, array};
+use crate::llm::wire::quoted;
 use crate::llm::wire::{ChatLimit, Delivery};
 
 /// The most stop sequences of a chat completion, by OpenAI's reference.
@@ -18,7 +19,7 @@ impl Conversation {
     pub fn write_chat(&self, target: &Target<'_>) -> Result<String, Untranslatable> {
         if self.stop.len() > MAX_STOPS {
             return Err(Untranslatable::Unsupported {
-                feature: format!("stop_sequences with more than {MAX_STOPS} entries"),
+                feature: format!("stop_sequences with more than {MAX_STOPS} entries").into(),
             });
         }
         let mut messages = Vec::new();

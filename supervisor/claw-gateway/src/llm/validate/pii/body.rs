@@ -1,9 +1,7 @@
 //! Personal data in the bodies of requests and answers.
 
-use serde_json::value::RawValue;
-
-use super::{Action, Checked, Found, PiiFilter, PiiText};
-use crate::llm::wire::{Api, RawObject};
+use super::{Action, Checked, Found, PiiFilter};
+use crate::llm::wire::{Api, RawObject, elements, typed};
 
 /// Members whose texts are what is said. Ids, names and the bytes of media are none.
 const TEXTS: [&str; 8] = [
@@ -18,7 +16,7 @@ const TEXTS: [&str; 8] = [
 ];
 
 /// Deeper than any text of a request is.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 32;
 
 /// What happens to calls of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +27,43 @@ pub(super) enum Calls {
     Kept,
 }
 
+/// A part of a body could not be read: it names a member twice, nests too deep, or is no text where
+/// it should be one. A reader with other rules might find a text there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
 /// Looks at the texts of a request. Each is a text of its own.
 #[must_use]
 pub fn request(filter: &PiiFilter, api: Api, body: &str) -> Checked {
-    let roots: &[&str] = match api {
+    check(filter, body, request_roots(api), Calls::Read)
+}
+
+/// The texts of a request.
+///
+/// # Errors
+/// When not all of them can be read.
+pub fn request_texts(api: Api, body: &str) -> Result<Vec<String>, Unreadable> {
+    let object = RawObject::read(body).map_err(|_twice_or_none| Unreadable)?;
+    let mut texts = Vec::new();
+    for root in request_roots(api) {
+        let mut keep = |text: &str| {
+            texts.push(text.to_owned());
+            None
+        };
+        if let Some(value) = object.get(root) {
+            walk((root, value), (Calls::Read, 0), &mut keep)?;
+        }
+    }
+    Ok(texts)
+}
+
+const fn request_roots(api: Api) -> &'static [&'static str] {
+    match api {
         Api::ChatCompletions => &["messages"],
         Api::Responses => &["input", "instructions"],
         Api::Embeddings => &["input"],
         Api::Messages => &["messages", "system"],
-    };
-    check(filter, body, roots, Calls::Read)
+    }
 }
 
 /// Looks at the texts of an answer. Calls of tools are not looked at: their arguments are for a
@@ -56,25 +81,35 @@ pub fn answer(filter: &PiiFilter, api: Api, body: &str) -> Checked {
 
 fn check(filter: &PiiFilter, body: &str, roots: &[&str], calls: Calls) -> Checked {
     let mut found = Found::default();
-    let changed = RawObject::read(body).ok().and_then(|object| {
-        let changes: Vec<(&str, String)> = roots
-            .iter()
-            .filter_map(|root| {
-                let value = object.get(root)?;
-                Some((*root, redacted(filter, (root, value), calls, &mut found)?))
-            })
-            .collect();
-        (!changes.is_empty()).then(|| object.with(&changes))
-    });
-    match filter.action {
-        _ if found.is_empty() => Checked::Clean,
-        Action::Redact => Checked::Redacted {
+    let changed = changed(filter, body, (roots, calls), &mut found);
+    match (filter.action, changed) {
+        (Action::Redact | Action::Block, Err(Unreadable)) => Checked::Unreadable,
+        (_, _) if found.is_empty() => Checked::Clean,
+        (Action::Redact, Ok(changed)) => Checked::Redacted {
             text: changed.unwrap_or_else(|| body.to_owned()),
             found,
         },
-        Action::Block => Checked::Blocked(found),
-        Action::Warn => Checked::Warned(found),
+        (Action::Block, Ok(_)) => Checked::Blocked(found),
+        (Action::Warn, Ok(_) | Err(Unreadable)) => Checked::Warned(found),
     }
+}
+
+fn changed(
+    filter: &PiiFilter,
+    body: &str,
+    (roots, calls): (&[&str], Calls),
+    found: &mut Found,
+) -> Result<Option<String>, Unreadable> {
+    let object = RawObject::read(body).map_err(|_twice_or_none| Unreadable)?;
+    let mut changes: Vec<(&str, String)> = Vec::new();
+    for root in roots {
+        if let Some(value) = object.get(root)
+            && let Some(changed) = redacted(filter, (root, value), calls, found)?
+        {
+            changes.push((root, changed));
+        }
+    }
+    Ok((!changes.is_empty()).then(|| object.with(&changes)))
 }
 
 /// The value with its texts redacted; `None` when nothing is in them.
@@ -83,78 +118,60 @@ pub(super) fn redacted(
     (key, value): (&str, &str),
     calls: Calls,
     found: &mut Found,
-) -> Option<String> {
-    walk(filter, (key, value), (found, calls), 0)
+) -> Result<Option<String>, Unreadable> {
+    let mut redact = |text: &str| {
+        let (written, in_text) = filter.redacted(text);
+        found.add_all(&in_text);
+        (!in_text.is_empty()).then_some(written)
+    };
+    walk((key, value), (calls, 0), &mut redact)
 }
 
 /// Whether an item, a block or a custom call of chat completions is the call of a tool.
 fn is_call(object: &RawObject<'_>) -> bool {
-    let kind: Option<String> = object
-        .get("type")
-        .and_then(|kind| serde_json::from_str(kind).ok());
+    let kind: Option<String> = object.get("type").and_then(typed);
     kind.is_some_and(|kind| {
         kind.ends_with("tool_use") || kind.ends_with("_call") || kind == "custom"
     })
 }
 
+/// Shows each text of a value, and gives the value with those that are changed.
 fn walk(
-    filter: &PiiFilter,
     (key, value): (&str, &str),
-    (found, calls): (&mut Found, Calls),
-    depth: usize,
-) -> Option<String> {
+    (calls, depth): (Calls, usize),
+    change: &mut dyn FnMut(&str) -> Option<String>,
+) -> Result<Option<String>, Unreadable> {
     if depth > MAX_DEPTH {
-        return None;
+        return Err(Unreadable);
     }
-    match value.as_bytes().first()? {
-        b'"' if TEXTS.contains(&key) => {
-            let text: String = serde_json::from_str(value).ok()?;
-            let mut reading = PiiText::new(filter.kinds.clone());
-            let mut written = reading.push(&text);
-            let (rest, in_text) = reading.finish();
-            if in_text.is_empty() {
-                return None;
-            }
-            found.add_all(&in_text);
-            written.push_str(&rest);
-            Some(serde_json::Value::from(written).to_string())
+    match value.as_bytes().first() {
+        Some(b'"') if TEXTS.contains(&key) => {
+            let text: String = typed(value).ok_or(Unreadable)?;
+            Ok(change(&text).map(|written| serde_json::Value::from(written).to_string()))
         }
-        b'{' => {
-            let object = RawObject::read(value).ok()?;
+        Some(b'{') => {
+            let object = RawObject::read(value).map_err(|_twice| Unreadable)?;
             if calls == Calls::Kept && is_call(&object) {
-                return None;
+                return Ok(None);
             }
-            let changes: Vec<(String, String)> = object
-                .iter()
-                .filter_map(|(key, value)| {
-                    let changed = walk(filter, (key, value), (&mut *found, calls), depth + 1)?;
-                    Some((key.to_owned(), changed))
-                })
-                .collect();
-            let changes: Vec<(&str, String)> = changes
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.clone()))
-                .collect();
-            (!changes.is_empty()).then(|| object.with(&changes))
+            let mut changes: Vec<(&str, String)> = Vec::new();
+            for (key, value) in object.iter() {
+                if let Some(changed) = walk((key, value), (calls, depth + 1), &mut *change)? {
+                    changes.push((key, changed));
+                }
+            }
+            Ok((!changes.is_empty()).then(|| object.with(&changes)))
         }
-        b'[' => {
-            let elements: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+        Some(b'[') => {
             let mut changes = 0;
-            let written: Vec<String> = elements
-                .into_iter()
-                .map(|element| {
-                    let changed = walk(
-                        filter,
-                        (key, element.get()),
-                        (&mut *found, calls),
-                        depth + 1,
-                    );
-                    changes += usize::from(changed.is_some());
-                    changed.unwrap_or_else(|| element.get().to_owned())
-                })
-                .collect();
-            (changes > 0).then(|| format!("[{}]", written.join(",")))
+            let mut written = Vec::new();
+            for element in elements(value).ok_or(Unreadable)? {
+                let changed = walk((key, element), (calls, depth + 1), &mut *change)?;
+                changes += usize::from(changed.is_some());
+                written.push(changed.unwrap_or_else(|| element.to_owned()));
+            }
+            Ok((changes > 0).then(|| format!("[{}]", written.join(","))))
         }
-        _ => None,
+        Some(_) | None => Ok(None),
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::body::{Calls, redacted};
-use super::{Action, Found, PiiFilter, PiiText};
+use super::body::{Calls, Unreadable, redacted};
+use super::{Action, Found, PiiFilter, PiiText, strict};
 use crate::llm::wire::{Api, Frame};
 
 /// The most texts of a stream at once: as many as a request may ask for answers, each with the text
@@ -32,6 +32,21 @@ const RESPONSE_TEXTS: [&str; 4] = [
     "response.reasoning_text.delta",
     "response.refusal.delta",
 ];
+
+/// Why a stream may not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// This was found in it.
+    Found(Found),
+    /// A frame could not be read, so nobody knows what is in it.
+    Unreadable,
+}
+
+impl From<Unreadable> for Stop {
+    fn from(_unreadable: Unreadable) -> Self {
+        Self::Unreadable
+    }
+}
 
 /// A text in a frame's data.
 struct Spot {
@@ -83,12 +98,15 @@ impl PiiFrames {
     /// back of texts that it ends.
     ///
     /// # Errors
-    /// With what was found when it is not to pass. The stream has to be ended then.
-    pub fn frame(&mut self, frame: &Frame) -> Result<Vec<Frame>, Found> {
-        let Ok(mut data) = serde_json::from_str::<Value>(&frame.data()) else {
+    /// When it is not to pass. The stream has to be ended then.
+    pub fn frame(&mut self, frame: &Frame) -> Result<Vec<Frame>, Stop> {
+        let text = frame.data();
+        let Some(mut data) = strict::value(&text) else {
             let mut frames = Vec::new();
-            if frame.data().trim() == "[DONE]" {
-                self.end(&Ends::All, None, &mut frames);
+            match (text.trim(), self.filter.action) {
+                ("[DONE]", _) => self.end(&Ends::All, None, &mut frames),
+                ("", _) | (_, Action::Warn) => {}
+                (_, Action::Block | Action::Redact) => return Err(Stop::Unreadable),
             }
             return self.passed(frames, frame, None);
         };
@@ -103,9 +121,7 @@ impl PiiFrames {
         }
         let mut frames = Vec::new();
         self.end(&ends, Some((&spots, &mut data)), &mut frames);
-        if self.api == Api::Responses {
-            self.repeated(&mut data)?;
-        }
+        self.in_one_piece(&mut data)?;
         let changed = (data != before).then(|| frame.with_data(&data.to_string()));
         self.passed(frames, frame, changed)
     }
@@ -114,11 +130,11 @@ impl PiiFrames {
     ///
     /// # Errors
     /// As with a [frame](Self::frame).
-    pub fn finish(mut self) -> Result<(Vec<Frame>, Found), Found> {
+    pub fn finish(mut self) -> Result<(Vec<Frame>, Found), Stop> {
         let mut frames = Vec::new();
         self.end(&Ends::All, None, &mut frames);
         match self.filter.action {
-            Action::Block if !self.found.is_empty() => Err(self.found),
+            Action::Block if !self.found.is_empty() => Err(Stop::Found(self.found)),
             Action::Warn => Ok((Vec::new(), self.found)),
             Action::Block | Action::Redact => Ok((frames, self.found)),
         }
@@ -139,10 +155,10 @@ impl PiiFrames {
         mut before: Vec<Frame>,
         frame: &Frame,
         changed: Option<Frame>,
-    ) -> Result<Vec<Frame>, Found> {
+    ) -> Result<Vec<Frame>, Stop> {
         match self.filter.action {
             Action::Warn => Ok(vec![frame.clone()]),
-            Action::Block if !self.found().is_empty() => Err(self.found()),
+            Action::Block if !self.found().is_empty() => Err(Stop::Found(self.found())),
             Action::Block | Action::Redact => {
                 before.push(changed.unwrap_or_else(|| frame.clone()));
                 Ok(before)
@@ -156,10 +172,7 @@ impl PiiFrames {
         };
         let is_long = frame.bytes().len() > MAX_FORM;
         if (is_long || self.open.len() >= MAX_TEXTS) && !self.open.contains_key(&spot.name) {
-            let mut alone = PiiText::new(self.filter.kinds.clone());
-            let mut written = alone.push(text);
-            let (rest, found) = alone.finish();
-            written.push_str(&rest);
+            let (written, found) = self.filter.redacted(text);
             self.found.add_all(&found);
             *text = written;
             return;
@@ -216,27 +229,48 @@ impl PiiFrames {
         }
     }
 
-    /// Responses repeat whole texts at the end of each part, and all of them at the very end.
-    fn repeated(&self, data: &mut Value) -> Result<(), Found> {
+    /// Texts that come whole: responses repeat those of each part at its end, and all of them at
+    /// the very end, a message may begin with some, and some providers of chat completions send
+    /// parts in place of a piece.
+    fn in_one_piece(&self, data: &mut Value) -> Result<(), Stop> {
         let mut found = Found::default();
-        for pointer in ["/text", "/refusal", "/part", "/item", "/response/output"] {
-            let Some(value) = data.pointer_mut(pointer) else {
+        for pointer in whole_texts(self.api, data) {
+            let Some(value) = data.pointer_mut(&pointer) else {
                 continue;
             };
             let key = pointer.rsplit('/').next().unwrap_or_default();
-            if let Some(written) = redacted(
-                &self.filter,
-                (key, &value.to_string()),
-                Calls::Kept,
-                &mut found,
-            ) && let Ok(written) = serde_json::from_str(&written)
-            {
-                *value = written;
+            let text = value.to_string();
+            match redacted(&self.filter, (key, &text), Calls::Kept, &mut found) {
+                Ok(Some(written)) => {
+                    *value = serde_json::from_str(&written).map_err(|_not| Stop::Unreadable)?;
+                }
+                Ok(None) => {}
+                Err(Unreadable) if self.filter.action == Action::Warn => {}
+                Err(Unreadable) => return Err(Stop::Unreadable),
             }
         }
         match self.filter.action {
-            Action::Block if !found.is_empty() => Err(found),
+            Action::Block if !found.is_empty() => Err(Stop::Found(found)),
             Action::Block | Action::Redact | Action::Warn => Ok(()),
+        }
+    }
+}
+
+/// Where a frame may have texts that are whole.
+fn whole_texts(api: Api, data: &Value) -> Vec<String> {
+    let fixed = |pointers: &[&str]| pointers.iter().map(ToString::to_string).collect();
+    match api {
+        Api::Responses => fixed(&["/text", "/refusal", "/part", "/item", "/response/output"]),
+        Api::Messages => fixed(&["/message/content"]),
+        Api::ChatCompletions | Api::Embeddings => {
+            let choices = data["choices"].as_array().map_or(0, Vec::len);
+            let fields = |place| {
+                let pointer = move |field| format!("/choices/{place}/delta/{field}");
+                CHAT_TEXTS.into_iter().map(pointer)
+            };
+            let pointers = (0..choices).flat_map(fields);
+            let is_in_parts = |pointer: &String| data.pointer(pointer).is_some_and(Value::is_array);
+            pointers.filter(is_in_parts).collect()
         }
     }
 }

@@ -7,15 +7,16 @@ mod body;
 mod detect;
 mod digits;
 mod frames;
+mod strict;
 mod text;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use body::{answer, request};
+pub use body::{Unreadable, answer, request, request_texts};
 pub use detect::{CONTEXT, WINDOW};
-pub use frames::PiiFrames;
+pub use frames::{PiiFrames, Stop};
 pub use text::PiiText;
 
 /// A kind of personal data.
@@ -133,6 +134,8 @@ pub enum Checked {
     },
     /// It does not pass.
     Blocked(Found),
+    /// Not all of it could be read, so it does not pass either.
+    Unreadable,
 }
 
 /// Which kinds are looked for, and what happens then.
@@ -148,20 +151,22 @@ impl PiiFilter {
     /// Looks at a text in one piece.
     #[must_use]
     pub fn check(&self, text: &str) -> Checked {
-        let mut redacted = PiiText::new(self.kinds.clone());
-        let mut written = redacted.push(text);
-        let (rest, found) = redacted.finish();
-        written.push_str(&rest);
-        self.checked(written, found)
-    }
-
-    fn checked(&self, text: String, found: Found) -> Checked {
+        let (text, found) = self.redacted(text);
         match self.action {
             _ if found.is_empty() => Checked::Clean,
             Action::Redact => Checked::Redacted { text, found },
             Action::Block => Checked::Blocked(found),
             Action::Warn => Checked::Warned(found),
         }
+    }
+
+    /// A text in one piece with placeholders, and what they stand for.
+    fn redacted(&self, text: &str) -> (String, Found) {
+        let mut reading = PiiText::new(self.kinds.clone());
+        let mut written = reading.push(text);
+        let (rest, found) = reading.finish();
+        written.push_str(&rest);
+        (written, found)
     }
 }
 

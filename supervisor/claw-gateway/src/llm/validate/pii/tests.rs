@@ -16,7 +16,9 @@ fn redacted(text: &str) -> String {
     match filter(Action::Redact).check(text) {
         Checked::Redacted { text, .. } => text,
         Checked::Clean => text.to_owned(),
-        other @ (Checked::Warned(_) | Checked::Blocked(_)) => panic!("{text} is {other:?}"),
+        other @ (Checked::Warned(_) | Checked::Blocked(_) | Checked::Unreadable) => {
+            panic!("{text} is {other:?}")
+        }
     }
 }
 
@@ -207,7 +209,7 @@ fn text_of(frames: &[Frame]) -> String {
     text
 }
 
-fn filtered(api: Api, action: Action, frames: &[Frame]) -> Result<Vec<Frame>, Found> {
+fn filtered(api: Api, action: Action, frames: &[Frame]) -> Result<Vec<Frame>, Stop> {
     let mut filter = PiiFrames::new(filter(action), api);
     let mut passed = Vec::new();
     for frame in frames {
@@ -271,9 +273,12 @@ fn a_stream_is_blocked_before_the_match_passes() {
                 passed.extend(frames);
                 None
             }
-            Err(found) => Some(found),
+            Err(stop) => Some(stop),
         });
-        assert_eq!(blocked.expect("it is blocked").to_string(), "1 email");
+        let Some(Stop::Found(found)) = blocked else {
+            panic!("{blocked:?}");
+        };
+        assert_eq!(found.to_string(), "1 email");
         assert_eq!(text_of(&passed), "Write to ", "{api}");
     }
 }
@@ -310,6 +315,64 @@ fn a_warning_changes_nothing() {
         }
         assert_eq!(filter.found().to_string(), "1 email", "{api}");
     }
+}
+
+fn nested(levels: usize, inner: &str) -> String {
+    format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_not_taken_for_clean() {
+    let deep = nested(100, r#"{"text":"a@b.example"}"#);
+    let bodies = [
+        r#"{"messages":[{"role":"user","content":{"text":"a@b.example","text":"x"}}]}"#.to_owned(),
+        r#"{"messages":[{"role":"user","content":"\ud800 a@b.example"}]}"#.to_owned(),
+        format!(r#"{{"messages":[{{"role":"user","content":{deep}}}]}}"#),
+        r#"{"messages":[],"messages":["a@b.example"]}"#.to_owned(),
+        r#"["a@b.example"]"#.to_owned(),
+    ];
+    for body in bodies {
+        for action in [Action::Block, Action::Redact] {
+            let checked = request(&filter(action), Api::ChatCompletions, &body);
+            assert_eq!(checked, Checked::Unreadable, "{body}");
+        }
+        let checked = request(&filter(Action::Warn), Api::ChatCompletions, &body);
+        assert_eq!(checked, Checked::Clean, "{body}");
+    }
+}
+
+#[test]
+fn a_frame_that_cannot_be_read_does_not_pass() {
+    let frames = [
+        r#"{"choices":[{"delta":{"content":"a@b.example"},"delta":{"content":"x"}}]}"#.to_owned(),
+        format!(r#"{{"choices":[{{"delta":{}}}]}}"#, nested(200, "1")),
+        r#"{"choices":[{"delta":{"content":"a@b.example"}}"#.to_owned(),
+    ];
+    for data in frames {
+        let frame = Frame::new("", &data);
+        for action in [Action::Block, Action::Redact] {
+            let mut frames = PiiFrames::new(filter(action), Api::ChatCompletions);
+            assert_eq!(frames.frame(&frame), Err(Stop::Unreadable), "{data}");
+        }
+        let mut frames = PiiFrames::new(filter(Action::Warn), Api::ChatCompletions);
+        assert_eq!(frames.frame(&frame), Ok(vec![frame.clone()]), "{data}");
+    }
+}
+
+#[test]
+fn a_text_that_comes_in_parts_in_place_of_a_piece_is_looked_at() {
+    let data = json!({"choices": [{"index": 0, "delta":
+        {"content": [{"type": "text", "text": "a@b.example"}]}}]});
+    let frame = Frame::new("", &data.to_string());
+    let passed = filtered(
+        Api::ChatCompletions,
+        Action::Redact,
+        std::slice::from_ref(&frame),
+    );
+    let passed = passed.expect("it passes").remove(0);
+    assert!(passed.data().contains("[EMAIL]"), "{}", passed.data());
+    let blocked = filtered(Api::ChatCompletions, Action::Block, &[frame]);
+    assert!(matches!(blocked, Err(Stop::Found(_))), "{blocked:?}");
 }
 
 #[test]
@@ -400,7 +463,10 @@ proptest! {
     fn every_placeholder_is_counted(text in text()) {
         let found = match filter(Action::Redact).check(&text) {
             Checked::Redacted { found, .. } => found,
-            Checked::Clean | Checked::Warned(_) | Checked::Blocked(_) => Found::default(),
+            Checked::Clean
+            | Checked::Warned(_)
+            | Checked::Blocked(_)
+            | Checked::Unreadable => Found::default(),
         };
         let there: usize = Kind::ALL.iter().map(|kind| {
             redacted(&text).matches(kind.placeholder()).count()

@@ -8,6 +8,7 @@ const LIMITS: Limits = Limits {
     context: Some(100_000),
     image: Some(1_600),
     default_answer: None,
+    searches: 0,
 };
 
 fn read(api: Api, body: &Value) -> Result<Request, BadRequest> {
@@ -156,7 +157,7 @@ fn searches_need_a_cap_and_take_the_context_in_each_round() {
     assert_eq!(
         searching(json!({"type": "code_interpreter"}), json!(3)),
         Err(Boundless::Tool {
-            kind: "code_interpreter".to_owned()
+            kind: "code_interpreter".into()
         })
     );
     let body = json!({"model": "m", "max_tokens": 5, "messages": [],

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
-use super::super::object::{RawObject, elements, typed};
+use super::super::object::{RawObject, elements, text, typed};
+use super::super::request::{missing, wrong};
 use super::super::{Api, BadRequest, NotObject, refused};
 use super::{Hosted, Prompt, Reference};
 
@@ -125,7 +124,7 @@ impl Prompt {
                 | "custom_tool_call_output" => {}
                 "reasoning" if turn.get("encrypted_content").is_some() => {}
                 "reasoning" | "item_reference" => self.refer(Reference::Stored {
-                    field: place.to_owned(),
+                    field: place.into(),
                 }),
                 unknown => self.refer(Reference::Unknown {
                     kind: unknown.to_owned(),
@@ -139,7 +138,7 @@ impl Prompt {
                 // usage is read for it.
                 "audio" => {
                     return Err(BadRequest::Uncounted {
-                        field: format!("{place}.audio"),
+                        field: format!("{place}.audio").into(),
                     });
                 }
                 _ => self.bytes += length(value),
@@ -194,7 +193,7 @@ impl Prompt {
             "document" => self.take_document(part, raw, place)?,
             "input_audio" => {
                 return Err(BadRequest::Uncounted {
-                    field: place.to_owned(),
+                    field: place.into(),
                 });
             }
             "file" | "input_file" | "web_fetch_tool_result" => {
@@ -251,7 +250,7 @@ impl Prompt {
         // is told all the same, because a policy may refuse it.
         if stored {
             self.refer(Reference::Stored {
-                field: place.to_owned(),
+                field: place.into(),
             });
         }
         Ok(())
@@ -315,9 +314,8 @@ impl Prompt {
         Ok(())
     }
 
-    fn take_text(&mut self, text: &str, place: &str) -> Result<(), BadRequest> {
-        let Text(text) =
-            serde_json::from_str(text).map_err(|_not_text| wrong(place, "a string"))?;
+    fn take_text(&mut self, value: &str, place: &str) -> Result<(), BadRequest> {
+        let text = text(value).ok_or_else(|| wrong(place, "a string"))?;
         self.bytes += text.len() as u64;
         Ok(())
     }
@@ -362,38 +360,21 @@ fn hosted(kind: &str, cap: Option<u64>) -> Hosted {
     }
 }
 
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn kind_of<'a>(part: &RawObject<'a>, place: &str) -> Result<Cow<'a, str>, BadRequest> {
     let place = format!("{place}.type");
     let kind = part.get("type").ok_or_else(|| missing(&place))?;
-    let Text(kind) = serde_json::from_str(kind).map_err(|_not_text| wrong(&place, "a string"))?;
-    Ok(kind)
+    text(kind).ok_or_else(|| wrong(&place, "a string"))
 }
 
 fn object<'a>(text: &'a str, place: &str) -> Result<RawObject<'a>, BadRequest> {
     let object = RawObject::read(text).map_err(|error| match error {
         NotObject::Malformed => wrong(place, "an object"),
         NotObject::Twice { key } => BadRequest::Twice {
-            field: format!("{place}.{key}"),
+            field: format!("{place}.{key}").into(),
         },
     })?;
     refused::other_case(&object, &format!("{place}."))?;
     Ok(object)
-}
-
-fn missing(field: &str) -> BadRequest {
-    BadRequest::Missing {
-        field: field.to_owned(),
-    }
-}
-
-fn wrong(field: &str, expected: &'static str) -> BadRequest {
-    BadRequest::Wrong {
-        field: field.to_owned(),
-        expected,
-    }
 }
 
 fn length(text: &str) -> u64 {

@@ -1,0 +1,151 @@
+//! The gateway's calls and windows, as the store has them.
+
+use std::sync::Arc;
+
+use claw_gateway::llm::budget::{self, Scope, Window};
+use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
+use claw_gateway::llm::serve::{Attempt, AttemptFailure, CallEnd, CallRecord};
+use claw_gateway::llm::usage::Usage;
+use claw_store::llm::{Admitted, EndedCall, Period, Tokens, Told, WindowKey};
+use claw_store::store::UnixMs;
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+/// The call as it is written before it leaves.
+pub(super) fn admitted(call: &CallRecord) -> Admitted {
+    Admitted {
+        id: call.id.0,
+        admitted_at: unix_ms(call.admitted_at),
+        day: call.day,
+        agent: call.agent.to_string(),
+        run: call.run.as_deref().map(str::to_owned),
+        provider: call.provider.to_string(),
+        model: call.model_asked.to_string(),
+        held: call.held.pico(),
+        estimate: call.estimate.pico(),
+        rates: call.rates.as_deref().map_or(Json::Null, rates).to_string(),
+        clamped: call.clamped_to,
+        request_hash: call.request_hash.to_vec(),
+    }
+}
+
+/// What became of the call.
+pub(super) fn ended(call: &CallRecord, end: &CallEnd) -> EndedCall {
+    let attempts: Vec<Json> = call.attempts.iter().map(attempt).collect();
+    EndedCall {
+        outcome: end.ending.as_str().to_owned(),
+        spent: end.settled.spent.pico(),
+        uncertain: end.settled.uncertain.pico(),
+        tokens: end.usage.as_ref().map(tokens).unwrap_or_default(),
+        model_served: end.model_served.clone(),
+        status: end.status,
+        attempts: (!attempts.is_empty()).then(|| Json::Array(attempts).to_string()),
+        started_at: None,
+        first_byte_at: call.first_byte_at.map(unix_ms),
+        ended_at: Some(unix_ms(end.at)),
+    }
+}
+
+pub(super) fn unix_ms(at: Timestamp) -> UnixMs {
+    UnixMs(at.as_millisecond())
+}
+
+pub(super) fn window_key(window: &Window) -> WindowKey {
+    WindowKey {
+        agent: match &window.scope {
+            Scope::Fleet => None,
+            Scope::Agent(name) => Some(name.to_string()),
+        },
+        period: match window.period {
+            budget::Period::Day => Period::Day,
+            budget::Period::Month => Period::Month,
+        },
+        start: window.start,
+    }
+}
+
+/// The window of a key, with the name of its agent out of `name`.
+pub(super) fn window(key: WindowKey, name: impl FnOnce(String) -> Arc<str>) -> Window {
+    Window {
+        scope: match key.agent {
+            None => Scope::Fleet,
+            Some(agent) => Scope::Agent(name(agent)),
+        },
+        period: match key.period {
+            Period::Day => budget::Period::Day,
+            Period::Month => budget::Period::Month,
+        },
+        start: key.start,
+    }
+}
+
+pub(super) const fn told_column(told: budget::Told) -> Told {
+    match told {
+        budget::Told::Nothing => Told::Nothing,
+        budget::Told::Nearing => Told::Nearing,
+        budget::Told::Reached => Told::Reached,
+    }
+}
+
+pub(super) const fn told(told: Told) -> budget::Told {
+    match told {
+        Told::Nothing => budget::Told::Nothing,
+        Told::Nearing => budget::Told::Nearing,
+        Told::Reached => budget::Told::Reached,
+    }
+}
+
+const fn tokens(usage: &Usage) -> Tokens {
+    Tokens {
+        input: usage.input,
+        cache_read: usage.cache_read,
+        cache_write_5m: usage.cache_write_5m,
+        cache_write_1h: usage.cache_write_1h,
+        output: usage.output,
+        reasoning: usage.reasoning,
+        searches: usage.searches,
+    }
+}
+
+fn attempt(attempt: &Attempt) -> Json {
+    let at = attempt.at.to_string();
+    match attempt.failure {
+        AttemptFailure::Connect => json!({"at": at, "failure": "connect"}),
+        AttemptFailure::Broken => json!({"at": at, "failure": "broken"}),
+        AttemptFailure::TimedOut => json!({"at": at, "failure": "timed_out"}),
+        AttemptFailure::Status(status) => json!({"at": at, "failure": "status", "status": status}),
+    }
+}
+
+/// All that is needed to price the call again, in pico-USD.
+fn rates(rates: &Rates) -> Json {
+    let service = rates.service.iter();
+    let service: serde_json::Map<String, Json> = service
+        .map(|(tier, rates)| (tier.clone(), tariff(rates)))
+        .collect();
+    json!({
+        "standard": tariff(&rates.standard),
+        "service": service,
+        "per_request": rates.per_request.pico(),
+        "per_search": rates.per_search.map(|each| each.pico()),
+    })
+}
+
+fn tariff(tariff: &Tariff) -> Json {
+    let long = tariff.long().iter();
+    let long: Vec<Json> = long
+        .map(|step| json!({"above": step.above, "rates": token_rates(&step.rates)}))
+        .collect();
+    json!({"base": token_rates(tariff.base()), "long": long})
+}
+
+fn token_rates(rates: &TokenRates) -> Json {
+    json!({
+        "input": rates.input.pico(),
+        "output": rates.output.pico(),
+        "cache_read": rates.cache_read.pico(),
+        "cache_write_5m": rates.cache_write_5m.pico(),
+        "cache_write_1h": rates.cache_write_1h.pico(),
+        "reasoning": rates.reasoning.pico(),
+    })
+}

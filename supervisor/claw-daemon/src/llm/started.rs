@@ -1,0 +1,155 @@
+//! The gateway with all that it needs, from the first configuration with models on.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use claw_gateway::llm::budget::Ledger;
+use claw_gateway::llm::serve::{Clock, Event, Gateway, Host, Observer, Settings};
+use claw_store::bus::Level;
+use claw_store::{Store, StoreOptions};
+use jiff::ToSpan;
+use tokio::sync::mpsc;
+
+use super::journal::StoreJournal;
+use super::observer::{ALERTS, Reporter};
+use super::{ModelsError, Shared, alerts, restore};
+use crate::config::LlmConfig;
+
+/// How long calls and windows are kept, in days: a year and its invoice, and the same month of the
+/// year before to compare with.
+const KEPT_DAYS: i64 = 400;
+
+/// How often what is older is forgotten.
+const PRUNING: Duration = Duration::from_secs(24 * 3600);
+
+/// A gateway that is up.
+pub(super) struct Started {
+    pub(super) gateway: Gateway,
+    pub(super) store: Store,
+    pub(super) observer: Arc<dyn Observer>,
+    journal: Arc<StoreJournal>,
+    /// `None` while the fleet file asks for no models.
+    config: RwLock<Option<Arc<LlmConfig>>>,
+}
+
+/// Opens the store of calls, takes over what the supervisor before us spent, and settles what it
+/// had in flight.
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    llm: &Arc<LlmConfig>,
+    bus: &Store,
+) -> Result<Started, ModelsError> {
+    let path = shared.dir.join("calls.db");
+    let opening = tokio::task::spawn_blocking(move || Store::open(&path, StoreOptions::default()));
+    let store = opening.await.map_err(|_ending| ModelsError::Ending)??;
+    let kept = store.restore_llm().await?;
+    let now = shared.clock.now();
+    let standing = restore::standing(kept);
+    let (ledger, lost) = Ledger::restore(now, llm.budgets.clone(), standing);
+
+    let (sender, receiver) = mpsc::channel(ALERTS);
+    let observer: Arc<dyn Observer> = Arc::new(Reporter::new(Arc::clone(&shared.clock), sender));
+    shared
+        .runtime
+        .spawn(alerts::publish(receiver, store.clone(), bus.clone()));
+    if !lost.is_empty() {
+        let calls = lost.len();
+        tracing::warn!(
+            calls,
+            "calls of models were under way when the supervisor died; what they may have cost is uncertain"
+        );
+    }
+    for (id, settled) in lost {
+        let (ended, told) = restore::ended_as_lost(now, &settled);
+        store.settle_llm_call(id.0, ended, told, Level::Os).await?;
+        for alert in &settled.alerts {
+            observer.tell(Event::Alert(alert));
+        }
+    }
+    let journal = Arc::new(StoreJournal::new(store.clone(), llm.durability));
+    let host = Host {
+        journal: Arc::clone(&journal) as _,
+        clock: Arc::clone(&shared.clock),
+        observer: Arc::clone(&observer),
+    };
+    let gateway = Gateway::new(llm.settings.clone(), ledger, host);
+    // Limits that were lowered meanwhile may be passed already.
+    gateway.set_budgets(llm.budgets.clone());
+    prune_daily(shared, &gateway, &store);
+    Ok(Started {
+        gateway,
+        store,
+        observer,
+        journal,
+        config: RwLock::new(Some(Arc::clone(llm))),
+    })
+}
+
+impl Started {
+    /// Puts another configuration into force.
+    pub(super) fn replace(&self, llm: &Arc<LlmConfig>) {
+        self.journal.set_durability(llm.durability);
+        self.gateway.replace(llm.settings.clone());
+        self.gateway.set_budgets(llm.budgets.clone());
+        self.set_config(Some(Arc::clone(llm)));
+    }
+
+    /// No agent may call anything any more. What was spent stays, and so do the budgets, in case
+    /// that models come back today.
+    pub(super) fn withdraw(&self) {
+        self.gateway.replace(Settings::default());
+        self.set_config(None);
+    }
+
+    /// What is in force.
+    pub(super) fn config(&self) -> Option<Arc<LlmConfig>> {
+        let config = self.config.read();
+        config.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes what is to be written.
+    pub(super) async fn close(&self) {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store of calls of models was not closed in order");
+            }
+            Err(error) => tracing::error!(%error, "the store of calls of models was not closed"),
+        }
+    }
+
+    fn set_config(&self, llm: Option<Arc<LlmConfig>>) {
+        let config = self.config.write();
+        *config.unwrap_or_else(PoisonError::into_inner) = llm;
+    }
+}
+
+/// Forgets what is old, now and every day.
+fn prune_daily(shared: &Arc<Shared>, gateway: &Gateway, store: &Store) {
+    let (gateway, store, clock) = (gateway.clone(), store.clone(), Arc::clone(&shared.clock));
+    let until = shared.accepting.clone();
+    let pruning = async move {
+        let mut days = tokio::time::interval(PRUNING);
+        loop {
+            tokio::select! {
+                biased;
+                () = until.cancelled() => return,
+                _ = days.tick() => prune(&gateway, &store, &*clock).await,
+            }
+        }
+    };
+    shared.tasks.spawn_on(pruning, &shared.runtime);
+}
+
+async fn prune(gateway: &Gateway, store: &Store, clock: &dyn Clock) {
+    let zone = gateway.with_ledger(|ledger| ledger.budgets().timezone.clone());
+    let today = zone.to_datetime(clock.now()).date();
+    let before = today.saturating_sub(KEPT_DAYS.days());
+    gateway.with_ledger(|ledger| ledger.forget_before(before));
+    match store.prune_llm(before).await {
+        Ok(0) => {}
+        Ok(calls) => tracing::info!(calls, %before, "old calls of models were forgotten"),
+        Err(error) => tracing::warn!(%error, "old calls of models are still kept"),
+    }
+}
