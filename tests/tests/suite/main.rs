@@ -30,6 +30,7 @@ mod health;
 mod images_heavy;
 mod limits_heavy;
 mod lockdown;
+mod model_budget;
 mod model_clients_heavy;
 mod output;
 mod pipeline_heavy;

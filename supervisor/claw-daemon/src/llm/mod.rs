@@ -19,6 +19,7 @@ mod environment;
 mod journal;
 mod observer;
 mod port_book;
+mod recordings;
 mod restore;
 mod rows;
 mod started;

@@ -1,0 +1,286 @@
+//! Calls that were answered, one line of JSON each in `llm/recordings/<agent>.jsonl` of the data
+//! directory: without personal data, and with the agent's secrets masked.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use claw_core::FleetSpec;
+use claw_core::redact::Redactor;
+use claw_gateway::llm::cassette::{Cassette, NotARecording, Recorder, Recording};
+
+/// The ending of a file of recordings.
+const ENDING: &str = "jsonl";
+
+/// Calls on their way to the disk. More than that come only when it is too slow, and are not kept.
+const WAITING: usize = 64;
+
+/// An agent's recordings end at this size, in bytes; nobody plays more of them.
+const MOST: u64 = 256 << 20;
+
+/// Writes recordings down, on a thread of its own.
+pub(super) struct Recordings {
+    waiting: SyncSender<Recording>,
+    redactors: Arc<RwLock<Secrets>>,
+}
+
+/// What masks the secrets of agents, by their name.
+pub(super) type Secrets = BTreeMap<String, Redactor>;
+
+impl std::fmt::Debug for Recordings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recordings(…)")
+    }
+}
+
+/// Why recordings cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum CassetteError {
+    /// They cannot be read.
+    #[error("the recordings in {} cannot be read", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is none of recordings.
+    #[error("{} is no file of recordings", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Where, and why.
+        #[source]
+        source: NotARecording,
+    },
+    /// There are none.
+    #[error(
+        "there are no recordings in {}; make some by a run with `llm: {{record: true}}`",
+        path.display()
+    )]
+    Nothing {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Where the recordings of a fleet are, below the directory of what is kept of its models.
+pub(super) fn folder(dir: &Path) -> PathBuf {
+    dir.join("recordings")
+}
+
+/// All recordings of a folder, those of each agent in their order. Blocks.
+pub(super) fn cassette(folder: &Path) -> Result<Cassette, CassetteError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CassetteError::Io { path, source }
+    };
+    let mut cassette = Cassette::default();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(at(folder))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(at(folder)(error)),
+    };
+    let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));
+    files.sort();
+    for path in files {
+        let text = fs::read_to_string(&path).map_err(at(&path))?;
+        let added = cassette.add(&text);
+        added.map_err(|source| CassetteError::Content { path, source })?;
+    }
+    if cassette.is_empty() {
+        let path = folder.to_owned();
+        return Err(CassetteError::Nothing { path });
+    }
+    Ok(cassette)
+}
+
+impl Recordings {
+    /// Begins to write to this folder, which is made with the first recording.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to be had for it.
+    pub(super) fn start(folder: PathBuf) -> io::Result<Arc<Self>> {
+        let (waiting, calls) = sync_channel(WAITING);
+        let redactors = Arc::default();
+        let writing = Writing {
+            folder,
+            redactors: Arc::clone(&redactors),
+            files: BTreeMap::new(),
+        };
+        let thread = std::thread::Builder::new().name("claw-recordings".to_owned());
+        thread.spawn(move || writing.run(&calls))?;
+        Ok(Arc::new(Self { waiting, redactors }))
+    }
+
+    /// Masks these secrets from here on.
+    pub(super) fn mask(&self, secrets: Secrets) {
+        let redactors = self.redactors.write();
+        *redactors.unwrap_or_else(PoisonError::into_inner) = secrets;
+    }
+}
+
+/// The secrets of a fleet's agents.
+pub(super) fn secrets(fleet: &FleetSpec) -> Secrets {
+    let agents = fleet.agents.iter();
+    let masked =
+        agents.filter_map(|(name, spec)| Some((name.to_string(), Redactor::of(&spec.launch)?)));
+    masked.collect()
+}
+
+impl Recorder for Recordings {
+    fn keep(&self, recording: Recording) {
+        match self.waiting.try_send(recording) {
+            Ok(()) => {}
+            Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
+                tracing::warn!(agent = %lost.agent, "a call was not recorded: the disk is too slow");
+            }
+        }
+    }
+}
+
+struct Writing {
+    folder: PathBuf,
+    redactors: Arc<RwLock<Secrets>>,
+    files: BTreeMap<String, Open>,
+}
+
+struct Open {
+    file: File,
+    size: u64,
+}
+
+impl Writing {
+    fn run(mut self, calls: &Receiver<Recording>) {
+        while let Ok(recording) = calls.recv() {
+            let agent = recording.agent.clone();
+            let Some(redacted) = recording.redacted().map(|whole| self.masked(whole)) else {
+                tracing::warn!(%agent, "a call was not recorded: not all of it can be read, so personal data in it might be kept");
+                continue;
+            };
+            if let Err(error) = self.write(&redacted) {
+                self.files.remove(&agent);
+                tracing::warn!(%agent, %error, "a call was not recorded");
+            }
+        }
+    }
+
+    fn masked(&self, recording: Recording) -> Recording {
+        let redactors = self.redactors.read();
+        let redactors = redactors.unwrap_or_else(PoisonError::into_inner);
+        match redactors.get(&recording.agent) {
+            Some(redactor) => Recording {
+                request: redactor.text(recording.request),
+                answer: redactor.text(recording.answer),
+                ..recording
+            },
+            None => recording,
+        }
+    }
+
+    fn write(&mut self, recording: &Recording) -> io::Result<()> {
+        let mut line = serde_json::to_string(recording)?;
+        line.push('\n');
+        let size = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        let open = match self.files.remove(&recording.agent) {
+            Some(open) => open,
+            None => open(&self.folder, &recording.agent)?,
+        };
+        let open = self.files.entry(recording.agent.clone()).or_insert(open);
+        if open.size.saturating_add(size) > MOST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("its recordings have {MOST} bytes; delete them, or set `record: false`"),
+            ));
+        }
+        open.file.write_all(line.as_bytes())?;
+        open.size += size;
+        Ok(())
+    }
+}
+
+fn open(folder: &Path, agent: &str) -> io::Result<Open> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(folder)?;
+    let path = folder.join(agent).with_added_extension(ENDING);
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)?;
+    let size = file.metadata()?.len();
+    Ok(Open { file, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(agent: &str, prompt: &str) -> Recording {
+        Recording {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            agent: agent.to_owned(),
+            run: None,
+            path: "/v1/chat/completions".to_owned(),
+            request_hash: "00ff".to_owned(),
+            request: serde_json::json!({
+                "model": "m", "messages": [{"role": "user", "content": prompt}],
+            })
+            .to_string(),
+            status: 200,
+            content_type: "application/json".to_owned(),
+            answer: "{}".to_owned(),
+        }
+    }
+
+    /// Waits until a folder can be played with so many recordings.
+    fn played(folder: &Path, wanted: usize) -> Cassette {
+        loop {
+            match cassette(folder) {
+                Ok(cassette) if cassette.len() == wanted => return cassette,
+                // A line that is being written is none yet.
+                Ok(_) | Err(CassetteError::Nothing { .. } | CassetteError::Content { .. }) => {
+                    std::thread::yield_now();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_neither_secrets_nor_personal_data_and_can_be_played() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        let recordings = Recordings::start(folder.clone()).unwrap();
+        let redactor = Redactor::new(vec!["correct horse".to_owned()]).unwrap();
+        recordings.mask([("coder".to_owned(), redactor)].into());
+        let prompt = "mail ann@example.com: correct horse";
+        recordings.keep(recording("coder", prompt));
+        recordings.keep(recording("other", "hello"));
+        let cassette = played(&folder, 2);
+        let kept = cassette.play("coder", "00ff").unwrap();
+        assert!(
+            kept.request.contains("mail [EMAIL]: *************"),
+            "{}",
+            kept.request
+        );
+        assert!(cassette.play("other", "00ff").is_some());
+    }
+
+    #[test]
+    fn a_folder_without_recordings_says_how_to_make_some() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = cassette(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(told.contains("record: true"), "{told}");
+        fs::write(dir.path().join("a.jsonl"), "hello\n").unwrap();
+        let error = cassette(dir.path()).unwrap_err();
+        assert!(matches!(error, CassetteError::Content { .. }), "{error}");
+    }
+}
