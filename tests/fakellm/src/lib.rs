@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A program of another language scripts it over HTTP: `POST /_script` with
-//! `{"model": …, "behaviours": […]}`, and `GET /_bill`.
+//! `{"model": …, "behaviours": […]}`, and `GET /_bill`. What it is asked to judge at
+//! `/v1/moderations` stands in the bill under the model `moderation`.
 #![forbid(unsafe_code)]
 
 mod behaviour;

@@ -209,6 +209,7 @@ async fn answer(
             let models = json!({"object": "list", "data": []});
             return Ok(json_response(200, &models));
         }
+        "/v1/moderations" => return Ok(moderated(shared, headers, &body).await),
         _ => {}
     }
     let asked = Api::of_path(&path).and_then(|api| Asked::read(api, &body));
@@ -392,6 +393,42 @@ fn scripted(shared: &Shared, body: &[u8]) -> Response<Body> {
         }
         Err(error) => json_response(400, &json!({"error": error.to_string()})),
     }
+}
+
+/// Judges texts: those with the word `harm` are flagged for violence. It does as the script of the
+/// model `moderation` says, and bills nothing.
+async fn moderated(
+    shared: &Shared,
+    headers: BTreeMap<String, String>,
+    body: &[u8],
+) -> Response<Body> {
+    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
+    let model = "moderation";
+    shared.note(Seen {
+        path: "/v1/moderations".to_owned(),
+        headers,
+        body: body.to_vec(),
+        model: model.to_owned(),
+        prompt_tokens: 0,
+        answer_tokens: 0,
+        tokens_sent: 0,
+        ended: true,
+    });
+    let behaviour = shared.next(model);
+    behaviour.before_head.wait().await;
+    if behaviour.status >= 400 {
+        return json_response(behaviour.status, &json!({"error": {"message": "told to"}}));
+    }
+    if let Some(pieces) = &behaviour.raw {
+        let body = serde_json::from_str(&pieces.concat()).unwrap_or_default();
+        return json_response(200, &body);
+    }
+    let texts = asked["input"].as_array().map_or(&[][..], Vec::as_slice);
+    let results = texts.iter().map(|text| {
+        let harms = text.as_str().is_some_and(|text| text.contains("harm"));
+        json!({"flagged": harms, "categories": {"hate": false, "violence": harms}})
+    });
+    json_response(200, &json!({"results": results.collect::<Vec<_>>()}))
 }
 
 fn json_response(status: u16, body: &Value) -> Response<Body> {

@@ -9,6 +9,8 @@ mod limits;
 mod mixed;
 mod prices;
 mod routes;
+mod safety;
+mod schemas;
 mod sources;
 mod streams;
 mod usage;

@@ -27,7 +27,7 @@ use crate::llm::wire::{self, Api};
 
 const MODEL: HeaderName = HeaderName::from_static("x-openclaw-model");
 const PROVIDER: HeaderName = HeaderName::from_static("x-openclaw-provider");
-const ATTEMPTS: HeaderName = HeaderName::from_static("x-openclaw-attempts");
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-openclaw-attempts");
 const CLAMPED: HeaderName = HeaderName::from_static("x-openclaw-clamped-to");
 
 /// What its agent gets.
@@ -66,6 +66,11 @@ impl Answering {
             // Who has hung up wants no answer.
             let _unread = sender.send(answered);
         }
+    }
+
+    /// Hands on who waits for the answer.
+    pub(super) const fn take(&mut self) -> Self {
+        Self(self.0.take())
     }
 
     /// Waits until the agent has hung up.

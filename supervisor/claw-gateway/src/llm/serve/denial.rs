@@ -14,6 +14,7 @@ use super::settings::RefusalStatus;
 use crate::llm::budget::Refused;
 use crate::llm::route::Spent;
 use crate::llm::translate::Untranslatable;
+use crate::llm::validate::json_schema::{BadSchema, Violation};
 use crate::llm::validate::pii::Found;
 use crate::llm::wire::{BadRequest, Boundless, Excerpt, Refusal, RefusalKind, Side, error_body};
 
@@ -83,6 +84,23 @@ pub(super) enum Denial {
     Unsupported { feature: Excerpt, provider: String },
     #[error("the provider's answer, which is charged, cannot be translated: {0}")]
     Answer(Untranslatable),
+    #[error("the JSON schema of the answer cannot be used: {0}")]
+    BadSchema(BadSchema),
+    #[error(
+        "the answer, which is charged, does not follow its JSON schema{}", listed(.violations)
+    )]
+    WrongAnswer { violations: Vec<Violation> },
+    #[error("the answer, which is charged, broke off before it could be checked")]
+    BrokeOff,
+    #[error("the {place} is judged unsafe{}, so it does not pass", for_what(.categories))]
+    Unsafe {
+        place: Place,
+        categories: Vec<String>,
+    },
+    #[error(
+        "nobody could judge whether the {place} is safe, so it does not pass; see the supervisor's log"
+    )]
+    Unjudged { place: Place },
     #[error("the gateway cannot record calls, so it makes none; see the supervisor's log")]
     Unrecorded,
     #[error("provider {provider} is left alone for a while after its failures")]
@@ -116,6 +134,17 @@ fn named(known: &[String]) -> String {
     names.join(", ")
 }
 
+fn listed(violations: &[Violation]) -> String {
+    let listed: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let separator = if listed.is_empty() { "" } else { ": " };
+    format!("{separator}{}", listed.join("; "))
+}
+
+fn for_what(categories: &[String]) -> String {
+    let separator = if categories.is_empty() { "" } else { " for " };
+    format!("{separator}{}", categories.join(", "))
+}
+
 /// What an operator has to look at.
 const fn misconfigured(status: u16) -> &'static str {
     match status {
@@ -143,17 +172,23 @@ impl Denial {
             }
             | Self::UnknownPrice { .. }
             | Self::Beta { .. }
+            | Self::BadSchema(_)
+            | Self::Unsafe { .. }
             | Self::Boundless(_) => RefusalKind::BadRequest,
+            Self::WrongAnswer { .. } => RefusalKind::Unprocessable,
             Self::OverBudget(_) => RefusalKind::Budget,
             Self::HourlyTokens(_)
             | Self::Limited { .. }
             | Self::ProviderFailed { status: 429, .. } => RefusalKind::RateLimit,
             Self::Unsupported { .. } | Self::Answer(_) => RefusalKind::Unsupported,
-            Self::Unrecorded | Self::Cooling { .. } => RefusalKind::Overloaded,
+            Self::Unrecorded | Self::Unjudged { .. } | Self::Cooling { .. } => {
+                RefusalKind::Overloaded
+            }
             Self::TimedOut { .. } => RefusalKind::Timeout,
             Self::Unreadable {
                 place: Place::Answer,
             }
+            | Self::BrokeOff
             | Self::Unreachable { .. }
             | Self::ProviderFailed { .. }
             | Self::Misconfigured { .. } => RefusalKind::Upstream,
@@ -179,6 +214,11 @@ impl Denial {
             Self::OverBudget(_) => "budget_exceeded",
             Self::HourlyTokens(_) => "tokens_per_hour_exceeded",
             Self::Unsupported { .. } | Self::Answer(_) => "unsupported_feature",
+            Self::BadSchema(_) => "invalid_schema",
+            Self::WrongAnswer { .. } => "schema_violation",
+            Self::BrokeOff => "answer_broke_off",
+            Self::Unsafe { .. } => "unsafe_content",
+            Self::Unjudged { .. } => "content_not_judged",
             Self::Unrecorded => "journal_unavailable",
             Self::Cooling { .. } => "provider_cooling",
             Self::Limited { .. } => "provider_rate_limit",
@@ -217,6 +257,11 @@ impl Denial {
             | Self::Beta { .. }
             | Self::Boundless(_)
             | Self::Unsupported { .. }
+            | Self::BadSchema(_)
+            | Self::WrongAnswer { .. }
+            | Self::BrokeOff
+            | Self::Unsafe { .. }
+            | Self::Unjudged { .. }
             | Self::Answer(_) => 0,
         }
     }
@@ -253,6 +298,11 @@ impl Denial {
             | Self::OverBudget(_)
             | Self::Unsupported { .. }
             | Self::Answer(_)
+            | Self::BadSchema(_)
+            | Self::WrongAnswer { .. }
+            | Self::BrokeOff
+            | Self::Unsafe { .. }
+            | Self::Unjudged { .. }
             | Self::Unrecorded
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
@@ -276,6 +326,9 @@ impl Denial {
         let mut body = error_body(side, &refusal);
         if let Self::OverBudget(refused) = self {
             body = with_numbers(&body, refused);
+        }
+        if let Self::WrongAnswer { violations } = self {
+            body = with_violations(&body, violations);
         }
         let mut response = Response::new(AnswerBody::whole(body));
         let status = StatusCode::from_u16(self.status(for_budget));
@@ -305,5 +358,18 @@ fn with_numbers(body: &str, refused: &Refused) -> String {
         "needed_usd": refused.needed.as_usd(),
         "resets_at": refused.resets_at.to_string(),
     });
+    body.to_string()
+}
+
+/// The body with what is wrong with the answer, for programs.
+fn with_violations(body: &str, violations: &[Violation]) -> String {
+    let mut body: Value = serde_json::from_str(body).unwrap_or_default();
+    let listed = violations.iter().map(|violation| {
+        json!({
+            "path": violation.path,
+            "message": violation.message,
+        })
+    });
+    body["error"]["openclaw"] = json!({"violations": listed.collect::<Vec<_>>()});
     body.to_string()
 }

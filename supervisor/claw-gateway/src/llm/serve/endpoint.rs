@@ -19,14 +19,18 @@ use tokio::sync::oneshot;
 use super::body::AnswerBody;
 use super::call::{Answering, Call};
 use super::chain::chain;
+use super::checked::{self, Checks};
 use super::denial::Denial;
 use super::gateway::Shared;
-use super::host::{Caller, Credential, Event};
+use super::host::{Caller, Credential, Event, Place};
+use super::judge::Judge;
 use super::router::Router;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
 use super::tape::{self, Taped};
 use super::validators::Validators;
 use super::{models, own_budget};
+use crate::llm::validate::content_safety::NotJudged;
+use crate::llm::validate::pii;
 use crate::llm::wire::{self, Api, Side};
 
 /// The longest body of a request, in bytes: Anthropic's own bound
@@ -172,6 +176,11 @@ impl Exchange {
         }
         let now = self.shared.host.clock.now();
         let tape = source.tape(&self.caller, (&request, &hash), now);
+        if let Some(judge) = self.judge(settings, agent, Place::Prompt) {
+            judge_prompt(&judge, &request).await?;
+        }
+        let judge = self.judge(settings, agent, Place::Answer);
+        let checks = Checks::of(agent, &request, judge).await?;
         let (answer, answered) = oneshot::channel();
         let call = Call {
             shared: Arc::clone(&self.shared),
@@ -187,12 +196,21 @@ impl Exchange {
             attempts: 0,
         };
         // It outlives its agent: what is spent is known only at its end.
-        self.shared.tasks.spawn(call.run(targets));
+        let tasks = &self.shared.tasks;
+        match checks {
+            Some(checks) => tasks.spawn(checked::run(call, checks, targets)),
+            None => tasks.spawn(call.run(targets)),
+        };
         match answered.await {
             Ok(answered) => answered.map(|response| tape::kept(response, tape)),
             // The task has panicked; its money is settled as lost.
             Err(_gone) => Err(Denial::Unrecorded),
         }
+    }
+
+    fn judge(&self, settings: &Settings, agent: &AgentSettings, place: Place) -> Option<Judge> {
+        let whose = (&self.shared, &self.caller, &self.id);
+        Judge::of((settings, agent), place, whose)
     }
 
     fn other(
@@ -223,6 +241,13 @@ impl Exchange {
             method: head.method.as_str().into(),
             path: path.into(),
         })
+    }
+}
+
+async fn judge_prompt(judge: &Judge, request: &wire::Request) -> Result<(), Denial> {
+    match pii::request_texts(request.api, request.body()) {
+        Ok(texts) => judge.judge(Place::Prompt, texts).await,
+        Err(pii::Unreadable) => judge.unjudged(Place::Prompt, &NotJudged::NoText),
     }
 }
 

@@ -238,7 +238,8 @@ pub struct CallRecord {
     pub model_asked: Arc<str>,
     /// The provider's id of the model.
     pub model: Arc<str>,
-    /// SHA-256 of the request's body as the agent sent it, or as it was redacted.
+    /// SHA-256 of the request's body as the agent sent it, as it was redacted, or as it asks for a
+    /// better answer.
     pub request_hash: [u8; 32],
     /// The rates by which it is charged; `None` when nobody knows them and no budget asks.
     pub rates: Option<Arc<Rates>>,

@@ -31,14 +31,14 @@ pub(super) struct Stream {
     validator: Option<StreamValidator>,
     /// What the agent was shown, where that is not what was read.
     shown: Option<StreamReading>,
-    answer: Answering,
+    begun: Begun,
 }
 
 /// Whether the answer has begun. Comments before it, which keep a connection alive, are none of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answering {
-    NotYet,
-    Begun,
+enum Begun {
+    Not,
+    Yes,
 }
 
 /// What comes next.
@@ -71,7 +71,7 @@ impl Stream {
             crossing: None,
             validator: None,
             shown: None,
-            answer: Answering::NotYet,
+            begun: Begun::Not,
         }
     }
 
@@ -197,11 +197,11 @@ impl Stream {
 
     /// Reads a frame and passes it on with the model as the agent knows it, and with the cost.
     fn read(&mut self, frame: Frame, out: &mut Outgoing) -> Result<(), Stopped> {
-        if self.answer == Answering::NotYet {
+        if self.begun == Begun::Not {
             if frame.data().is_empty() {
                 return Ok(());
             }
-            self.answer = Answering::Begun;
+            self.begun = Begun::Yes;
         }
         let before = self.reading.told;
         let content = self.reading.frame(&frame);

@@ -20,7 +20,7 @@ use crate::llm::money::Money;
 use crate::llm::route::Failure;
 use crate::llm::wire::{self, Api};
 
-const COST: HeaderName = HeaderName::from_static("x-openclaw-cost-usd");
+pub(super) const COST: HeaderName = HeaderName::from_static("x-openclaw-cost-usd");
 
 /// A body that is read to its end.
 pub(super) struct Reading {

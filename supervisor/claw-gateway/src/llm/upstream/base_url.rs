@@ -39,7 +39,11 @@ impl BaseUrl {
     /// The URL of an interface.
     #[must_use]
     pub fn of(&self, api: Api) -> Uri {
-        let below = api.path().trim_start_matches("/v1");
+        self.below(api.path().trim_start_matches("/v1"))
+    }
+
+    /// The URL of a path below it.
+    pub(super) fn below(&self, below: &'static str) -> Uri {
         let path = PathAndQuery::try_from(format!("{}{below}", self.path));
         Uri::builder()
             .scheme(self.scheme.clone())

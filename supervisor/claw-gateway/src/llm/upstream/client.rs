@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::headers::to_provider;
 use super::{BaseUrl, Key};
-use crate::llm::wire::Api;
+use crate::llm::wire::{Api, Side};
 
 /// How long finding a provider and connecting to it may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,7 +28,6 @@ const IDLE: Duration = Duration::from_secs(45);
 const KEPT: usize = 64;
 
 /// What goes to a provider.
-#[derive(Debug)]
 pub struct Outgoing<'a> {
     /// Where to.
     pub base_url: &'a BaseUrl,
@@ -82,10 +81,31 @@ impl Client {
         outgoing: Outgoing<'_>,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + use<> {
         let api = outgoing.api;
-        let mut request = Request::new(Full::new(outgoing.body));
+        let headers = to_provider(outgoing.headers, api.side(), outgoing.key);
+        self.post(outgoing.base_url.of(api), headers, outgoing.body)
+    }
+
+    /// Asks a provider of OpenAI's interface for its judgement of texts.
+    pub fn moderate(
+        &self,
+        base_url: &BaseUrl,
+        key: Option<&Key>,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + use<> {
+        let headers = to_provider(&HeaderMap::new(), Side::OpenAi, key);
+        self.post(base_url.below("/moderations"), headers, body)
+    }
+
+    fn post(
+        &self,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + use<> {
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = outgoing.base_url.of(api);
-        *request.headers_mut() = to_provider(outgoing.headers, api.side(), outgoing.key);
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
         let sent = self.0.request(request);
         async move {
             sent.await.map_err(|error| {

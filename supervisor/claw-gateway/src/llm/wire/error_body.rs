@@ -19,6 +19,8 @@ pub enum RefusalKind {
     NotFound,
     /// The body is too long: 413.
     TooLarge,
+    /// The answer is not what it has to be: 422.
+    Unprocessable,
     /// Too much in this time: 429.
     RateLimit,
     /// The gateway failed: 500.
@@ -44,6 +46,7 @@ impl RefusalKind {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::TooLarge => 413,
+            Self::Unprocessable => 422,
             Self::RateLimit => 429,
             Self::Internal => 500,
             Self::Unsupported => 501,
@@ -56,7 +59,9 @@ impl RefusalKind {
     /// The type of the error: OpenAI's guide to error codes, Anthropic's page on errors.
     const fn name(self, side: Side) -> &'static str {
         match (self, side) {
-            (Self::BadRequest | Self::Unsupported, _) => "invalid_request_error",
+            (Self::BadRequest | Self::Unprocessable | Self::Unsupported, _) => {
+                "invalid_request_error"
+            }
             (Self::Unauthorized, _) => "authentication_error",
             (Self::Budget, Side::OpenAi) => "insufficient_quota",
             (Self::Budget, Side::Anthropic) => "billing_error",

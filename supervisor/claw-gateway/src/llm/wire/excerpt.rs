@@ -42,7 +42,7 @@ impl fmt::Display for Excerpt {
 
 /// So many characters of a text, with those escaped that a terminal would obey or not show. What is
 /// escaped once stays the same when it is escaped again.
-fn escaped(text: &str, most: usize) -> String {
+pub(crate) fn escaped(text: &str, most: usize) -> String {
     let mut written = String::new();
     for character in text.chars().take(most) {
         match character {

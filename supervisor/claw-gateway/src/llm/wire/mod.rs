@@ -28,6 +28,7 @@ pub use bound::{
 pub use ending::{Cut, chat_usage, ending, messages_usage};
 pub use error_body::{Refusal, RefusalKind, error_body};
 pub use excerpt::Excerpt;
+pub(crate) use excerpt::escaped;
 pub use frame::{Frame, FrameTooLong, Frames, MAX_FRAME};
 pub use object::{NotObject, RawObject};
 pub(crate) use object::{elements, quoted, text, typed};

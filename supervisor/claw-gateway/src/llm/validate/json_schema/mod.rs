@@ -15,6 +15,8 @@ use std::thread;
 use boon::{CompileError, Compiler, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value;
 
+use crate::llm::wire::escaped;
+
 pub use repair::repair;
 
 /// The longest schema, in bytes of JSON.
@@ -158,6 +160,18 @@ impl Schema {
         Ok(Self(Arc::new(compiled?)))
     }
 
+    /// Prepares a schema that is written as JSON.
+    ///
+    /// # Errors
+    /// When it is none, and as with [`compile`](Self::compile).
+    pub fn read(schema: &str) -> Result<Self, BadSchema> {
+        let schema: Value = serde_json::from_str(schema).map_err(|error| BadSchema::Invalid {
+            place: "the schema".to_owned(),
+            reason: shortened(&error.to_string()),
+        })?;
+        Self::compile(&schema)
+    }
+
     /// Checks the text of an answer and gives its JSON. The text may stand in one Markdown fence, as
     /// models like to write it, but with nothing around the fence.
     ///
@@ -296,7 +310,7 @@ fn violations(error: &ValidationError<'_, '_>) -> Vec<Violation> {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(MAX_TEXT).collect()
+    escaped(text, MAX_TEXT)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use super::{Action, Checked, Found, PiiFilter};
 use crate::llm::wire::{Api, RawObject, elements, typed};
 
 /// Members whose texts are what is said. Ids, names and the bytes of media are none.
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 9] = [
     "content",
     "input",
     "instructions",
     "output",
+    "reasoning",
     "reasoning_content",
     "refusal",
     "system",
