@@ -30,6 +30,7 @@ mod health;
 mod images_heavy;
 mod limits_heavy;
 mod lockdown;
+mod models;
 mod output;
 mod pipeline_heavy;
 mod process_escapes;
