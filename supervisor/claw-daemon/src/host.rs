@@ -14,7 +14,7 @@ use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::memory::Inheritance;
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
-use claw_drivers::process::{ProcessConfig, ProcessDriver};
+use claw_drivers::process::{EgressChange, ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, Drivers, OpenInstance};
 use claw_gateway::egress::SystemResolver;
 use claw_store::journal::{self, Ack, Journal, Opened};
@@ -86,8 +86,7 @@ impl Daemon {
         notes.extend(opened.notes.iter().cloned());
         let asked = (facts.clone(), handle.clone());
         let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
-        let egress = open_ways(&data_dir, &loaded);
-        let ways = (&egress, &agent_api);
+        let (egress, ways) = open_ways(&data_dir, &loaded, &agent_api);
         let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
@@ -233,15 +232,10 @@ async fn start_drivers(
     data_dir: &DataDir,
     facts: mpsc::Sender<Fact>,
     loaded: &Loaded,
-    (egress, agent_api): (&Egress, &AgentApi),
+    ways: mpsc::UnboundedSender<EgressChange>,
 ) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
     data_dir.let_pass()?;
     let data_dir = data_dir.path().to_owned();
-    let (ways, changes) = mpsc::unbounded_channel();
-    let agents = agent_api.clone();
-    egress.follow(changes, move |change| {
-        agents.models().change(&agents, change)
-    });
     let mut config = ProcessConfig {
         egress: Some(ways.clone()),
         ..ProcessConfig::new(data_dir.clone(), facts.clone())
@@ -282,13 +276,22 @@ async fn lock_down(loaded: &Loaded, driver: &Drivers, notes: &mut Vec<String>) -
     }
 }
 
-/// Makes the agents' ways out ready to be opened.
-fn open_ways(data_dir: &DataDir, loaded: &Loaded) -> Egress {
+/// Makes the agents' ways out, and to models, ready to be opened by the drivers.
+fn open_ways(
+    data_dir: &DataDir,
+    loaded: &Loaded,
+    agent_api: &AgentApi,
+) -> (Egress, mpsc::UnboundedSender<EgressChange>) {
     let own = loaded.supervisor.listen.into_iter().collect();
     let resolver = Arc::new(SystemResolver::default());
     let egress = Egress::start(data_dir.path(), own, resolver);
     egress.configure(&loaded.fleet);
-    egress
+    let (ways, changes) = mpsc::unbounded_channel();
+    let agent_api = agent_api.clone();
+    egress.follow(changes, move |change| {
+        agent_api.models().change(&agent_api, change);
+    });
+    (egress, ways)
 }
 
 /// The fleet file, or the last good one, loudly, when the file is broken.

@@ -94,6 +94,7 @@ fn call(id: u64) -> Admitted {
         run: Some(format!("run-{}", id % 400)),
         provider: "openai".into(),
         model: "gpt-5.4".into(),
+        model_id: "gpt-5.4".into(),
         held: 1_000_000,
         estimate: 1_000,
         rates: r#"{"tokens":[{"input":2.5,"output":15.0,"cache_read":0.25}]}"#.into(),

@@ -15,6 +15,7 @@ pub mod exec;
 mod health;
 mod image;
 mod learned;
+mod llm;
 mod log;
 mod problem;
 mod reason;
@@ -38,6 +39,11 @@ pub use event::{Event, Happened, Probe};
 pub use health::{Degraded, Health, Lockdown, Overall, Part, Ready};
 pub use image::Image;
 pub use learned::{LearnedCall, LearnedCallList};
+pub use llm::{
+    LlmAlert, LlmBudgets, LlmCall, LlmCallList, LlmPeriod, LlmPrice, LlmPriceList, LlmPriceOrigin,
+    LlmPricing, LlmRates, LlmReconcile, LlmReconciled, LlmScope, LlmTokens, LlmUsage, LlmUsageBy,
+    LlmUsageList, LlmWindow, LlmWindowName, Usd,
+};
 pub use log::{LogLine, LogStream};
 pub use problem::{Code, FieldError, Problem};
 pub use reason::{Cause, Reason};

@@ -145,6 +145,10 @@ codes! {
     StateTooLarge = "state_too_large",
     /// There is no such webhook (404).
     NoSuchHook = "no_such_hook",
+    /// The fleet file has no `llm` section, or gives the agent no models (404).
+    NoModels = "no_models",
+    /// Nothing about the cost of the call or window is uncertain (409).
+    NotUncertain = "not_uncertain",
     /// There is no such sandbox (404).
     NoSuchSandbox = "no_such_sandbox",
     /// As many commands run and wait in the sandbox as may; try again (429).

@@ -80,6 +80,16 @@ pub const DEAD_LETTERS: &str = "/api/events/dead";
 pub const DEAD_LETTERS_REPLAY: &str = "/api/events/dead/replay";
 /// Delete them.
 pub const DEAD_LETTERS_DROP: &str = "/api/events/dead/drop";
+/// How the budgets of calls to models stand.
+pub const LLM_BUDGET: &str = "/api/llm/budget";
+/// What calls to models used.
+pub const LLM_USAGE: &str = "/api/llm/usage";
+/// Calls to models.
+pub const LLM_CALLS: &str = "/api/llm/calls";
+/// What providers have billed.
+pub const LLM_RECONCILE: &str = "/api/llm/reconcile";
+/// What models cost.
+pub const LLM_PRICES: &str = "/api/llm/prices";
 /// Lifecycle events.
 pub const EVENTS: &str = "/api/events";
 /// The configuration in force.

@@ -75,6 +75,14 @@ pub(super) const LETTERS_PAGE: u32 = 100;
 /// See [`LETTERS_PAGE`].
 pub(super) const LETTERS_PAGE_MOST: u32 = 1000;
 
+/// Calls to models on a page when nothing says how many, and at most.
+pub(super) const CALLS_PAGE: u32 = 50;
+/// See [`CALLS_PAGE`].
+pub(super) const CALLS_PAGE_MOST: u32 = claw_store::store::limits::CHORE_ROWS;
+
+/// How far back usage is summed up when nothing says since when.
+pub(super) const USAGE_SINCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Transitions when nothing says how many, and at most.
 pub(super) const TRANSITIONS: u32 = 20;
 /// See [`TRANSITIONS`].

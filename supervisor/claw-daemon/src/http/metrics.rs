@@ -39,11 +39,13 @@ pub(super) async fn scrape(
     let statuses = statuses?;
     let live = statuses.iter().filter(|status| status.instance.is_some());
     let confined = live.filter_map(|status| Some((status.name.clone(), state.confined(status)?)));
+    let budgets = (state.ports.llm)().map(|llm| (llm.balances)().windows);
     let sample = Sample {
         statuses: &statuses,
         confined: &confined.collect(),
         usage: used.by_instance(),
         journal: (state.ports.journal_load)(),
+        budgets: &budgets.unwrap_or_default(),
         reported: &reported,
         now: state.now(),
     };

@@ -30,6 +30,8 @@ mod idempotency;
 mod learned;
 mod limits;
 mod listener;
+mod llm;
+mod llm_prices;
 mod log_source;
 mod logs;
 mod meter;

@@ -192,6 +192,7 @@ const fn status(code: Code) -> StatusCode {
         | Code::UnknownKey
         | Code::VersionGone
         | Code::NoSuchHook
+        | Code::NoModels
         | Code::NoSuchSandbox
         | Code::NoSuchDeadLetter => StatusCode::NOT_FOUND,
         Code::BadSignature => StatusCode::UNAUTHORIZED,
@@ -210,6 +211,7 @@ const fn status(code: Code) -> StatusCode {
         | Code::Superseded
         | Code::ReloadBusy
         | Code::NeedsRestart
+        | Code::NotUncertain
         | Code::SandboxUnusable
         | Code::IdempotencyInProgress => StatusCode::CONFLICT,
         Code::JournalUnavailable
@@ -264,6 +266,8 @@ const fn title(code: Code) -> &'static str {
         Code::VersionConflict => "The key is at another version",
         Code::StateTooLarge => "The state would be too large",
         Code::NoSuchHook => "No such webhook",
+        Code::NoModels => "No models",
+        Code::NotUncertain => "Nothing is uncertain",
         Code::NoSuchSandbox => "No such sandbox",
         Code::SandboxBusy => "The sandbox is busy",
         Code::SandboxUnusable => "The sandbox cannot be made",

@@ -20,7 +20,7 @@ use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
     agent_state, agents, bus, config, denials, envelope, events, exec, goals, guard, health, hooks,
-    idempotency, learned, logs, metrics, runs, sandboxes, seek, shared_state, transitions,
+    idempotency, learned, llm, logs, metrics, runs, sandboxes, seek, shared_state, transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{BusEvent, Code, Problem};
@@ -109,6 +109,11 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(bus::replay))
         .routes(routes!(bus::drop_letters))
         .routes(routes!(seek::replay))
+        .routes(routes!(llm::budget))
+        .routes(routes!(llm::usage))
+        .routes(routes!(llm::calls))
+        .routes(routes!(llm::reconcile))
+        .routes(routes!(llm::prices))
         .routes(routes!(config::show))
         .routes(routes!(config::plan))
         .routes(routes!(config::apply))

@@ -42,7 +42,10 @@ impl Models {
     }
 
     /// Corrects the store, and then the ledger. Whoever asked may hang up: it is done to its end.
-    async fn reconcile(&self, wanted: Reconciliation) -> Result<Vec<Balance>, NotReconciled> {
+    pub(super) async fn reconcile(
+        &self,
+        wanted: Reconciliation,
+    ) -> Result<Vec<Balance>, NotReconciled> {
         let models = self.clone();
         let correcting = async move {
             match models.shared.started.get() {

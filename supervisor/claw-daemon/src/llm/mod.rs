@@ -23,6 +23,8 @@ mod recordings;
 mod restore;
 mod rows;
 mod started;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -153,19 +155,16 @@ impl Models {
         loaded: &Loaded,
         agent_api: &AgentApi,
     ) -> Result<(), ModelsError> {
-        let started = &self.shared.started;
-        match &loaded.llm {
-            Some(llm) if started.initialized() => {
-                started.get().map(|started| started.replace(llm));
+        let shared = &self.shared;
+        match (&loaded.llm, shared.started.get()) {
+            (Some(llm), Some(started)) => started.replace(llm),
+            (Some(llm), None) => {
+                make_dir(&shared.dir)?;
+                let starting = || started::start(shared, llm, agent_api.store());
+                shared.started.get_or_try_init(starting).await?;
             }
-            Some(llm) => {
-                make_dir(&self.shared.dir)?;
-                let starting = || started::start(&self.shared, llm, agent_api.store());
-                started.get_or_try_init(starting).await?;
-            }
-            None => {
-                started.get().map(Started::withdraw);
-            }
+            (None, Some(started)) => started.withdraw(),
+            (None, None) => {}
         }
         self.open_doors(&loaded.fleet, agent_api).await
     }

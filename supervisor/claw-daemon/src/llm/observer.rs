@@ -102,62 +102,82 @@ impl Observer for Reporter {
             Event::OverBudget { caller, refused } => {
                 tracing::debug!(agent = &*caller.agent, "no room for a call: {refused}");
             }
-            Event::PersonalData {
-                caller,
-                request,
-                place,
-                action,
-                found,
-            } => {
-                let agent = &*caller.agent;
-                tracing::info!(target: "audit", agent, request, ?action, "personal data in the {place}: {found}");
-            }
-            Event::Unreadable {
-                caller,
-                request,
-                place,
-            } => {
-                let agent = &*caller.agent;
-                tracing::info!(target: "audit", agent, request, "the {place} could not be searched for personal data and did not pass");
-            }
-            Event::WrongAnswer {
-                caller,
-                request,
-                action,
-                violations,
-            } => {
-                let (agent, count) = (&*caller.agent, violations.len());
-                tracing::debug!(
-                    agent,
-                    request,
-                    ?action,
-                    count,
-                    "an answer does not follow its schema"
-                );
-            }
-            Event::Unsafe {
-                caller,
-                request,
-                place,
-                categories,
-            } => {
-                let (agent, categories) = (&*caller.agent, categories.join(", "));
-                tracing::info!(target: "audit", agent, request, categories, "the {place} was judged unsafe and did not pass");
-            }
-            Event::Unjudged {
-                caller,
-                request,
-                place,
-                action,
-            } => {
-                let agent = &*caller.agent;
-                tracing::warn!(target: "audit", agent, request, ?action, "nobody could judge the {place}");
-            }
+            event @ (Event::PersonalData { .. }
+            | Event::Unreadable { .. }
+            | Event::WrongAnswer { .. }
+            | Event::Unsafe { .. }
+            | Event::Unjudged { .. }) => log_validation(&event),
             Event::Failed { call, attempt } => {
                 let (provider, model) = (&*call.provider, &*call.model);
                 tracing::debug!(call = %call.id, provider, model, failure = ?attempt.failure, "an attempt failed");
             }
             Event::Begun(_) | Event::FirstByte(_) | Event::Progress { .. } | Event::Ended(_) => {}
         }
+    }
+}
+
+/// One line for what a validator found, which quotes neither prompt nor answer.
+fn log_validation(event: &Event<'_>) {
+    match event {
+        Event::PersonalData {
+            caller,
+            request,
+            place,
+            action,
+            found,
+        } => {
+            let agent = &*caller.agent;
+            tracing::info!(target: "audit", agent, request, ?action, "personal data in the {place}: {found}");
+        }
+        Event::Unreadable {
+            caller,
+            request,
+            place,
+        } => {
+            let agent = &*caller.agent;
+            tracing::info!(target: "audit", agent, request, "the {place} could not be searched for personal data and did not pass");
+        }
+        Event::WrongAnswer {
+            caller,
+            request,
+            action,
+            violations,
+        } => {
+            let (agent, count) = (&*caller.agent, violations.len());
+            tracing::debug!(
+                agent,
+                request,
+                ?action,
+                count,
+                "an answer does not follow its schema"
+            );
+        }
+        Event::Unsafe {
+            caller,
+            request,
+            place,
+            categories,
+        } => {
+            let (agent, categories) = (&*caller.agent, categories.join(", "));
+            tracing::info!(target: "audit", agent, request, categories, "the {place} was judged unsafe and did not pass");
+        }
+        Event::Unjudged {
+            caller,
+            request,
+            place,
+            action,
+        } => {
+            let agent = &*caller.agent;
+            tracing::warn!(target: "audit", agent, request, ?action, "nobody could judge the {place}");
+        }
+        Event::Begun(_)
+        | Event::Failed { .. }
+        | Event::FirstByte(_)
+        | Event::Progress { .. }
+        | Event::Ended(_)
+        | Event::Refused { .. }
+        | Event::OverBudget { .. }
+        | Event::Alert(_)
+        | Event::Misconfigured { .. } => {}
     }
 }

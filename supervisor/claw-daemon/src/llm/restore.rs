@@ -21,7 +21,7 @@ pub(super) fn standing(kept: Restored) -> Standing {
     let windows = kept.windows.into_iter();
     let windows = windows.map(|row| window(row, &mut names)).collect();
     let in_flight = kept.in_flight.into_iter();
-    let in_flight = in_flight.map(|call| lost(call, &mut names)).collect();
+    let in_flight = in_flight.map(|call| lost(&call, &mut names)).collect();
     let uncertain = kept.uncertain.into_iter();
     let uncertain = uncertain.filter(|call| !call.windows.is_empty());
     Standing {
@@ -70,7 +70,7 @@ fn window(row: WindowRow, names: &mut Names) -> WindowStanding {
     }
 }
 
-fn lost(call: Admitted, names: &mut Names) -> InFlight {
+fn lost(call: &Admitted, names: &mut Names) -> InFlight {
     InFlight {
         id: CallId(call.id),
         agent: names.get(&call.agent),

@@ -13,6 +13,7 @@ use claw_core::{
     AgentName, AgentStatus, Announcement, Cause, InstanceId, ProbeKind, Run, RunOutcome, RunPhase,
 };
 use claw_drivers::driver::Usage;
+use claw_gateway::llm::budget::Balance;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +26,7 @@ use super::exposition::Exposition;
 use super::journal_histogram::JournalCollector;
 pub use super::journal_histogram::{JournalLatency, JournalLoad};
 use super::labels::{Of, OfLevel, OfPhase, OfProbe, OfStatus, of, of_probe};
+use super::llm::LlmMetrics;
 use super::used::Used;
 use crate::api::{State, Time, seconds_between};
 
@@ -61,6 +63,7 @@ struct Shared {
     step: Histogram,
     inbox: Gauge,
     journal: JournalCollector,
+    llm: LlmMetrics,
     books: Mutex<Books>,
 }
 
@@ -133,6 +136,8 @@ pub struct Sample<'a> {
     pub usage: &'a BTreeMap<InstanceId, Usage>,
     /// How the journal does; its series are missing where it cannot be told.
     pub journal: Option<JournalLoad>,
+    /// How the budgets of calls to models stand; none in a fleet without models.
+    pub budgets: &'a [Balance],
     /// What agents report of themselves, as OpenMetrics text without its end.
     pub reported: &'a str,
     /// The time.
@@ -162,6 +167,7 @@ impl Metrics {
         registry.register("inbox_depth", help, inbox.clone());
         let journal = JournalCollector::default();
         registry.register_collector(Box::new(journal.clone()));
+        let llm = LlmMetrics::register(&mut registry);
         let books = Mutex::default();
         Self {
             shared: Arc::new(Shared {
@@ -171,6 +177,7 @@ impl Metrics {
                 step,
                 inbox,
                 journal,
+                llm,
                 books,
             }),
         }
@@ -204,6 +211,12 @@ impl Metrics {
             | Happened::SlotSettled { .. } => {}
         }
         self.books().seen.insert(agent.clone());
+    }
+
+    /// The series of calls to models.
+    #[must_use]
+    pub fn llm(&self) -> &LlmMetrics {
+        &self.shared.llm
     }
 
     /// Counts how long a step of the supervision loop took.
@@ -240,6 +253,7 @@ impl Metrics {
             }
         }
         self.shared.journal.set(sample.journal.clone());
+        self.shared.llm.set_budgets(sample.budgets);
         let mut text = String::new();
         encode(&mut text, &self.shared.registry)?;
         drop(books);

@@ -3,6 +3,7 @@
 pub(crate) mod exposition;
 pub(crate) mod journal_histogram;
 mod labels;
+pub mod llm;
 pub mod logging;
 pub mod metrics;
 pub(crate) mod sandboxes;

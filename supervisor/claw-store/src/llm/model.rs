@@ -19,8 +19,11 @@ pub struct Admitted {
     pub run: Option<String>,
     /// To whom it goes.
     pub provider: String,
-    /// The model that was asked for.
+    /// The model as the agent asked for it.
     pub model: String,
+    /// The provider's id of the model to which it goes: of another one than was asked for, if that
+    /// failed.
+    pub model_id: String,
     /// What it may cost at most.
     pub held: i64,
     /// What it costs at least, if nobody sees its end.
@@ -202,7 +205,7 @@ pub const USAGE_ROWS: u32 = 1_000;
 pub enum UsageBy {
     /// By agent.
     Agent,
-    /// By model, as it was asked for.
+    /// By model, with the provider's id.
     Model,
     /// By day, as it was admitted.
     Day,
@@ -233,8 +236,8 @@ pub struct TotalRow {
     pub agent: String,
     /// The provider.
     pub provider: String,
-    /// The model, as it was asked for.
-    pub model: String,
+    /// Its id of the model.
+    pub model_id: String,
     /// How many calls have ended.
     pub calls: u64,
     /// What they used.

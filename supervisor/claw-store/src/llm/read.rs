@@ -12,8 +12,8 @@ use crate::bus::number;
 use crate::store::UnixMs;
 use crate::store::limits::CHORE_ROWS;
 
-const ADMITTED: &str = "id, admitted_at, day, agent, run, provider, model, held, estimate, rates,
-    clamped, request_hash";
+const ADMITTED: &str = "id, admitted_at, day, agent, run, provider, model, model_id, held,
+    estimate, rates, clamped, request_hash";
 
 const ENDED: &str = "outcome, spent, uncertain, input, cache_read, cache_write_5m, cache_write_1h,
     output, reasoning, searches, model_served, status, attempts, started_at, first_byte_at,
@@ -130,7 +130,7 @@ pub(super) fn calls(
     let rows = query.query_map(params_from_iter(values), |row| {
         Ok(CallRow {
             admitted: admitted(row)?,
-            ended: ended(row, 12)?,
+            ended: ended(row, 13)?,
         })
     })?;
     rows.collect()
@@ -145,11 +145,12 @@ fn admitted(row: &Row<'_>) -> Result<Admitted, rusqlite::Error> {
         run: row.get(4)?,
         provider: row.get(5)?,
         model: row.get(6)?,
-        held: row.get(7)?,
-        estimate: row.get(8)?,
-        rates: row.get(9)?,
-        clamped: row.get::<_, Option<i64>>(10)?.map(number),
-        request_hash: row.get(11)?,
+        model_id: row.get(7)?,
+        held: row.get(8)?,
+        estimate: row.get(9)?,
+        rates: row.get(10)?,
+        clamped: row.get::<_, Option<i64>>(11)?.map(number),
+        request_hash: row.get(12)?,
     })
 }
 
@@ -215,7 +216,7 @@ pub(super) fn usage(
 ) -> Result<Vec<UsageRow>, rusqlite::Error> {
     let (name, order) = match by {
         UsageBy::Agent => ("agent", "agent"),
-        UsageBy::Model => ("model", "model"),
+        UsageBy::Model => ("model_id", "model_id"),
         UsageBy::Day => ("day", "day"),
         UsageBy::Run => ("run", "max(id) DESC"),
     };

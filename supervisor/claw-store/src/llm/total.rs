@@ -12,7 +12,7 @@ use crate::bus::number;
 
 /// What is kept of calls and of what is forgotten.
 pub(super) fn totals(conn: &Connection) -> Result<Vec<TotalRow>, rusqlite::Error> {
-    let forgotten = "SELECT agent, provider, model, calls, input, cache_read, cache_write_5m,
+    let forgotten = "SELECT agent, provider, model_id, calls, input, cache_read, cache_write_5m,
         cache_write_1h, output, reasoning, searches, spent FROM llm_total";
     let mut query = conn.prepare_cached(forgotten)?;
     let forgotten = query.query_map([], total)?;
@@ -40,10 +40,10 @@ pub(super) fn keep(
 
 /// Adds to what is kept beside the calls themselves.
 pub(super) fn book(conn: &Connection, more: TotalRow) -> Result<(), rusqlite::Error> {
-    let sql = "SELECT agent, provider, model, calls, input, cache_read, cache_write_5m,
+    let sql = "SELECT agent, provider, model_id, calls, input, cache_read, cache_write_5m,
         cache_write_1h, output, reasoning, searches, spent FROM llm_total
-        WHERE agent = ?1 AND provider = ?2 AND model = ?3";
-    let key = params![more.agent, more.provider, more.model];
+        WHERE agent = ?1 AND provider = ?2 AND model_id = ?3";
+    let key = params![more.agent, more.provider, more.model_id];
     let mut query = conn.prepare_cached(sql)?;
     let before = query.query_map(key, total)?;
     let mut totals = BTreeMap::new();
@@ -66,7 +66,7 @@ pub(super) fn book(conn: &Connection, more: TotalRow) -> Result<(), rusqlite::Er
         conn.prepare_cached(sql)?.execute(params![
             row.agent,
             row.provider,
-            row.model,
+            row.model_id,
             column(row.calls),
             column(input),
             column(cache_read),
@@ -84,7 +84,11 @@ pub(super) fn book(conn: &Connection, more: TotalRow) -> Result<(), rusqlite::Er
 type Totals = BTreeMap<(String, String, String), TotalRow>;
 
 fn add(totals: &mut Totals, row: TotalRow) {
-    let key = (row.agent.clone(), row.provider.clone(), row.model.clone());
+    let key = (
+        row.agent.clone(),
+        row.provider.clone(),
+        row.model_id.clone(),
+    );
     match totals.entry(key) {
         Entry::Vacant(place) => {
             place.insert(row);
@@ -102,7 +106,7 @@ fn total(row: &Row<'_>) -> Result<TotalRow, rusqlite::Error> {
     Ok(TotalRow {
         agent: row.get(0)?,
         provider: row.get(1)?,
-        model: row.get(2)?,
+        model_id: row.get(2)?,
         calls: number(row.get(3)?),
         tokens: tokens(|index| row.get(4 + index).map(number))?,
         spent: row.get(11)?,
@@ -116,8 +120,8 @@ fn summed(
     params: impl Params,
 ) -> Result<Vec<TotalRow>, rusqlite::Error> {
     let sql = format!(
-        "SELECT agent, provider, model, count(*), {} FROM llm_call WHERE {condition}
-        GROUP BY agent, provider, model",
+        "SELECT agent, provider, model_id, count(*), {} FROM llm_call WHERE {condition}
+        GROUP BY agent, provider, model_id",
         sums()
     );
     let mut query = conn.prepare_cached(&sql)?;
@@ -126,7 +130,7 @@ fn summed(
         Ok(TotalRow {
             agent: row.get(0)?,
             provider: row.get(1)?,
-            model: row.get(2)?,
+            model_id: row.get(2)?,
             calls: number(row.get(3)?),
             tokens: tokens(|index| sum(index).map(number))?,
             spent: sum(7)?,

@@ -41,9 +41,9 @@ const fn told_column(told: Told) -> i64 {
 }
 
 pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreError> {
-    let sql = "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, held,
-        estimate, rates, clamped, request_hash)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, model_id,
+        held, estimate, rates, clamped, request_hash)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
     let written = conn.prepare_cached(sql)?.execute(params![
         column(call.id),
         call.admitted_at.0,
@@ -52,6 +52,7 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
         call.run,
         call.provider,
         call.model,
+        call.model_id,
         call.held,
         call.estimate,
         call.rates,
@@ -175,7 +176,7 @@ pub(super) fn reconcile_call(
     id: u64,
     actual: i64,
 ) -> Result<Correction, StoreError> {
-    let sql = "SELECT agent, day, spent, uncertain, corrected, provider, model FROM llm_call
+    let sql = "SELECT agent, day, spent, uncertain, corrected, provider, model_id FROM llm_call
         WHERE id = ?1 AND uncertain > 0";
     let found = conn
         .prepare_cached(sql)?
@@ -184,7 +185,7 @@ pub(super) fn reconcile_call(
             let less = TotalRow {
                 agent: row.get(0)?,
                 provider: row.get(5)?,
-                model: row.get(6)?,
+                model_id: row.get(6)?,
                 calls: 0,
                 tokens: Tokens::default(),
                 spent: amounts.0.saturating_sub(actual).max(0),

@@ -204,7 +204,7 @@ async fn usage_is_summed_up_by_agent_model_day_and_run() {
     for id in 1..=4 {
         let agent = if id % 2 == 0 { "a" } else { "b" };
         let mut call = admitted(id, agent, days[usize::from(id > 2)]);
-        call.model = format!("m{id}");
+        call.model_id = format!("m{id}");
         bench.reserve(call).await;
     }
     for id in 1..=3 {

@@ -7,6 +7,8 @@ mod fleet;
 mod hooks;
 mod idempotency;
 mod listeners;
+mod llm;
+mod models;
 mod samples;
 mod scrapes;
 mod streams;

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+
+use claw_gateway::llm::budget::CallId;
+use claw_gateway::llm::money::Money;
+use fakellm::{Behaviour, FakeLlm, Gate, Pause};
+
+use super::PLENTY;
+use super::world::{ANSWER, Host, PROMPT, TestClock, fleet};
+use crate::http::ports::{NotReconciled, Reconciliation};
+
+fn bill(fake: &FakeLlm) -> i64 {
+    let [prompt, answer] = [PROMPT, ANSWER].map(i64::unsigned_abs);
+    i64::try_from(fake.bill(prompt, answer)).unwrap()
+}
+
+#[tokio::test]
+async fn money_and_ports_are_the_same_under_the_next_supervisor() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let life = host.life(1);
+    let port = life.port();
+    assert_eq!(life.chat().await.status, 200);
+    assert_eq!(life.chat().await.status, 200);
+    host.down().await;
+
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    assert_eq!(host.money(), (bill(&fake), 0));
+    let life = host.life(2);
+    assert_eq!(life.port(), port);
+    assert_eq!(life.chat().await.status, 200);
+    host.down().await;
+
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    assert_eq!(host.money(), (bill(&fake), 0));
+    host.down().await;
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_a_supervisor_was_killed_counts_whole_until_it_is_reconciled() {
+    const CALLS: usize = 5;
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let gate = Gate::default();
+    fake.script(
+        "big-1",
+        [Behaviour {
+            before_head: Pause::Until(gate.clone()),
+            ..Behaviour::tokens(16)
+        }],
+    );
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let life = Arc::new(host.life(1));
+    for _ in 0..CALLS {
+        let life = Arc::clone(&life);
+        tokio::spawn(async move { life.chat().await });
+    }
+    fake.until(|seen| seen.len() == CALLS).await;
+    host.killed().await;
+    gate.open();
+    let seen = fake.until(|seen| seen.iter().all(|call| call.ended)).await;
+    assert_eq!(seen.len(), CALLS);
+
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let (spent, uncertain) = host.money();
+    assert!(spent > 0 && uncertain > 0, "{spent} and {uncertain}");
+    assert!(spent + uncertain >= bill(&fake));
+    assert!(spent + uncertain <= PLENTY);
+
+    let billed = Money::from_pico(7);
+    for id in 1..=CALLS as u64 {
+        let id = CallId(id);
+        let wanted = Reconciliation::Call { id, billed };
+        let changed = host.models().reconcile(wanted).await.unwrap();
+        assert_eq!(
+            changed.len(),
+            4,
+            "the agent's and the fleet's day and month"
+        );
+    }
+    assert_eq!(host.money(), (7 * CALLS as i64, 0));
+    let again = Reconciliation::Call {
+        id: CallId(1),
+        billed,
+    };
+    let again = host.models().reconcile(again).await.unwrap_err();
+    assert!(matches!(again, NotReconciled::NotUncertain(_)), "{again}");
+    host.down().await;
+
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    assert_eq!(host.money(), (7 * CALLS as i64, 0));
+    let window = (host.models().ports()().unwrap().balances)().windows[0]
+        .window
+        .clone();
+    let reconciled = Reconciliation::Window { window, billed };
+    let changed = host.models().reconcile(reconciled).await.unwrap();
+    assert_eq!(changed[0].account.settled(), billed);
+    host.down().await;
+}
+
+#[tokio::test]
+async fn an_alert_is_given_once_for_a_window_across_restarts() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let up = async |daily| Host::at(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await;
+    let host = up(PLENTY).await;
+    assert_eq!(host.life(1).chat().await.status, 200);
+    let spent = host.money().0;
+    host.down().await;
+
+    // 80 % of the limit are spent, and that is told as the limit comes into force.
+    let daily = spent * 100 / 85;
+    let host = up(daily).await;
+    let mut head = host.api.store().head();
+    head.wait_for(|head| *head >= 1).await.unwrap();
+    host.down().await;
+
+    let mut host = up(daily).await;
+    let mut head = host.api.store().head();
+    host.reload(fleet(&fake, daily)).await;
+    // What follows another alert would be told after it.
+    host.reload(fleet(&fake, spent)).await;
+    head.wait_for(|head| *head >= 2).await.unwrap();
+    assert_eq!(*head.borrow(), 2, "nearing and reached were told once each");
+    host.down().await;
+}
+
+#[tokio::test]
+async fn a_limit_that_is_lowered_refuses_at_once_and_says_why() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let mut host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let life = host.life(1);
+    assert_eq!(life.chat().await.status, 200);
+
+    host.reload(fleet(&fake, host.money().0)).await;
+    let refused = life.chat().await;
+    assert_eq!(refused.status, 402, "{refused:?}");
+    assert!(refused.text.contains("daily budget"), "{refused:?}");
+    assert_eq!(fake.seen().len(), 1);
+
+    host.reload(fleet(&fake, PLENTY)).await;
+    assert_eq!(life.chat().await.status, 200);
+    host.down().await;
+}
+
+#[tokio::test]
+async fn a_new_day_has_its_own_money() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let mut host = Host::at(dir.path(), fleet(&fake, PLENTY), Arc::clone(&clock)).await;
+    let life = host.life(1);
+    assert_eq!(life.chat().await.status, 200);
+    let day = host.money().0;
+    host.reload(fleet(&fake, day)).await;
+    assert_eq!(life.chat().await.status, 402);
+    // The call is bounded by a little more than it comes to.
+    clock.pass(std::time::Duration::from_secs(24 * 3600));
+    host.reload(fleet(&fake, 10 * day)).await;
+    assert_eq!(host.money(), (0, 0));
+    assert_eq!(life.chat().await.status, 200);
+    assert_eq!(host.money(), (day, 0));
+    host.down().await;
+}
