@@ -5,10 +5,12 @@
 
 mod ability;
 mod count;
+mod models;
 mod plan;
 mod shortfall;
 
 pub use ability::{Abilities, Ability, Lack, Privilege};
 pub use count::{UserOf, counts_processes};
+pub use models::let_call_models;
 pub use plan::{Layer, Level, Loss, Plan, plan};
 pub use shortfall::{Need, Shortfall};

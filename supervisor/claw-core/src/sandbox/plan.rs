@@ -42,6 +42,8 @@ pub enum Layer {
     Quota,
     /// A limit to the number of processes, by the count of those of their user.
     ProcessCount,
+    /// In the host's network, no connections but those to the port of its language models.
+    OnlyModels,
 }
 
 /// Something that was wanted, and is not done.
@@ -185,6 +187,7 @@ impl fmt::Display for Layer {
             Self::Seccomp => f.write_str("a filter of system calls"),
             Self::Quota => f.write_str("limits to what it writes to disk"),
             Self::ProcessCount => f.write_str("a limit to its processes without a cgroup"),
+            Self::OnlyModels => f.write_str("connections to the port of its models alone"),
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Need {
     Landlock(u32),
     /// What it writes to disk is limited.
     Quota,
+    /// It calls language models.
+    Models,
 }
 
 /// A machine that cannot do what is wanted, and an agent that does not accept less.
@@ -45,8 +47,8 @@ impl Need {
         }
     }
 
-    /// Whether an agent is not to run without it unless its file says so. A quota that cannot be
-    /// had is told, and no more.
+    /// Whether an agent is not to run without it unless its file says so. A quota or models that
+    /// cannot be had are told, and no more.
     pub(super) const fn is_a_wall(self) -> bool {
         match self {
             Self::NoNetwork
@@ -54,7 +56,7 @@ impl Need {
             | Self::RootDir
             | Self::Seccomp
             | Self::Landlock(_) => true,
-            Self::Quota => false,
+            Self::Quota | Self::Models => false,
         }
     }
 
@@ -73,6 +75,9 @@ impl Need {
             }
             Self::Landlock(_) => "`landlock` requires a version that there is not",
             Self::Quota => "a `size` is set, and a file system of that size cannot be made",
+            Self::Models => {
+                "it is to call language models and reach no host, and its connections cannot be told apart"
+            }
         }
     }
 
@@ -87,6 +92,9 @@ impl Need {
             }
             Self::Landlock(_) => "Boot a newer kernel; write `sandbox: {landlock: best_effort}`",
             Self::Quota => "Run the supervisor as root; remove the `size`",
+            Self::Models => {
+                "Run the supervisor as root, or allow user namespaces; boot a kernel with Landlock 4 (Linux 6.7)"
+            }
         }
     }
 }
@@ -126,6 +134,7 @@ impl fmt::Display for Need {
             Self::Seccomp => f.write_str("its system calls are not filtered"),
             Self::Landlock(version) => write!(f, "Landlock is older than version {version}"),
             Self::Quota => f.write_str("what it writes to disk is not limited"),
+            Self::Models => f.write_str("it cannot call language models"),
         }
     }
 }

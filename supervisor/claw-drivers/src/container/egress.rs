@@ -124,3 +124,39 @@ fn make(pid: u32, container: &str, ports: Ports) -> Result<Sockets, Missing> {
     let made = thread.spawn(inside).map_err(Missing::Entry)?.join();
     made.unwrap_or_else(|_panic| Err(Missing::Entry(io::ErrorKind::Interrupted.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Taken;
+
+    #[test]
+    fn a_network_that_cannot_be_entered_is_told_by_what_it_is_needed_for() {
+        let told = |hosts, models| {
+            let denied = io::ErrorKind::PermissionDenied.into();
+            refusal(Ports { hosts, models }, &denied).detail
+        };
+        let (hosts, models) = (Some(Taken::All), Some(4141));
+        let way = "run the supervisor as root on the engine's own machine, or";
+        for (said, begin, instead) in [
+            (
+                told(hosts, None),
+                "`allowed_network` is set, and the container's network",
+                "write `network: none`",
+            ),
+            (
+                told(hosts, models),
+                "`allowed_network` is set and it calls language models, and the container's network",
+                "run the agent as a process",
+            ),
+            (
+                told(None, models),
+                "it calls language models through its own network, and the container's network",
+                "run the agent as a process",
+            ),
+        ] {
+            assert!(said.starts_with(begin), "{said}");
+            assert!(said.contains(&format!("{way} {instead}")), "{said}");
+        }
+    }
+}

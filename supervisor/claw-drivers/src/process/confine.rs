@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use claw_core::sandbox::{Abilities, Layer, Level, Plan, UserOf, counts_processes, plan};
+use claw_core::sandbox::{
+    Abilities, Layer, Level, Plan, UserOf, counts_processes, let_call_models, plan,
+};
 use claw_core::spec::Sandbox;
 use claw_core::spec::sandbox::Reach;
 use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
@@ -132,6 +134,9 @@ pub(super) async fn cover(
         errno: shortfall.lack.errno,
         detail: shortfall.to_string(),
     })?;
+    if spec.launch.models.is_some() {
+        let_call_models(&mut plan, wanted, &machine.abilities);
+    }
     let own_user = account.identity.is_none() && plan.layers.contains(&Layer::OwnUser);
     let user = if own_user {
         UserOf::Agent

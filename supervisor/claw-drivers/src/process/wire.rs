@@ -280,3 +280,17 @@ pub(crate) fn line<T: Serialize>(value: &T) -> Vec<u8> {
     bytes.push(b'\n');
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_that_knows_of_no_models_is_understood() {
+        let before = r#"{"started": {"main": {"pid": 7, "start": 1}, "at": "2026-11-01T00:00:00Z", "notified": ""}}"#;
+        let Report::Started(standing) = serde_json::from_str(before).unwrap() else {
+            panic!("{before}");
+        };
+        assert_eq!((standing.main.pid, standing.ports), (7, None));
+    }
+}

@@ -11,7 +11,7 @@ use claw_core::{SpawnError, SpawnStage};
 use super::calls;
 use super::confinement::{
     Access, Bind, Confinement, Exec, Filter, Internet, Limits, Memory, Namespaces, Network,
-    Otherwise, RootDir, Rules, Scope, Walls,
+    Otherwise, RootDir, Rules, Scope, Tcp, Walls,
 };
 use super::disk::Disk;
 use super::network::{Ports, Taken};
@@ -122,12 +122,21 @@ fn filter(request: &Request) -> Result<Option<Filter>, SpawnError> {
             SystemCalls::Listed { .. } | SystemCalls::Any => Otherwise::Fail,
         },
         also,
-        internet: if closed && shared {
-            Internet::Denied
-        } else {
-            Internet::Allowed
+        internet: match tcp(request) {
+            Tcp::To(_) => Internet::Connecting,
+            Tcp::Any if closed && shared => Internet::Denied,
+            Tcp::Any => Internet::Allowed,
         },
     }))
+}
+
+/// The only connections that rules let it make, if they are to judge them.
+fn tcp(request: &Request) -> Tcp {
+    let only = request.plan.layers.contains(&Layer::OnlyModels);
+    match request.launch.models.filter(|_| only) {
+        Some(port) => Tcp::To(port),
+        None => Tcp::Any,
+    }
 }
 
 fn has_landlock(plan: &Plan) -> bool {
@@ -174,7 +183,7 @@ fn namespaces(request: &Request) -> Result<Namespaces, SpawnError> {
             .binds
             .iter()
             .filter(|bind| bind.access == Access::Write);
-        rules::inside(writable.map(|bind| &*bind.target))
+        rules::inside(writable.map(|bind| &*bind.target), tcp(request))
     });
     let memory = |size, exec| Memory { size, exec };
     let (tmp, shm) = (request.wanted.tmp, request.wanted.shm);
@@ -444,6 +453,7 @@ fn host_rules(request: &Request) -> Result<Rules, SpawnError> {
         readable: request.system.paths(),
         writable: vec![request.scratch.clone()],
         scope: Scope::Closed,
+        tcp: tcp(request),
     };
     rules.readable.push(PathBuf::from("/proc"));
     for name in ["null", "zero", "full", "random", "urandom"] {

@@ -53,6 +53,19 @@ pub(crate) struct Rules {
     pub(crate) readable: Vec<PathBuf>,
     pub(crate) writable: Vec<PathBuf>,
     pub(crate) scope: Scope,
+    #[serde(default)]
+    pub(crate) tcp: Tcp,
+}
+
+/// Which connections of TCP are made, as far as rules have to say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Tcp {
+    /// Any: something else keeps it where it belongs, or nothing does.
+    #[default]
+    Any,
+    /// Those to this port, of whichever address: the kernel tells ports apart and not hosts.
+    To(u16),
 }
 
 /// Which processes outside it may speak to or signal.
@@ -210,5 +223,7 @@ pub(crate) enum Otherwise {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Internet {
     Allowed,
+    /// Those of TCP that only `connect(2)` connects, which rules can judge.
+    Connecting,
     Denied,
 }

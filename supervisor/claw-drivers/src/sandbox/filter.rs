@@ -178,9 +178,21 @@ fn compile(filter: &Filter) -> Vec<sock_filter> {
             });
         }
     }
+    if filter.internet == Internet::Connecting {
+        for (number, flags) in SENDING {
+            program.case(number, |body| body.send_connected(flags, given.refusal));
+        }
+    }
     program.ranges(&listed(filter, given), given.unknown);
     program.code
 }
+
+/// The calls that send, and which of their arguments are flags.
+const SENDING: [(i64, u32); 3] = [
+    (libc::SYS_sendto, 3),
+    (libc::SYS_sendmsg, 2),
+    (libc::SYS_sendmmsg, 3),
+];
 
 /// What each call of a list gets.
 fn listed(filter: &Filter, given: Answers) -> BTreeMap<i64, u32> {
@@ -324,10 +336,39 @@ impl Program {
         self.jump(EQUAL, inet, 2, 0);
         self.jump(EQUAL, inet6, 1, 0);
         self.answer(refusal);
+        if internet == Internet::Connecting {
+            self.stream(refusal);
+            return;
+        }
         // Whoever asks for several paths takes one when it is told that there is nothing else.
         self.load(argument(2));
         let several_paths = libc::IPPROTO_MPTCP.unsigned_abs();
         self.answer_if(several_paths, fail(libc::EPROTONOSUPPORT));
+        self.answer(ALLOW);
+    }
+
+    /// A socket of TCP and no other kind.
+    fn stream(&mut self, refusal: u32) {
+        let stream = libc::SOCK_STREAM.unsigned_abs();
+        let flags = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC).unsigned_abs();
+        self.load(argument(1));
+        self.jump(ANY_BIT, !(stream | flags), 0, 1);
+        self.answer(refusal);
+        self.jump(ANY_BIT, stream, 1, 0);
+        self.answer(refusal);
+        self.load(argument(2));
+        self.answer_if(0, ALLOW);
+        self.answer_if(libc::IPPROTO_TCP.unsigned_abs(), ALLOW);
+        let several_paths = libc::IPPROTO_MPTCP.unsigned_abs();
+        self.answer_if(several_paths, fail(libc::EPROTONOSUPPORT));
+        self.answer(refusal);
+    }
+
+    /// Sending, but not what connects on the way: no rule is asked about that.
+    fn send_connected(&mut self, flags: u32, refusal: u32) {
+        self.load(argument(flags));
+        self.jump(ANY_BIT, libc::MSG_FASTOPEN.unsigned_abs(), 0, 1);
+        self.answer(refusal);
         self.answer(ALLOW);
     }
 

@@ -1,13 +1,13 @@
-//! Landlock: a second wall, of rules about files.
+//! Landlock: a second wall, of rules about files, and about ports where there is no better one.
 
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope as Outside,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
+    PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope as Outside,
 };
 
-use super::confinement::{Rules, Scope};
+use super::confinement::{Rules, Scope, Tcp};
 use super::fault::Fault;
 
 /// The newest version that is made use of. What of it a kernel does not know is left out.
@@ -31,7 +31,17 @@ pub(crate) fn apply(rules: &Rules) -> Result<(), Fault> {
         if rules.scope == Scope::Closed {
             ruleset = ruleset.scope(Outside::AbstractUnixSocket | Outside::Signal)?;
         }
+        if let Tcp::To(_) = rules.tcp {
+            // Without these rules it would reach every host.
+            ruleset = ruleset
+                .set_compatibility(CompatLevel::HardRequirement)
+                .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
+                .set_compatibility(CompatLevel::BestEffort);
+        }
         let mut created = ruleset.create()?;
+        if let Tcp::To(port) = rules.tcp {
+            created = created.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+        }
         for path in &rules.readable {
             created = allow(created, path, reading())?;
         }
@@ -65,7 +75,7 @@ fn allow(
 
 /// The rules of a process with a root directory of its own: all of it is there to be read. What a
 /// process could write to in `/proc` is how it counts when memory runs out.
-pub(crate) fn inside<'a>(writable: impl Iterator<Item = &'a Path>) -> Rules {
+pub(crate) fn inside<'a>(writable: impl Iterator<Item = &'a Path>, tcp: Tcp) -> Rules {
     let own = [
         "/tmp",
         "/dev/shm",
@@ -83,6 +93,7 @@ pub(crate) fn inside<'a>(writable: impl Iterator<Item = &'a Path>) -> Rules {
             .chain(writable.map(Path::to_owned))
             .collect(),
         scope: Scope::Closed,
+        tcp,
     }
 }
 

@@ -133,6 +133,7 @@ async fn processes_do_not_notice_that_there_is_no_engine() {
     let address = "unix:///nonexistent/engine.sock".to_owned();
     let containers = Containers {
         engine: TestEngine { address },
+        egress: None,
     };
     let mut stage = Stage::of(Both { containers }, "processes_do_not_notice").await;
     let begun = Instant::now();

@@ -21,7 +21,14 @@ async fn own(
     match started.unwrap() {
         Ok(own) => {
             let engine = own.engine.clone();
-            let stage = Stage::of(Containers { engine }, test).await;
+            let stage = Stage::of(
+                Containers {
+                    engine,
+                    egress: None,
+                },
+                test,
+            )
+            .await;
             Some((own, stage))
         }
         Err(why) => {
@@ -198,6 +205,7 @@ async fn an_engine_that_is_not_there_fails_the_start_and_says_where_it_was_sough
     let address = "unix:///nonexistent/engine.sock".to_owned();
     let platform = Containers {
         engine: TestEngine { address },
+        egress: None,
     };
     let dir = tempfile::tempdir().unwrap();
     let (driver, mut facts) = platform.start(dir.path()).await;

@@ -15,6 +15,7 @@ mod conformance;
 mod engine;
 mod faults;
 mod inside;
+mod models;
 mod platform;
 
 /// The driver for processes re-enters its host's executable, here before `main`.

@@ -9,6 +9,7 @@ use claw_core::spec::container::{
 use claw_core::{AgentSpec, Fact, InstanceId};
 use claw_drivers::Driver;
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
+use claw_drivers::process::EgressChange;
 use tokio::sync::mpsc;
 
 use crate::conformance::stage::Platform;
@@ -17,6 +18,8 @@ use crate::engine::{IMAGE, PULL, TestEngine};
 /// Containers of an engine.
 pub(crate) struct Containers {
     pub(crate) engine: TestEngine,
+    /// Who takes what comes in from their networks.
+    pub(crate) egress: Option<mpsc::UnboundedSender<EgressChange>>,
 }
 
 impl Containers {
@@ -54,6 +57,7 @@ impl Platform for Containers {
         let found = tokio::task::spawn_blocking(TestEngine::shared).await;
         Ok(Self {
             engine: found.unwrap()?,
+            egress: None,
         })
     }
 
@@ -61,6 +65,7 @@ impl Platform for Containers {
         let (sender, facts) = mpsc::channel(1024);
         let mut config = ContainerConfig::new(data_dir.to_owned(), sender);
         config.engine = Some(self.engine.address.clone());
+        config.egress.clone_from(&self.egress);
         config
             .control_env
             .insert("OPENCLAW_CONTROL".to_owned(), "there".to_owned());

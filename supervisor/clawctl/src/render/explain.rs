@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use claw_core::AgentSpec;
-use claw_core::sandbox::{Abilities, Need, Plan, Shortfall, plan};
+use claw_core::sandbox::{Abilities, Need, Plan, Shortfall, let_call_models, plan};
 use claw_core::spec::container::{Access, Exec, MountSource, Network, RootFs};
 use claw_core::spec::sandbox::{
     Capture, Egress, HostRule, Landlock, Proc, Reach, Sandbox, Sni, SystemCalls, Tracing,
@@ -51,10 +51,10 @@ const USUAL: &str = "every sandbox has it";
 /// Explains the sandbox of an agent, on a machine that can do this, as far as that is known.
 pub(crate) fn explain(agent: &str, spec: &AgentSpec, machine: Option<&Abilities>) -> Explanation {
     let launch = &spec.launch;
-    let (mode, refused, may) = if let Some(container) = &launch.container {
+    let (mode, refused, mut may) = if let Some(container) = &launch.container {
         ("docker", None, of_container(container))
     } else if let Some(sandbox) = &launch.sandbox {
-        let planned = machine.map(|machine| plan(sandbox, machine));
+        let planned = machine.map(|machine| planned(launch, sandbox, machine));
         let refused = match &planned {
             Some(Err(shortfall)) => Some(shortfall.to_string()),
             Some(Ok(_)) | None => None,
@@ -63,6 +63,11 @@ pub(crate) fn explain(agent: &str, spec: &AgentSpec, machine: Option<&Abilities>
     } else {
         ("none", None, of_unconfined(launch))
     };
+    if launch.models.is_some() {
+        let what = "on 127.0.0.1, through the supervisor";
+        let why = "`llm`; `OPENCLAW_LLM_URL` names the port";
+        may.push(chapter("models", vec![line(what, why)]));
+    }
     Explanation {
         agent: agent.to_owned(),
         mode,
@@ -87,6 +92,14 @@ pub(crate) fn text(explanation: &Explanation) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn planned(launch: &Launch, sandbox: &Sandbox, machine: &Abilities) -> Result<Plan, Shortfall> {
+    let mut plan = plan(sandbox, machine)?;
+    if launch.models.is_some() {
+        let_call_models(&mut plan, sandbox, machine);
+    }
+    Ok(plan)
 }
 
 fn of_process(
@@ -492,6 +505,29 @@ mod tests {
             lax.contains("degraded: it is not kept from the network"),
             "{lax}"
         );
+    }
+
+    #[test]
+    fn who_calls_models_is_told_where_they_are() {
+        let load = |agent: &str| {
+            let text = format!("project: p\nversion: \"1.0\"\nagents:\n  a: {{{agent}}}\n");
+            let path = Path::new("/srv/fleet/openclaw.yaml");
+            load_str(&text, path, &Environment::with([])).unwrap()
+        };
+        for agent in [
+            "command: run, sandbox: {network: none}",
+            "command: run, sandbox: {mode: none}",
+            "image: busybox",
+        ] {
+            let mut spec = AgentSpec::clone(&load(agent).fleet.agents["a"]);
+            spec.launch.models = None;
+            let said = |spec: &AgentSpec| super::text(&explain("a", spec, None));
+            assert!(!said(&spec).contains("models"), "{}", said(&spec));
+            spec.launch.models = Some(4141);
+            let told = anstream::adapter::strip_str(&said(&spec)).to_string();
+            let wanted = "    models  on 127.0.0.1, through the supervisor  `llm`";
+            assert!(told.contains(wanted), "{told}");
+        }
     }
 
     #[test]

@@ -4,6 +4,11 @@ use super::*;
 
 /// What the kernel would answer to a call.
 pub(crate) fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 3]) -> u32 {
+    let [first, second, third] = arguments;
+    run_with(program, arch, number, [first, second, third, 0])
+}
+
+fn run_with(program: &[sock_filter], arch: u32, number: i64, arguments: [u32; 4]) -> u32 {
     let (mut at, mut loaded) = (0, 0_u32);
     loop {
         let step = program[at];
@@ -15,7 +20,7 @@ pub(crate) fn run(program: &[sock_filter], arch: u32, number: i64, arguments: [u
                     NUMBER => u32::try_from(number).unwrap(),
                     ARCH => arch,
                     offset => {
-                        let found = (0..3).find(|index| argument(*index) == offset);
+                        let found = (0..4).find(|index| argument(*index) == offset);
                         arguments[usize::try_from(found.unwrap()).unwrap()]
                     }
                 };
@@ -185,6 +190,44 @@ fn without_the_internet_there_are_local_sockets() {
     assert_eq!(answer(libc::AF_UNIX), ALLOW);
     assert_eq!(answer(libc::AF_INET), EPERM);
     assert_eq!(answer(libc::AF_INET6), EPERM);
+}
+
+#[test]
+fn where_ports_are_ruled_there_are_sockets_of_tcp_that_connect_by_that_call_alone() {
+    let program = compile(&Filter {
+        internet: Internet::Connecting,
+        ..usual()
+    });
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    let answer = |family: i32, kind: i32, protocol: i32| {
+        let arguments = [family, kind, protocol].map(i32::unsigned_abs);
+        run(&program, OWN_ARCH, libc::SYS_socket, arguments)
+    };
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_STREAM | flags] {
+            assert_eq!(answer(family, kind, 0), ALLOW);
+            assert_eq!(answer(family, kind, libc::IPPROTO_TCP), ALLOW);
+            let several_paths = answer(family, kind, libc::IPPROTO_MPTCP);
+            assert_eq!(several_paths, fail(libc::EPROTONOSUPPORT));
+            assert_eq!(answer(family, kind, libc::IPPROTO_SCTP), EPERM);
+        }
+        for kind in [0, libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET] {
+            assert_eq!(answer(family, kind, 0), EPERM, "{kind}");
+            assert_eq!(answer(family, kind | flags, 0), EPERM, "{kind}");
+        }
+    }
+    assert_eq!(answer(libc::AF_UNIX, libc::SOCK_DGRAM, 0), ALLOW);
+    let fast = (libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL).unsigned_abs();
+    let plain = libc::MSG_NOSIGNAL.unsigned_abs();
+    for (number, at) in SENDING {
+        let answer = |flags: u32| {
+            let mut arguments = [7; 4];
+            arguments[usize::try_from(at).unwrap()] = flags;
+            run_with(&program, OWN_ARCH, number, arguments)
+        };
+        assert_eq!(answer(plain), ALLOW);
+        assert_eq!(answer(fast), EPERM);
+    }
 }
 
 /// What a supervisor needs beside what agents may call, to make their sandboxes.
