@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::{AgentCommand, EventsCommand, SandboxCommand, StateCommand};
+use crate::commands::{AgentCommand, EventsCommand, LlmCommand, SandboxCommand, StateCommand};
 use crate::complete;
 
 const EXAMPLES: &str = "\
@@ -102,6 +102,7 @@ impl Cli {
             | Command::State { .. }
             | Command::Agent { .. }
             | Command::Sandbox { .. }
+            | Command::Llm { .. }
             | Command::Schema
             | Command::Completion { .. }
             | Command::Version => None,
@@ -198,6 +199,12 @@ pub(crate) enum Command {
         /// What to do
         #[command(subcommand)]
         command: SandboxCommand,
+    },
+    /// Models: what they cost, what was spent on them, and what may be
+    Llm {
+        /// What to do
+        #[command(subcommand)]
+        command: LlmCommand,
     },
     /// What happens in the fleet, and what agents tell each other
     #[command(args_conflicts_with_subcommands = true)]

@@ -149,6 +149,7 @@ const fn exit_of(code: Code) -> Exit {
         | Code::VersionGone
         | Code::NoSuchDeadLetter
         | Code::NoSuchHook
+        | Code::NoModels
         | Code::NoSuchSandbox
         | Code::SandboxUnusable
         | Code::StateTooLarge => Exit::Failed,
@@ -161,6 +162,7 @@ const fn exit_of(code: Code) -> Exit {
         | Code::Busy
         | Code::QueueFull
         | Code::NotPaused
+        | Code::NotUncertain
         | Code::Superseded
         | Code::JournalUnavailable
         | Code::ShuttingDown

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use claw_core::sandbox::{Abilities, plan};
-use claw_daemon::api::{Engine, Health, Lockdown, SandboxList, SandboxReport, routes};
+use claw_daemon::api::{
+    Engine, Health, LlmPriceList, Lockdown, SandboxList, SandboxReport, routes,
+};
 use claw_daemon::config::{self, Environment, Loaded};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
@@ -14,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::args::{Global, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
-use crate::{locate, print};
+use crate::{locate, print, render};
 
 /// What this machine can do for agents.
 #[derive(Serialize)]
@@ -63,6 +65,7 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
             .await
             .into_iter()
             .chain(sandboxes(&client).await)
+            .chain(prices(&client).await)
         {
             print::line(&line)?;
         }
@@ -105,6 +108,24 @@ async fn sandboxes(client: &Client) -> Vec<String> {
         ))
     });
     told.collect()
+}
+
+/// What is wrong with the prices of models, where the fleet has some.
+async fn prices(client: &Client) -> Vec<String> {
+    let Ok(list) = client.get::<LlmPriceList>(routes::LLM_PRICES).await else {
+        return Vec::new();
+    };
+    let remarks = render::llm::price_remarks(&list);
+    if remarks.is_empty() {
+        let models = list.prices.len();
+        return vec![format!(
+            "prices       of {models} models are known and not old"
+        )];
+    }
+    let remarks = remarks.into_iter();
+    remarks
+        .map(|remark| format!("prices       {remark}"))
+        .collect()
 }
 
 /// What this machine can do to confine processes.

@@ -9,6 +9,8 @@ mod down;
 mod events;
 mod exec;
 mod goals;
+mod llm;
+mod llm_import;
 mod logs;
 mod payload;
 mod plan;
@@ -24,6 +26,7 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
+pub(crate) use llm::LlmCommand;
 pub(crate) use sandbox::SandboxCommand;
 pub(crate) use state::{SHARED, StateCommand};
 
@@ -65,6 +68,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::State { command } => state::run(&client()?, command, global.output).await,
         Command::Agent { command } => agent::run(command).await,
         Command::Sandbox { command } => sandbox::run(global, client(), command).await,
+        Command::Llm { command } => llm::run(global, client(), command).await,
         Command::Events {
             command: Some(command),
             ..

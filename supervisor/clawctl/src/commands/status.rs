@@ -6,6 +6,7 @@ use super::logs;
 use crate::args::Output;
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
+use crate::render::agent::Around;
 use crate::{print, render};
 
 /// Log lines shown under one agent, as `systemctl status` does.
@@ -42,8 +43,14 @@ pub(crate) async fn one(client: &Client, name: &str, output: Output) -> Result<(
         Output::Table => {
             let log = last_lines(client, name).await?;
             let denials = super::confine::denials(client, name).await?;
+            let spent = super::llm::spent_today(client, name).await;
+            let around = Around {
+                log: &log,
+                denial: denials.first(),
+                spent: spent.as_deref(),
+            };
             let now = jiff::Timestamp::now();
-            print::line(&render::agent::one(&agent, (&log, denials.first()), now))?;
+            print::line(&render::agent::one(&agent, &around, now))?;
         }
         Output::Json | Output::Yaml => print::document(&agent, output)?,
     }

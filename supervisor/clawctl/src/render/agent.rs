@@ -43,13 +43,20 @@ pub(crate) fn list(agents: &[Agent], now: Time) -> String {
     table::text(&rows)
 }
 
+/// What is known around an agent.
+pub(crate) struct Around<'a> {
+    /// Its last log lines.
+    pub(crate) log: &'a [LogLine],
+    /// What it was not let out to last.
+    pub(crate) denial: Option<&'a Denial>,
+    /// What it spent on models today, if it may call some.
+    pub(crate) spent: Option<&'a str>,
+}
+
 /// One agent as `systemctl status` would show it, with its last log lines.
 #[must_use]
-pub(crate) fn one(
-    agent: &Agent,
-    (log, denial): (&[LogLine], Option<&Denial>),
-    now: Time,
-) -> String {
+pub(crate) fn one(agent: &Agent, around: &Around<'_>, now: Time) -> String {
+    let Around { log, denial, spent } = around;
     let dot = match agent.state {
         State::Running | State::Initializing | State::Stopping => "●",
         State::Paused => "◐",
@@ -74,6 +81,7 @@ pub(crate) fn one(
         field("Ready", if agent.ready { "yes" } else { "no" }),
     ];
     lines.extend(details(agent, now));
+    lines.extend(spent.map(|spent| field("Models", spent)));
     lines.extend(confinement(agent));
     lines.extend(denial.map(|denial| field("Blocked", &blocked(&agent.name, denial, now))));
     if !log.is_empty() {

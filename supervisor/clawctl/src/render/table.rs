@@ -1,6 +1,6 @@
 //! Tables without lines, as wide as the terminal, made to be cut with `awk` too.
 
-use comfy_table::{Cell, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 /// A table with a head.
 #[must_use]
@@ -14,6 +14,15 @@ pub(crate) fn with_head(head: &[&str]) -> Table {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// Puts columns of numbers to the right, by their place from 0.
+pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
 }
 
 /// The text of a table, without the blanks at the end of its lines.
