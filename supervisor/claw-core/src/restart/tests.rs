@@ -319,3 +319,51 @@ fn what_hinders_a_start_delays_it_and_is_never_held_against_the_agent() {
         assert_eq!(verdict(&image, counters(0, 0)), Verdict::Refuse);
     }
 }
+
+#[test]
+fn a_failure_laid_to_somebody_else_delays_as_ever_and_is_never_one_too_many() {
+    let excused = |restart: &Restart, cause: &Cause, before| {
+        decide_excused(restart, Mode::Daemon, cause, before, 0)
+    };
+    let always = restart(RestartPolicy::Always);
+    assert_eq!(
+        excused(&always, &EXIT_1, counters(5, 5)),
+        restarted(160, counters(5, 6))
+    );
+    let stays = Verdict::Stay {
+        why: StayReason::Policy,
+    };
+    let never = restart(RestartPolicy::Never);
+    assert_eq!(excused(&never, &EXIT_1, counters(0, 0)), stays);
+    let fatal = excused(&always, &Cause::exit(78), counters(0, 0));
+    assert!(matches!(
+        fatal,
+        Verdict::GiveUp {
+            why: GiveUpReason::FatalCode,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_start_waits_for_money_but_no_longer_than_a_day() {
+    use crate::death::NoProgress;
+    use crate::models::CallFailure;
+    let now = Wall::UNIX_EPOCH;
+    let after = |seconds: u64| now + Duration::from_secs(seconds);
+    let out_of_money = |resets_at| {
+        let detail = "nothing left".to_owned();
+        Cause::NoProgress(Box::new(NoProgress {
+            failure: CallFailure::OverBudget { detail, resets_at },
+            calls: 20,
+            since: now,
+        }))
+    };
+    let wait = |cause: &Cause, random| until_money(cause, now, random).as_secs();
+    assert_eq!(wait(&out_of_money(Some(after(3600))), 0), 3600);
+    assert_eq!(wait(&out_of_money(Some(after(3600))), u64::MAX), 3660);
+    assert_eq!(wait(&out_of_money(Some(after(30 * 86_400))), 0), 86_400);
+    assert_eq!(wait(&out_of_money(Some(now)), u64::MAX), 0);
+    assert_eq!(wait(&out_of_money(None), u64::MAX), 0);
+    assert_eq!(wait(&EXIT_1, u64::MAX), 0);
+}

@@ -10,6 +10,10 @@
 //! done NAME · fails NAME · retries NAME         how the oldest run in the hands of a worker ends
 //! cancel NAME                                  calls its newest unfinished run off
 //! resumes NAME all|none                        an adopted worker says what it still works on
+//! provider NAME down SPAN|up                   a provider of models is out for at least so long, or not any more
+//! call NAME NUMBER LIMIT · more NAME NUMBER · over NAME NUMBER    a call to a model begins, goes on, ends
+//! answered NAME PROVIDER · unserved NAME PROVIDER    a request is answered, or meets an outage
+//! refused NAME REQUEST TIMES · broke NAME REQUEST TIMES SPAN    refused so often, or for want of money
 //! down                                         the supervisor dies and does not come back yet
 //! probe NAME KIND ok|fail                      answers the probe under way
 //! tick SPAN                                    time passes, and the host wakes the fleet when it asks
@@ -22,6 +26,7 @@
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod models;
 mod script;
 mod stage;
 mod telling;

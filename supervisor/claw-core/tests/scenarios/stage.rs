@@ -117,7 +117,8 @@ impl Stage {
             }
             ["show"] => self.show(),
             _ => {
-                let events = self.events(&words);
+                let of_models = self.of_models(&words);
+                let events = of_models.unwrap_or_else(|| self.events(&words));
                 events
                     .into_iter()
                     .flat_map(|event| self.step(event))
@@ -236,7 +237,7 @@ impl Stage {
         })]
     }
 
-    fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now {
             mono: Mono::new(self.time),
             wall: self.begin + jiff::SignedDuration::try_from(self.time).unwrap(),

@@ -180,7 +180,7 @@ fn because(reason: &Reason) -> String {
                 GateStage::Tried { by } => format!("{by} tries first"),
                 GateStage::Opening => "one after another".to_owned(),
             };
-            format!("{code} {provider} since {}, {stage}", clock(*since))
+            format!("{code}, {provider} since {}, {stage}", clock(*since))
         }
         Reason::WaitingFor { .. }
         | Reason::Queued

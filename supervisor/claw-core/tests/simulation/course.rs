@@ -24,6 +24,7 @@ impl Host {
             Happening::ShimDies(id) => self.shim_dies(&id, random),
             Happening::Beats(id) => self.beats(&id, clock, random),
             Happening::SaysReady(id) => self.says_ready(&id, random),
+            Happening::Calls(id) => self.calls(&id, clock, random),
             Happening::Does(id, deed) => self.does(&id, deed, clock, random),
             Happening::HookEnds(instance, hook, outcome) => {
                 let Some(process) = self.processes.get_mut(&instance) else {

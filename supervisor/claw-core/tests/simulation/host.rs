@@ -39,6 +39,8 @@ pub(crate) enum Happening {
     HookEnds(InstanceId, Hook, HookOutcome),
     /// A probe ends.
     ProbeEnds(InstanceId, ProbeKind, u64),
+    /// The agent calls a model.
+    Calls(InstanceId),
     /// A worker does something about its runs.
     Does(InstanceId, Deed),
 }
@@ -111,6 +113,8 @@ pub(crate) struct Host {
     /// No more faults: everything new is well-behaved.
     pub(crate) calm: bool,
     pub(crate) supervision: Supervision,
+    /// Providers of models that do not answer.
+    pub(crate) outages: BTreeSet<u64>,
 }
 
 impl Host {
@@ -366,6 +370,7 @@ impl Host {
     /// From now on everybody behaves.
     pub(crate) fn calm_down(&mut self) {
         self.calm = true;
+        self.outages.clear();
         for process in self.processes.values_mut() {
             process.temper.calm_down(process.spec.mode);
         }

@@ -20,6 +20,7 @@ mod invariants;
 mod jobs;
 mod journal;
 mod planted;
+mod providers;
 mod random;
 mod sut;
 mod temper;

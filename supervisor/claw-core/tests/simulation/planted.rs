@@ -7,7 +7,7 @@ use crate::sut::Plant;
 const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 34] = [
+const BUGS: [(Plant, &[&str]); 36] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -44,6 +44,8 @@ const BUGS: [(Plant, &[&str]); 34] = [
     (Plant::IgnoresOverlap, &["overlap"]),
     (Plant::SignalsTheDraining, &["drain"]),
     (Plant::ChangesAllAtOnce, &["roll"]),
+    (Plant::IgnoresOutages, &["gate"]),
+    (Plant::CountsTwice, &["no progress"]),
     (Plant::None, &[]),
 ];
 

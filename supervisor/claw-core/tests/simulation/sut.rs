@@ -54,6 +54,8 @@ pub(crate) enum Plant {
     IgnoresOverlap,
     SignalsTheDraining,
     ChangesAllAtOnce,
+    IgnoresOutages,
+    CountsTwice,
 }
 
 /// Tickets of commands that a planted bug gives by itself.
@@ -129,6 +131,13 @@ impl Sut {
             actions.extend(self.spoil(now, None, ready));
             return actions;
         }
+        if let (Plant::CountsTwice, Event::Fact(Fact::ModelCall { .. })) = (self.plant, &event) {
+            let first = self.fleet.step(now, event.clone());
+            let mut actions = self.spoil(now, None, first);
+            let second = self.fleet.step(now, event);
+            actions.extend(self.spoil(now, None, second));
+            return actions;
+        }
         let event = self.spoil_event(event);
         let seen = event.clone();
         let actions = self.fleet.step(now, event);
@@ -193,6 +202,7 @@ impl Sut {
                 allow_all(Arc::make_mut(&mut fleet));
                 Event::Configure { ticket, fleet }
             }
+            (Plant::IgnoresOutages, Event::Fact(Fact::ProviderDown { .. })) => Event::Tick,
             (Plant::ChangesAllAtOnce, Event::Configure { ticket, mut fleet }) => {
                 Arc::make_mut(&mut fleet).groups.clear();
                 Event::Configure { ticket, fleet }

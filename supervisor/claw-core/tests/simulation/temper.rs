@@ -9,6 +9,7 @@ use claw_core::{ExitStatus, Fact, InstanceId, ProbeKind, ProbeOutcome};
 
 use crate::fleets::AGAIN;
 use crate::host::{Clock, Happening, Life, Process, Then};
+use crate::providers::Habit;
 use crate::random::Random;
 
 /// Longer than any simulated world lasts.
@@ -53,6 +54,7 @@ pub(crate) struct Temper {
     unready: u64,
     beats_every: Option<Duration>,
     heartbeat: bool,
+    pub(crate) habit: Option<Habit>,
     started: Duration,
 }
 
@@ -79,6 +81,7 @@ impl Temper {
             unready: random.pick(&[0, 0, 0, 10, 50]),
             beats_every: beats_every(spec),
             heartbeat: speaks(spec),
+            habit: Habit::sample(random),
             started: Duration::ZERO,
         }
     }
@@ -96,6 +99,7 @@ impl Temper {
         self.heeds_signal = Some((500, ExitStatus::Signal(15)));
         self.deaf_to_kills = 0;
         self.unready = 0;
+        self.habit = None;
         self.up_after = self.up_after.min(Duration::from_secs(1));
         self.leftovers_last = self.leftovers_last.min(Duration::from_millis(200));
     }
@@ -119,6 +123,9 @@ impl Temper {
                 self.up_after,
                 Happening::SaysReady(id.clone()),
             ));
+        }
+        if let Some(habit) = &self.habit {
+            course.push(habit.first(id, random));
         }
         if let Some(every) = self.beats_every {
             let first = every / 2 + random.millis(0, 200);

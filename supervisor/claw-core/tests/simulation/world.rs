@@ -13,7 +13,7 @@ use crate::invariants::{Seen, Verdict, Watch};
 use crate::journal::{Answer, Journal, Mood};
 use crate::random::Random;
 use crate::sut::{Plant, Sut};
-use crate::{chaos, fleets};
+use crate::{chaos, fleets, providers};
 
 /// When the worlds begin: a day before a change of the clock in Berlin.
 const BEGIN: SignedDuration = SignedDuration::from_secs(1_774_742_400);
@@ -32,6 +32,8 @@ pub(crate) enum Item {
     JournalWrites,
     JournalRecovers,
     Chaos,
+    /// A provider of models fails, or comes back.
+    Outage,
     Restore,
 }
 
@@ -93,6 +95,7 @@ impl World {
         };
         world.after(Duration::ZERO, Item::Restore);
         world.after(Duration::from_secs(1), Item::Chaos);
+        world.after(Duration::from_secs(60), Item::Outage);
         world
     }
 
@@ -172,6 +175,10 @@ impl World {
                 Ok(())
             }
             Item::Chaos => chaos::strike(self),
+            Item::Outage => {
+                providers::toggle(self);
+                Ok(())
+            }
             Item::Restore if self.sut.is_none() => self.restore(),
             Item::Restore => Ok(()),
             Item::JournalRecovers => {

@@ -6,6 +6,7 @@ mod deliveries;
 mod faces;
 mod instances;
 mod orders;
+mod outages;
 mod rolls;
 mod runs;
 mod tickets;
@@ -80,6 +81,7 @@ pub(crate) struct Watch {
     deliveries: deliveries::Deliveries,
     faces: faces::Faces,
     rolls: rolls::Rolls,
+    outages: outages::Outages,
     /// The memory of each agent as it was written down last.
     memories: BTreeMap<AgentName, AgentMemory>,
     ticks_at_once: u32,
@@ -103,11 +105,13 @@ impl Watch {
         self.backoffs.learn(seen);
         self.runs.learn(seen);
         self.deliveries.learn(seen);
+        self.outages.learn(seen);
         for action in seen.actions {
             self.remember(action);
             self.backoffs.check(seen, action, &self.instances)?;
             self.deliveries.check(seen, action, &self.instances)?;
             self.runs.check(seen, action, &self.instances)?;
+            self.outages.check(seen, action, &self.instances)?;
             self.instances.check(seen, action, &self.memories)?;
             self.rolls
                 .check(seen, action, (&self.instances, &self.memories))?;
@@ -160,6 +164,7 @@ impl Watch {
         self.tickets.supervisor_died();
         self.faces.supervisor_died();
         self.rolls.supervisor_died();
+        self.outages.supervisor_died();
         self.instances.supervisor_died();
     }
 

@@ -340,7 +340,10 @@ fn graces(seen: &Seen<'_>, id: &InstanceId, known: &Known) -> (Duration, Duratio
     };
     let judged = matches!(
         seen.event,
-        Some(Event::Tick | Event::Fact(Fact::Probed { .. } | Fact::Notified { .. }))
+        Some(
+            Event::Tick
+                | Event::Fact(Fact::Probed { .. } | Fact::Notified { .. } | Fact::ModelCall { .. })
+        )
     );
     if judged {
         (shortest.min(SHORT_GRACE), longest)
