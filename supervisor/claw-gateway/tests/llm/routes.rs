@@ -168,7 +168,8 @@ async fn a_model_that_says_nothing_in_time_is_left_alone_and_its_provider_is_not
         assert_eq!(world.chat("big").await.code(), "provider_timeout");
     }
     assert_eq!(world.chat("big").await.code(), "provider_cooling");
-    assert_eq!(world.chat("free").await.code(), "", "another model");
+    // Another model of the same provider.
+    assert_ne!(world.chat("free").await.code(), "provider_cooling");
     gate.open();
     world.settled().await;
 }
@@ -176,7 +177,7 @@ async fn a_model_that_says_nothing_in_time_is_left_alone_and_its_provider_is_not
 #[tokio::test]
 async fn an_answer_that_began_in_time_and_is_late_cools_nothing() {
     let mut setup = Setup::default();
-    setup.agent.timeout = Duration::from_millis(50);
+    setup.agent.timeout = Duration::from_millis(500);
     let world = World::start(setup).await;
     let gate = Gate::default();
     let long = Behaviour {
@@ -184,11 +185,11 @@ async fn an_answer_that_began_in_time_and_is_late_cools_nothing() {
         ..Behaviour::default()
     };
     world.fake.script("big-1", [long]);
-    for _ in 0..5 {
+    for _ in 0..4 {
         let asked = Asked::post("/v1/chat/completions", &streamed("big"));
         assert_eq!(world.ask(asked).await.code(), "provider_timeout");
     }
-    assert_eq!(world.asked().len(), 5);
+    assert_eq!(world.asked().len(), 4);
     gate.open();
     world.settled().await;
 }
@@ -242,7 +243,7 @@ async fn a_stream_that_begins_and_then_says_nothing_counts_as_late() {
 #[tokio::test]
 async fn comments_that_keep_a_stream_alive_are_no_answer_yet() {
     let mut setup = Setup::with_spare();
-    setup.agent.timeout = Duration::from_millis(100);
+    setup.agent.timeout = Duration::from_millis(500);
     let world = World::start(setup).await;
     let gate = Gate::default();
     gate.permit(2);

@@ -33,12 +33,12 @@ pub struct ContentSafety {
     pub timeout: Duration,
 }
 
-/// What is judged.
+/// What is judged: texts, and no images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judged {
-    /// What the agent asks.
+    /// What the agent asks: all texts of the request, once for each request.
     Prompts,
-    /// What the model answers.
+    /// What the model answers: the text of each answer, without shown thought and calls of tools.
     Answers,
     /// Both.
     Both,

@@ -246,8 +246,7 @@ impl Prompt {
             }
             _ => part.get("file_id").is_some(),
         };
-        // An image that the provider keeps is resized like any other, so its bound is the same; it
-        // is told all the same, because a policy may refuse it.
+        // Of an image that the provider keeps nothing is seen here, so all of the context bounds it.
         if stored {
             self.refer(Reference::Stored {
                 field: place.into(),

@@ -272,6 +272,24 @@ fn an_open_block_is_closed_before_a_message_ends() {
 }
 
 #[test]
+fn a_stream_of_which_nothing_was_shown_begins_before_it_ends() {
+    let shown = |api| {
+        let frames = ending(&StreamReading::new(api), &cut(Usage::default()));
+        reading(api, &frames).0
+    };
+    let message = shown(Api::Messages);
+    assert_eq!(
+        (message.begun, message.ended),
+        (Begun::Yes, Ended::Properly)
+    );
+    let chat = shown(Api::ChatCompletions);
+    assert_eq!(
+        (chat.finish, chat.ended),
+        (Some(Finish::Length), Ended::Properly)
+    );
+}
+
+#[test]
 fn the_model_has_its_alias_everywhere() {
     for (api, text) in [
         (Api::ChatCompletions, CHAT),
