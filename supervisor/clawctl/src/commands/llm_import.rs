@@ -94,7 +94,7 @@ pub(super) fn run(global: &Global, import: &Import) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "{} prices differ by more than {LARGE_CHANGE} times from those that hold, and were not taken",
+        "prices that differ by more than {LARGE_CHANGE} times from those that hold were not taken: {}",
         diff.refused.len()
     );
     Err(Failure::new(Exit::Refused, message).hint("look at them above; `--force` takes them, too"))
@@ -170,11 +170,12 @@ fn tell(output: Output, into: &Path, (read, diff): (&Read, &Diff)) -> Result<(),
     }
     print::line(&diff.to_string())?;
     for (because, rows) in &skipped {
-        print::note(&format!("{rows} rows are left out: {because}"));
+        print::note(&format!("left out because {because}: {rows}"));
     }
+    let into = into.display();
     print::note(&format!(
-        "{} has the prices; they hold once the fleet file names it: `llm: {{prices: {{file: {OWN}}}}}`",
-        into.display()
+        "{into} has the prices; they hold once the fleet file names it: \
+         `llm: {{prices: {{file: {into}}}}}`"
     ));
     Ok(())
 }
