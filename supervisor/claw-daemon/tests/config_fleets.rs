@@ -35,7 +35,10 @@ fn agent<'l>(loaded: &'l Loaded, name: &str) -> &'l AgentSpec {
 
 #[test]
 fn the_sample_of_the_manual_is_read_as_it_says() {
-    let mut environment = Environment::with([("SLACK_WEBHOOK", "https://hooks/1")]);
+    let mut environment = Environment::with([
+        ("SLACK_WEBHOOK", "https://hooks/1"),
+        ("OPENAI_API_KEY", "sk-1"),
+    ]);
     environment.privilege = Privilege::Root;
     let loaded = load(Path::new("tests/fleets/sample.yaml"), &environment);
     let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.render(Style::Plain)));
@@ -383,4 +386,28 @@ fn events_are_gathered_and_published_as_the_file_says() {
     assert_eq!((free.batch, bound.debounce), (None, None));
     let batch = bound.batch.unwrap();
     assert_eq!((batch.size, batch.wait), (50, Duration::from_secs(2)));
+}
+
+#[test]
+fn the_manual_and_the_example_of_language_models_are_right() {
+    let environment = Environment::with([
+        ("OPENAI_API_KEY", "hunter2"),
+        ("ANTHROPIC_API_KEY", "hunter2"),
+    ]);
+    let manual = std::fs::read_to_string("../../docs/llm.md").unwrap();
+    let (_, from_example) = manual.split_once("```yaml\n").expect("it begins with one");
+    let (example, _) = from_example.split_once("```").expect("it ends");
+    let path = Path::new("/srv/fleet/openclaw.yaml");
+    let loaded = load_str(example, path, &environment);
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.render(Style::Plain)));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let llm = loaded.llm.expect("it is about that");
+    assert_eq!(&*llm.settings.agents["monitor"].models[0], "cheap");
+    assert!(!llm.settings.agents.contains_key("mover"));
+    assert!(llm.unpriced.is_empty());
+
+    let path = Path::new("../../examples/llm/openclaw.yaml");
+    let loaded = load(path, &environment);
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{}", problems.render(Style::Plain)));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
 }

@@ -61,6 +61,7 @@ impl Reader<'_> {
         self.hide_from_agents(&mut agents, &supervisor);
         self.ports_are_apart(&agents, &supervisor);
         self.volumes_are_apart(&agents, &supervisor);
+        let llm = self.llm(&fields, &mut agents);
         let modes = agents
             .iter()
             .map(|(name, agent)| (name.clone(), agent.spec.mode));
@@ -82,7 +83,7 @@ impl Reader<'_> {
             replicas: expanded.replicas,
             webhooks,
             sandboxes,
-            llm: None,
+            llm,
             supervisor,
             uids: self.fleet_sandbox.uids.clone(),
             lockdown,

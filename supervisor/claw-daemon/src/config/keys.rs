@@ -1,6 +1,7 @@
 //! The sections of the fleet file, top down.
 
 use super::keys_agent::AGENT;
+use super::keys_llm::LLM_KEY;
 use super::keys_sandbox::FLEET_SANDBOX;
 use super::sandboxes::SANDBOXES;
 use super::section::{Key, Kind, Section, key, later, later_use};
@@ -34,7 +35,7 @@ pub(super) static FLEET: Section = Section {
         ),
         later("bus"),
         later("state"),
-        later("llm"),
+        LLM_KEY,
         key(
             "webhooks",
             Kind::Named(&WEBHOOK),

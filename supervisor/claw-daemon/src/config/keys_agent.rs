@@ -5,6 +5,7 @@ use super::keys_container::{BUILD, SANDBOX, VOLUME};
 use super::keys_events::{DELIVERY_KEY, REPLICAS, SHARDING_KEY};
 use super::keys_health::HEALTH;
 use super::keys_life::{HOOKS, RESTART, SHUTDOWN};
+use super::keys_llm::{AGENT_LLM_KEY, TOKENS_PER_HOUR};
 use super::sandboxes::SANDBOX_GRANTS;
 use super::section::{Kind, Section, key};
 
@@ -90,6 +91,7 @@ pub(super) static AGENT: Section = Section {
             "Agents that it may see, start, stop and trigger, or `*`.",
         ),
         SANDBOX_GRANTS,
+        AGENT_LLM_KEY,
         key(
             "config",
             Kind::Free,
@@ -381,6 +383,7 @@ pub(super) static RESOURCES: Section = Section {
             Kind::Whole(1, 60_000_000),
             "Changes of state that it may make in a minute; more wait for their turn.",
         ),
+        TOKENS_PER_HOUR,
     ],
     habits: &[
         ("cpus", "did you mean `cpu`?"),

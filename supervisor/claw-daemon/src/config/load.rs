@@ -234,7 +234,11 @@ impl Files {
             lookup: &lookup,
             stack: vec![main_real],
         };
-        Some(includer.resolve(node, Keys::Known))
+        let node = includer.resolve(node, Keys::Known);
+        for secret in resolved::written_secrets(&node) {
+            self.sources.keep_secret(secret);
+        }
+        Some(node)
     }
 
     /// Lays every agent over `defaults`.

@@ -29,8 +29,13 @@ impl Keys {
         match self {
             Self::Free => Self::Free,
             Self::Names => Self::Known,
-            Self::Known if matches!(key, "agents" | "depends_on") => Self::Names,
-            Self::Known if matches!(key, "args" | "config" | "env") || key.starts_with("x-") => {
+            Self::Known if matches!(key, "agents" | "depends_on" | "per_agent" | "providers") => {
+                Self::Names
+            }
+            Self::Known
+                if matches!(key, "aliases" | "args" | "config" | "env")
+                    || key.starts_with("x-") =>
+            {
                 Self::Free
             }
             Self::Known => Self::Known,

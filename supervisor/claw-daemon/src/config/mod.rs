@@ -34,6 +34,7 @@ mod keys_container;
 mod keys_events;
 mod keys_health;
 mod keys_life;
+mod keys_llm;
 mod keys_sandbox;
 mod launch;
 mod limits;

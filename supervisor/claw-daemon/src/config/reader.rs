@@ -76,10 +76,15 @@ impl Reader<'_> {
             return;
         };
         for key in section.keys {
-            let Kind::Section(inner) = key.kind else {
+            let (Kind::Section(inner) | Kind::BoolOr(inner)) = key.kind else {
                 continue;
             };
-            if let Some(item) = fields.get(key.name) {
+            let Some(item) = fields.get(key.name) else {
+                continue;
+            };
+            let in_its_place =
+                matches!(key.kind, Kind::BoolOr(_)) && item.node.as_scalar().is_some();
+            if !in_its_place {
                 self.all_known_keys(inner, &item);
             }
         }
@@ -296,10 +301,42 @@ impl Reader<'_> {
         );
     }
 
+    /// Reports what should be looked at.
+    pub(super) fn warning(
+        &mut self,
+        item: &Item<'_>,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.push(
+            Diagnostic::warning(code, message)
+                .at(item.span())
+                .path(item.path.clone())
+                .help(help),
+        );
+    }
+
     /// Reports a problem of a value's key.
     pub(super) fn key_error(&mut self, item: &Item<'_>, code: Code, message: &str, help: &str) {
         self.problems.push(
             Diagnostic::error(code, message)
+                .at(item.key.unwrap_or(item.span()))
+                .path(item.path.clone())
+                .help(help),
+        );
+    }
+
+    /// Reports what should be looked at, at a value's key.
+    pub(super) fn key_warning(
+        &mut self,
+        item: &Item<'_>,
+        code: Code,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.push(
+            Diagnostic::warning(code, message)
                 .at(item.key.unwrap_or(item.span()))
                 .path(item.path.clone())
                 .help(help),

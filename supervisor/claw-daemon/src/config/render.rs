@@ -158,7 +158,7 @@ impl Window {
     }
 
     fn snippet<'a>(&self, source: &'a Source) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-        Snippet::source(&source.text[self.start..self.end])
+        Snippet::source(source.shown(self.start..self.end))
             .path(source.name.as_str())
             .line_start(self.first_line + 1)
             .fold(false)

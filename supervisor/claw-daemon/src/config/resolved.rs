@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::free::json_scalar;
 use super::supervisor::SupervisorConfig;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Entry, Node, Span, Value};
 
 /// What a masked value looks like.
 const MASK: &str = "***";
@@ -51,10 +51,41 @@ fn masked(node: &Node, key: &str) -> Json {
     }
 }
 
-/// Whether what is called so is a secret. The list `secrets: [NAME]` holds names, which are shown.
+/// Names with a telling part whose values are shown all the same: `secrets: [NAME]` holds names, and
+/// the others count tokens of language models.
+const TOLD: [&str; 3] = ["secrets", "llm_tokens_per_hour", "image_tokens"];
+
+/// Whether what is called so is a secret.
 pub(super) fn telling(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
-    key != "secrets" && (key.ends_with("_key") || TELLING.iter().any(|part| key.contains(part)))
+    !TOLD.contains(&key.as_str())
+        && (key.ends_with("_key") || TELLING.iter().any(|part| key.contains(part)))
+}
+
+/// Where secrets are written out in a tree whose variables are not put in yet.
+pub(super) fn written_secrets(node: &Node) -> Vec<Span> {
+    let mut found = Vec::new();
+    collect(node, "", &mut found);
+    found
+}
+
+fn collect(node: &Node, key: &str, found: &mut Vec<Span>) {
+    match &node.value {
+        Value::Null => {}
+        Value::Text(scalar) => {
+            let text = scalar.text.as_str();
+            let in_url = text.contains("://") && text.contains('@');
+            let secret = telling(key) || text.starts_with("sk-") || in_url;
+            if secret && !text.starts_with('$') {
+                found.push(node.span);
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| collect(item, key, found)),
+        Value::Map(map) => {
+            let entries = map.entries.iter();
+            entries.for_each(|entry| collect(&entry.node, &entry.key, found));
+        }
+    }
 }
 
 /// `scheme://user:password@host` without its password.

@@ -168,7 +168,8 @@ impl Reader<'_> {
         }
     }
 
-    fn zone(&mut self, item: &Item<'_>) -> Option<TimeZone> {
+    /// A time zone by its name.
+    pub(super) fn zone(&mut self, item: &Item<'_>) -> Option<TimeZone> {
         self.parsed(item, "a time zone", |name| {
             TimeZone::get(name).map_err(|_unknown| {
                 let known = jiff::tz::db();

@@ -10,6 +10,8 @@ use super::section::{Kind, Section};
 const VARIABLE: &str = r"^.*\$\{.+\}.*$";
 const DURATION: &str = "^([0-9]+(w|d|h|m|s|ms|us))+$";
 const MEMORY: &str = "^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$";
+const MONEY: &str = "^[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?$";
+const RATE: &str = "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour|d|day)$";
 const CPU: &str = "^[0-9]+(\\.[0-9]+)?m?$";
 
 /// The JSON Schema of `openclaw.yaml`.
@@ -61,12 +63,18 @@ fn kind(kind: &Kind) -> Option<Json> {
         Kind::Whole(min, max) => {
             or_variable(json!({"type": "integer", "minimum": min, "maximum": max}))
         }
+        Kind::Numbers(numbers) => or_variable(json!({"enum": numbers})),
         Kind::WholeOr(min, max, word) => or_variable(json!({
             "anyOf": [{"type": "integer", "minimum": min, "maximum": max}, {"const": word}],
         })),
         Kind::Duration => pattern(DURATION),
         Kind::Memory => pattern(MEMORY),
         Kind::Cpu => pattern(CPU),
+        Kind::Money => pattern(MONEY),
+        Kind::Rate => pattern(RATE),
+        Kind::BoolOr(inner) => {
+            or_variable(json!({"anyOf": [{"type": "boolean"}, nullable(section(inner))]}))
+        }
         Kind::Choice(words) => or_variable(json!({"enum": words})),
         Kind::ChoiceOr(words, inner) => {
             or_variable(json!({"anyOf": [{"enum": words}, section(inner)]}))

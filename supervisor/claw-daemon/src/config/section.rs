@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Bool,
     /// A whole number within bounds.
     Whole(u64, u64),
+    /// One of some whole numbers.
+    Numbers(&'static [u64]),
     /// A whole number, or a word.
     WholeOr(u64, u64, &'static str),
     /// A duration such as `30s`.
@@ -37,6 +39,10 @@ pub(super) enum Kind {
     Memory,
     /// A number of processors such as `0.5` or `500m`.
     Cpu,
+    /// An amount in USD, such as `0.05`.
+    Money,
+    /// So many in a time, such as `500/min`.
+    Rate,
     /// A percentage such as `10%`.
     Percent,
     /// A signal by name or number.
@@ -45,6 +51,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// One of some words, or a section in their place.
     ChoiceOr(&'static [&'static str], &'static Section),
+    /// `true`, `false`, or a section in their place.
+    BoolOr(&'static Section),
     /// A program with arguments: a list, or text that is split into words.
     Command,
     /// A program with arguments, or a map with it and its timeout.

@@ -1,10 +1,12 @@
 //! The files a fleet is read from: reading them safely, and where a byte stands.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::tree::FileId;
+use super::tree::{FileId, Span};
 
 /// The largest file that is read. A fleet of 5 000 agents has about this size.
 pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -29,6 +31,8 @@ pub(super) struct Source {
     pub(super) text: String,
     pub(super) exposure: Exposure,
     line_starts: Vec<usize>,
+    /// Bytes that are not shown, also where their lines are.
+    secrets: Vec<Range<usize>>,
 }
 
 /// All files that were read.
@@ -88,7 +92,25 @@ impl Source {
             text,
             exposure,
             line_starts,
+            secrets: Vec::new(),
         }
+    }
+
+    /// A part of the text, with what is not shown of it blotted out, byte for byte.
+    pub(super) fn shown(&self, range: Range<usize>) -> Cow<'_, str> {
+        let text = &self.text[range.clone()];
+        let inside = |secret: &Range<usize>| {
+            let start = secret.start.clamp(range.start, range.end);
+            let end = secret.end.clamp(start, range.end);
+            start - range.start..end - range.start
+        };
+        let secrets = self.secrets.iter().map(inside);
+        let mut shown = Cow::Borrowed(text);
+        for secret in secrets.filter(|secret| !secret.is_empty()) {
+            let blot = "*".repeat(secret.len());
+            shown.to_mut().replace_range(secret, &blot);
+        }
+        shown
     }
 
     /// The line of a byte, from 0.
@@ -105,7 +127,7 @@ impl Source {
     }
 
     /// The bytes of a line (from 0) without its line break.
-    pub(super) fn line_range(&self, line: usize) -> std::ops::Range<usize> {
+    pub(super) fn line_range(&self, line: usize) -> Range<usize> {
         let start = self.line_starts[line];
         let end = match self.line_starts.get(line + 1) {
             Some(next) => next - 1,
@@ -129,6 +151,11 @@ impl Sources {
     pub(super) fn add(&mut self, source: Source) -> FileId {
         self.files.push(source);
         FileId(self.files.len() - 1)
+    }
+
+    /// Never shows what stands there.
+    pub(super) fn keep_secret(&mut self, span: Span) {
+        self.files[span.file.0].secrets.push(span.start..span.end);
     }
 
     pub(super) fn get(&self, id: FileId) -> &Source {

@@ -1,11 +1,28 @@
 //! `llm:` — the models that agents may call, what they cost, and how much may be spent.
 
+mod budgets;
+mod calls;
+mod catalog;
+mod checks;
+mod known;
+mod place;
+mod prices;
+mod providers;
+mod validators;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use claw_core::AgentName;
 use claw_gateway::llm::budget::Budgets;
 use claw_gateway::llm::prices::PriceTable;
-use claw_gateway::llm::serve::Settings;
+use claw_gateway::llm::serve::{AgentSettings, Settings};
 use claw_store::bus::Level;
+
+use super::agent::Agent;
+use super::item::Fields;
+use super::keys_llm::LLM;
+use super::reader::Reader;
 
 /// The port on an agent's loopback at which it finds models, unless the machine has it taken.
 pub const MODELS_PORT: u16 = 4141;
@@ -16,13 +33,15 @@ pub struct LlmConfig {
     /// Providers, models, and what each agent may call. Agents go by their names in the file, which
     /// all replicas of an agent share.
     pub settings: Settings,
-    /// What may be spent. Each agent with access has an entry, if only by `"*"`.
+    /// What may be spent. Agents go by their names in the file; those that `"*"` stands for have
+    /// entries of their own.
     pub budgets: Budgets,
     /// What a call that is about to leave survives in the journal.
     pub durability: Level,
     /// The prices that hold: those that are shipped, with those of `prices.file` on top.
     pub prices: Arc<PriceTable>,
-    /// Models without a price, which cannot be called while a budget applies.
+    /// Models without a price. While a budget applies they cannot be called, unless
+    /// `prices.unknown` says what they are charged.
     pub unpriced: Vec<Unpriced>,
 }
 
@@ -36,3 +55,45 @@ pub struct Unpriced {
     /// The provider's id of it.
     pub id: Arc<str>,
 }
+
+impl<'n> Reader<'_> {
+    /// Reads how agents reach models, and gives those that do a port for it.
+    pub(super) fn llm(
+        &mut self,
+        fleet: &Fields<'n>,
+        agents: &mut BTreeMap<AgentName, Agent<'n>>,
+    ) -> Option<LlmConfig> {
+        let Some(item) = fleet.get("llm") else {
+            self.no_llm(agents);
+            return None;
+        };
+        let llm = self.fields(&LLM, &item)?;
+        let (prices, unknown_price) = self.llm_prices(&llm);
+        let catalog = self.llm_catalog(&llm, &prices);
+        let usual = AgentSettings {
+            unknown_price,
+            ..AgentSettings::default()
+        };
+        let settings = self.llm_agents((&llm, usual), &catalog, agents);
+        let (budgets, written) = self.llm_budgets(&llm, &settings, agents);
+        self.llm_checks(&catalog, &settings, &written);
+        self.variables_of_models(agents);
+        let levels = [("process", Level::Os), ("full", Level::Disk)];
+        let durability = llm.get("durability");
+        let durability = durability.and_then(|item| self.choice(&item, &levels));
+        Some(LlmConfig {
+            unpriced: checks::unpriced(&catalog),
+            settings: Settings {
+                providers: catalog.providers,
+                models: catalog.models,
+                agents: settings,
+            },
+            budgets,
+            durability: durability.unwrap_or(Level::Os),
+            prices,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

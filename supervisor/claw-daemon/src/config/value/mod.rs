@@ -5,6 +5,7 @@ pub(super) mod address;
 pub(super) mod duration;
 pub(super) mod engine;
 pub(super) mod image;
+pub(super) mod money;
 pub(super) mod network;
 pub(super) mod percent;
 pub(super) mod port;
