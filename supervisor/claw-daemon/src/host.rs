@@ -33,7 +33,7 @@ use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
 use crate::http::{self, Listeners};
-use crate::llm::Models;
+use crate::llm::{Models, Told};
 use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
@@ -84,13 +84,12 @@ impl Daemon {
         let (handle, Senders { facts, acks }, inbox) = supervise::inbox();
         let (journal, opened) = open_journal(&data_dir, acks)?;
         notes.extend(opened.notes.iter().cloned());
-        let asked = (facts.clone(), handle.clone());
-        let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded).await?;
+        let (asked, metrics) = ((facts.clone(), handle.clone()), Metrics::new());
+        let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded, &metrics).await?;
         let (egress, ways) = open_ways(&data_dir, &loaded, &agent_api);
         let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
-        let metrics = Metrics::new();
         let performer = Performer::new(
             Arc::clone(&driver),
             journal.clone(),
@@ -348,7 +347,12 @@ async fn open_agent_api(
     data_dir: &DataDir,
     (facts, handle): (mpsc::Sender<Fact>, Handle),
     loaded: &mut Loaded,
+    metrics: &Metrics,
 ) -> Result<(Store, AgentApi), StartError> {
+    let told = Told {
+        metrics: metrics.llm().clone(),
+        facts: facts.clone(),
+    };
     let store = open_store(data_dir).await?;
     let agent_api = AgentApi::open(agent_api::Parts {
         store: store.clone(),
@@ -356,7 +360,7 @@ async fn open_agent_api(
         handle,
         data_dir: data_dir.path().to_owned(),
         sandboxes: sandboxes::start(data_dir.path(), loaded.supervisor.engine.clone()),
-        models: Models::new(data_dir.path()),
+        models: Models::new(data_dir.path(), told),
     });
     let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
     agent_api.complete(loaded);

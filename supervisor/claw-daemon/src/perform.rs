@@ -111,7 +111,9 @@ impl<D: Driver> Performer<D> {
                 spec,
                 run,
             } => {
-                let spec = self.agent_api.prepare_launch(&instance, &spec);
+                let spec = self
+                    .agent_api
+                    .prepare_launch(&instance, &spec, run.as_ref());
                 self.driver.order(Order::Spawn {
                     instance,
                     spec,

@@ -145,7 +145,7 @@ impl AgentApi {
     }
 
     fn adopt_instances(&self, inherited: &Inheritance) {
-        for (instance, _run, recovered) in &inherited.instances {
+        for (instance, run, recovered) in &inherited.instances {
             let (Recovered::Alive { pid, .. }, Some(endpoint)) =
                 (recovered, self.endpoint(&instance.agent))
             else {
@@ -157,6 +157,7 @@ impl AgentApi {
             };
             endpoint.begin(instance.generation, spec);
             endpoint.with(instance.generation, |session| {
+                session.run = *run;
                 session.pid = Some(*pid);
                 session.resumption = Resumption::Awaited;
                 if greeted == Some(instance.generation) {
@@ -246,10 +247,13 @@ impl AgentApi {
         &self,
         instance: &InstanceId,
         spec: &Arc<AgentSpec>,
+        run: Option<&RunContext>,
     ) -> Arc<AgentSpec> {
         let Some(endpoint) = self.shared.endpoints.begin(instance, Arc::clone(spec)) else {
             return Arc::clone(spec);
         };
+        let run = run.map(|run| run.run);
+        endpoint.with(instance.generation, |session| session.run = run);
         let token = self.shared.key.token(instance);
         let agent_dir = self.agent_dir(&instance.agent);
         let mut equipped = AgentSpec::clone(spec);

@@ -7,6 +7,7 @@ use claw_gateway::llm::serve::{Caller, Credential, IsTheToken};
 
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
+use super::session::Taken;
 use super::token;
 
 /// How a connection came in.
@@ -26,30 +27,43 @@ impl AgentApi {
         self.living(&endpoint)
     }
 
-    pub(super) fn living(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
-        let generation = *endpoint.lock().sessions.keys().next_back()?;
-        Some(self.known(endpoint, generation, CameBy::Shared))
-    }
-
     /// One life of an agent; `None`: it is over.
     pub(crate) fn caller(&self, instance: &InstanceId, came_by: CameBy) -> Option<Caller> {
         let endpoint = self.endpoint(&instance.agent)?;
-        endpoint.with(instance.generation, |_| ())?;
-        Some(self.known(&endpoint, instance.generation, came_by))
+        self.known(&endpoint, instance.generation, came_by)
     }
 
-    fn known(&self, endpoint: &Arc<Endpoint>, generation: Generation, came_by: CameBy) -> Caller {
+    /// Who asks over the agent's socket, for one request: what it works on may be another run by
+    /// the next.
+    pub(super) fn asking(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
+        let caller = self.living(endpoint)?;
+        let run = caller.run.clone().or_else(|| endpoint.only_run());
+        Some(Caller { run, ..caller })
+    }
+
+    fn living(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
+        let generation = *endpoint.lock().sessions.keys().next_back()?;
+        self.known(endpoint, generation, CameBy::Shared)
+    }
+
+    fn known(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        generation: Generation,
+        came_by: CameBy,
+    ) -> Option<Caller> {
+        let run = endpoint.with(generation, |session| session.run)?;
         let instance = endpoint.instance(generation);
         let is_the_token = self.is_the_token(endpoint, &instance);
-        Caller {
+        Some(Caller {
             agent: endpoint.identity().as_str().into(),
             instance: instance.to_string().into(),
-            run: endpoint.only_run(generation),
+            run: run.map(|run| run.to_string().into()),
             credential: match came_by {
                 CameBy::Shared => Credential::Token(is_the_token),
                 CameBy::OwnNetwork => Credential::OwnNetwork(is_the_token),
             },
-        }
+        })
     }
 
     /// Knows the token of a life for as long as it lasts.
@@ -63,13 +77,14 @@ impl AgentApi {
 }
 
 impl Endpoint {
-    /// The run that a life works on, if there is only one that it can be.
-    fn only_run(&self, generation: Generation) -> Option<Arc<str>> {
-        self.with(generation, |session| {
-            let mut taken = session.given.keys();
-            let run = taken.next()?;
-            taken.next().is_none().then(|| run.to_string().into())
-        })
-        .flatten()
+    /// The run that the present life works on, if there is only one that it can be.
+    fn only_run(&self) -> Option<Arc<str>> {
+        let inside = self.lock();
+        let (_, session) = inside.sessions.last_key_value()?;
+        let given = session.given.iter();
+        let mut taken = given.filter(|(_, given)| given.taken == Taken::Yes);
+        let (run, _) = taken.next()?;
+        let run = run.to_string().into();
+        taken.next().is_none().then_some(run)
     }
 }

@@ -70,6 +70,8 @@ pub(super) enum OwnCheck {
 pub(super) struct Session {
     /// With which spec it was started.
     pub(super) spec: Arc<AgentSpec>,
+    /// The run that it was started for, if it lives for that one alone.
+    pub(super) run: Option<RunId>,
     /// Masks its secrets in what it says.
     pub(super) redactor: Option<Arc<Redactor>>,
     /// Its main process, once that is known.
@@ -128,6 +130,7 @@ impl Session {
         Self {
             redactor: Redactor::of(&spec.launch).map(Arc::new),
             spec,
+            run: None,
             pid: None,
             handshake: Handshake::Pending,
             id: None,

@@ -87,7 +87,7 @@ pub(super) async fn usage(
     params: Params,
 ) -> Result<Json<LlmUsageList>, ApiError> {
     params.only(&["since", "by"])?;
-    llm(&state)?;
+    let llm = llm(&state)?;
     let since = match since(&state, &params)? {
         Some(since) => since,
         None => {
@@ -96,8 +96,7 @@ pub(super) async fn usage(
         }
     };
     let by = params.read("by", usage_by)?.unwrap_or(LlmUsageBy::Agent);
-    let store = &state.ports.store;
-    let rows = store.llm_usage(unix_ms(since), by.into()).await?;
+    let rows = llm.store.llm_usage(unix_ms(since), by.into()).await?;
     Ok(Json(LlmUsageList {
         since,
         by,
@@ -129,7 +128,7 @@ pub(super) async fn calls(
     params: Params,
 ) -> Result<Json<LlmCallList>, ApiError> {
     params.only(&["agent", "run", "since", "before", "limit"])?;
-    llm(&state)?;
+    let llm = llm(&state)?;
     let agent = agent(&state, &params).await?;
     let run = params.read("run", |text| {
         let id = text.parse::<RunId>();
@@ -144,7 +143,7 @@ pub(super) async fn calls(
         before: params.read("before", params::count(i64::MAX.unsigned_abs()))?,
         limit,
     };
-    let rows = state.ports.store.llm_calls(filter).await?;
+    let rows = llm.store.llm_calls(filter).await?;
     let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let last = rows.last().map(|row| row.admitted.id);
     Ok(Json(LlmCallList {
@@ -184,7 +183,7 @@ pub(super) async fn reconcile(
     let question = question(&asked, &(llm.balances)())?;
     let windows = llm.reconcile.call(question).await.map_err(problem)?;
     let call = match asked.call {
-        Some(id) => call(&state, id).await?,
+        Some(id) => call(&llm, id).await?,
         None => None,
     };
     let windows = told(&(llm.balances)(), &windows);
@@ -261,13 +260,13 @@ fn unix_ms(at: Time) -> UnixMs {
     UnixMs(at.as_millisecond())
 }
 
-async fn call(state: &ApiState, id: u64) -> Result<Option<LlmCall>, ApiError> {
+async fn call(llm: &LlmPorts, id: u64) -> Result<Option<LlmCall>, ApiError> {
     let filter = CallFilter {
         before: Some(id.saturating_add(1)),
         limit: 1,
         ..CallFilter::default()
     };
-    let rows = state.ports.store.llm_calls(filter).await?;
+    let rows = llm.store.llm_calls(filter).await?;
     let found = rows.into_iter().find(|row| row.admitted.id == id);
     Ok(found.map(Into::into))
 }

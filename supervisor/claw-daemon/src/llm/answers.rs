@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use claw_gateway::llm::budget::{Alert, Balance, CallId, NotUncertain, Window};
 use claw_gateway::llm::money::Money;
-use claw_gateway::llm::serve::Event;
+use claw_gateway::llm::serve::{Event, Observer};
 use claw_store::StoreError;
 use claw_store::llm::Correction;
 
@@ -33,6 +33,7 @@ impl Models {
                     let models = correcting.clone();
                     async move { models.reconcile(wanted).await }
                 }),
+                store: started.store.clone(),
                 prices: Arc::new(move || Prices {
                     table: Arc::clone(&config.prices),
                     settings: Arc::clone(&settings),

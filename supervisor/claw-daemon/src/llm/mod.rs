@@ -17,6 +17,7 @@ mod clock;
 mod doors;
 mod environment;
 mod journal;
+mod news;
 mod observer;
 mod port_book;
 mod recordings;
@@ -35,12 +36,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use claw_core::spec::Launch;
-use claw_core::{AgentName, FleetSpec};
+use claw_core::{AgentName, Fact, FleetSpec};
 use claw_gateway::llm::serve::{Clock, Gateway};
 use claw_store::StoreError;
 use claw_store::store::OpenError;
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,7 @@ use self::started::Started;
 use crate::agent_api::AgentApi;
 use crate::config::Loaded;
 use crate::egress::ModelsChange;
+use crate::telemetry::llm::LlmMetrics;
 
 /// How long calls in flight may take to settle when the supervisor ends. What is not settled then
 /// is lost to the next one, and counts whole.
@@ -97,6 +99,15 @@ pub enum ModelsError {
     Ending,
 }
 
+/// Who is told of calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// Counts them.
+    pub(crate) metrics: LlmMetrics,
+    /// The core, which judges who waits for one.
+    pub(crate) facts: mpsc::Sender<Fact>,
+}
+
 /// The way of all agents to models; clones share it.
 #[derive(Clone)]
 pub(crate) struct Models {
@@ -108,6 +119,7 @@ struct Shared {
     dir: PathBuf,
     runtime: Handle,
     clock: Arc<dyn Clock>,
+    told: Told,
     /// Once the fleet file has asked for models.
     started: OnceCell<Started>,
     doors: Mutex<Doors>,
@@ -122,21 +134,21 @@ struct Shared {
 
 impl Models {
     /// Opens nothing yet; on the runtime of the caller.
-    pub(crate) fn new(data_dir: &Path) -> Self {
-        Self::with_clock(data_dir, Arc::new(SystemClock::start()))
+    pub(crate) fn new(data_dir: &Path, told: Told) -> Self {
+        Self::with_clock(data_dir, told, Arc::new(SystemClock::start()))
     }
 
-    fn with_clock(data_dir: &Path, clock: Arc<dyn Clock>) -> Self {
-        let accepting = CancellationToken::new();
+    fn with_clock(data_dir: &Path, told: Told, clock: Arc<dyn Clock>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 dir: data_dir.join("llm"),
                 runtime: Handle::current(),
                 clock,
+                told,
                 started: OnceCell::new(),
                 doors: Mutex::default(),
                 serving: watch::Sender::new(false),
-                accepting,
+                accepting: CancellationToken::new(),
                 cutting: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -223,7 +235,10 @@ impl Models {
         }
         self.shared.cutting.cancel();
         self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        let ending = tokio::time::timeout(SETTLING, self.shared.tasks.wait());
+        if ending.await.is_err() {
+            tracing::warn!("what is done for models was cut off");
+        }
         if let Some(started) = self.shared.started.get() {
             started.close().await;
         }

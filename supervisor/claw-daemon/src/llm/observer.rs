@@ -5,8 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use claw_gateway::llm::budget::{self, Alert};
-use claw_gateway::llm::serve::{Clock, Event, Observer};
+use claw_gateway::llm::serve::{Clock, Event, Observer, Settings};
 use tokio::sync::mpsc;
+
+use super::Told;
+use super::news::News;
+use crate::telemetry::llm::LlmMetrics;
 
 /// Alerts on their way to the bus. There are two for each window at most, so that more wait only
 /// when the store does not answer; they are in the log all the same.
@@ -15,9 +19,12 @@ pub(super) const ALERTS: usize = 1024;
 /// How often an operator is told that a provider refuses a key, a model or its address.
 const TOLD_AGAIN: Duration = Duration::from_secs(3600);
 
-/// Writes the log, and hands alerts on without waiting for anybody.
+/// Writes the log, counts, and hands on alerts and what is for the core, without waiting for
+/// anybody.
 pub(super) struct Reporter {
     clock: Arc<dyn Clock>,
+    metrics: LlmMetrics,
+    news: News,
     alerts: mpsc::Sender<Alert>,
     /// When an operator was told of a provider's model. What is configured bounds them, and old
     /// ones are dropped.
@@ -25,12 +32,20 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(clock: Arc<dyn Clock>, alerts: mpsc::Sender<Alert>) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, told: Told, alerts: mpsc::Sender<Alert>) -> Self {
         Self {
+            news: News::new(told.facts, Arc::clone(&clock)),
+            metrics: told.metrics,
             clock,
             alerts,
             misconfigured: Mutex::default(),
         }
+    }
+
+    /// Takes over who may call what.
+    pub(super) fn configure(&self, settings: &Settings) {
+        self.metrics.configure(settings);
+        self.news.configure(settings);
     }
 
     fn alert(&self, alert: &Alert) {
@@ -78,6 +93,8 @@ impl Reporter {
 
 impl Observer for Reporter {
     fn tell(&self, event: Event<'_>) {
+        self.metrics.observe(&event);
+        self.news.observe(&event);
         match event {
             Event::Alert(alert) => self.alert(alert),
             Event::Misconfigured {

@@ -131,6 +131,7 @@ mod tests {
             run: None,
             provider: "hub".to_owned(),
             model: "big".to_owned(),
+            model_id: "big-1".to_owned(),
             held,
             estimate,
             rates: "null".to_owned(),

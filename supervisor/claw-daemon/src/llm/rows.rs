@@ -21,6 +21,7 @@ pub(super) fn admitted(call: &CallRecord) -> Admitted {
         run: call.run.as_deref().map(str::to_owned),
         provider: call.provider.to_string(),
         model: call.model_asked.to_string(),
+        model_id: call.model.to_string(),
         held: call.held.pico(),
         estimate: call.estimate.pico(),
         rates: call.rates.as_deref().map_or(Json::Null, rates).to_string(),

@@ -26,7 +26,7 @@ const PRUNING: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Started {
     pub(super) gateway: Gateway,
     pub(super) store: Store,
-    pub(super) observer: Arc<dyn Observer>,
+    pub(super) observer: Arc<Reporter>,
     journal: Arc<StoreJournal>,
     /// `None` while the fleet file asks for no models.
     config: RwLock<Option<Arc<LlmConfig>>>,
@@ -48,7 +48,9 @@ pub(super) async fn start(
     let (ledger, lost) = Ledger::restore(now, llm.budgets.clone(), standing);
 
     let (sender, receiver) = mpsc::channel(ALERTS);
-    let observer: Arc<dyn Observer> = Arc::new(Reporter::new(Arc::clone(&shared.clock), sender));
+    let (clock, told) = (Arc::clone(&shared.clock), shared.told.clone());
+    let observer = Arc::new(Reporter::new(clock, told, sender));
+    observer.configure(&llm.settings);
     shared
         .runtime
         .spawn(alerts::publish(receiver, store.clone(), bus.clone()));
@@ -61,16 +63,21 @@ pub(super) async fn start(
     }
     for (id, settled) in lost {
         let (ended, told) = restore::ended_as_lost(now, &settled);
-        store.settle_llm_call(id.0, ended, told, Level::Os).await?;
+        let written = store.settle_llm_call(id.0, ended, told, Level::Os).await;
+        if let Err(error) = written {
+            // It counts all the same, and the next supervisor finds it again.
+            tracing::error!(call = %id, %error, "what became of a call is not written");
+        }
         for alert in &settled.alerts {
             observer.tell(Event::Alert(alert));
         }
     }
+    shared.told.metrics.begin(&store.llm_totals().await?);
     let journal = Arc::new(StoreJournal::new(store.clone(), llm.durability));
     let host = Host {
         journal: Arc::clone(&journal) as _,
         clock: Arc::clone(&shared.clock),
-        observer: Arc::clone(&observer),
+        observer: Arc::clone(&observer) as _,
     };
     let gateway = Gateway::new(llm.settings.clone(), ledger, host);
     // Limits that were lowered meanwhile may be passed already.
@@ -89,6 +96,7 @@ impl Started {
     /// Puts another configuration into force.
     pub(super) fn replace(&self, llm: &Arc<LlmConfig>) {
         self.journal.set_durability(llm.durability);
+        self.observer.configure(&llm.settings);
         self.gateway.replace(llm.settings.clone());
         self.gateway.set_budgets(llm.budgets.clone());
         self.set_config(Some(Arc::clone(llm)));
@@ -97,6 +105,7 @@ impl Started {
     /// No agent may call anything any more. What was spent stays, and so do the budgets, in case
     /// that models come back today.
     pub(super) fn withdraw(&self) {
+        self.observer.configure(&Settings::default());
         self.gateway.replace(Settings::default());
         self.set_config(None);
     }

@@ -86,6 +86,10 @@ impl LlmMetrics {
             Event::Failed { .. }
             | Event::Progress { .. }
             | Event::PersonalData { .. }
+            | Event::Unreadable { .. }
+            | Event::WrongAnswer { .. }
+            | Event::Unsafe { .. }
+            | Event::Unjudged { .. }
             | Event::Alert(_)
             | Event::Misconfigured { .. } => {}
         }

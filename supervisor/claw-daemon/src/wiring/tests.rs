@@ -140,7 +140,13 @@ fn supervised() -> Supervised {
         handle: handle.clone(),
         data_dir: dir.path().to_owned(),
         sandboxes: crate::sandboxes::start(dir.path(), None),
-        models: crate::llm::Models::new(dir.path()),
+        models: crate::llm::Models::new(
+            dir.path(),
+            crate::llm::Told {
+                metrics: metrics.llm().clone(),
+                facts: facts.clone(),
+            },
+        ),
     });
     let agent_api = agent_api.unwrap();
     let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());

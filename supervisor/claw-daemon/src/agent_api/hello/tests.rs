@@ -29,13 +29,17 @@ async fn context(dir: &Path) -> Context {
     };
     let published = store.publish(vec![event], Level::Os, Publisher::Outside);
     published.await.unwrap();
+    let told = crate::llm::Told {
+        metrics: crate::telemetry::llm::LlmMetrics::default(),
+        facts: senders.facts.clone(),
+    };
     let api = AgentApi::open(Parts {
         store,
         facts: senders.facts,
         handle,
         data_dir: dir.to_owned(),
         sandboxes: crate::sandboxes::start(dir, None),
-        models: crate::llm::Models::new(dir),
+        models: crate::llm::Models::new(dir, told),
     });
     let endpoint = Endpoint::new(name, Arc::clone(&spec), Arc::default(), None);
     endpoint.begin(LIFE, spec);

@@ -1,6 +1,6 @@
 //! What the API needs to know of models and of the money they cost.
 //!
-//! Calls and what they used are read from the store; here is what only the gateway knows.
+//! Calls and what they used are read from their store; the rest is what only the gateway knows.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use claw_gateway::llm::budget::{Balance, CallId, Ledger, NotUncertain, Window};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::prices::PriceTable;
 use claw_gateway::llm::serve::Settings;
-use claw_store::StoreError;
+use claw_store::{Store, StoreError};
 use jiff::tz::TimeZone;
 
 use super::Port;
@@ -20,6 +20,8 @@ pub type FindLlm = Arc<dyn Fn() -> Option<LlmPorts> + Send + Sync>;
 /// What the API asks of the gateway to models.
 #[derive(Clone)]
 pub struct LlmPorts {
+    /// Where calls are kept, and what they used.
+    pub store: Store,
     /// How the budgets stand now. The ledger is locked for no longer than it takes to copy them.
     pub balances: Arc<dyn Fn() -> Balances + Send + Sync>,
     /// Puts what was billed in the place of what is uncertain, in the ledger and durably. Answers

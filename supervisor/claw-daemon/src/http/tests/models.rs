@@ -155,6 +155,7 @@ fn ports(store: Store, ledger: Ledger, prices: Prices) -> LlmPorts {
     let ledger = Arc::new(Mutex::new(ledger));
     let (settings, correcting) = (Arc::clone(&prices.settings), Arc::clone(&ledger));
     LlmPorts {
+        store: store.clone(),
         balances: Arc::new(move || Balances::of(&ledger.lock().unwrap(), &settings, now())),
         reconcile: Port::new(move |question| {
             let (ledger, store) = (Arc::clone(&correcting), store.clone());

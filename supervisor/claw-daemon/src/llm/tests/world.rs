@@ -22,10 +22,11 @@ use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::super::Models;
+use super::super::{Models, Told};
 use crate::agent_api::{AgentApi, Parts};
 use crate::config::{Environment, LlmConfig, Loaded, MODELS_PORT, load_str};
 use crate::supervise;
+use crate::telemetry::llm::LlmMetrics;
 
 /// Pico-USD of a token of a prompt and of an answer.
 pub(super) const PROMPT: i64 = 1_000_000;
@@ -57,13 +58,17 @@ impl Host {
 
     pub(super) async fn at(dir: &Path, loaded: Loaded, clock: Arc<TestClock>) -> Self {
         let (handle, senders, _inbox) = supervise::inbox();
+        let told = Told {
+            metrics: LlmMetrics::default(),
+            facts: senders.facts.clone(),
+        };
         let api = AgentApi::open(Parts {
             store: Store::open(&dir.join("store.db"), StoreOptions::default()).unwrap(),
             facts: senders.facts,
             handle,
             data_dir: dir.to_owned(),
             sandboxes: crate::sandboxes::start(dir, None),
-            models: Models::with_clock(dir, clock),
+            models: Models::with_clock(dir, told, clock),
         });
         let host = Self {
             api: api.unwrap(),
@@ -89,7 +94,7 @@ impl Host {
             generation: Generation(generation),
         };
         let spec = &self.loaded.fleet.agents[AGENT];
-        let spec = self.api.prepare_launch(&instance, spec);
+        let spec = self.api.prepare_launch(&instance, spec, None);
         Life { instance, spec }
     }
 
