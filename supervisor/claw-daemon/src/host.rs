@@ -33,7 +33,7 @@ use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
 use crate::http::{self, Listeners};
-use crate::llm::{Models, Told};
+use crate::llm::{Answers, Models, Told};
 use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
@@ -51,6 +51,8 @@ pub struct Options {
     pub file: PathBuf,
     /// The variables that the fleet file may refer to.
     pub environment: Environment,
+    /// Where the answers of models come from.
+    pub answers: Answers,
 }
 
 /// A running supervisor.
@@ -85,7 +87,8 @@ impl Daemon {
         let (journal, opened) = open_journal(&data_dir, acks)?;
         notes.extend(opened.notes.iter().cloned());
         let (asked, metrics) = ((facts.clone(), handle.clone()), Metrics::new());
-        let (store, agent_api) = open_agent_api(&data_dir, asked, &mut loaded, &metrics).await?;
+        let (store, agent_api) =
+            open_agent_api(&data_dir, asked, (&mut loaded, options.answers), &metrics).await?;
         let (egress, ways) = open_ways(&data_dir, &loaded, &agent_api);
         let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
@@ -346,7 +349,7 @@ fn open_journal(
 async fn open_agent_api(
     data_dir: &DataDir,
     (facts, handle): (mpsc::Sender<Fact>, Handle),
-    loaded: &mut Loaded,
+    (loaded, answers): (&mut Loaded, Answers),
     metrics: &Metrics,
 ) -> Result<(Store, AgentApi), StartError> {
     let told = Told {
@@ -360,7 +363,7 @@ async fn open_agent_api(
         handle,
         data_dir: data_dir.path().to_owned(),
         sandboxes: sandboxes::start(data_dir.path(), loaded.supervisor.engine.clone()),
-        models: Models::new(data_dir.path(), told),
+        models: Models::new(data_dir.path(), told, answers),
     });
     let agent_api = agent_api.map_err(|source| StartError::TokenKey { source })?;
     agent_api.complete(loaded);

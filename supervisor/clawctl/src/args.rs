@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
+use claw_daemon::llm::Answers;
 
 use crate::commands::{AgentCommand, EventsCommand, LlmCommand, SandboxCommand, StateCommand};
 use crate::complete;
@@ -253,6 +254,10 @@ pub(crate) struct Up {
     /// Go to the background once the fleet is loaded
     #[arg(short, long)]
     pub detach: bool,
+    /// Where the answers of language models come from: `real` (providers), `fake` (made up),
+    /// `cassette` (what `llm.record` kept) or `cassette=FOLDER`
+    #[arg(long, value_name = "SOURCE", default_value_t)]
+    pub llm: Answers,
     /// What the supervisor logs of itself, such as `info` or `claw_daemon=debug`
     #[arg(long, value_name = "FILTER", env = "OPENCLAW_LOG_LEVEL")]
     pub log_level: Option<String>,

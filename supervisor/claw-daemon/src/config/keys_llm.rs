@@ -53,6 +53,11 @@ pub(super) static LLM: Section = Section {
             Kind::Choice(&["process", "full"]),
             "What the record of a call survives that is about to leave: the death of the supervisor, or a power cut too.",
         ),
+        key(
+            "record",
+            Kind::Bool,
+            "Whether answers are kept, without personal data and secrets, for `clawctl up --llm cassette`.",
+        ),
     ],
     habits: &[
         ("models", "write `providers: {NAME: {models: [MODEL]}}`"),

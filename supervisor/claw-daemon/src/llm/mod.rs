@@ -23,9 +23,13 @@ mod port_book;
 mod recordings;
 mod restore;
 mod rows;
+mod source;
 mod started;
 #[cfg(test)]
 mod tests;
+
+pub use self::recordings::CassetteError;
+pub use self::source::{Answers, NotAnswers};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -48,6 +52,7 @@ use tokio_util::task::TaskTracker;
 use self::clock::SystemClock;
 use self::doors::{Door, Doors, Whose};
 use self::port_book::{Bound, PortBook};
+use self::source::Sources;
 use self::started::Started;
 use crate::agent_api::AgentApi;
 use crate::config::Loaded;
@@ -94,6 +99,16 @@ pub enum ModelsError {
         #[source]
         source: io::Error,
     },
+    /// There is nothing to answer from.
+    #[error(transparent)]
+    Cassette(#[from] recordings::CassetteError),
+    /// Calls cannot be recorded.
+    #[error("there is no thread to be had for recording calls of models")]
+    Recorder {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The supervisor is ending.
     #[error("the supervisor is ending")]
     Ending,
@@ -120,6 +135,7 @@ struct Shared {
     runtime: Handle,
     clock: Arc<dyn Clock>,
     told: Told,
+    sources: Sources,
     /// Once the fleet file has asked for models.
     started: OnceCell<Started>,
     doors: Mutex<Doors>,
@@ -134,14 +150,16 @@ struct Shared {
 
 impl Models {
     /// Opens nothing yet; on the runtime of the caller.
-    pub(crate) fn new(data_dir: &Path, told: Told) -> Self {
-        Self::with_clock(data_dir, told, Arc::new(SystemClock::start()))
+    pub(crate) fn new(data_dir: &Path, told: Told, answers: Answers) -> Self {
+        Self::with_clock(data_dir, told, answers, Arc::new(SystemClock::start()))
     }
 
-    fn with_clock(data_dir: &Path, told: Told, clock: Arc<dyn Clock>) -> Self {
+    fn with_clock(data_dir: &Path, told: Told, answers: Answers, clock: Arc<dyn Clock>) -> Self {
+        let dir = data_dir.join("llm");
         Self {
             shared: Arc::new(Shared {
-                dir: data_dir.join("llm"),
+                sources: Sources::new(answers, &dir),
+                dir,
                 runtime: Handle::current(),
                 clock,
                 told,
@@ -169,10 +187,14 @@ impl Models {
     ) -> Result<(), ModelsError> {
         let shared = &self.shared;
         match (&loaded.llm, shared.started.get()) {
-            (Some(llm), Some(started)) => started.replace(llm),
+            (Some(llm), Some(started)) => {
+                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                started.replace(llm, settings);
+            }
             (Some(llm), None) => {
                 make_dir(&shared.dir)?;
-                let starting = || started::start(shared, llm, agent_api.store());
+                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                let starting = || started::start(shared, (llm, settings), agent_api.store());
                 shared.started.get_or_try_init(starting).await?;
             }
             (None, Some(started)) => started.withdraw(),

@@ -36,7 +36,7 @@ pub(super) struct Started {
 /// had in flight.
 pub(super) async fn start(
     shared: &Arc<Shared>,
-    llm: &Arc<LlmConfig>,
+    (llm, settings): (&Arc<LlmConfig>, Settings),
     bus: &Store,
 ) -> Result<Started, ModelsError> {
     let path = shared.dir.join("calls.db");
@@ -79,7 +79,7 @@ pub(super) async fn start(
         clock: Arc::clone(&shared.clock),
         observer: Arc::clone(&observer) as _,
     };
-    let gateway = Gateway::new(llm.settings.clone(), ledger, host);
+    let gateway = Gateway::new(settings, ledger, host);
     // Limits that were lowered meanwhile may be passed already.
     gateway.set_budgets(llm.budgets.clone());
     prune_daily(shared, &gateway, &store);
@@ -94,10 +94,10 @@ pub(super) async fn start(
 
 impl Started {
     /// Puts another configuration into force.
-    pub(super) fn replace(&self, llm: &Arc<LlmConfig>) {
+    pub(super) fn replace(&self, llm: &Arc<LlmConfig>, settings: Settings) {
         self.journal.set_durability(llm.durability);
         self.observer.configure(&llm.settings);
-        self.gateway.replace(llm.settings.clone());
+        self.gateway.replace(settings);
         self.gateway.set_budgets(llm.budgets.clone());
         self.set_config(Some(Arc::clone(llm)));
     }

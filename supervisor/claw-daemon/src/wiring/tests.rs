@@ -146,6 +146,7 @@ fn supervised() -> Supervised {
                 metrics: metrics.llm().clone(),
                 facts: facts.clone(),
             },
+            crate::llm::Answers::Real,
         ),
     });
     let agent_api = agent_api.unwrap();

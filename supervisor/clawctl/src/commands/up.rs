@@ -44,6 +44,7 @@ pub(crate) async fn run(global: &Global, up: &Up) -> Result<(), Failure> {
     let options = Options {
         file,
         environment: Environment::of_process(),
+        answers: up.llm.clone(),
     };
     let daemon = Daemon::start(options)
         .await
@@ -104,6 +105,7 @@ async fn detach(file: &Path, up: &Up) -> Result<(), Failure> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
+    command.args(["--llm", &up.llm.to_string()]);
     if let Some(level) = &up.log_level {
         command.args(["--log-level", level]);
     }

@@ -39,7 +39,7 @@ async fn context(dir: &Path) -> Context {
         handle,
         data_dir: dir.to_owned(),
         sandboxes: crate::sandboxes::start(dir, None),
-        models: crate::llm::Models::new(dir, told),
+        models: crate::llm::Models::new(dir, told, crate::llm::Answers::Real),
     });
     let endpoint = Endpoint::new(name, Arc::clone(&spec), Arc::default(), None);
     endpoint.begin(LIFE, spec);

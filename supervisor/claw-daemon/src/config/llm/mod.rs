@@ -16,7 +16,7 @@ use std::sync::Arc;
 use claw_core::AgentName;
 use claw_gateway::llm::budget::Budgets;
 use claw_gateway::llm::prices::PriceTable;
-use claw_gateway::llm::serve::{AgentSettings, Settings};
+use claw_gateway::llm::serve::{AgentSettings, Settings, Source};
 use claw_store::bus::Level;
 
 use super::agent::Agent;
@@ -38,6 +38,8 @@ pub struct LlmConfig {
     pub budgets: Budgets,
     /// What a call that is about to leave survives in the journal.
     pub durability: Level,
+    /// Whether answers are kept, so that they can be played again.
+    pub record: bool,
     /// The prices that hold: those that are shipped, with those of `prices.file` on top.
     pub prices: Arc<PriceTable>,
     /// Models without a price. While a budget applies they cannot be called, unless
@@ -78,6 +80,7 @@ impl<'n> Reader<'_> {
         let (budgets, written) = self.llm_budgets(&llm, &settings, agents);
         self.llm_checks(&catalog, &settings, &written);
         self.variables_of_models(agents);
+        let record = llm.get("record").and_then(|item| self.boolean(&item));
         let levels = [("process", Level::Os), ("full", Level::Disk)];
         let durability = llm.get("durability");
         let durability = durability.and_then(|item| self.choice(&item, &levels));
@@ -87,9 +90,11 @@ impl<'n> Reader<'_> {
                 providers: catalog.providers,
                 models: catalog.models,
                 agents: settings,
+                source: Source::Providers,
             },
             budgets,
             durability: durability.unwrap_or(Level::Os),
+            record: record.unwrap_or(false),
             prices,
         })
     }

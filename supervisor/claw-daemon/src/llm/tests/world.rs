@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::super::{Models, Told};
+use super::super::{Answers, Models, Told};
 use crate::agent_api::{AgentApi, Parts};
 use crate::config::{Environment, LlmConfig, Loaded, MODELS_PORT, load_str};
 use crate::supervise;
@@ -68,7 +68,7 @@ impl Host {
             handle,
             data_dir: dir.to_owned(),
             sandboxes: crate::sandboxes::start(dir, None),
-            models: Models::with_clock(dir, told, clock),
+            models: Models::with_clock(dir, told, Answers::Real, clock),
         });
         let host = Self {
             api: api.unwrap(),
@@ -212,6 +212,7 @@ pub(super) fn fleet(fake: &FakeLlm, daily: i64) -> Loaded {
             agents: BTreeMap::from([(AGENT.into(), limits)]),
             ..Budgets::default()
         },
+        record: false,
         durability: Level::Os,
         prices: Arc::new(PriceTable::default()),
         unpriced: Vec::new(),
@@ -252,6 +253,7 @@ fn settings(fake: &FakeLlm) -> Settings {
         providers: [("hub".into(), Arc::new(provider))].into(),
         models: [("big".into(), Arc::new(model))].into(),
         agents: [(AGENT.into(), Arc::new(agent))].into(),
+        ..Settings::default()
     }
 }
 
