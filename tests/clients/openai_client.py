@@ -10,7 +10,7 @@ whole = client.chat.completions.create(model="gpt", messages=messages)
 stream = client.chat.completions.create(model="gpt", messages=messages, stream=True)
 streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
 response = client.responses.create(model="gpt", input="Say something.")
-vectors = client.embeddings.create(model="vectors", input=["one", "two"])
+vectors = client.embeddings.create(model="vectors", input="one")
 print(
     json.dumps(
         {

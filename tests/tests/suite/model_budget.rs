@@ -73,7 +73,7 @@ impl World {
              \x20   hub: {{kind: openai, base_url: {}, api_key: sk-of-the-operator, models: [\n\
              \x20     {{name: gpt, id: gpt-1, input: 0, output: 625, max_output: 1000, context: 100000}}]}}\n\
              \x20 budgets: {{per_agent: {{spender: {{daily_limit_usd: 0.05}}}}}}\n\
-             agents:\n  spender: {{mode: oneshot, command: [python3, spender.py]}}\n",
+             agents:\n  spender: {{mode: oneshot, schedule: {{every: 1h, run_on_start: false}}, command: [python3, spender.py]}}\n",
             fleet.mark(),
             fake.url(),
         ));
