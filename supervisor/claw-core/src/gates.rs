@@ -48,7 +48,7 @@ struct Gate {
     /// When the outage was first heard of.
     since: Wall,
     stage: Stage,
-    /// The one that tries first, from the moment it passes to its end.
+    /// The one that tries first, from the moment it passes to its answer or its end.
     first: Option<AgentName>,
     /// First come, first served.
     queue: VecDeque<Standing>,
@@ -250,6 +250,7 @@ impl Gate {
                 next: step(now, random),
                 until: now + OPENING_LASTS,
             };
+            self.first = None;
             self.news = News::Untold;
         }
     }

@@ -144,11 +144,11 @@ impl Agent {
 
     /// A driver has reported of one of its instances.
     pub(crate) fn report(&mut self, cx: &mut Context<'_>, generation: Generation, report: Report) {
-        let detail = report.name();
+        let (detail, may_be_late) = (report.name(), report.may_be_late());
         let known = self
             .machine
             .report(&mut self.common, cx, generation, report);
-        if known.is_err() {
+        if known.is_err() && !may_be_late {
             let instance = self.common.instance(generation);
             cx.stale(
                 &self.common.name,

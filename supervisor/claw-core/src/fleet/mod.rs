@@ -239,7 +239,7 @@ impl Fleet {
             self.visit(turn, &agent, |agent, cx| {
                 agent.report(cx, generation, report);
             });
-        } else {
+        } else if !report.may_be_late() {
             let detail = format!("{} of an agent that nobody knows", report.name());
             turn.stale(agent, detail);
         }

@@ -71,6 +71,14 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Whether it may well come after the end of its instance: a call is read to its end for the
+    /// sake of its cost, whoever has made it.
+    pub(crate) const fn may_be_late(&self) -> bool {
+        matches!(self, Self::ModelCall(_))
+    }
+}
+
 impl Instance {
     /// A driver has reported.
     pub(crate) fn report(&mut self, cx: &mut Context<'_>, report: Report) -> Life {

@@ -5,6 +5,7 @@ mod daemons;
 mod engines;
 mod health;
 mod images;
+mod models;
 mod oneshots;
 mod order;
 mod properties;

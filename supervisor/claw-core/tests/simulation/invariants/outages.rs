@@ -1,7 +1,7 @@
 //! Of those that die of an outage of a provider one tries first, and nobody is ended for want of
 //! progress who makes some.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use claw_core::spec::Mode;
@@ -26,6 +26,8 @@ pub(crate) struct Outages {
     calls: BTreeMap<InstanceId, Calls>,
     /// Who died of an outage and has not started since.
     died: BTreeMap<AgentName, (ProviderName, Duration)>,
+    /// Callers whose end was seen.
+    buried: BTreeSet<InstanceId>,
     paused: Duration,
 }
 
@@ -70,6 +72,10 @@ impl Outages {
     }
 
     fn called(&mut self, time: Duration, id: &InstanceId, call: &ModelCall) {
+        // A call may be told of after the end of whoever made it.
+        if self.buried.contains(id) {
+            return;
+        }
         let calls = self.calls.entry(id.clone()).or_default();
         match call {
             ModelCall::Began { .. } | ModelCall::Progressed { .. } | ModelCall::Ended { .. } => {}
@@ -110,7 +116,15 @@ impl Outages {
                 for down in self.down.values_mut() {
                     down.first.take_if(|first| first == instance);
                 }
-                let calls = self.calls.remove(instance).unwrap_or_default();
+                // An end that the journal did not take is written once more.
+                let Some(calls) = self.calls.remove(instance) else {
+                    let unknown =
+                        matches!(cause, Cause::NoProgress(_)) && !self.buried.contains(instance);
+                    return must(!unknown, "no progress", || {
+                        format!("{instance} made no call")
+                    });
+                };
+                self.buried.insert(instance.clone());
                 if let Cause::NoProgress(_) = cause {
                     must(calls.failed >= NO_PROGRESS, "no progress", || {
                         format!("{instance} ended for {cause:?} after {calls:?}")
@@ -158,9 +172,9 @@ impl Outages {
 
     /// The next supervisor knows of no outage, and of no call.
     pub(crate) fn supervisor_died(&mut self) {
-        let paused = self.paused;
         *self = Self {
-            paused,
+            paused: self.paused,
+            buried: std::mem::take(&mut self.buried),
             ..Self::default()
         };
     }
