@@ -37,7 +37,7 @@ async fn an_agent_calls_models_by_its_environment_and_holds_no_key_of_a_provider
     assert_eq!(seen[0].header("authorization"), Some(&*shown));
     let mut headers = seen[0].headers.values();
     assert!(headers.all(|value| !value.contains(life.token())));
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn at_a_port_of_the_machine_only_the_token_of_the_present_life_is_taken() 
     assert_eq!(first.chat().await.status, 401, "its life is over");
     assert_eq!(second.chat().await.status, 200);
     assert_eq!(fake.seen().len(), 2);
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn in_its_own_network_an_agent_shows_its_token_or_none_but_no_other() {
         instance: life.instance,
     };
     host.models().change(&host.api, closed);
-    host.down().await;
+    host.down(&dir).await;
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
 }
 
@@ -115,7 +115,7 @@ async fn a_program_without_a_network_reaches_models_over_its_socket() {
     assert_eq!(elsewhere.status, 404);
     assert!(elsewhere.text.contains("/v1/nothing"), "{elsewhere:?}");
     assert_eq!(fake.seen().len(), 1);
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -133,17 +133,17 @@ async fn models_come_and_go_with_the_fleet_file() {
     host.reload(fleet(&fake, PLENTY)).await;
     let life = host.life(2);
     assert_eq!(life.chat().await.status, 200);
-    let kept = TcpStream::connect(("127.0.0.1", life.port()))
-        .await
-        .unwrap();
+    host.api.serve_all().await.unwrap();
+    let stream = UnixStream::connect(&life.spec.launch.env["OPENCLAW_SOCK"]);
+    let stream = stream.await.unwrap();
 
     host.reload(without_models()).await;
-    let refused = ask(kept, "/v1/chat/completions", Some(life.token())).await;
+    let refused = ask(stream, "/llm/v1/chat/completions", Some(life.token())).await;
     assert_eq!(refused.status, 403, "{refused:?}");
 
     host.reload(fleet(&fake, PLENTY)).await;
     let again = host.life(3);
     assert_eq!(again.port(), life.port(), "its port is still its own");
     assert_eq!(again.chat().await.status, 200);
-    host.down().await;
+    host.down(&dir).await;
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use claw_gateway::llm::budget::CallId;
 use claw_gateway::llm::money::Money;
 use fakellm::{Behaviour, FakeLlm, Gate, Pause};
+use tempfile::TempDir;
 
 use super::PLENTY;
 use super::world::{ANSWER, Host, PROMPT, TestClock, fleet};
@@ -24,18 +25,18 @@ async fn money_and_ports_are_the_same_under_the_next_supervisor() {
     let port = life.port();
     assert_eq!(life.chat().await.status, 200);
     assert_eq!(life.chat().await.status, 200);
-    host.down().await;
+    let dir = host.down(&dir).await;
 
     let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
     assert_eq!(host.money(), (bill(&fake), 0));
     let life = host.life(2);
     assert_eq!(life.port(), port);
     assert_eq!(life.chat().await.status, 200);
-    host.down().await;
+    let dir = host.down(&dir).await;
 
     let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
     assert_eq!(host.money(), (bill(&fake), 0));
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -60,7 +61,7 @@ async fn what_was_under_way_when_a_supervisor_was_killed_counts_whole_until_it_i
         tokio::spawn(async move { life.chat().await });
     }
     fake.until(|seen| seen.len() == CALLS).await;
-    host.killed().await;
+    let dir = host.killed(&dir).await;
     gate.open();
     let seen = fake.until(|seen| seen.iter().all(|call| call.ended)).await;
     assert_eq!(seen.len(), CALLS);
@@ -89,7 +90,7 @@ async fn what_was_under_way_when_a_supervisor_was_killed_counts_whole_until_it_i
     };
     let again = host.models().reconcile(again).await.unwrap_err();
     assert!(matches!(again, NotReconciled::NotUncertain(_)), "{again}");
-    host.down().await;
+    let dir = host.down(&dir).await;
 
     let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
     assert_eq!(host.money(), (7 * CALLS as i64, 0));
@@ -99,7 +100,7 @@ async fn what_was_under_way_when_a_supervisor_was_killed_counts_whole_until_it_i
     let reconciled = Reconciliation::Window { window, billed };
     let changed = host.models().reconcile(reconciled).await.unwrap();
     assert_eq!(changed[0].account.settled(), billed);
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -109,27 +110,29 @@ async fn an_alert_is_given_once_for_a_window_across_restarts() {
         FakeLlm::start().await.unwrap(),
     );
     let clock = Arc::new(TestClock::default());
-    let up = async |daily| Host::at(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await;
-    let host = up(PLENTY).await;
+    let up = async |dir: &TempDir, daily| {
+        Host::at(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await
+    };
+    let host = up(&dir, PLENTY).await;
     assert_eq!(host.life(1).chat().await.status, 200);
     let spent = host.money().0;
-    host.down().await;
+    let dir = host.down(&dir).await;
 
     // 80 % of the limit are spent, and that is told as the limit comes into force.
     let daily = spent * 100 / 85;
-    let host = up(daily).await;
+    let host = up(&dir, daily).await;
     let mut head = host.api.store().head();
     head.wait_for(|head| *head >= 1).await.unwrap();
-    host.down().await;
+    let dir = host.down(&dir).await;
 
-    let mut host = up(daily).await;
+    let mut host = up(&dir, daily).await;
     let mut head = host.api.store().head();
     host.reload(fleet(&fake, daily)).await;
     // What follows another alert would be told after it.
     host.reload(fleet(&fake, spent)).await;
     head.wait_for(|head| *head >= 2).await.unwrap();
     assert_eq!(*head.borrow(), 2, "nearing and reached were told once each");
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -150,7 +153,7 @@ async fn a_limit_that_is_lowered_refuses_at_once_and_says_why() {
 
     host.reload(fleet(&fake, PLENTY)).await;
     assert_eq!(life.chat().await.status, 200);
-    host.down().await;
+    host.down(&dir).await;
 }
 
 #[tokio::test]
@@ -172,5 +175,5 @@ async fn a_new_day_has_its_own_money() {
     assert_eq!(host.money(), (0, 0));
     assert_eq!(life.chat().await.status, 200);
     assert_eq!(host.money(), (day, 0));
-    host.down().await;
+    host.down(&dir).await;
 }

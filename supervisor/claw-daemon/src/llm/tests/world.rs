@@ -19,6 +19,7 @@ use claw_store::bus::Level;
 use claw_store::{Store, StoreOptions};
 use fakellm::FakeLlm;
 use jiff::Timestamp;
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -117,19 +118,18 @@ impl Host {
         (account.settled().pico(), account.uncertain().pico())
     }
 
-    /// Ends in order.
-    pub(super) async fn down(self) {
+    /// Ends in order. Answers with the data directory as the next one finds it.
+    pub(super) async fn down(self, dir: &TempDir) -> TempDir {
         self.api.close().await;
         self.models().close().await;
         let store = self.api.store().clone();
-        tokio::task::spawn_blocking(move || store.close())
-            .await
-            .unwrap()
-            .unwrap();
+        let closing = tokio::task::spawn_blocking(move || store.close());
+        closing.await.unwrap().unwrap();
+        left_behind(dir)
     }
 
     /// Ends as by a kill: nothing more is written of calls that are under way.
-    pub(super) async fn killed(self) {
+    pub(super) async fn killed(self, dir: &TempDir) -> TempDir {
         let calls = self.models().shared.started.get().unwrap().store.clone();
         let bus = self.api.store().clone();
         let closing = move || (calls.close(), bus.close());
@@ -138,10 +138,26 @@ impl Host {
         bus.unwrap();
         self.models().shared.accepting.cancel();
         self.models().shared.cutting.cancel();
-        // Its listeners and locks go with its last task.
         self.models().shared.tasks.close();
         self.models().shared.tasks.wait().await;
+        left_behind(dir)
     }
+}
+
+/// What a process that is gone leaves behind. Locks go with their process, and this one lives on.
+fn left_behind(dir: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for below in ["", "llm"] {
+        let (from, to) = (dir.path().join(below), copy.path().join(below));
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    copy
 }
 
 impl Life {
