@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use claw_core::{AgentName, Generation, InstanceId};
-use claw_gateway::llm::serve::{Caller, Credential, IsTheToken};
+use claw_gateway::llm::serve::{Caller, Credential, Life, LifeOfToken};
 
 use super::api::AgentApi;
 use super::endpoint::Endpoint;
 use super::session::Taken;
-use super::token;
+use super::token::Verdict;
 
 /// How a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub(crate) enum CameBy {
 }
 
 impl AgentApi {
-    /// The present life of an agent; `None`: it has none.
+    /// The agent, as long as it lives; the token says which life it is, since an agent that ends and
+    /// the next one may overlap. `None`: it has none.
     pub(crate) fn living_caller(&self, agent: &AgentName) -> Option<Caller> {
         let endpoint = self.endpoint(agent)?;
         self.living(&endpoint)
@@ -33,12 +34,9 @@ impl AgentApi {
         self.known(&endpoint, instance.generation, came_by)
     }
 
-    /// Who asks over the agent's socket, for one request: what it works on may be another run by
-    /// the next.
+    /// Who asks over the agent's socket.
     pub(super) fn asking(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
-        let caller = self.living(endpoint)?;
-        let run = caller.run.clone().or_else(|| endpoint.only_run());
-        Some(Caller { run, ..caller })
+        self.living(endpoint)
     }
 
     fn living(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
@@ -52,39 +50,48 @@ impl AgentApi {
         generation: Generation,
         came_by: CameBy,
     ) -> Option<Caller> {
-        let run = endpoint.with(generation, |session| session.run)?;
-        let instance = endpoint.instance(generation);
-        let is_the_token = self.is_the_token(endpoint, &instance);
+        let Life { instance, run } = endpoint.life(generation)?;
         Some(Caller {
             agent: endpoint.identity().as_str().into(),
-            instance: instance.to_string().into(),
-            run: run.map(|run| run.to_string().into()),
+            instance,
+            run,
             credential: match came_by {
-                CameBy::Shared => Credential::Token(is_the_token),
-                CameBy::OwnNetwork => Credential::OwnNetwork(is_the_token),
+                CameBy::Shared => Credential::Token(self.life_of_token(endpoint, None)),
+                CameBy::OwnNetwork => {
+                    Credential::OwnNetwork(self.life_of_token(endpoint, Some(generation)))
+                }
             },
         })
     }
 
-    /// Knows the token of a life for as long as it lasts.
-    fn is_the_token(&self, endpoint: &Arc<Endpoint>, instance: &InstanceId) -> IsTheToken {
-        let expected = self.shared.key.token(instance);
-        let (endpoint, generation) = (Arc::clone(endpoint), instance.generation);
+    /// Knows the tokens of an agent's lives, or of one of them, for as long as they last.
+    fn life_of_token(&self, endpoint: &Arc<Endpoint>, only: Option<Generation>) -> LifeOfToken {
+        let (key, endpoint) = (self.shared.key.clone(), Arc::clone(endpoint));
         Arc::new(move |shown| {
-            token::same(expected.as_bytes(), shown) && endpoint.with(generation, |_| ()).is_some()
+            let shown = str::from_utf8(shown).ok()?;
+            match key.judge(&endpoint.agent, shown) {
+                Verdict::Session(generation) if only.is_none_or(|only| only == generation) => {
+                    endpoint.life(generation)
+                }
+                Verdict::Session(_) | Verdict::Forged => None,
+            }
         })
     }
 }
 
 impl Endpoint {
-    /// The run that the present life works on, if there is only one that it can be.
-    fn only_run(&self) -> Option<Arc<str>> {
-        let inside = self.lock();
-        let (_, session) = inside.sessions.last_key_value()?;
-        let given = session.given.iter();
-        let mut taken = given.filter(|(_, given)| given.taken == Taken::Yes);
-        let (run, _) = taken.next()?;
-        let run = run.to_string().into();
-        taken.next().is_none().then_some(run)
+    /// A life, and the run that it works on if there is only one that it can be; `None`: it is over.
+    fn life(&self, generation: Generation) -> Option<Life> {
+        let run = self.with(generation, |session| {
+            let given = session.given.iter();
+            let mut taken = given.filter(|(_, given)| given.taken == Taken::Yes);
+            let first = taken.next().map(|(run, _)| run.to_string());
+            let only = first.filter(|_| taken.next().is_none());
+            session.run.map(|run| run.to_string()).or(only)
+        })?;
+        Some(Life {
+            instance: self.instance(generation).to_string().into(),
+            run: run.map(Into::into),
+        })
     }
 }

@@ -11,7 +11,8 @@ use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
 use claw_gateway::llm::serve::{
     AgentSettings, CallRecord, Caller, Clock, Credential, Event, Gateway, Host, Journal,
-    JournalError, Model, Observer, OnHangUp, Price, Provider, ProviderKind, Settings, Written,
+    JournalError, Life, Model, Observer, OnHangUp, Price, Provider, ProviderKind, Settings,
+    Written,
 };
 use claw_gateway::llm::upstream::Key;
 use claw_gateway::llm::wire::ChatLimit;
@@ -257,7 +258,12 @@ async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u
         agent: "coder".into(),
         instance: "1".into(),
         run: None,
-        credential: Credential::Token(Arc::new(|token| token == b"agent-token")),
+        credential: Credential::Token(Arc::new(|token| {
+            (token == b"agent-token").then(|| Life {
+                instance: "coder#1".into(),
+                run: None,
+            })
+        })),
     };
     while let Ok((stream, _)) = listener.accept().await {
         let (gateway, caller, closed) = (gateway.clone(), caller.clone(), closed.clone());

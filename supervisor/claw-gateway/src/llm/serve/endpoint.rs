@@ -22,7 +22,7 @@ use super::chain::chain;
 use super::checked::{self, Checks};
 use super::denial::Denial;
 use super::gateway::Shared;
-use super::host::{Caller, Credential, Event, Place};
+use super::host::{Caller, Credential, Event, Life, Place};
 use super::judge::Judge;
 use super::router::Router;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
@@ -95,14 +95,16 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Taped>, Infallible> {
+    async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Taped>, Infallible> {
         let (head, body) = request.into_parts();
+        let identified = self.identify(&head.headers);
         let api = Api::of_path(head.uri.path());
         let side = side(api, &head.headers);
         let settings = self.shared.settings();
         let agent = settings.agents.get(&self.caller.agent);
         let for_budget = agent.map_or(RefusalStatus::PaymentRequired, |agent| agent.refusal_status);
-        let answered = match (self.admitted(&head.headers, agent), api) {
+        let admitted = identified.and_then(|()| self.admitted(agent));
+        let answered = match (admitted, api) {
             (Err(denial), _) => Err(denial),
             (Ok(agent), Some(api)) if head.method == Method::POST => {
                 self.call(&settings, agent, (api, head, body)).await
@@ -127,22 +129,28 @@ impl Exchange {
         Ok(response)
     }
 
+    /// Takes the caller for the life whose token it shows.
+    fn identify(&mut self, headers: &HeaderMap) -> Result<(), Denial> {
+        let life = match (&self.caller.credential, token(headers)) {
+            (Credential::Trusted, _) | (Credential::OwnNetwork(_), None) => return Ok(()),
+            (Credential::Token(_), None) => None,
+            (Credential::Token(life_of) | Credential::OwnNetwork(life_of), Some(token)) => {
+                life_of(token)
+            }
+        };
+        let Life { instance, run } = life.ok_or(Denial::Unauthorized)?;
+        self.caller = Arc::new(Caller {
+            instance,
+            run,
+            ..Caller::clone(&self.caller)
+        });
+        Ok(())
+    }
+
     fn admitted<'a>(
         &self,
-        headers: &HeaderMap,
         agent: Option<&'a Arc<AgentSettings>>,
     ) -> Result<&'a Arc<AgentSettings>, Denial> {
-        let known = match (&self.caller.credential, token(headers)) {
-            (Credential::Trusted, _) | (Credential::OwnNetwork(_), None) => true,
-            (Credential::Token(_), None) => false,
-            (
-                Credential::Token(is_the_agents) | Credential::OwnNetwork(is_the_agents),
-                Some(token),
-            ) => is_the_agents(token),
-        };
-        if !known {
-            return Err(Denial::Unauthorized);
-        }
         agent.ok_or_else(|| Denial::NoAccess {
             agent: self.caller.agent.to_string(),
         })

@@ -181,16 +181,25 @@ impl fmt::Display for Place {
 pub struct Caller {
     /// The agent.
     pub agent: Arc<str>,
-    /// Which life of it, as the host names it.
+    /// Which life of it, as the host names it; that of the token, where one is shown.
     pub instance: Arc<str>,
-    /// The unit of work, if it is known.
+    /// The unit of work, if it is known; likewise.
     pub run: Option<Arc<str>>,
     /// How it is known to be the agent.
     pub credential: Credential,
 }
 
-/// Tells an agent's token from others.
-pub type IsTheToken = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+/// One life of an agent, and what it works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    /// The life, as the host names it.
+    pub instance: Arc<str>,
+    /// The unit of work, if it is known.
+    pub run: Option<Arc<str>>,
+}
+
+/// Knows by a token which life of the agent shows it; `None`: none does.
+pub type LifeOfToken = Arc<dyn Fn(&[u8]) -> Option<Life> + Send + Sync>;
 
 /// How a caller is known to be the agent.
 #[derive(Clone)]
@@ -198,9 +207,9 @@ pub enum Credential {
     /// Nobody else can connect there.
     Trusted,
     /// By its token.
-    Token(IsTheToken),
+    Token(LifeOfToken),
     /// Nobody else can connect there, but a token that is shown must be the agent's.
-    OwnNetwork(IsTheToken),
+    OwnNetwork(LifeOfToken),
 }
 
 impl fmt::Debug for Credential {

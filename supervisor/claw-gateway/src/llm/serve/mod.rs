@@ -49,7 +49,7 @@ pub use endpoint::{MAX_BODY, REQUEST_ID};
 pub use gateway::{Gateway, Host};
 pub use host::{
     Attempt, AttemptFailure, CallEnd, CallRecord, Caller, Clock, Credential, Ending, Event,
-    IsTheToken, Journal, JournalError, Observer, Place, Written,
+    Journal, JournalError, Life, LifeOfToken, Observer, Place, Written,
 };
 pub use settings::{
     AgentSettings, Model, OnHangUp, OnTight, Price, Provider, ProviderKind, RefusalStatus,
