@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use claw_core::models::{CallId, ModelCall};
+use claw_core::models::{CallFailure, CallId, ModelCall, RequestHash};
 use claw_core::{AgentName, Fact, Generation, InstanceId};
-use claw_gateway::llm::serve::{CallRecord, Clock, Ending, Event, Settings};
+use claw_gateway::llm::serve::{CallRecord, Clock, Conclusion, Event, Settings};
 use tokio::sync::mpsc;
 
 /// Progress of one call is told no more often than this: there may be a thousand pieces a second,
@@ -68,12 +68,25 @@ impl News {
             Event::Ended(call) => {
                 self.told().remove(&call.id.0);
                 self.tell(call, |call| ModelCall::Ended { call });
-                let end = call.end.as_ref();
-                if end.is_some_and(|end| end.ending == Ending::Answered) {
-                    let provider = call.provider.to_string();
-                    self.tell(call, |_| ModelCall::Answered { provider });
+            }
+            Event::Concluded {
+                caller,
+                hash,
+                conclusion,
+                message,
+            } => {
+                let request = RequestHash(**hash);
+                if let Some(call) = concluded(request, conclusion, message) {
+                    self.tell_of(&caller.instance, call);
                 }
             }
+            Event::ProviderDown { provider, until } => self.send(Fact::ProviderDown {
+                provider: (*provider).to_owned(),
+                until: *until,
+            }),
+            Event::ProviderUp { provider } => self.send(Fact::ProviderUp {
+                provider: (*provider).to_owned(),
+            }),
             Event::Refused { .. }
             | Event::OverBudget { .. }
             | Event::PersonalData { .. }
@@ -100,21 +113,47 @@ impl News {
     }
 
     fn tell(&self, call: &CallRecord, what: impl FnOnce(CallId) -> ModelCall) {
-        let Some(instance) = instance(&call.instance) else {
-            return;
-        };
-        let fact = Fact::ModelCall {
-            instance,
-            call: what(CallId(call.id.0)),
-        };
-        if self.facts.try_send(fact).is_err() {
-            tracing::debug!(call = %call.id, "the core was not told of a call of a model");
+        self.tell_of(&call.instance, what(CallId(call.id.0)));
+    }
+
+    fn tell_of(&self, life: &str, call: ModelCall) {
+        if let Some(instance) = instance(life) {
+            self.send(Fact::ModelCall { instance, call });
+        }
+    }
+
+    fn send(&self, fact: Fact) {
+        if let Err(error) = self.facts.try_send(fact) {
+            tracing::debug!(%error, "the core was not told of calls of models");
         }
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeMap<u64, Duration>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the core hears of a request that has come to its end; nothing of what passes by itself.
+fn concluded(request: RequestHash, conclusion: &Conclusion, message: &str) -> Option<ModelCall> {
+    let detail = message.to_owned();
+    let failure = match conclusion {
+        Conclusion::Answered { provider } => {
+            let provider = provider.clone();
+            return Some(ModelCall::Answered { provider });
+        }
+        Conclusion::ProviderOut { provider } => {
+            let provider = provider.clone();
+            return Some(ModelCall::ProviderOut { provider });
+        }
+        Conclusion::Passing => return None,
+        Conclusion::Refused => CallFailure::Refused { detail },
+        Conclusion::Invalid => CallFailure::Validator { detail },
+        Conclusion::OverBudget { resets_at } => CallFailure::OverBudget {
+            detail,
+            resets_at: *resets_at,
+        },
+    };
+    Some(ModelCall::Failed { request, failure })
 }
 
 /// The life that a caller is, by the name that it was given when it came.

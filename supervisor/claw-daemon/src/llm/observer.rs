@@ -128,7 +128,17 @@ impl Observer for Reporter {
                 let (provider, model) = (&*call.provider, &*call.model);
                 tracing::debug!(call = %call.id, provider, model, failure = ?attempt.failure, "an attempt failed");
             }
-            Event::Begun(_) | Event::FirstByte(_) | Event::Progress { .. } | Event::Ended(_) => {}
+            Event::ProviderDown { provider, until } => {
+                tracing::warn!(provider, %until, "the provider failed and is left alone for a while");
+            }
+            Event::ProviderUp { provider } => {
+                tracing::info!(provider, "the provider answers again")
+            }
+            Event::Begun(_)
+            | Event::FirstByte(_)
+            | Event::Progress { .. }
+            | Event::Ended(_)
+            | Event::Concluded { .. } => {}
         }
     }
 }
@@ -195,6 +205,9 @@ fn log_validation(event: &Event<'_>) {
         | Event::Refused { .. }
         | Event::OverBudget { .. }
         | Event::Alert(_)
+        | Event::Concluded { .. }
+        | Event::ProviderDown { .. }
+        | Event::ProviderUp { .. }
         | Event::Misconfigured { .. } => {}
     }
 }

@@ -91,6 +91,9 @@ impl LlmMetrics {
             | Event::Unsafe { .. }
             | Event::Unjudged { .. }
             | Event::Alert(_)
+            | Event::Concluded { .. }
+            | Event::ProviderDown { .. }
+            | Event::ProviderUp { .. }
             | Event::Misconfigured { .. } => {}
         }
     }

@@ -394,6 +394,9 @@ impl Observer for Book {
             } => format!("unsafe {place}: {}", categories.join(", ")),
             Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
+            Event::Concluded { .. } => return,
+            Event::ProviderDown { provider, .. } => format!("down {provider}"),
+            Event::ProviderUp { provider } => format!("up {provider}"),
             Event::Misconfigured { model, status, .. } => format!("misconfigured {model} {status}"),
         };
         self.told.send_modify(|told| told.push(line));

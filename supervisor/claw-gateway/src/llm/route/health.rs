@@ -98,6 +98,16 @@ impl Health {
         matches!(&self.0, State::Well { failures } if failures.is_empty())
     }
 
+    /// Until when it is left alone, if it is; one call may find out before that whether it answers
+    /// again.
+    #[must_use]
+    pub const fn left_alone(&self) -> Option<Duration> {
+        match &self.0 {
+            State::Well { .. } => None,
+            State::Cooling { until } | State::Probing { until } => Some(*until),
+        }
+    }
+
     /// A call was answered. What was sent before a provider asked to be left alone says nothing
     /// about its health since.
     pub fn succeeded(&mut self, now: Duration) {

@@ -195,7 +195,8 @@ fn notice(call: &Call, target: &Target, headers: &HeaderMap) {
 /// Takes note that a provider answers.
 pub(super) fn answered(call: &Call, target: &Target) {
     let now = call.shared.host.clock.monotonic();
-    call.shared.providers.learn(target, Verdict::Answered, now);
+    let turn = call.shared.providers.learn(target, Verdict::Answered, now);
+    call.tell_turn(target, turn);
 }
 
 async fn refused(call: &Call, admitted: Admitted, response: Response<Incoming>) -> Failed {

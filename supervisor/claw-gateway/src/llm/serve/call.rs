@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::HeaderName};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,7 +16,7 @@ use super::denial::{Denial, SHOULD_RETRY};
 use super::gateway::Shared;
 use super::hold::End;
 use super::host::{Caller, Event};
-use super::provider_state::{Probe, Verdict};
+use super::provider_state::{Probe, Turn, Verdict};
 use super::router::Router;
 use super::settings::AgentSettings;
 use super::validators::Validators;
@@ -26,7 +27,8 @@ use crate::llm::upstream;
 use crate::llm::wire::{self, Api};
 
 const MODEL: HeaderName = HeaderName::from_static("x-openclaw-model");
-const PROVIDER: HeaderName = HeaderName::from_static("x-openclaw-provider");
+/// The header that names who answered.
+pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-openclaw-provider");
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-openclaw-attempts");
 const CLAMPED: HeaderName = HeaderName::from_static("x-openclaw-clamped-to");
 
@@ -253,8 +255,23 @@ impl Call {
             Failure::Status { .. } | Failure::Late | Failure::Limited => return,
         };
         let now = self.shared.host.clock.monotonic();
-        self.shared.providers.learn(target, verdict, now);
+        let turn = self.shared.providers.learn(target, verdict, now);
+        self.tell_turn(target, turn);
         probe.told();
+    }
+
+    /// Tells that a provider is left alone, or that it answers again.
+    pub(super) fn tell_turn(&self, target: &Target, turn: Turn) {
+        let provider = &*target.provider_name;
+        match turn {
+            Turn::None => {}
+            Turn::Down { left } => {
+                let until = self.shared.host.clock.now().saturating_add(left);
+                let until = until.unwrap_or(Timestamp::MAX);
+                self.shared.tell(Event::ProviderDown { provider, until });
+            }
+            Turn::Up => self.shared.tell(Event::ProviderUp { provider }),
+        }
     }
 
     fn passed(&self, target: &Target, passed: Passed, failure: &Failed) -> Denial {

@@ -1,7 +1,7 @@
 //! One connection: its requests are read, told apart, and refused or handed on.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -20,6 +20,7 @@ use super::body::AnswerBody;
 use super::call::{Answering, Call};
 use super::chain::chain;
 use super::checked::{self, Checks};
+use super::conclusion::Conclusion;
 use super::denial::Denial;
 use super::gateway::Shared;
 use super::host::{Caller, Credential, Event, Life, Place};
@@ -58,6 +59,7 @@ where
             shared: Arc::clone(shared),
             caller: Arc::clone(&caller),
             id: request_id(),
+            hash: OnceLock::new(),
         };
         exchange.answer(request)
     });
@@ -80,6 +82,7 @@ pub(super) async fn answer(
         shared: Arc::clone(shared),
         caller,
         id: request_id(),
+        hash: OnceLock::new(),
     };
     match exchange.answer(request).await {
         Ok(response) => response,
@@ -92,6 +95,8 @@ struct Exchange {
     shared: Arc<Shared>,
     caller: Arc<Caller>,
     id: Arc<str>,
+    /// SHA-256 of the body, once it is read.
+    hash: OnceLock<[u8; 32]>,
 }
 
 impl Exchange {
@@ -113,6 +118,7 @@ impl Exchange {
                 .other(&settings, agent, (&head, side))
                 .map(|response| response.map(|body| Taped::new(body, None))),
         };
+        self.conclude(&answered);
         let mut response = answered.unwrap_or_else(|denial| {
             self.shared.tell(Event::Refused {
                 caller: &self.caller,
@@ -127,6 +133,26 @@ impl Exchange {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         Ok(response)
+    }
+
+    /// Tells what the request came to, if it was read.
+    fn conclude(&self, answered: &Result<Response<Taped>, Denial>) {
+        let Some(hash) = self.hash.get() else {
+            return;
+        };
+        let (conclusion, message) = match answered {
+            Ok(response) => (
+                Conclusion::of_response(response),
+                format!("its provider answered {}", response.status().as_u16()),
+            ),
+            Err(denial) => (Conclusion::of_denial(denial), denial.to_string()),
+        };
+        self.shared.tell(Event::Concluded {
+            caller: &self.caller,
+            hash,
+            conclusion: &conclusion,
+            message: &message,
+        });
     }
 
     /// Takes the caller for the life whose token it shows.
@@ -166,6 +192,8 @@ impl Exchange {
         let tighter = router.limits()?;
         let agent = &router.lower(agent)?;
         let body = read(body).await?;
+        let sent: [u8; 32] = Sha256::digest(&body).into();
+        let mut hash = *self.hash.get_or_init(|| sent);
         let mut request = wire::Request::read(api, body)?;
         let validators = Validators {
             shared: Arc::clone(&self.shared),
@@ -175,9 +203,9 @@ impl Exchange {
         let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
         if let Some(redacted) = passes {
             request = wire::Request::read(api, redacted.into_bytes())?;
+            hash = Sha256::digest(request.body()).into();
         }
         let targets = chain(settings, agent, &request.model)?;
-        let hash: [u8; 32] = Sha256::digest(request.body()).into();
         let source = &settings.source;
         if let Some(answered) = source.answer(&self.caller, (&request, &hash)) {
             return answered.map(|response| response.map(|body| Taped::new(body, None)));

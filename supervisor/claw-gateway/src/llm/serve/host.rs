@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::conclusion::Conclusion;
 use crate::llm::budget::{Alert, CallId, Refused, Settled};
 use crate::llm::money::Money;
 use crate::llm::rates::Rates;
@@ -82,6 +83,30 @@ pub enum Event<'a> {
         code: &'static str,
         /// What the agent was told.
         message: &'a str,
+    },
+    /// A request has come to its end, as far as its agent is concerned. Told once of each that could
+    /// be read.
+    Concluded {
+        /// Whose it was.
+        caller: &'a Caller,
+        /// SHA-256 of its body, as the agent sent it.
+        hash: &'a [u8; 32],
+        /// What it came to.
+        conclusion: &'a Conclusion,
+        /// What the agent was told, in short.
+        message: &'a str,
+    },
+    /// A provider, or a model of it, is left alone after its failures.
+    ProviderDown {
+        /// Which.
+        provider: &'a str,
+        /// Until then.
+        until: Timestamp,
+    },
+    /// A provider that was left alone answers again.
+    ProviderUp {
+        /// Which.
+        provider: &'a str,
     },
     /// A budget had no room for a call; the request may still go to another target.
     OverBudget {

@@ -22,6 +22,7 @@ mod body;
 mod call;
 mod chain;
 mod checked;
+mod conclusion;
 mod crossing;
 mod denial;
 mod drain;
@@ -45,6 +46,7 @@ mod tier;
 mod validators;
 mod whole;
 
+pub use conclusion::Conclusion;
 pub use endpoint::{MAX_BODY, REQUEST_ID};
 pub use gateway::{Gateway, Host};
 pub use host::{

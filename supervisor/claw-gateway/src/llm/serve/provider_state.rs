@@ -42,6 +42,14 @@ pub(super) enum Verdict {
     },
 }
 
+/// Whether a target is left alone from now on, or any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    None,
+    Down { left: Duration },
+    Up,
+}
+
 impl ProviderStates {
     /// Whether a call may go to a target; not, for how long.
     pub(super) fn admit(
@@ -102,36 +110,19 @@ impl ProviderStates {
     }
 
     /// Takes note of what became of an attempt.
-    pub(super) fn learn(&self, target: &Target, verdict: Verdict, now: Duration) {
-        self.with(target, |state| match verdict {
-            Verdict::Answered => {
-                state.health.succeeded(now);
-                state.models.retain(|id, model| {
-                    if *id == target.model.id {
-                        model.health.succeeded(now);
-                    }
-                    !model.health.is_well() || model.limiter.is_closed(now)
-                });
+    pub(super) fn learn(&self, target: &Target, verdict: Verdict, now: Duration) -> Turn {
+        self.with(target, |state| {
+            let before = state.left_alone(target);
+            state.learn(target, verdict, now);
+            match (before, state.left_alone(target)) {
+                (None, None) => Turn::None,
+                (Some(_), None) => Turn::Up,
+                (Some(before), Some(until)) if before == until => Turn::None,
+                (_, Some(until)) => Turn::Down {
+                    left: until.saturating_sub(now),
+                },
             }
-            Verdict::Failed => {
-                state.health.set_back(now, Setback::Failed);
-                if let Some(model) = state.models.get_mut(&target.model.id) {
-                    model.health.given_up(now);
-                }
-            }
-            Verdict::Silent => {
-                let model = state.model(target);
-                model.health.set_back(now, Setback::Failed);
-                // Whether it is the model or the provider is not known.
-                state.health.given_up(now);
-            }
-            Verdict::TooMany { retry_after } => {
-                let setback = Setback::TooMany { retry_after };
-                state.model(target).health.set_back(now, setback);
-                // It has answered, so it is there.
-                state.health.given_up(now);
-            }
-        });
+        })
     }
 
     /// Forgets providers that are no longer configured.
@@ -151,6 +142,45 @@ impl ProviderStates {
 }
 
 impl ProviderState {
+    fn learn(&mut self, target: &Target, verdict: Verdict, now: Duration) {
+        match verdict {
+            Verdict::Answered => {
+                self.health.succeeded(now);
+                self.models.retain(|id, model| {
+                    if *id == target.model.id {
+                        model.health.succeeded(now);
+                    }
+                    !model.health.is_well() || model.limiter.is_closed(now)
+                });
+            }
+            Verdict::Failed => {
+                self.health.set_back(now, Setback::Failed);
+                if let Some(model) = self.models.get_mut(&target.model.id) {
+                    model.health.given_up(now);
+                }
+            }
+            Verdict::Silent => {
+                let model = self.model(target);
+                model.health.set_back(now, Setback::Failed);
+                // Whether it is the model or the provider is not known.
+                self.health.given_up(now);
+            }
+            Verdict::TooMany { retry_after } => {
+                let setback = Setback::TooMany { retry_after };
+                self.model(target).health.set_back(now, setback);
+                // It has answered, so it is there.
+                self.health.given_up(now);
+            }
+        }
+    }
+
+    /// Until when a target is left alone, for its provider's sake or its model's.
+    fn left_alone(&self, target: &Target) -> Option<Duration> {
+        let model = self.models.get(&target.model.id);
+        let of_model = model.and_then(|model| model.health.left_alone());
+        self.health.left_alone().max(of_model)
+    }
+
     fn model(&mut self, target: &Target) -> &mut ModelState {
         let id = Arc::clone(&target.model.id);
         self.models.entry(id).or_default()
