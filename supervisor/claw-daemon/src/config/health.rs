@@ -1,12 +1,13 @@
 //! `health_check:` — probes and their checks.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use claw_core::spec::{Breaker, Check, Mode, Probe, Probes, Progress};
 
 use super::diagnostic::Code;
 use super::item::{Fields, Item};
-use super::keys_health::{CHECKS, HEALTH, HTTP, PROBE, PROGRESS, TCP};
+use super::keys_health::{BREAKER, CHECKS, HEALTH, HTTP, PROBE, PROGRESS, TCP};
 use super::reader::Reader;
 use super::tree::Value;
 use super::value::Rejected;
@@ -48,7 +49,7 @@ impl Reader<'_> {
             liveness: self.probe(&fields, "liveness", &LIVENESS, mode),
             readiness: self.probe(&fields, "readiness", &READINESS, mode),
             progress: self.progress(&fields),
-            breaker: Breaker::default(),
+            breaker: self.breaker(&fields),
         });
         if mode == Mode::Worker {
             probes.startup.get_or_insert_with(|| asked(&STARTUP));
@@ -80,6 +81,23 @@ impl Reader<'_> {
         };
         let max_silence = self.some_time(&silence)?;
         Some(Progress { max_silence })
+    }
+
+    fn breaker(&mut self, fields: &Fields<'_>) -> Breaker {
+        let usual = Breaker::default();
+        let Some(fields) = self.inner(fields, "breaker", &BREAKER) else {
+            return usual;
+        };
+        let calls = fields.get("calls");
+        let calls = calls.and_then(|item| self.whole(&item, (2, 1000)));
+        let calls = calls.and_then(|calls| u16::try_from(calls).ok());
+        let within = fields.get("within");
+        Breaker {
+            calls: calls.and_then(NonZeroU16::new).unwrap_or(usual.calls),
+            within: within
+                .and_then(|item| self.some_time(&item))
+                .unwrap_or(usual.within),
+        }
     }
 
     fn probe(

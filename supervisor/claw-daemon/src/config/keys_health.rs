@@ -21,6 +21,11 @@ pub(super) static HEALTH: Section = Section {
             "Its failures make the agent not ready.",
         ),
         key("progress", Kind::Section(&PROGRESS), "Evidence of work."),
+        key(
+            "breaker",
+            Kind::Section(&BREAKER),
+            "The same call to a model that fails again and again restarts the agent.",
+        ),
     ],
     habits: &[
         ("test", "did you mean `liveness: {exec: [PROGRAM]}`?"),
@@ -161,5 +166,23 @@ pub(super) static TCP: Section = Section {
 pub(super) static PROGRESS: Section = Section {
     title: "`progress`",
     keys: &[key("max_silence", Kind::Duration, "The longest silence.")],
+    habits: &[],
+};
+
+/// `breaker:`
+pub(super) static BREAKER: Section = Section {
+    title: "`breaker`",
+    keys: &[
+        key(
+            "calls",
+            Kind::Whole(2, 1000),
+            "So many failures of the same call; 20 by default.",
+        ),
+        key(
+            "within",
+            Kind::Duration,
+            "All of them within this time; 10m by default.",
+        ),
+    ],
     habits: &[],
 };

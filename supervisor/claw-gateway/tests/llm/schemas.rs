@@ -97,7 +97,10 @@ async fn a_repair_without_money_leaves_the_first_answer_refused() {
     // Enough for one call of at most a hundred tokens, and not for another.
     let asked = Asked::post("/v1/chat/completions", &chat("big"));
     let answer = world
-        .ask(asked.with("x-openclaw-daily-limit-usd", "0.0005"))
+        .ask(asked.with(
+            "x-openclaw-router",
+            r#"{"budget": {"daily_limit_usd": 0.0005}}"#,
+        ))
         .await;
     assert_eq!(answer.code(), "schema_violation", "{}", answer.body);
     world.settled().await;

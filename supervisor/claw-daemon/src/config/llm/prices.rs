@@ -58,7 +58,7 @@ impl Reader<'_> {
                 let why = std::error::Error::source(&error);
                 let why = why.map_or_else(|| error.to_string(), ToString::to_string);
                 let message = format!("the price file {} cannot be read: {why}", item.shown());
-                let help = "write it as `clawctl llm prices --output json` prints prices: an array with an object for each model";
+                let help = "have it written by `clawctl llm prices import`: an array with an object for each model";
                 self.error(item, Code::File, message, help);
                 None
             }

@@ -41,7 +41,7 @@ async fn an_agent_calls_models_by_its_environment_and_holds_no_key_of_a_provider
 }
 
 #[tokio::test]
-async fn at_a_port_of_the_machine_only_the_token_of_the_present_life_is_taken() {
+async fn at_a_port_of_the_machine_only_tokens_of_lives_that_last_are_taken() {
     let (dir, fake) = (
         tempfile::tempdir().unwrap(),
         FakeLlm::start().await.unwrap(),
@@ -54,9 +54,13 @@ async fn at_a_port_of_the_machine_only_the_token_of_the_present_life_is_taken() 
     assert_eq!(first.chat().await.status, 200);
     let second = host.life(2);
     assert_eq!(second.port(), port);
+    for life in [&first, &second] {
+        assert_eq!(life.chat().await.status, 200, "two may overlap");
+    }
+    host.ends(&first);
     assert_eq!(first.chat().await.status, 401, "its life is over");
     assert_eq!(second.chat().await.status, 200);
-    assert_eq!(fake.seen().len(), 2);
+    assert_eq!(fake.seen().len(), 4);
     host.down(&dir).await;
 }
 

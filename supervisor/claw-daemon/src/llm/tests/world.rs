@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use claw_core::{AgentSpec, Generation, InstanceId};
+use claw_core::{AgentSpec, Generation, InstanceId, Order};
 use claw_gateway::llm::budget::{Budgets, Limits, Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::prices::PriceTable;
@@ -97,6 +97,12 @@ impl Host {
         let spec = &self.loaded.fleet.agents[AGENT];
         let spec = self.api.prepare_launch(&instance, spec, None);
         Life { instance, spec }
+    }
+
+    /// A life of the agent is over.
+    pub(super) fn ends(&self, life: &Life) {
+        let instance = life.instance.clone();
+        self.api.order(&Order::Release { instance });
     }
 
     /// Puts another configuration into force.

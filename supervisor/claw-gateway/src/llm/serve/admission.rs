@@ -270,7 +270,7 @@ impl Unpriced {
     /// What an operator can do about it.
     pub(super) const fn remedy(&self) -> &'static str {
         match self {
-            Self::Model => "set its price in the fleet file, or `unknown_price`",
+            Self::Model => "set its price in the fleet file, or `llm.prices.unknown`",
             Self::Tier(_) => "ask for another tier, or set its price in the fleet file",
             Self::Searches => "set `per_search` or `per_request` of its price in the fleet file",
         }
