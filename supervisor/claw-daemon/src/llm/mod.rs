@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Nothing is opened for a fleet without `llm:`. What an agent is told of models stands in
-//! [`environment`]; who speaks on a connection is known by the agent's token and its network.
+//! `environment`; who speaks on a connection is known by the agent's token and its network.
 
 mod alerts;
 mod answers;

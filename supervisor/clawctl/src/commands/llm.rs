@@ -198,7 +198,7 @@ async fn usage(client: &Client, since: &str, by: By, output: Output) -> Result<(
     let list: LlmUsageList = client.get(&path).await?;
     match output {
         Output::Table if list.usage.is_empty() => {
-            print::line(&format!("no call has ended since {since}"))
+            print::line(&format!("no call has ended since {since:.0}"))
         }
         Output::Table => print::line(&tables::usage(&list)),
         Output::Json | Output::Yaml => print::document(&list.usage, output),
