@@ -205,6 +205,14 @@ fn links(text: &str) -> Vec<String> {
     found
 }
 
+/// What fleets that are shown need of their readers.
+const KEYS: [(&str, &str); 4] = [
+    ("SLACK_WEBHOOK", "https://127.0.0.1/hook"),
+    ("API_KEY", "secret"),
+    ("OPENAI_API_KEY", "secret"),
+    ("ANTHROPIC_API_KEY", "secret"),
+];
+
 #[test]
 fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
     let mut checked = 0;
@@ -212,7 +220,7 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
         .into_iter()
         .filter(|path| path.ends_with("openclaw.yaml"))
     {
-        let environment = claw_daemon::config::Environment::with([]);
+        let environment = claw_daemon::config::Environment::with(KEYS);
         if let Err(diagnostics) = claw_daemon::config::load(&path, &environment) {
             panic!("{}:\n{diagnostics}", path.display());
         }
@@ -227,10 +235,7 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
             .filter_map(|part| part.split("```").next())
         {
             let fleet = whole(snippet);
-            let environment = claw_daemon::config::Environment::with([
-                ("SLACK_WEBHOOK", "https://127.0.0.1/hook"),
-                ("API_KEY", "secret"),
-            ]);
+            let environment = claw_daemon::config::Environment::with(KEYS);
             let folder = tempfile::tempdir().unwrap();
             make_sources(&fleet, folder.path());
             let file = folder.path().join("openclaw.yaml");
@@ -244,8 +249,12 @@ fn every_example_and_snippet_of_yaml_is_a_valid_fleet() {
     }
 }
 
-/// Makes the programs that a snippet names.
+/// Makes the files that a snippet names.
 fn make_sources(fleet: &str, folder: &Path) {
+    for part in fleet.split("schema_path: ").skip(1) {
+        let named = part.split([',', '}', ' ', '\n']).next().unwrap_or_default();
+        fs::write(folder.join(named), "{}").unwrap();
+    }
     let sources = fleet.split("source: ").skip(1);
     for part in sources.chain(fleet.split("requirements: ").skip(1)) {
         let named = part.split([',', '}', ' ', '\n']).next().unwrap_or_default();
@@ -255,24 +264,31 @@ fn make_sources(fleet: &str, folder: &Path) {
     }
 }
 
-/// A snippet that shows agents only becomes a fleet; one that shows an agent's keys, an agent.
+/// A snippet that shows agents only becomes a fleet, and one that shows a part of `llm:` as well; one
+/// that shows an agent's keys becomes an agent.
 fn whole(snippet: &str) -> String {
     let has = |key: &str| snippet.lines().any(|line| line.starts_with(key));
     let head = "project: snippet\nversion: \"1.0\"\n";
+    let named = "agents:\n  monitor: {command: [\"true\"]}\n  poet: {command: [\"true\"]}\n";
+    let models = "llm:\n  providers: {openai: {api_key: \"${API_KEY}\", models: [gpt-4o-mini]}}\n";
+    let indented = |by: &str| -> String {
+        let lines = snippet.lines();
+        lines.map(|line| format!("{by}{line}\n")).collect()
+    };
     if has("project:") {
         snippet.to_owned()
     } else if has("agents:") {
         format!("{head}{snippet}")
+    } else if has("llm:") {
+        format!("{head}{named}{snippet}")
+    } else if has("budgets:") || has("validators:") {
+        format!("{head}{named}{models}{}", indented("  "))
     } else {
-        let indented: String = snippet
-            .lines()
-            .map(|line| format!("    {line}\n"))
-            .collect();
         let command = if has("command:") {
             ""
         } else {
             "    command: [\"true\"]\n"
         };
-        format!("{head}agents:\n  snippet:\n{command}{indented}")
+        format!("{head}agents:\n  snippet:\n{command}{}", indented("    "))
     }
 }

@@ -44,7 +44,7 @@ async fn a_prompt_that_is_judged_unsafe_reaches_no_model() {
     let seen = world.fake.seen();
     assert_eq!(seen[0].header("authorization"), Some("Bearer provider-key"));
     assert_eq!(seen[0].json(), json!({"input": ["How do I harm it?"]}));
-    let told = "unsafe prompt: violence".to_owned();
+    let told = "judged unsafe in prompt: violence".to_owned();
     assert!(world.book.told().contains(&told), "{:?}", world.book.told());
 
     world.fake.script("big-1", [says("No harm is done.")]);

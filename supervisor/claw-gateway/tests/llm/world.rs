@@ -391,7 +391,7 @@ impl Observer for Book {
             } => format!("{action:?} {} violations", violations.len()),
             Event::Unsafe {
                 place, categories, ..
-            } => format!("unsafe {place}: {}", categories.join(", ")),
+            } => format!("judged unsafe in {place}: {}", categories.join(", ")),
             Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
             Event::Concluded { .. } => return,
