@@ -90,6 +90,19 @@ fn python(clients: &std::path::Path, script: &str) -> Vec<String> {
         .into()
 }
 
+/// Whole or streamed, in whatever interface, the model says the same.
+fn assert_same_texts(name: &str, said: &Value) {
+    let texts = said["texts"].as_array().unwrap();
+    assert!(texts.len() >= 2, "{name}: {said}");
+    for text in texts {
+        assert_eq!(text, &texts[0], "{name}: {said}");
+        assert!(
+            text.as_str().is_some_and(|text| text.len() > 10),
+            "{name}: {said}"
+        );
+    }
+}
+
 fn assert_keys(seen: &[Seen]) {
     for request in seen {
         let own = format!("Bearer {KEY}");
@@ -120,15 +133,7 @@ fn the_clients_of_python_need_nothing_but_their_environment_heavy() {
     world.fleet.up();
     for name in all {
         let said = printed(&world.fleet, name);
-        let texts = said["texts"].as_array().unwrap();
-        assert!(texts.len() >= 2, "{name}: {said}");
-        for text in texts {
-            assert_eq!(text, &texts[0], "{name}: {said}");
-            assert!(
-                text.as_str().is_some_and(|text| text.len() > 10),
-                "{name}: {said}"
-            );
-        }
+        assert_same_texts(name, &said);
     }
     let openai = printed(&world.fleet, "openai");
     assert_eq!(openai["vectors"], 1);
@@ -178,15 +183,7 @@ fn the_clients_of_node_need_nothing_but_their_environment_heavy() {
     world.fleet.up();
     for name in all {
         let said = printed(&world.fleet, name);
-        let texts = said["texts"].as_array().unwrap();
-        assert!(texts.len() >= 2, "{name}: {said}");
-        for text in texts {
-            assert_eq!(text, &texts[0], "{name}: {said}");
-            assert!(
-                text.as_str().is_some_and(|text| text.len() > 10),
-                "{name}: {said}"
-            );
-        }
+        assert_same_texts(name, &said);
     }
     assert_keys(&world.fake.seen());
     world.fleet.down();
