@@ -34,12 +34,8 @@ impl AgentApi {
         self.known(&endpoint, instance.generation, came_by)
     }
 
-    /// Who asks over the agent's socket.
-    pub(super) fn asking(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
-        self.living(endpoint)
-    }
-
-    fn living(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
+    /// The same by its endpoint.
+    pub(super) fn living(&self, endpoint: &Arc<Endpoint>) -> Option<Caller> {
         let generation = *endpoint.lock().sessions.keys().next_back()?;
         self.known(endpoint, generation, CameBy::Shared)
     }

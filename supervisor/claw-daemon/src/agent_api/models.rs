@@ -35,7 +35,7 @@ pub(super) async fn answer(
         return Fault::new(Code::NotFound, message).into_response();
     };
     let stranger = peer.pid.is_some_and(|pid| is_stranger(endpoint, pid));
-    let Some(caller) = api.asking(endpoint).filter(|_| !stranger) else {
+    let Some(caller) = api.living(endpoint).filter(|_| !stranger) else {
         let message = "the process at the other end does not belong to the agent";
         return Fault::new(Code::Forbidden, message).into_response();
     };

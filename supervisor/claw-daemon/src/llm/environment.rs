@@ -12,8 +12,11 @@ const BASE: [&str; 5] = [
     "ANTHROPIC_API_URL",
     "OLLAMA_HOST",
     "OLLAMA_API_BASE",
-    "OPENCLAW_LLM_URL",
+    OWN,
 ];
+
+/// The name of our own making, which no fleet file may set.
+const OWN: &str = "OPENCLAW_LLM_URL";
 
 /// The same for libraries that do not.
 const BASE_V1: [&str; 2] = ["OPENAI_BASE_URL", "OPENAI_API_BASE"];
@@ -33,6 +36,16 @@ const REMOVED: [&str; 7] = [
     "OPENAI_PROJECT_ID",
 ];
 
+/// Keeps LiteLLM from asking the Internet for prices, three times and with a warning each.
+const LOCAL_PRICES: &str = "LITELLM_LOCAL_MODEL_COST_MAP";
+
+/// The variables of libraries that are the supervisor's at agents that reach models.
+pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
+    let libraries = BASE.into_iter().filter(|name| *name != OWN);
+    let others = BASE_V1.into_iter().chain(KEYS).chain(REMOVED);
+    libraries.chain(others).chain([LOCAL_PRICES])
+}
+
 /// Tells a program where it finds models on its loopback, in the words of all libraries that were
 /// tried. What the fleet file says of the same variables gives way: a provider's key is nothing
 /// for an agent.
@@ -49,8 +62,7 @@ pub(super) fn describe(launch: &mut Launch, port: u16, token: &str) {
     for name in BASE_V1 {
         set(launch, name, format!("{base}/v1"));
     }
-    // Else the library asks the Internet for prices, three times and with a warning each.
-    set(launch, "LITELLM_LOCAL_MODEL_COST_MAP", "True".to_owned());
+    set(launch, LOCAL_PRICES, "True".to_owned());
     for name in KEYS {
         launch.env.remove(name);
         let token = Secret::new(token.to_owned());

@@ -28,6 +28,7 @@ mod started;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::environment::variables;
 pub use self::recordings::CassetteError;
 pub use self::source::{Answers, NotAnswers};
 

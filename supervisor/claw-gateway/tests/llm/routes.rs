@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use claw_gateway::llm::serve::Conclusion;
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
 use crate::client::{Asked, send_and_hang_up};
@@ -306,4 +307,44 @@ async fn a_request_says_after_which_failures_it_goes_on() {
     let answer = world.ask(asked(serde_json::json!(["error"]))).await;
     assert_eq!(answer.status, 200);
     assert_eq!(world.asked(), ["big-1", "big-1", "spare-1"]);
+}
+
+#[tokio::test]
+async fn each_request_comes_to_one_conclusion_and_outages_are_told() {
+    let world = World::start(Setup::default()).await;
+    let failing = [
+        Behaviour::status(503),
+        Behaviour::status(503),
+        Behaviour::status(503),
+    ];
+    let answers = [Behaviour::status(422), Behaviour::default()];
+    world
+        .fake
+        .script("big-1", failing.into_iter().chain(answers));
+    let hub = || "hub".to_owned();
+    let out = || Conclusion::ProviderOut { provider: hub() };
+    for _ in 0..4 {
+        world.chat("big").await;
+    }
+    world.clock.pass(Duration::from_secs(11));
+    world.chat("big").await;
+    world.chat("big").await;
+    world.chat("nobody").await;
+    let conclusions = world.book.conclusions.lock().expect("no panic").clone();
+    let answered = Conclusion::Answered { provider: hub() };
+    let refused = Conclusion::Refused;
+    let expected = [
+        out(),
+        out(),
+        out(),
+        out(),
+        refused.clone(),
+        answered,
+        refused,
+    ];
+    assert_eq!(conclusions, expected);
+    let turns = ["down hub", "up hub"];
+    let told = world.book.told();
+    let told = told.iter().filter(|line| turns.contains(&line.as_str()));
+    assert_eq!(told.collect::<Vec<_>>(), turns);
 }

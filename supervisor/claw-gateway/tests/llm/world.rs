@@ -10,9 +10,9 @@ use claw_gateway::llm::budget::{Account, Balance, Budgets, Ledger, Limits, Perio
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
 use claw_gateway::llm::serve::{
-    AgentSettings, CallRecord, Caller, Clock, Credential, Event, Gateway, Host, Journal,
-    JournalError, Life, Model, Observer, OnHangUp, Price, Provider, ProviderKind, Settings,
-    Written,
+    AgentSettings, CallRecord, Caller, Clock, Conclusion, Credential, Event, Gateway, Host,
+    Journal, JournalError, Life, Model, Observer, OnHangUp, Price, Provider, ProviderKind,
+    Settings, Written,
 };
 use claw_gateway::llm::upstream::Key;
 use claw_gateway::llm::wire::ChatLimit;
@@ -305,6 +305,8 @@ impl Clock for TestClock {
 /// The journal and the observer in one: what was written and what was told.
 #[derive(Default)]
 pub(crate) struct Book {
+    /// What requests came to.
+    pub(crate) conclusions: Mutex<Vec<Conclusion>>,
     pub(crate) broken: AtomicBool,
     /// Who holds it for writing keeps calls from being recorded.
     pub(crate) busy: RwLock<()>,
@@ -394,7 +396,10 @@ impl Observer for Book {
             } => format!("judged unsafe in {place}: {}", categories.join(", ")),
             Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
-            Event::Concluded { .. } => return,
+            Event::Concluded { conclusion, .. } => {
+                let mut conclusions = self.conclusions.lock().expect("no panic");
+                return conclusions.push(conclusion.clone());
+            }
             Event::ProviderDown { provider, .. } => format!("down {provider}"),
             Event::ProviderUp { provider } => format!("up {provider}"),
             Event::Misconfigured { model, status, .. } => format!("misconfigured {model} {status}"),

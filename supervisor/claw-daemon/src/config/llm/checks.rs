@@ -17,28 +17,6 @@ use super::Unpriced;
 use super::budgets::Written;
 use super::catalog::Catalog;
 
-/// Variables by which the supervisor tells an agent where models are, or would find a provider
-/// beside it.
-const VARIABLES: [&str; 17] = [
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_API_URL",
-    "ANTHROPIC_AUTH_TOKEN",
-    "ANTHROPIC_BASE_URL",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "LITELLM_LOCAL_MODEL_COST_MAP",
-    "OLLAMA_API_BASE",
-    "OLLAMA_API_KEY",
-    "OLLAMA_HOST",
-    "OPENAI_ADMIN_KEY",
-    "OPENAI_API_BASE",
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "OPENAI_ORGANIZATION",
-    "OPENAI_ORG_ID",
-    "OPENAI_PROJECT",
-    "OPENAI_PROJECT_ID",
-];
-
 /// The largest part of a limit that one call should hold, as its divisor.
 const PART: u64 = 10;
 /// The smallest cap that is worth a suggestion.
@@ -179,7 +157,7 @@ impl Reader<'_> {
             let launch = &agent.spec.launch;
             let set =
                 |name: &&str| launch.env.contains_key(*name) || launch.secrets.contains_key(*name);
-            let lost = VARIABLES.iter().copied().filter(set);
+            let lost = crate::llm::variables().filter(set);
             for name in lost.filter(|_name| launch.models.is_some()) {
                 let Some(item) = self.where_set(&agent.fields, name) else {
                     continue;

@@ -27,6 +27,7 @@ use super::host::{Caller, Credential, Event, Life, Place};
 use super::judge::Judge;
 use super::router::Router;
 use super::settings::{AgentSettings, RefusalStatus, Settings};
+use super::source::hexadecimal;
 use super::tape::{self, Taped};
 use super::validators::Validators;
 use super::{models, own_budget};
@@ -324,11 +325,5 @@ fn request_id() -> Arc<str> {
     if let Err(error) = getrandom::fill(&mut bytes) {
         tracing::warn!(%error, "the kernel has no randomness for the id of a request");
     }
-    let mut id = String::with_capacity(28);
-    id.push_str("req_");
-    for byte in bytes {
-        id.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-        id.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-    }
-    id.into()
+    format!("req_{}", hexadecimal(&bytes)).into()
 }

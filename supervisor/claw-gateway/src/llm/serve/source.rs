@@ -89,7 +89,7 @@ fn played(recording: &Recording) -> Response<AnswerBody> {
     response
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(64), |mut text, byte| {
