@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use claw_store::bus::Level;
-use claw_store::llm::{Admitted, EndedCall};
+use claw_store::llm::{Admitted, EndedCall, Settling};
 use claw_store::store::UnixMs;
 use claw_store::{Store, StoreOptions};
 use tempfile::TempDir;
@@ -79,7 +79,8 @@ async fn agent(store: Store, level: Level, next: Arc<AtomicU64>) -> (Vec<Duratio
             ..EndedCall::default()
         };
         let began = Instant::now();
-        let settlement = store.settle_llm_call(id, ended, Vec::new(), level);
+        let told = Vec::new();
+        let settlement = store.settle_llm_calls(vec![Settling { id, ended, told }], level);
         settlement.await.unwrap();
         settled.push(began.elapsed());
     }

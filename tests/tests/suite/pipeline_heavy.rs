@@ -22,6 +22,9 @@ const STAGES: [&str; 4] = ["collect", "analyse", "report", "alert"];
 /// before they are started again, and a busy machine may stand still.
 const STANDSTILL: Duration = Duration::from_secs(240);
 
+/// Stages before the last one are done by then, but for what is lost.
+const LATE: Duration = Duration::from_secs(20);
+
 /// Publishes numbered events, some at a time; what it has published stands in its state. It stays
 /// near the last stage, so that its deaths too come while it works.
 const COLLECT: &str = r#"
@@ -107,11 +110,22 @@ fn await_handled(fleet: &Fleet, count: u64) {
         }
         assert!(
             still.total() < STANDSTILL,
-            "{most} of {count} events were handled, and then none\n{}",
+            "{most} of {count} events were handled, and then none: {}\n{}",
+            standing(fleet),
             fleet.said()
         );
         (handled >= count).then_some(())
     });
+}
+
+/// What each stage has done and given up, for who looks into a failure.
+fn standing(fleet: &Fleet) -> String {
+    let stages = STAGES.map(|stage| {
+        let state = fleet.run(&["state", "list", stage]).out;
+        let dead = fleet.run(&["events", "dead", "list", stage, "-o", "json"]);
+        format!("{stage}\n{state}\ndead: {}", dead.out)
+    });
+    stages.join("\n")
 }
 
 /// What every stage has seen when it has seen each of these numbers once.
@@ -161,8 +175,15 @@ fn every_event_of_a_pipeline_counts_once_in_each_stage_whoever_is_killed() {
     let took = started.elapsed();
     assert_eq!(fleet.stored("collect", "count"), Some(events.into()));
     for stage in &STAGES[1..] {
+        let mut waited = Waited::start();
         until(&format!("{stage} has seen each once"), || {
-            (seen(&fleet, stage) == each_once(events)).then_some(())
+            let all = seen(&fleet, stage) == each_once(events);
+            assert!(
+                all || waited.total() < LATE,
+                "{stage}: {}",
+                standing(&fleet)
+            );
+            all.then_some(())
         });
         let disorder = &fleet.stored(stage, "seen").unwrap()["disorder"];
         assert_eq!(

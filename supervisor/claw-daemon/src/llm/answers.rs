@@ -65,6 +65,8 @@ impl Models {
         started: &Started,
         wanted: Reconciliation,
     ) -> Result<Vec<Balance>, NotReconciled> {
+        // What has ended is in the ledger already; the store is corrected with it, and not before.
+        started.journal.write_ends().await;
         let (windows, alerts) = match wanted {
             Reconciliation::Call { id, billed } => self.correct_call(started, id, billed).await?,
             Reconciliation::Window { window, billed } => {

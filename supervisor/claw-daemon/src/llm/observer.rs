@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use claw_gateway::llm::budget::{self, Alert};
 use claw_gateway::llm::serve::{Clock, Event, Observer, Settings};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Told;
@@ -32,9 +33,13 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn new(clock: Arc<dyn Clock>, told: Told, alerts: mpsc::Sender<Alert>) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        (told, runtime): (Told, Handle),
+        alerts: mpsc::Sender<Alert>,
+    ) -> Self {
         Self {
-            news: News::new(told.facts, Arc::clone(&clock)),
+            news: News::new(told.facts, Arc::clone(&clock), runtime),
             metrics: told.metrics,
             clock,
             alerts,

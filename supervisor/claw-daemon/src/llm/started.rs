@@ -3,11 +3,12 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use claw_gateway::llm::budget::Ledger;
+use claw_gateway::llm::budget::{CallId, Ledger, Settled};
 use claw_gateway::llm::serve::{Clock, Event, Gateway, Host, Observer, Settings};
 use claw_store::bus::Level;
+use claw_store::llm::Settling;
 use claw_store::{Store, StoreOptions};
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan};
 use tokio::sync::mpsc;
 
 use super::journal::StoreJournal;
@@ -27,7 +28,7 @@ pub(super) struct Started {
     pub(super) gateway: Gateway,
     pub(super) store: Store,
     pub(super) observer: Arc<Reporter>,
-    journal: Arc<StoreJournal>,
+    pub(super) journal: Arc<StoreJournal>,
     /// `None` while the fleet file asks for no models.
     config: RwLock<Option<Arc<LlmConfig>>>,
 }
@@ -49,6 +50,7 @@ pub(super) async fn start(
 
     let (sender, receiver) = mpsc::channel(ALERTS);
     let (clock, told) = (Arc::clone(&shared.clock), shared.told.clone());
+    let told = (told, shared.runtime.clone());
     let observer = Arc::new(Reporter::new(clock, told, sender));
     observer.configure(&llm.settings);
     shared
@@ -61,16 +63,9 @@ pub(super) async fn start(
             "calls of models were under way when the supervisor died; what they may have cost is uncertain"
         );
     }
-    for (id, settled) in lost {
-        let (ended, told) = restore::ended_as_lost(now, &settled);
-        let written = store.settle_llm_call(id.0, ended, told, Level::Os).await;
-        if let Err(error) = written {
-            // It counts all the same, and the next supervisor finds it again.
-            tracing::error!(call = %id, %error, "what became of a call is not written");
-        }
-        for alert in &settled.alerts {
-            observer.tell(Event::Alert(alert));
-        }
+    settle_lost(&store, now, &lost).await;
+    for alert in lost.iter().flat_map(|(_, settled)| &settled.alerts) {
+        observer.tell(Event::Alert(alert));
     }
     shared.told.metrics.begin(&store.llm_totals().await?);
     let journal = Arc::new(StoreJournal::new(store.clone(), llm.durability));
@@ -90,6 +85,23 @@ pub(super) async fn start(
         journal,
         config: RwLock::new(Some(Arc::clone(llm))),
     })
+}
+
+/// Writes what is known of calls whose end nobody saw.
+async fn settle_lost(store: &Store, now: Timestamp, lost: &[(CallId, Settled)]) {
+    let settling = lost.iter().map(|(id, settled)| {
+        let (ended, told) = restore::ended_as_lost(now, settled);
+        Settling {
+            id: id.0,
+            ended,
+            told,
+        }
+    });
+    let written = store.settle_llm_calls(settling.collect(), Level::Os).await;
+    if let Err(error) = written {
+        // They count all the same, and the next supervisor finds them again.
+        tracing::error!(%error, "what became of calls that were under way is not written");
+    }
 }
 
 impl Started {

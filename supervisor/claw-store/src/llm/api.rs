@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 
 use super::model::{
-    Admitted, CallFilter, CallRow, Correction, EndedCall, Restored, Settlement, Told, TotalRow,
+    Admitted, CallFilter, CallRow, Correction, Restored, Settlement, Settling, Told, TotalRow,
     UsageBy, UsageRow, WindowKey,
 };
 use super::{read, total, write};
@@ -29,22 +29,21 @@ impl Store {
         .await
     }
 
-    /// Writes how a call ended, and its money in its windows, with the alerts they have given by
-    /// it.
+    /// Writes how calls ended, and their money in their windows, with the alerts they have given by
+    /// it; answers for each in that order. All of them or none.
     ///
     /// # Errors
     ///
-    /// See [`StoreError`]; the call is still in flight then, and lost at the next start.
-    pub async fn settle_llm_call(
+    /// See [`StoreError`]; the calls are still in flight then, and lost at the next start.
+    pub async fn settle_llm_calls(
         &self,
-        id: u64,
-        ended: EndedCall,
-        told: Vec<(WindowKey, Told)>,
+        calls: Vec<Settling>,
         level: Level,
-    ) -> Result<Settlement, StoreError> {
-        let weight = ended.attempts.as_ref().map_or(0, String::len);
+    ) -> Result<Vec<Settlement>, StoreError> {
+        let weights = calls.iter().map(|call| call.ended.attempts.as_ref());
+        let weight = weights.flatten().map(String::len).sum();
         self.write(level, Kind::Guarded, weight, move |core| {
-            write::settle(&core.conn, id, &ended, &told)
+            write::settle(&core.conn, &calls)
         })
         .await
     }

@@ -17,6 +17,6 @@ mod total;
 mod write;
 
 pub use model::{
-    Admitted, CallFilter, CallRow, Correction, EndedCall, Period, Restored, Settlement, Tokens,
-    Told, TotalRow, USAGE_ROWS, Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
+    Admitted, CallFilter, CallRow, Correction, EndedCall, Period, Restored, Settlement, Settling,
+    Tokens, Told, TotalRow, USAGE_ROWS, Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
 };

@@ -162,6 +162,17 @@ pub struct Restored {
     pub kept_since: Option<Date>,
 }
 
+/// How a call is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settling {
+    /// Its id.
+    pub id: u64,
+    /// How it ended.
+    pub ended: EndedCall,
+    /// The alerts that windows have given by it.
+    pub told: Vec<(WindowKey, Told)>,
+}
+
 /// What came of a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {

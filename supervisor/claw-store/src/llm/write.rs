@@ -1,10 +1,13 @@
 //! What changes, each within the transaction under way.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::model::{
-    Admitted, Correction, EndedCall, Period, Settlement, Tokens, Told, TotalRow, WindowKey,
+    Admitted, Correction, EndedCall, Period, Settlement, Settling, Tokens, Told, TotalRow,
+    WindowKey,
 };
 use super::total;
 use crate::bus::number;
@@ -68,16 +71,35 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
     }
 }
 
-pub(super) fn settle(
+pub(super) fn settle(conn: &Connection, calls: &[Settling]) -> Result<Vec<Settlement>, StoreError> {
+    let mut booked = BTreeMap::<WindowKey, Amounts>::new();
+    let mut settlements = Vec::with_capacity(calls.len());
+    for call in calls {
+        settlements.push(settle_one(conn, call, &mut booked)?);
+    }
+    // Calls that end together are mostly of the same windows.
+    for (key, booked) in booked {
+        change(conn, &key, |money| plus(money, booked))?;
+    }
+    for (call, settlement) in calls.iter().zip(&settlements) {
+        if *settlement == Settlement::Written {
+            for (key, told) in &call.told {
+                tell(conn, key, *told)?;
+            }
+        }
+    }
+    Ok(settlements)
+}
+
+fn settle_one(
     conn: &Connection,
-    id: u64,
-    ended: &EndedCall,
-    told: &[(WindowKey, Told)],
+    Settling { id, ended, .. }: &Settling,
+    booked: &mut BTreeMap<WindowKey, Amounts>,
 ) -> Result<Settlement, StoreError> {
     let sql = "SELECT agent, day, outcome IS NOT NULL FROM llm_call WHERE id = ?1";
     let found = conn
         .prepare_cached(sql)?
-        .query_row([column(id)], |row| {
+        .query_row([column(*id)], |row| {
             Ok((row.get::<_, String>(0)?, date(row, 1)?, row.get(2)?))
         })
         .optional()?;
@@ -86,20 +108,19 @@ pub(super) fn settle(
         Some((_, _, true)) => return Ok(Settlement::Already),
         Some((agent, day, false)) => (agent, day),
     };
-    end(conn, id, ended)?;
+    end(conn, *id, ended)?;
     for key in WindowKey::of(&agent, day) {
-        let booked = (ended.spent, ended.uncertain);
-        change(conn, &key, |money| {
-            (
-                money.0.saturating_add(booked.0),
-                money.1.saturating_add(booked.1),
-            )
-        })?;
-    }
-    for (key, told) in told {
-        tell(conn, key, *told)?;
+        let sum = booked.entry(key).or_default();
+        *sum = plus(*sum, (ended.spent, ended.uncertain));
     }
     Ok(Settlement::Written)
+}
+
+const fn plus(money: Amounts, more: Amounts) -> Amounts {
+    (
+        money.0.saturating_add(more.0),
+        money.1.saturating_add(more.1),
+    )
 }
 
 fn end(conn: &Connection, id: u64, ended: &EndedCall) -> Result<(), StoreError> {

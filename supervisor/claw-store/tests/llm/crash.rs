@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use claw_store::bus::Level;
-use claw_store::llm::{CallFilter, CallRow, EndedCall, Settlement, WindowKey};
-use claw_store::{Store, StoreOptions};
+use claw_store::llm::{CallFilter, CallRow, EndedCall, Settlement, Settling, WindowKey};
+use claw_store::{Store, StoreError, StoreOptions};
 
 use crate::{admitted, ended, open};
 
@@ -40,10 +40,16 @@ async fn call(store: Store, agent: u64, next: Arc<AtomicU64>) {
         let call = admitted(id, &format!("agent-{agent}"), "2026-11-22");
         store.reserve_llm_call(call, Level::Os).await.unwrap();
         say(&format!("reserved {id}"));
-        let settled = store.settle_llm_call(id, end_of(id), Vec::new(), Level::Os);
-        assert_eq!(settled.await, Ok(Settlement::Written));
+        let settled = settle(&store, id, end_of(id)).await;
+        assert_eq!(settled, Ok(vec![Settlement::Written]));
         say(&format!("settled {id}"));
     }
+}
+
+async fn settle(store: &Store, id: u64, ended: EndedCall) -> Result<Vec<Settlement>, StoreError> {
+    let told = Vec::new();
+    let calls = vec![Settling { id, ended, told }];
+    store.settle_llm_calls(calls, Level::Os).await
 }
 
 /// What call `id` costs.
@@ -142,8 +148,8 @@ async fn no_call_that_left_is_forgotten_and_windows_are_the_sums_of_their_calls(
         assert_eq!(restored.last_id, found.last().copied().unwrap_or(0));
         for call in restored.in_flight {
             lost += 1;
-            let settled = store.settle_llm_call(call.id, ended(10, 90), Vec::new(), Level::Os);
-            assert_eq!(settled.await, Ok(Settlement::Written));
+            let settled = settle(&store, call.id, ended(10, 90)).await;
+            assert_eq!(settled, Ok(vec![Settlement::Written]));
         }
         store.close().unwrap();
     }

@@ -9,7 +9,7 @@ mod crash;
 mod retention;
 
 use claw_store::bus::Level;
-use claw_store::llm::{Admitted, EndedCall, Settlement, Told, WindowKey};
+use claw_store::llm::{Admitted, EndedCall, Settlement, Settling, Told, WindowKey};
 use claw_store::store::UnixMs;
 use claw_store::{Store, StoreOptions};
 use jiff::civil::Date;
@@ -50,8 +50,9 @@ impl Bench {
         ended: EndedCall,
         told: Vec<(WindowKey, Told)>,
     ) -> Settlement {
-        let settled = self.store.settle_llm_call(id, ended, told, Level::Os);
-        settled.await.unwrap()
+        let call = Settling { id, ended, told };
+        let settled = self.store.settle_llm_calls(vec![call], Level::Os).await;
+        settled.unwrap()[0]
     }
 
     /// Settled and uncertain money by window, in the order of the windows.

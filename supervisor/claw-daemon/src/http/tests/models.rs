@@ -10,7 +10,7 @@ use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{AgentSettings, Model, Price, Settings};
 use claw_store::Store;
 use claw_store::bus::Level;
-use claw_store::llm::{Admitted, EndedCall, Tokens};
+use claw_store::llm::{Admitted, EndedCall, Settling, Tokens};
 use claw_store::store::UnixMs;
 
 use super::fleet::Fleet;
@@ -144,10 +144,8 @@ async fn end(ledger: &mut Ledger, store: &Store, (id, outcome): (u64, Outcome)) 
         ended_at: Some(UnixMs(ago(50).as_millisecond())),
     };
     let told = Vec::new();
-    store
-        .settle_llm_call(id, ended, told, Level::Os)
-        .await
-        .unwrap();
+    let settling = vec![Settling { id, ended, told }];
+    store.settle_llm_calls(settling, Level::Os).await.unwrap();
 }
 
 /// As the host of the gateway would make them.

@@ -76,11 +76,11 @@ impl Failed {
     }
 
     /// Settles what is held for a next attempt that will not be.
-    pub(super) async fn give_up(mut self) {
+    pub(super) fn give_up(mut self) {
         if let Some(mut admitted) = self.admitted.take() {
             admitted.hold.failed(self.cause);
             let status = self.said.map(|said| said.status.as_u16());
-            admitted.hold.settle(End::failed(status)).write().await;
+            admitted.hold.settle(End::failed(status)).write_beside();
         }
     }
 }
@@ -117,7 +117,7 @@ pub(super) async fn attempt(
         () = call.answer.hung_up() => {
             if request.delivery != Delivery::Whole && is_cancelled(target) {
                 drop(sending);
-                abandon(admitted.hold).await;
+                abandon(admitted.hold);
             } else {
                 call.shared.tasks.spawn(late(sending, admitted.hold));
             }
@@ -149,7 +149,7 @@ pub(super) async fn attempt(
         }
         Err(SendError::Broken(error)) => {
             tracing::debug!(provider = %target.provider_name, %error, "a provider did not answer");
-            abandon(admitted.hold).await;
+            abandon(admitted.hold);
             Err(Failed::settled(Failure::Broken, AttemptFailure::Broken))
         }
     }
@@ -164,7 +164,7 @@ pub(super) fn is_cancelled(target: &Target) -> bool {
 }
 
 /// Settles a call that was sent, and of whose answer nothing was seen.
-pub(super) async fn abandon(hold: Hold) {
+pub(super) fn abandon(hold: Hold) {
     let seen = hold.seen(None, Written::default());
     let end = End {
         ending: Ending::Abandoned,
@@ -173,7 +173,7 @@ pub(super) async fn abandon(hold: Hold) {
         model: None,
         status: None,
     };
-    hold.settle(end).write().await;
+    hold.settle(end).write_beside();
 }
 
 pub(super) fn is_stream(headers: &HeaderMap) -> bool {

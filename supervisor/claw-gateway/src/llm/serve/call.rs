@@ -158,17 +158,17 @@ impl Call {
                     }
                     self.pause(Instant::now() + after).await;
                     if !self.answer.is_open() {
-                        give_up(held).await;
+                        give_up(held);
                         return Ok(());
                     }
                 }
                 Next::NextTarget(passed) => {
                     let denial = self.passed(target, passed, &failure);
-                    failure.give_up().await;
+                    failure.give_up();
                     return Err(denial);
                 }
                 Next::GiveBack => {
-                    self.give_back(target, request.api, failure).await;
+                    self.give_back(target, request.api, failure);
                     return Ok(());
                 }
             }
@@ -185,7 +185,7 @@ impl Call {
         held: Option<Admitted>,
     ) -> Result<Option<Admitted>, Denial> {
         if let Err(denial) = self.wait_for_room(target, deadline).await {
-            give_up(held).await;
+            give_up(held);
             return Err(denial);
         }
         let admitted = match held {
@@ -196,7 +196,7 @@ impl Call {
             Ok(Some(admitted)) if self.answer.is_open() => Ok(Some(admitted)),
             Ok(held) => {
                 self.give_room_back(target);
-                give_up(held).await;
+                give_up(held);
                 Ok(None)
             }
             Err(denial) => {
@@ -312,7 +312,7 @@ impl Call {
     }
 
     /// Gives the agent the provider's own words, or says why there are none.
-    async fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
+    fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
         if let Some(said) = &failed.said {
             let mut response = self.response(target, said.status, &said.headers);
             let crossing = (api, self.request.api);
@@ -325,7 +325,7 @@ impl Call {
             let denial = self.passed(target, Passed::Exhausted, &failed);
             self.answer.send(Err(denial));
         }
-        failed.give_up().await;
+        failed.give_up();
     }
 
     /// How an answer in another interface is to be shown.
@@ -377,9 +377,9 @@ impl Call {
     }
 }
 
-async fn give_up(held: Option<Admitted>) {
+fn give_up(held: Option<Admitted>) {
     if let Some(admitted) = held {
-        admitted.hold.settle(End::failed(None)).write().await;
+        admitted.hold.settle(End::failed(None)).write_beside();
     }
 }
 

@@ -110,13 +110,13 @@ pub(super) async fn late(
     let place = place(&hold).and_then(|mut place| place.keep(bytes).ok().map(|()| place));
     let Some(mut place) = place else {
         drop(sending);
-        return abandon(hold).await;
+        return abandon(hold);
     };
     let until = Instant::now() + LONGEST;
     let response = match timeout_at(until, sending).await {
         Ok(Ok(response)) => response,
         Ok(Err(SendError::Connect(_))) => return hold.settle(End::failed(None)).write().await,
-        Ok(Err(SendError::Broken(_))) | Err(_) => return abandon(hold).await,
+        Ok(Err(SendError::Broken(_))) | Err(_) => return abandon(hold),
     };
     // Less than before always has room.
     let _kept = place.keep(0);

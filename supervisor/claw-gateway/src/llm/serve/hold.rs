@@ -333,6 +333,12 @@ impl Unwritten {
         drop(self.record);
     }
 
+    /// The same as [`Self::write`], while whoever asks goes on.
+    pub(super) fn write_beside(self) {
+        let tasks = self.shared.tasks.clone();
+        tasks.spawn(self.write());
+    }
+
     /// Writes it to the journal, and tells of it.
     pub(super) async fn write(self) {
         let Self { shared, record } = self;
