@@ -38,7 +38,7 @@ use crate::perform::Performer;
 use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
-use crate::thread::SupervisionThread;
+use crate::thread::TaskThread;
 use crate::{retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
@@ -62,7 +62,7 @@ pub struct Daemon {
     loaded: Arc<Loaded>,
     notes: Vec<String>,
     supervision: JoinHandle<()>,
-    thread: SupervisionThread,
+    thread: TaskThread,
     driver: Arc<Drivers>,
     server: http::Running,
     journal: Journal,
@@ -208,7 +208,7 @@ impl Daemon {
 }
 
 /// Removes what is left of instances that are gone, now that their ends are on record.
-async fn clear_up(thread: SupervisionThread, driver: Arc<Drivers>) {
+async fn clear_up(thread: TaskThread, driver: Arc<Drivers>) {
     let containers = Arc::clone(driver.containers());
     let removing = async move { containers.clear_up(REMOVALS).await };
     if let Err(error) = thread.tasks().spawn(removing).await {
@@ -235,7 +235,7 @@ async fn start_drivers(
     facts: mpsc::Sender<Fact>,
     loaded: &Loaded,
     ways: mpsc::UnboundedSender<EgressChange>,
-) -> Result<(SupervisionThread, Arc<Drivers>), StartError> {
+) -> Result<(TaskThread, Arc<Drivers>), StartError> {
     data_dir.let_pass()?;
     let data_dir = data_dir.path().to_owned();
     let mut config = ProcessConfig {
@@ -245,7 +245,7 @@ async fn start_drivers(
     if let Some(uids) = &loaded.uids {
         config.uid_range = uids.clone();
     }
-    let thread = SupervisionThread::start().map_err(|source| StartError::Thread { source })?;
+    let thread = TaskThread::start("supervise").map_err(|source| StartError::Thread { source })?;
     let starting = thread.tasks().spawn(ProcessDriver::start(config));
     let processes = Arc::new(starting.await.map_err(ending)??);
     let containers = ContainerDriver::start(ContainerConfig {
@@ -376,7 +376,7 @@ async fn open_agent_api(
 async fn serve_agents(
     agent_api: &AgentApi,
     inheritance: &mut Inheritance,
-    (clock, thread): (Clock, &SupervisionThread),
+    (clock, thread): (Clock, &TaskThread),
 ) -> Result<Feed, StartError> {
     agent_api.adopt(inheritance).await;
     agent_api.serve_all().await?;
@@ -399,7 +399,7 @@ async fn open_store(data_dir: &DataDir) -> Result<Store, StartError> {
 
 async fn inherit(
     loaded: &Loaded,
-    thread: &SupervisionThread,
+    thread: &TaskThread,
     driver: &Arc<Drivers>,
     opened: Opened,
 ) -> Result<Inheritance, StartError> {

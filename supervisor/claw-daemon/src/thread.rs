@@ -1,8 +1,11 @@
-//! The thread that supervision runs on, and nothing else.
+//! Threads with tasks of their own, and no others.
 //!
-//! The loop, the driver's followers and their timers share one runtime with one thread: what a
-//! shim reports reaches the core without waking another processor on its way, and no request of
-//! a client, however large its answer, is worked on where a restart is waiting.
+//! Supervision: the loop, the driver's followers and their timers share one runtime with one
+//! thread. What a shim reports reaches the core without waking another processor on its way, and
+//! no request of a client, however large its answer, is worked on where a restart is waiting.
+//!
+//! Models: a call passes through a dozen tasks, and most of what it would cost with several threads
+//! is that they wake each other.
 
 use std::io;
 
@@ -11,24 +14,24 @@ use tokio::sync::oneshot;
 
 /// Ends the thread, with the tasks on it, when dropped.
 #[derive(Debug)]
-pub(crate) struct SupervisionThread {
+pub(crate) struct TaskThread {
     tasks: Handle,
     #[expect(dead_code, reason = "the thread ends when this is dropped")]
     end: oneshot::Sender<()>,
 }
 
-impl SupervisionThread {
-    /// Starts the thread.
+impl TaskThread {
+    /// Starts the thread, under a name of at most 15 bytes: Linux shows no more.
     ///
     /// # Errors
     ///
     /// The system gives no thread or no descriptors for its runtime.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let tasks = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()
-            .name("supervise".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 // Dropped by the owner, never sent to.
                 drop(runtime.block_on(ended));

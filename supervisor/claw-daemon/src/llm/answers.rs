@@ -54,7 +54,7 @@ impl Models {
                 None => Err(StoreError::Closed.into()),
             }
         };
-        let correcting = self.shared.tasks.spawn_on(correcting, &self.shared.runtime);
+        let correcting = self.shared.tasks.spawn(correcting);
         correcting
             .await
             .unwrap_or_else(|_ending| Err(StoreError::Closed.into()))

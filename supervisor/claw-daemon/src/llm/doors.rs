@@ -78,12 +78,13 @@ impl Models {
         agent_api: &AgentApi,
         (listener, whose): (StdListener, Whose),
     ) -> std::io::Result<Open> {
-        let _runtime = self.shared.runtime.enter();
+        let runtime = self.shared.runtime()?;
+        let _entered = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
         let until = self.shared.accepting.child_token();
         let open = Open(until.clone());
         let accepting = accept(self.clone(), agent_api.clone(), (listener, whose), until);
-        self.shared.tasks.spawn_on(accepting, &self.shared.runtime);
+        self.shared.tasks.spawn_on(accepting, runtime);
         Ok(open)
     }
 }
@@ -129,7 +130,8 @@ async fn accept(
             }
             drop(place);
         };
-        shared.tasks.spawn_on(serving, &shared.runtime);
+        // Where the listener is served as well.
+        shared.tasks.spawn(serving);
     }
 }
 

@@ -37,7 +37,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use claw_core::spec::Launch;
@@ -59,6 +59,7 @@ use crate::agent_api::AgentApi;
 use crate::config::Loaded;
 use crate::egress::ModelsChange;
 use crate::telemetry::llm::LlmMetrics;
+use crate::thread::TaskThread;
 
 /// How long calls in flight may take to settle when the supervisor ends. What is not settled then
 /// is lost to the next one, and counts whole.
@@ -110,6 +111,13 @@ pub enum ModelsError {
         #[source]
         source: io::Error,
     },
+    /// Calls have no thread of their own.
+    #[error("there is no thread to be had for calls of models")]
+    Thread {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The supervisor is ending.
     #[error("the supervisor is ending")]
     Ending,
@@ -133,7 +141,8 @@ pub(crate) struct Models {
 struct Shared {
     /// Ours alone: calls say what agents do.
     dir: PathBuf,
-    runtime: Handle,
+    /// Where all of it happens, once the fleet file has asked for models.
+    thread: OnceLock<TaskThread>,
     clock: Arc<dyn Clock>,
     told: Told,
     sources: Sources,
@@ -149,8 +158,19 @@ struct Shared {
     tasks: TaskTracker,
 }
 
+impl Shared {
+    /// Where its tasks run.
+    fn runtime(&self) -> io::Result<&Handle> {
+        if let Some(thread) = self.thread.get() {
+            return Ok(thread.tasks());
+        }
+        let started = TaskThread::start("models")?;
+        Ok(self.thread.get_or_init(|| started).tasks())
+    }
+}
+
 impl Models {
-    /// Opens nothing yet; on the runtime of the caller.
+    /// Opens nothing yet.
     pub(crate) fn new(data_dir: &Path, told: Told, answers: Answers) -> Self {
         Self::with_clock(data_dir, told, answers, Arc::new(SystemClock::start()))
     }
@@ -161,7 +181,7 @@ impl Models {
             shared: Arc::new(Shared {
                 sources: Sources::new(answers, &dir),
                 dir,
-                runtime: Handle::current(),
+                thread: OnceLock::new(),
                 clock,
                 told,
                 started: OnceCell::new(),

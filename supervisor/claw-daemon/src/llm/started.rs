@@ -9,6 +9,7 @@ use claw_store::bus::Level;
 use claw_store::llm::Settling;
 use claw_store::{Store, StoreOptions};
 use jiff::{Timestamp, ToSpan};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::journal::StoreJournal;
@@ -40,6 +41,8 @@ pub(super) async fn start(
     (llm, settings): (&Arc<LlmConfig>, Settings),
     bus: &Store,
 ) -> Result<Started, ModelsError> {
+    let runtime = shared.runtime();
+    let runtime = runtime.map_err(|source| ModelsError::Thread { source })?;
     let path = shared.dir.join("calls.db");
     let opening = tokio::task::spawn_blocking(move || Store::open(&path, StoreOptions::default()));
     let store = opening.await.map_err(|_ending| ModelsError::Ending)??;
@@ -50,12 +53,10 @@ pub(super) async fn start(
 
     let (sender, receiver) = mpsc::channel(ALERTS);
     let (clock, told) = (Arc::clone(&shared.clock), shared.told.clone());
-    let told = (told, shared.runtime.clone());
+    let told = (told, runtime.clone());
     let observer = Arc::new(Reporter::new(clock, told, sender));
     observer.configure(&llm.settings);
-    shared
-        .runtime
-        .spawn(alerts::publish(receiver, store.clone(), bus.clone()));
+    runtime.spawn(alerts::publish(receiver, store.clone(), bus.clone()));
     if !lost.is_empty() {
         let calls = lost.len();
         tracing::warn!(
@@ -77,7 +78,7 @@ pub(super) async fn start(
     let gateway = Gateway::new(settings, ledger, host);
     // Limits that were lowered meanwhile may be passed already.
     gateway.set_budgets(llm.budgets.clone());
-    prune_daily(shared, &gateway, &store);
+    prune_daily((shared, runtime), &gateway, &store);
     Ok(Started {
         gateway,
         store,
@@ -147,7 +148,7 @@ impl Started {
 }
 
 /// Forgets what is old, now and every day.
-fn prune_daily(shared: &Arc<Shared>, gateway: &Gateway, store: &Store) {
+fn prune_daily((shared, runtime): (&Arc<Shared>, &Handle), gateway: &Gateway, store: &Store) {
     let (gateway, store, clock) = (gateway.clone(), store.clone(), Arc::clone(&shared.clock));
     let until = shared.accepting.clone();
     let pruning = async move {
@@ -160,7 +161,7 @@ fn prune_daily(shared: &Arc<Shared>, gateway: &Gateway, store: &Store) {
             }
         }
     };
-    shared.tasks.spawn_on(pruning, &shared.runtime);
+    shared.tasks.spawn_on(pruning, runtime);
 }
 
 async fn prune(gateway: &Gateway, store: &Store, clock: &dyn Clock) {
