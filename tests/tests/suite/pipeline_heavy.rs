@@ -86,7 +86,9 @@ fn pipeline(events: u64) -> Fleet {
         let more = if number == 0 {
             format!("schedule: every 1s, read_from: [alert], config: {{events: {events}}}")
         } else {
-            "delivery: {ordering: key}".to_owned()
+            // An event whose agent is killed often enough would be given up, and the dice know no
+            // measure.
+            "delivery: {ordering: key, max_attempts: 100}".to_owned()
         };
         writeln!(
             lines,
