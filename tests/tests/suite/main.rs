@@ -32,6 +32,7 @@ mod limits_heavy;
 mod lockdown;
 mod model_budget;
 mod model_clients_heavy;
+mod model_outages;
 mod models;
 mod output;
 mod pipeline_heavy;
