@@ -6,7 +6,7 @@ use claw_gateway::llm::serve::Conclusion;
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
 use crate::client::{Asked, send_and_hang_up};
-use crate::world::{Setup, World, chat, streamed};
+use crate::world::{Setup, World, chat, numbered, streamed};
 
 fn retrying(max_retries: u32) -> Setup {
     let mut setup = Setup::with_spare();
@@ -142,8 +142,8 @@ async fn a_cooling_provider_is_not_asked_before_its_time_and_then_by_one() {
 async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
     let world = World::start(Setup::default()).await;
     world.fake.script("big-1", [Behaviour::status(500)]);
-    for _ in 0..3 {
-        assert_eq!(world.chat("big").await.status, 502);
+    for number in 0..3 {
+        assert_eq!(world.chat_numbered("big", number).await.status, 502);
     }
     let answer = world.chat("free").await;
     assert_eq!(
@@ -152,6 +152,44 @@ async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
     );
     assert_eq!(answer.header("retry-after"), Some("10"));
     assert_eq!(world.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn one_request_takes_a_provider_from_nobody_however_often_it_fails() {
+    let mut setup = Setup::default();
+    setup.agent.max_retries = 3;
+    let world = World::start(setup).await;
+    world.fake.script("big-1", [Behaviour::status(500)]);
+    assert_eq!(world.chat("big").await.code(), "provider_failed");
+    assert_eq!(world.chat("free").await.status, 200);
+    // Its agent sends it again by itself.
+    for _ in 0..3 {
+        let asked = Asked::post("/v1/chat/completions", &chat("big"));
+        let once = asked.with("x-openclaw-router", r#"{"max_retries": 0}"#);
+        assert_eq!(world.ask(once).await.code(), "provider_failed");
+    }
+    assert_eq!(world.asked().len(), 4 + 1 + 3);
+    assert!(!world.book.told().contains(&"down hub".to_owned()));
+}
+
+#[tokio::test]
+async fn an_agent_in_a_hurry_takes_a_model_from_nobody() {
+    let world = World::start(Setup::default()).await;
+    let gate = Gate::default();
+    let slow = Behaviour {
+        before_head: Pause::Until(gate.clone()),
+        ..Behaviour::default()
+    };
+    world.fake.script("big-1", [slow]);
+    for number in 0..4 {
+        let asked = Asked::post("/v1/chat/completions", &numbered("big", number));
+        let hurried = asked.with("x-openclaw-router", r#"{"timeout_ms": 1}"#);
+        assert_eq!(world.ask(hurried).await.code(), "provider_timeout");
+    }
+    gate.open();
+    assert_eq!(world.chat("big").await.status, 200);
+    assert!(!world.book.told().contains(&"down hub".to_owned()));
+    world.settled().await;
 }
 
 #[tokio::test]
@@ -165,8 +203,9 @@ async fn a_model_that_says_nothing_in_time_is_left_alone_and_its_provider_is_not
         ..Behaviour::default()
     };
     world.fake.script("big-1", [silent]);
-    for _ in 0..3 {
-        assert_eq!(world.chat("big").await.code(), "provider_timeout");
+    for number in 0..3 {
+        let answer = world.chat_numbered("big", number).await;
+        assert_eq!(answer.code(), "provider_timeout");
     }
     assert_eq!(world.chat("big").await.code(), "provider_cooling");
     // Another model of the same provider.
@@ -186,8 +225,10 @@ async fn an_answer_that_began_in_time_and_is_late_cools_nothing() {
         ..Behaviour::default()
     };
     world.fake.script("big-1", [long]);
-    for _ in 0..4 {
-        let asked = Asked::post("/v1/chat/completions", &streamed("big"));
+    for number in 0..4 {
+        let mut body = numbered("big", number);
+        body["stream"] = serde_json::json!(true);
+        let asked = Asked::post("/v1/chat/completions", &body);
         assert_eq!(world.ask(asked).await.code(), "provider_timeout");
     }
     assert_eq!(world.asked().len(), 4);
@@ -323,8 +364,8 @@ async fn each_request_comes_to_one_conclusion_and_outages_are_told() {
         .script("big-1", failing.into_iter().chain(answers));
     let hub = || "hub".to_owned();
     let out = || Conclusion::ProviderOut { provider: hub() };
-    for _ in 0..4 {
-        world.chat("big").await;
+    for number in 0..4 {
+        world.chat_numbered("big", number).await;
     }
     world.clock.pass(Duration::from_secs(11));
     world.chat("big").await;

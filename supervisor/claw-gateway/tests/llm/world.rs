@@ -118,6 +118,12 @@ impl World {
             .await
     }
 
+    /// The same in other words than those of another number.
+    pub(crate) async fn chat_numbered(&self, model: &str, number: usize) -> Answer {
+        let body = numbered(model, number);
+        self.ask(Asked::post("/v1/chat/completions", &body)).await
+    }
+
     /// Waits until every call is settled.
     pub(crate) async fn settled(&self) {
         timeout(PATIENCE, self.gateway.settled())
@@ -169,6 +175,13 @@ pub(crate) fn chat(model: &str) -> Value {
         "max_tokens": 100,
         "messages": [{"role": "user", "content": "What is a supervisor of agents good for?"}],
     })
+}
+
+/// The same in other words than those of another number.
+pub(crate) fn numbered(model: &str, number: usize) -> Value {
+    let mut body = chat(model);
+    body["messages"][0]["content"] = json!(format!("What is {number} good for?"));
+    body
 }
 
 /// The same as a stream.

@@ -18,10 +18,10 @@ pub enum Failure {
     Connect,
     /// The connection ended after the request was sent and before its answer began.
     Broken,
-    /// Nothing came in time.
+    /// Nothing came in the time that the fleet file gives.
     TimedOut,
-    /// The answer began in time, and did not come to its end or its first piece: it is long, or the
-    /// agent is in a hurry.
+    /// The answer began in time, and did not come to its end or its first piece, or the time was
+    /// short: the answer is long, or the agent is in a hurry.
     Late,
     /// The provider's limit, as counted here, has no room soon.
     Limited,

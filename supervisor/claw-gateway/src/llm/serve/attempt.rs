@@ -107,12 +107,17 @@ pub(super) async fn attempt(
     }));
     let how = (request.api, request.delivery);
     let late = |sending, hold| drain::late((sending, bytes), hold, how);
+    let silent = if call.has_patience(Instant::now(), deadline) {
+        Failure::TimedOut
+    } else {
+        Failure::Late
+    };
     let head = tokio::select! {
         biased;
         head = &mut sending => head,
         () = sleep_until(deadline) => {
             call.shared.tasks.spawn(late(sending, admitted.hold));
-            return Err(Failed::settled(Failure::TimedOut, AttemptFailure::TimedOut));
+            return Err(Failed::settled(silent, AttemptFailure::TimedOut));
         }
         () = call.answer.hung_up() => {
             if request.delivery != Delivery::Whole && is_cancelled(target) {

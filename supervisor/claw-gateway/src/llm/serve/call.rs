@@ -1,6 +1,7 @@
 //! One request on its way through the targets that may serve it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::HeaderName};
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use super::router::Router;
 use super::settings::AgentSettings;
 use super::validators::Validators;
 use crate::llm::budget::Limits;
-use crate::llm::route::{self, Failure, Next, Passed, Room, Tries};
+use crate::llm::route::{self, Failing, Failure, Next, Passed, Room, Tries};
 use crate::llm::translate::Shown;
 use crate::llm::upstream;
 use crate::llm::wire::{self, Api};
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) tighter: Limits,
     /// What else it asks for.
     pub(super) router: Router,
+    /// How long a target may take by the fleet file; the request may ask for less.
+    pub(super) fleet_timeout: Duration,
     pub(super) answer: Answering,
     /// At all targets together.
     pub(super) attempts: u32,
@@ -237,8 +240,9 @@ impl Call {
 
     fn learn(&self, target: &Target, failure: Failure, probe: &mut Probe) {
         let verdict = match failure {
-            Failure::Connect | Failure::Broken => Verdict::Failed,
-            Failure::TimedOut => Verdict::Silent,
+            Failure::Connect => Verdict::Failed(Failing::Unsent(Arc::clone(&self.id))),
+            Failure::Broken => Verdict::Failed(self.failing()),
+            Failure::TimedOut => Verdict::Silent(self.failing()),
             Failure::Status {
                 status: 429,
                 retry_after,
@@ -246,7 +250,7 @@ impl Call {
             Failure::Status {
                 status: 408 | 500..,
                 ..
-            } => Verdict::Failed,
+            } => Verdict::Failed(self.failing()),
             Failure::Status {
                 status: 400 | 405..500,
                 ..
@@ -258,6 +262,22 @@ impl Call {
         let turn = self.shared.providers.learn(target, verdict, now);
         self.tell_turn(target, turn);
         probe.told();
+    }
+
+    /// What failed, where its provider has seen it.
+    fn failing(&self) -> Failing {
+        Failing::Sent {
+            instance: Arc::clone(&self.caller.instance),
+            hash: self.hash,
+        }
+    }
+
+    /// Whether an attempt that was sent then has as long as the fleet file gives it, but for what
+    /// went before it. What was lowered by its agent, or is left after other attempts, says nothing
+    /// of a provider that keeps silent.
+    pub(super) fn has_patience(&self, sent: Instant, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(sent);
+        self.agent.timeout >= self.fleet_timeout && left >= self.fleet_timeout / 2
     }
 
     /// Tells that a provider is left alone, or that it answers again.

@@ -191,6 +191,7 @@ impl Exchange {
     ) -> Result<Response<Taped>, Denial> {
         let router = Router::read(&head.headers)?;
         let tighter = router.limits()?;
+        let fleet_timeout = agent.timeout;
         let agent = &router.lower(agent)?;
         let body = read(body).await?;
         let sent: [u8; 32] = Sha256::digest(&body).into();
@@ -229,6 +230,7 @@ impl Exchange {
             headers: head.headers,
             tighter,
             router,
+            fleet_timeout,
             answer: Answering::new(answer),
             attempts: 0,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::chain::Target;
 use super::settings::Provider;
-use crate::llm::route::{Admission, Headroom, Health, RateLimiter, Room, Setback};
+use crate::llm::route::{Admission, Failing, Headroom, Health, RateLimiter, Room, Setback};
 
 /// What is known of all providers.
 #[derive(Debug, Default)]
@@ -29,13 +29,13 @@ struct ModelState {
 }
 
 /// What a call has learnt of its target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Verdict {
     Answered,
     /// The provider failed, or was not reached.
-    Failed,
+    Failed(Failing),
     /// The model said nothing in time.
-    Silent,
+    Silent(Failing),
     /// The model has too many calls.
     TooMany {
         retry_after: Option<Duration>,
@@ -153,15 +153,15 @@ impl ProviderState {
                     !model.health.is_well() || model.limiter.is_closed(now)
                 });
             }
-            Verdict::Failed => {
-                self.health.set_back(now, Setback::Failed);
+            Verdict::Failed(failing) => {
+                self.health.set_back(now, Setback::Failed(failing));
                 if let Some(model) = self.models.get_mut(&target.model.id) {
                     model.health.given_up(now);
                 }
             }
-            Verdict::Silent => {
+            Verdict::Silent(failing) => {
                 let model = self.model(target);
-                model.health.set_back(now, Setback::Failed);
+                model.health.set_back(now, Setback::Failed(failing));
                 // Whether it is the model or the provider is not known.
                 self.health.given_up(now);
             }
