@@ -217,10 +217,11 @@ impl Call {
                 self.pause(Instant::now() + wait).await;
                 Ok(())
             }
-            Room::After(retry_after) | Room::None { retry_after } => Err(Denial::Limited {
-                provider: target.provider_name.to_string(),
-                retry_after,
-            }),
+            Room::After(retry_after) => {
+                self.give_room_back(target);
+                Err(limited(target, retry_after))
+            }
+            Room::None { retry_after } => Err(limited(target, retry_after)),
         }
     }
 
@@ -394,6 +395,13 @@ impl Call {
                 .headers_mut()
                 .insert(CLAMPED, HeaderValue::from(limit));
         }
+    }
+}
+
+fn limited(target: &Target, retry_after: Duration) -> Denial {
+    Denial::Limited {
+        provider: target.provider_name.to_string(),
+        retry_after,
     }
 }
 
