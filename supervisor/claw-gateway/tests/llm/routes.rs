@@ -351,6 +351,27 @@ async fn a_request_says_after_which_failures_it_goes_on() {
 }
 
 #[tokio::test]
+async fn of_several_targets_the_first_that_is_out_is_told() {
+    let out = |provider: &str| Conclusion::ProviderOut {
+        provider: provider.to_owned(),
+    };
+    for (big, spare, code, conclusion) in [
+        (503, 401, "provider_failed", out("hub")),
+        (401, 503, "provider_failed", out("second")),
+        (503, 503, "provider_failed", out("hub")),
+        (401, 401, "provider_misconfigured", Conclusion::Passing),
+    ] {
+        let world = World::start(Setup::with_spare()).await;
+        world.fake.script("big-1", [Behaviour::status(big)]);
+        world.fake.script("spare-1", [Behaviour::status(spare)]);
+        let answer = world.chat("big").await;
+        assert_eq!(answer.code(), code, "{big} and {spare}");
+        let conclusions = world.book.conclusions.lock().expect("no panic").clone();
+        assert_eq!(conclusions, [conclusion], "{big} and {spare}");
+    }
+}
+
+#[tokio::test]
 async fn each_request_comes_to_one_conclusion_and_outages_are_told() {
     let world = World::start(Setup::default()).await;
     let failing = [

@@ -99,8 +99,8 @@ impl Call {
             match self.try_target(target).await {
                 Ok(()) => return,
                 Err(denial) => {
-                    let outranked = |before: &Denial| before.rank() > denial.rank();
-                    if !refusal.as_ref().is_some_and(outranked) {
+                    let is_told = |before: &Denial| before.rank() >= denial.rank();
+                    if !refusal.as_ref().is_some_and(is_told) {
                         refusal = Some(denial);
                     }
                 }

@@ -229,18 +229,18 @@ impl Denial {
         }
     }
 
-    /// Which of several targets' refusals the agent is told: what may pass by itself before what
-    /// money would help, and that before what must be changed.
+    /// Which of several targets' refusals the agent is told: an outage before what else passes by
+    /// itself, that before what money or time would help, and last what must be changed, by an
+    /// operator or by the agent. Of equals it is the one of the target that was asked first.
     pub(super) const fn rank(&self) -> u8 {
         match self {
-            Self::Unrecorded
-            | Self::Cooling { .. }
-            | Self::Limited { .. }
+            Self::Cooling { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
-            | Self::ProviderFailed { .. }
-            | Self::Misconfigured { .. } => 2,
-            Self::OverBudget(_) | Self::HourlyTokens(_) => 1,
+            | Self::ProviderFailed { .. } => 4,
+            Self::Unrecorded | Self::Limited { .. } => 3,
+            Self::OverBudget(_) | Self::HourlyTokens(_) => 2,
+            Self::Misconfigured { .. } => 1,
             Self::Unauthorized
             | Self::NoAccess { .. }
             | Self::NoSuchPath { .. }
