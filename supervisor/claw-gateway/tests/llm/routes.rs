@@ -351,6 +351,25 @@ async fn a_request_says_after_which_failures_it_goes_on() {
 }
 
 #[tokio::test]
+async fn what_a_provider_says_of_the_key_reaches_no_agent() {
+    let world = World::start(Setup::with_spare()).await;
+    for status in [401, 403, 404] {
+        world.fake.script("big-1", [Behaviour::status(status)]);
+        let asked = Asked::post("/v1/chat/completions", &chat("big"));
+        let asked = asked.with("x-openclaw-router", r#"{"retry_on": []}"#);
+        let answer = world.ask(asked).await;
+        let told = (answer.status, answer.code());
+        assert_eq!(told, (502, "provider_misconfigured".to_owned()));
+        assert!(!answer.body.contains("told to answer"), "{}", answer.body);
+        let told = format!("misconfigured big-1 {status}");
+        assert!(world.book.told().contains(&told), "{:?}", world.book.told());
+    }
+    assert_eq!(world.asked(), ["big-1"; 3]);
+    world.settled().await;
+    assert_eq!(world.spent_or_uncertain(), 0);
+}
+
+#[tokio::test]
 async fn of_several_targets_the_first_that_is_out_is_told() {
     let out = |provider: &str| Conclusion::ProviderOut {
         provider: provider.to_owned(),

@@ -332,9 +332,14 @@ impl Call {
         }
     }
 
-    /// Gives the agent the provider's own words, or says why there are none.
+    /// Gives the agent the provider's own words, or says why there are none. What a provider says of
+    /// the supervisor's key is not for an agent, and may quote it.
     fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
-        if let Some(said) = &failed.said {
+        if let Some(status) = failed.failure.misconfigured() {
+            let passed = Passed::Misconfigured { status };
+            let denial = self.passed(target, passed, &failed);
+            self.answer.send(Err(denial));
+        } else if let Some(said) = &failed.said {
             let mut response = self.response(target, said.status, &said.headers);
             let crossing = (api, self.request.api);
             let body = refusal_from(crossing, said.status.as_u16(), said.body.clone());
