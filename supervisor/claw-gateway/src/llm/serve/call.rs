@@ -299,10 +299,6 @@ impl Call {
         let provider = target.provider_name.to_string();
         match (passed, failure.failure) {
             (Passed::Misconfigured { status }, _) => {
-                tracing::error!(
-                    %provider, model = %target.model.id, status,
-                    "a provider refuses the supervisor; look at its key, credit, base URL and model ids"
-                );
                 self.shared.tell(Event::Misconfigured {
                     provider: &provider,
                     model: &target.model.id,
