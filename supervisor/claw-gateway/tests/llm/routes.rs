@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_gateway::llm::serve::Conclusion;
+use claw_gateway::llm::serve::{AttemptFailure, Conclusion};
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
 use crate::client::{Asked, send_and_hang_up};
@@ -68,9 +68,20 @@ async fn a_broken_connection_is_tried_again_and_may_have_cost_something() {
     world
         .fake
         .script("big-1", [unanswered, Behaviour::tokens(3)]);
-    assert_eq!(world.chat("big").await.status, 200);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-openclaw-attempts"), Some("2"));
     world.settled().await;
     assert!(world.spent_or_uncertain() > world.bill());
+    let settled = world.book.settled();
+    let failures: Vec<_> = settled
+        .iter()
+        .flat_map(|call| &call.attempts)
+        .map(|attempt| attempt.failure)
+        .collect();
+    assert_eq!(failures, [AttemptFailure::Broken], "one was followed by another");
+    let told = "failed big-1 Broken".to_owned();
+    assert!(world.book.told().contains(&told), "{:?}", world.book.told());
 }
 
 #[tokio::test]

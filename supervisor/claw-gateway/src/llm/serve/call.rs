@@ -16,7 +16,7 @@ use super::crossing::{refusal_from, request_for};
 use super::denial::{Denial, SHOULD_RETRY};
 use super::gateway::Shared;
 use super::hold::End;
-use super::host::{Caller, Event};
+use super::host::{AttemptFailure, Caller, Event};
 use super::provider_state::{Probe, Turn, Verdict};
 use super::router::Router;
 use super::settings::AgentSettings;
@@ -125,12 +125,17 @@ impl Call {
         })?;
         let deadline = Instant::now() + self.agent.timeout;
         let mut held: Option<Admitted> = None;
+        // The attempt before, where its money was settled by itself.
+        let mut settled: Option<AttemptFailure> = None;
         let mut failed = 0;
         loop {
             let ready = self.ready(target, &request, deadline, held.take());
-            let Some(admitted) = ready.await? else {
+            let Some(mut admitted) = ready.await? else {
                 return Ok(());
             };
+            if let Some(cause) = settled.take() {
+                admitted.hold.failed(cause);
+            }
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
@@ -143,21 +148,13 @@ impl Call {
             };
             failed += 1;
             self.learn(target, failure.failure, &mut probe);
-            let tries = Tries {
-                failed,
-                max_retries: self.agent.max_retries,
-                left: deadline.saturating_duration_since(Instant::now()),
-            };
-            let next = if self.router.goes_on(failure.failure) {
-                route::next(failure.failure, tries, chance())
-            } else {
-                Next::GiveBack
-            };
+            let next = self.next(failure.failure, failed, deadline);
             match next {
                 Next::Retry { after } => {
                     held = failure.admitted;
-                    if let Some(admitted) = &mut held {
-                        admitted.hold.failed(failure.cause);
+                    match &mut held {
+                        Some(admitted) => admitted.hold.failed(failure.cause),
+                        None => settled = Some(failure.cause),
                     }
                     self.pause(Instant::now() + after).await;
                     if !self.answer.is_open() {
@@ -175,6 +172,20 @@ impl Call {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// What follows the latest of so many failed attempts at a target.
+    fn next(&self, failure: Failure, failed: u32, deadline: Instant) -> Next {
+        let tries = Tries {
+            failed,
+            max_retries: self.agent.max_retries,
+            left: deadline.saturating_duration_since(Instant::now()),
+        };
+        if self.router.goes_on(failure) {
+            route::next(failure, tries, chance())
+        } else {
+            Next::GiveBack
         }
     }
 
