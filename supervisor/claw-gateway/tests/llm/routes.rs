@@ -1,12 +1,14 @@
 //! Which target serves a call, and after how many attempts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use claw_gateway::llm::serve::{AttemptFailure, Conclusion};
+use claw_gateway::llm::upstream::Key;
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
 use crate::client::{Asked, send_and_hang_up};
-use crate::world::{Setup, World, chat, numbered, streamed};
+use crate::world::{Setup, World, chat, numbered, settings, streamed};
 
 fn retrying(max_retries: u32) -> Setup {
     let mut setup = Setup::with_spare();
@@ -359,6 +361,25 @@ async fn a_request_says_after_which_failures_it_goes_on() {
     let answer = world.ask(asked(serde_json::json!(["error"]))).await;
     assert_eq!(answer.status, 200);
     assert_eq!(world.asked(), ["big-1", "big-1", "spare-1"]);
+}
+
+#[tokio::test]
+async fn a_provider_with_another_key_is_asked_at_once() {
+    let world = World::start(Setup::default()).await;
+    let spent = Behaviour::status(429).with_header("retry-after", "3600");
+    world.fake.script("big-1", [spent, Behaviour::default()]);
+    assert_eq!(world.chat("big").await.status, 429);
+    let same = settings(&world.setup, &world.fake);
+    world.gateway.replace(same.clone());
+    assert_eq!(world.chat("big").await.code(), "provider_cooling");
+    let mut other = same;
+    let hub = other.providers.get_mut("hub").expect("a provider");
+    Arc::make_mut(hub).key = Key::new("another-key");
+    world.gateway.replace(other);
+    assert_eq!(world.chat("big").await.status, 200);
+    let told = world.book.told();
+    let turns = told.iter().filter(|line| line.ends_with(" hub"));
+    assert_eq!(turns.collect::<Vec<_>>(), ["down hub", "up hub"]);
 }
 
 #[tokio::test]

@@ -103,7 +103,8 @@ pub enum Event<'a> {
         /// Until then.
         until: Timestamp,
     },
-    /// A provider that was left alone answers again.
+    /// A provider that was left alone answers again, or has another key or address, so that it may
+    /// be asked.
     ProviderUp {
         /// Which.
         provider: &'a str,

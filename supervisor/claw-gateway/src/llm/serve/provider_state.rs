@@ -8,6 +8,9 @@ use super::chain::Target;
 use super::settings::Provider;
 use crate::llm::route::{Admission, Failing, Headroom, Health, RateLimiter, Room, Setback};
 
+/// Providers by name.
+type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
+
 /// What is known of all providers.
 #[derive(Debug, Default)]
 pub(super) struct ProviderStates(Mutex<BTreeMap<Arc<str>, ProviderState>>);
@@ -125,10 +128,27 @@ impl ProviderStates {
         })
     }
 
-    /// Forgets providers that are no longer configured.
-    pub(super) fn retain(&self, providers: &BTreeMap<Arc<str>, Arc<Provider>>) {
+    /// Forgets providers that are no longer configured, and of those that are spoken to in another
+    /// way how they were before: what the one key or address has met says nothing of the other.
+    /// Names those of them that were left alone.
+    pub(super) fn retain(&self, before: &Providers, now: &Providers) -> Vec<Arc<str>> {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        states.retain(|name, _state| providers.contains_key(name));
+        states.retain(|name, _state| now.contains_key(name));
+        let mut asked_again = Vec::new();
+        for (name, state) in states.iter_mut() {
+            let is_same = before
+                .get(name)
+                .zip(now.get(name))
+                .is_some_and(|(before, now)| is_spoken_to_alike(before, now));
+            if !is_same {
+                if state.is_left_alone() {
+                    asked_again.push(Arc::clone(name));
+                }
+                state.health = Health::default();
+                state.models.clear();
+            }
+        }
+        asked_again
     }
 
     fn with<T>(&self, target: &Target, change: impl FnOnce(&mut ProviderState) -> T) -> T {
@@ -181,10 +201,22 @@ impl ProviderState {
         self.health.left_alone().max(of_model)
     }
 
+    /// Whether it or one of its models is left alone.
+    fn is_left_alone(&self) -> bool {
+        let mut models = self.models.values();
+        self.health.left_alone().is_some()
+            || models.any(|model| model.health.left_alone().is_some())
+    }
+
     fn model(&mut self, target: &Target) -> &mut ModelState {
         let id = Arc::clone(&target.model.id);
         self.models.entry(id).or_default()
     }
+}
+
+/// Whether a provider's answers to the one tell something of those to the other.
+fn is_spoken_to_alike(before: &Provider, now: &Provider) -> bool {
+    before.kind == now.kind && before.base_url == now.base_url && before.key == now.key
 }
 
 /// A call that may go to a target. If it is the one that decides for all, and ends before it told
