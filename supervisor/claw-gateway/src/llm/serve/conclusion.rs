@@ -70,7 +70,7 @@ impl Conclusion {
             | Denial::WrongAnswer { .. }
             | Denial::Unsafe { .. } => Self::Invalid,
             Denial::OverBudget(refused) => Self::OverBudget {
-                resets_at: (refused.needed <= refused.limit).then_some(refused.resets_at),
+                resets_at: refused.fits_at(),
             },
             Denial::Cooling { provider, .. }
             | Denial::Unreachable { provider }

@@ -356,7 +356,7 @@ fn with_numbers(body: &str, refused: &Refused) -> String {
         "held_usd": refused.held.as_usd(),
         "uncertain_usd": refused.uncertain.as_usd(),
         "needed_usd": refused.needed.as_usd(),
-        "resets_at": refused.resets_at.to_string(),
+        "resets_at": refused.fits_at().map(|at| at.to_string()),
     });
     body.to_string()
 }
