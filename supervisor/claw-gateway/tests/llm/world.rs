@@ -320,6 +320,8 @@ impl Clock for TestClock {
 pub(crate) struct Book {
     /// What requests came to.
     pub(crate) conclusions: Mutex<Vec<Conclusion>>,
+    /// The same in words.
+    pub(crate) messages: Mutex<Vec<String>>,
     pub(crate) broken: AtomicBool,
     /// Who holds it for writing keeps calls from being recorded.
     pub(crate) busy: RwLock<()>,
@@ -409,7 +411,13 @@ impl Observer for Book {
             } => format!("judged unsafe in {place}: {}", categories.join(", ")),
             Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
-            Event::Concluded { conclusion, .. } => {
+            Event::Concluded {
+                conclusion,
+                message,
+                ..
+            } => {
+                let mut messages = self.messages.lock().expect("no panic");
+                messages.push(message.to_owned());
                 let mut conclusions = self.conclusions.lock().expect("no panic");
                 return conclusions.push(conclusion.clone());
             }

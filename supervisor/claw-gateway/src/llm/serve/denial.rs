@@ -154,6 +154,20 @@ const fn misconfigured(status: u16) -> &'static str {
 }
 
 impl Denial {
+    /// What anybody else than the agent may be told, and what may be kept: it quotes no answer.
+    pub(super) fn told(&self) -> String {
+        let Self::WrongAnswer { violations } = self else {
+            return self.to_string();
+        };
+        let rules: Vec<&str> = violations
+            .iter()
+            .map(|violation| violation.rule.as_str())
+            .collect();
+        let rules = rules.join(", ");
+        let separator = if rules.is_empty() { "" } else { ": " };
+        format!("the answer, which is charged, does not follow its JSON schema{separator}{rules}")
+    }
+
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Unauthorized => RefusalKind::Unauthorized,
