@@ -81,7 +81,11 @@ async fn a_broken_connection_is_tried_again_and_may_have_cost_something() {
         .flat_map(|call| &call.attempts)
         .map(|attempt| attempt.failure)
         .collect();
-    assert_eq!(failures, [AttemptFailure::Broken], "one was followed by another");
+    assert_eq!(
+        failures,
+        [AttemptFailure::Broken],
+        "one was followed by another"
+    );
     let told = "failed big-1 Broken".to_owned();
     assert!(world.book.told().contains(&told), "{:?}", world.book.told());
 }

@@ -142,9 +142,8 @@ impl Health {
                 cool(state, now + retry_after.unwrap_or(COOLING));
             }
             (State::Well { failures }, Setback::Failed(failing)) => {
-                failures.retain(|(at, before)| {
-                    now.saturating_sub(*at) < WITHIN && *before != failing
-                });
+                failures
+                    .retain(|(at, before)| now.saturating_sub(*at) < WITHIN && *before != failing);
                 failures.push((now, failing));
                 if failures.len() >= FAILURES {
                     cool(&mut self.0, now + COOLING);

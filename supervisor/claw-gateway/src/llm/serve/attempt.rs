@@ -134,7 +134,7 @@ pub(super) async fn attempt(
             notice(call, target, response.headers());
             let streams = request.delivery != Delivery::Whole && is_stream(response.headers());
             if streams {
-                relay::answer(call, target, (request, admitted.hold), (response, deadline)).await
+                relay::answer(call, target, (request, admitted), (response, deadline)).await
             } else {
                 whole::answer(call, target, (request, admitted.hold), (response, deadline)).await
             }

@@ -142,7 +142,10 @@ fn a_window_that_never_has_room_is_told_before_one_that_resets_later() {
     let refused = ledger.hold("2").unwrap_err();
     assert_eq!(refused.window.period, Period::Day);
     assert_eq!(refused.fits_at(), None);
-    assert!(refused.to_string().ends_with("ask for a shorter answer"), "{refused}");
+    assert!(
+        refused.to_string().ends_with("ask for a shorter answer"),
+        "{refused}"
+    );
     // The day has room again tomorrow, and the month not before the next one.
     ledger.0.set_budgets(
         at(NOON),

@@ -79,7 +79,10 @@ fn a_rule_quotes_no_answer() {
     let pattern = ["/$defs/name/pattern"];
     assert_eq!(rules(r#"{"name":"SECRET"}"#), pattern);
     assert_eq!(rules("SECRET"), ["not JSON"]);
-    assert_eq!(rules(&" ".repeat(MAX_ANSWER + 1)), ["too long to be checked"]);
+    assert_eq!(
+        rules(&" ".repeat(MAX_ANSWER + 1)),
+        ["too long to be checked"]
+    );
 }
 
 #[test]
