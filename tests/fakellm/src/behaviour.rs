@@ -13,6 +13,9 @@ use tokio::sync::watch;
 pub struct Behaviour {
     /// The HTTP status; from 400 on the body is an error of the interface.
     pub status: u16,
+    /// The status of an error that is the first event of a stream whose head is a success; nothing
+    /// is billed.
+    pub error_event: Option<u16>,
     /// Headers of the answer, such as `retry-after`.
     pub headers: Vec<(String, String)>,
     /// Before anything is answered.
@@ -54,6 +57,7 @@ impl Default for Behaviour {
     fn default() -> Self {
         Self {
             status: 200,
+            error_event: None,
             headers: Vec::new(),
             before_head: Pause::None,
             before_first: Pause::None,

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::behaviour::{Ending, OnHangUp};
-use crate::wire::{Answer, Api, Asked, Streams, error};
+use crate::wire::{Answer, Api, Asked, Streams, error, error_event};
 use crate::{Behaviour, Seen};
 
 type Body = BoxBody<Bytes, io::Error>;
@@ -248,7 +248,10 @@ struct Call {
 impl Call {
     async fn answer(self, broken: &Notify) -> Response<Body> {
         let refused = self.behaviour.status >= 400;
-        if !refused && self.behaviour.ending != Ending::Unanswered {
+        let refuses_in_stream =
+            self.behaviour.error_event.is_some() && self.asked.streams != Streams::No;
+        let bills = !refused && !refuses_in_stream;
+        if bills && self.behaviour.ending != Ending::Unanswered {
             self.admit();
         }
         self.behaviour.before_head.wait().await;
@@ -307,6 +310,11 @@ impl Call {
     async fn stream(self, mut sender: Sender<Bytes, io::Error>) {
         let answer = Answer::new(&self.asked, &self.behaviour);
         self.behaviour.before_first.wait().await;
+        if let Some(status) = self.behaviour.error_event {
+            // A client that has gone away needs none.
+            let _gone = sender.send_data(error_event(self.asked.api, status)).await;
+            return;
+        }
         if let Some(pieces) = &self.behaviour.raw {
             self.shared
                 .change(self.line, |seen| seen.answer_tokens = answer.tokens);

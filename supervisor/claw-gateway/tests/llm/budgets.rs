@@ -86,7 +86,7 @@ async fn a_refusal_for_want_of_money_says_how_much_there_is() {
     assert_eq!(numbers["window"], "daily");
     assert_eq!(numbers["limit_usd"], 0.0002);
     assert_eq!(numbers["spent_usd"], 0.0);
-    assert_eq!(numbers["resets_at"], "2026-03-06T00:00:00Z");
+    assert_eq!(numbers["resets_at"], Value::Null, "no wait helps");
     assert!(numbers["needed_usd"].as_f64() > Some(0.0002));
     assert!(
         world

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fakellm::Behaviour;
 
-use crate::world::{ANSWER, Setup, World, pico};
+use crate::client::Asked;
+use crate::world::{ANSWER, Setup, World, chat, pico};
 
 #[tokio::test]
 async fn an_agent_without_tokens_in_its_hour_is_told_when_there_are_some() {
@@ -97,4 +98,27 @@ async fn a_call_without_money_takes_no_room_of_its_provider() {
     }
     assert_eq!(world.chat("free").await.status, 200);
     assert_eq!(world.chat("free").await.code(), "provider_rate_limit");
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_wait_for_room_takes_none() {
+    let setup = Setup {
+        rate_limit: Some("2/s"),
+        ..Setup::default()
+    };
+    let world = World::start(setup).await;
+    for _ in 0..2 {
+        assert_eq!(world.chat("big").await.status, 200);
+    }
+    let asked = Asked::post("/v1/chat/completions", &chat("big"));
+    let hurried = asked.with("x-openclaw-router", r#"{"timeout_ms": 1}"#);
+    for _ in 0..10 {
+        let answer = world.ask(hurried.clone()).await;
+        assert_eq!(answer.code(), "provider_rate_limit");
+    }
+    world.clock.pass(Duration::from_millis(500));
+    assert_eq!(world.chat("big").await.status, 200);
+    world.clock.pass(Duration::from_millis(500));
+    assert_eq!(world.chat("big").await.status, 200);
+    assert_eq!(world.asked().len(), 4);
 }

@@ -1,12 +1,14 @@
 //! Which target serves a call, and after how many attempts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use claw_gateway::llm::serve::Conclusion;
+use claw_gateway::llm::serve::{AttemptFailure, Conclusion};
+use claw_gateway::llm::upstream::Key;
 use fakellm::{Behaviour, Ending, Gate, Pause};
 
 use crate::client::{Asked, send_and_hang_up};
-use crate::world::{Setup, World, chat, streamed};
+use crate::world::{Setup, World, chat, numbered, settings, streamed};
 
 fn retrying(max_retries: u32) -> Setup {
     let mut setup = Setup::with_spare();
@@ -68,9 +70,24 @@ async fn a_broken_connection_is_tried_again_and_may_have_cost_something() {
     world
         .fake
         .script("big-1", [unanswered, Behaviour::tokens(3)]);
-    assert_eq!(world.chat("big").await.status, 200);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("x-openclaw-attempts"), Some("2"));
     world.settled().await;
     assert!(world.spent_or_uncertain() > world.bill());
+    let settled = world.book.settled();
+    let failures: Vec<_> = settled
+        .iter()
+        .flat_map(|call| &call.attempts)
+        .map(|attempt| attempt.failure)
+        .collect();
+    assert_eq!(
+        failures,
+        [AttemptFailure::Broken],
+        "one was followed by another"
+    );
+    let told = "failed big-1 Broken".to_owned();
+    assert!(world.book.told().contains(&told), "{:?}", world.book.told());
 }
 
 #[tokio::test]
@@ -142,8 +159,8 @@ async fn a_cooling_provider_is_not_asked_before_its_time_and_then_by_one() {
 async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
     let world = World::start(Setup::default()).await;
     world.fake.script("big-1", [Behaviour::status(500)]);
-    for _ in 0..3 {
-        assert_eq!(world.chat("big").await.status, 502);
+    for number in 0..3 {
+        assert_eq!(world.chat_numbered("big", number).await.status, 502);
     }
     let answer = world.chat("free").await;
     assert_eq!(
@@ -152,6 +169,44 @@ async fn three_failures_of_a_provider_cool_it_for_all_of_its_models() {
     );
     assert_eq!(answer.header("retry-after"), Some("10"));
     assert_eq!(world.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn one_request_takes_a_provider_from_nobody_however_often_it_fails() {
+    let mut setup = Setup::default();
+    setup.agent.max_retries = 3;
+    let world = World::start(setup).await;
+    world.fake.script("big-1", [Behaviour::status(500)]);
+    assert_eq!(world.chat("big").await.code(), "provider_failed");
+    assert_eq!(world.chat("free").await.status, 200);
+    // Its agent sends it again by itself.
+    for _ in 0..3 {
+        let asked = Asked::post("/v1/chat/completions", &chat("big"));
+        let once = asked.with("x-openclaw-router", r#"{"max_retries": 0}"#);
+        assert_eq!(world.ask(once).await.code(), "provider_failed");
+    }
+    assert_eq!(world.asked().len(), 4 + 1 + 3);
+    assert!(!world.book.told().contains(&"down hub".to_owned()));
+}
+
+#[tokio::test]
+async fn an_agent_in_a_hurry_takes_a_model_from_nobody() {
+    let world = World::start(Setup::default()).await;
+    let gate = Gate::default();
+    let slow = Behaviour {
+        before_head: Pause::Until(gate.clone()),
+        ..Behaviour::default()
+    };
+    world.fake.script("big-1", [slow]);
+    for number in 0..4 {
+        let asked = Asked::post("/v1/chat/completions", &numbered("big", number));
+        let hurried = asked.with("x-openclaw-router", r#"{"timeout_ms": 1}"#);
+        assert_eq!(world.ask(hurried).await.code(), "provider_timeout");
+    }
+    gate.open();
+    assert_eq!(world.chat("big").await.status, 200);
+    assert!(!world.book.told().contains(&"down hub".to_owned()));
+    world.settled().await;
 }
 
 #[tokio::test]
@@ -165,8 +220,9 @@ async fn a_model_that_says_nothing_in_time_is_left_alone_and_its_provider_is_not
         ..Behaviour::default()
     };
     world.fake.script("big-1", [silent]);
-    for _ in 0..3 {
-        assert_eq!(world.chat("big").await.code(), "provider_timeout");
+    for number in 0..3 {
+        let answer = world.chat_numbered("big", number).await;
+        assert_eq!(answer.code(), "provider_timeout");
     }
     assert_eq!(world.chat("big").await.code(), "provider_cooling");
     // Another model of the same provider.
@@ -186,8 +242,10 @@ async fn an_answer_that_began_in_time_and_is_late_cools_nothing() {
         ..Behaviour::default()
     };
     world.fake.script("big-1", [long]);
-    for _ in 0..4 {
-        let asked = Asked::post("/v1/chat/completions", &streamed("big"));
+    for number in 0..4 {
+        let mut body = numbered("big", number);
+        body["stream"] = serde_json::json!(true);
+        let asked = Asked::post("/v1/chat/completions", &body);
         assert_eq!(world.ask(asked).await.code(), "provider_timeout");
     }
     assert_eq!(world.asked().len(), 4);
@@ -310,6 +368,65 @@ async fn a_request_says_after_which_failures_it_goes_on() {
 }
 
 #[tokio::test]
+async fn a_provider_with_another_key_is_asked_at_once() {
+    let world = World::start(Setup::default()).await;
+    let spent = Behaviour::status(429).with_header("retry-after", "3600");
+    world.fake.script("big-1", [spent, Behaviour::default()]);
+    assert_eq!(world.chat("big").await.status, 429);
+    let same = settings(&world.setup, &world.fake);
+    world.gateway.replace(same.clone());
+    assert_eq!(world.chat("big").await.code(), "provider_cooling");
+    let mut other = same;
+    let hub = other.providers.get_mut("hub").expect("a provider");
+    Arc::make_mut(hub).key = Key::new("another-key");
+    world.gateway.replace(other);
+    assert_eq!(world.chat("big").await.status, 200);
+    let told = world.book.told();
+    let turns = told.iter().filter(|line| line.ends_with(" hub"));
+    assert_eq!(turns.collect::<Vec<_>>(), ["down hub", "up hub"]);
+}
+
+#[tokio::test]
+async fn what_a_provider_says_of_the_key_reaches_no_agent() {
+    let world = World::start(Setup::with_spare()).await;
+    for status in [401, 403, 404] {
+        world.fake.script("big-1", [Behaviour::status(status)]);
+        let asked = Asked::post("/v1/chat/completions", &chat("big"));
+        let asked = asked.with("x-openclaw-router", r#"{"retry_on": []}"#);
+        let answer = world.ask(asked).await;
+        let told = (answer.status, answer.code());
+        assert_eq!(told, (502, "provider_misconfigured".to_owned()));
+        assert!(!answer.body.contains("told to answer"), "{}", answer.body);
+        let told = format!("misconfigured big-1 {status}");
+        assert!(world.book.told().contains(&told), "{:?}", world.book.told());
+    }
+    assert_eq!(world.asked(), ["big-1"; 3]);
+    world.settled().await;
+    assert_eq!(world.spent_or_uncertain(), 0);
+}
+
+#[tokio::test]
+async fn of_several_targets_the_first_that_is_out_is_told() {
+    let out = |provider: &str| Conclusion::ProviderOut {
+        provider: provider.to_owned(),
+    };
+    for (big, spare, code, conclusion) in [
+        (503, 401, "provider_failed", out("hub")),
+        (401, 503, "provider_failed", out("second")),
+        (503, 503, "provider_failed", out("hub")),
+        (401, 401, "provider_misconfigured", Conclusion::Passing),
+    ] {
+        let world = World::start(Setup::with_spare()).await;
+        world.fake.script("big-1", [Behaviour::status(big)]);
+        world.fake.script("spare-1", [Behaviour::status(spare)]);
+        let answer = world.chat("big").await;
+        assert_eq!(answer.code(), code, "{big} and {spare}");
+        let conclusions = world.book.conclusions.lock().expect("no panic").clone();
+        assert_eq!(conclusions, [conclusion], "{big} and {spare}");
+    }
+}
+
+#[tokio::test]
 async fn each_request_comes_to_one_conclusion_and_outages_are_told() {
     let world = World::start(Setup::default()).await;
     let failing = [
@@ -323,8 +440,8 @@ async fn each_request_comes_to_one_conclusion_and_outages_are_told() {
         .script("big-1", failing.into_iter().chain(answers));
     let hub = || "hub".to_owned();
     let out = || Conclusion::ProviderOut { provider: hub() };
-    for _ in 0..4 {
-        world.chat("big").await;
+    for number in 0..4 {
+        world.chat_numbered("big", number).await;
     }
     world.clock.pass(Duration::from_secs(11));
     world.chat("big").await;

@@ -248,6 +248,24 @@ async fn the_schema_of_a_request_is_enforced_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_wrong_answer_is_quoted_to_its_agent_and_to_nobody_else() {
+    let mut setup = Setup::default();
+    let schema = json!({"properties": {"name": {"pattern": "^[a-z]+$"}}});
+    setup.agent.schema = Some(SchemaRule {
+        schema: Schema::compile(&schema).expect("a schema"),
+        on_violation: OnViolation::Block,
+    });
+    let world = World::start(setup).await;
+    world.fake.script("big-1", [says(r#"{"name":"SECRET"}"#)]);
+    let answer = world.chat("big").await;
+    assert!(answer.body.contains("SECRET"), "{}", answer.body);
+    let messages = world.book.messages.lock().expect("no panic").clone();
+    let told = "the answer, which is charged, does not follow its JSON schema: \
+                /properties/name/pattern";
+    assert_eq!(messages, [told]);
+}
+
+#[tokio::test]
 async fn an_agent_does_not_replace_the_schema_that_is_set_for_it() {
     let mut setup = setup(OnViolation::Block);
     setup.agent.requested_schema = Some(OnViolation::Block);

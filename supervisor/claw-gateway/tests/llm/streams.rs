@@ -160,6 +160,58 @@ async fn a_stream_that_begins_with_an_error_is_no_answer_yet() {
     assert!(world.spent_or_uncertain() >= world.bill());
 }
 
+fn refusing(status: u16) -> Behaviour {
+    Behaviour {
+        error_event: Some(status),
+        ..Behaviour::default()
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_place_of_a_stream_is_a_refusal_and_costs_nothing() {
+    for (path, model, id) in [
+        ("/v1/chat/completions", "big", "big-1"),
+        ("/v1/responses", "big", "big-1"),
+        ("/v1/messages", "claude", "claude-1"),
+    ] {
+        for status in [429, 500, 529] {
+            let mut setup = Setup::default();
+            setup.agent.max_retries = 1;
+            let world = World::start(setup).await;
+            let wait = ("retry-after-ms", "1");
+            let refusing = refusing(status).with_header(wait.0, wait.1);
+            world.fake.script(id, [refusing, Behaviour::tokens(3)]);
+            let mut body = streamed(model);
+            body["input"] = json!("What is a supervisor of agents good for?");
+            let answer = stream(&world, path, &body).await;
+            assert_eq!(answer.status, 200, "{path} {status}: {}", answer.body);
+            assert_eq!(answer.header("x-openclaw-attempts"), Some("2"));
+            world.settled().await;
+            assert_eq!(world.book.reserved().len(), 1, "the money stays held");
+            assert_eq!(world.spent_or_uncertain(), world.bill(), "{path} {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_place_of_a_stream_goes_where_its_status_would() {
+    let world = World::start(Setup::with_spare()).await;
+    world.fake.script("big-1", [refusing(529)]);
+    let answer = chat_stream(&world).await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+    world.fake.script("big-1", [refusing(401)]);
+    let answer = chat_stream(&world).await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("spare-1"));
+    let told = "misconfigured big-1 401".to_owned();
+    assert!(world.book.told().contains(&told), "{:?}", world.book.told());
+    world.fake.script("big-1", [refusing(400)]);
+    let answer = chat_stream(&world).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["error"]["message"], "told to say 400");
+    world.settled().await;
+    assert_eq!(world.spent_or_uncertain(), world.bill());
+}
+
 #[tokio::test]
 async fn progress_is_told_while_a_stream_goes_on() {
     let world = World::start(Setup::default()).await;

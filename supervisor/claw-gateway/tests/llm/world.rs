@@ -118,6 +118,12 @@ impl World {
             .await
     }
 
+    /// The same in other words than those of another number.
+    pub(crate) async fn chat_numbered(&self, model: &str, number: usize) -> Answer {
+        let body = numbered(model, number);
+        self.ask(Asked::post("/v1/chat/completions", &body)).await
+    }
+
     /// Waits until every call is settled.
     pub(crate) async fn settled(&self) {
         timeout(PATIENCE, self.gateway.settled())
@@ -169,6 +175,13 @@ pub(crate) fn chat(model: &str) -> Value {
         "max_tokens": 100,
         "messages": [{"role": "user", "content": "What is a supervisor of agents good for?"}],
     })
+}
+
+/// The same in other words than those of another number.
+pub(crate) fn numbered(model: &str, number: usize) -> Value {
+    let mut body = chat(model);
+    body["messages"][0]["content"] = json!(format!("What is {number} good for?"));
+    body
 }
 
 /// The same as a stream.
@@ -307,6 +320,8 @@ impl Clock for TestClock {
 pub(crate) struct Book {
     /// What requests came to.
     pub(crate) conclusions: Mutex<Vec<Conclusion>>,
+    /// The same in words.
+    pub(crate) messages: Mutex<Vec<String>>,
     pub(crate) broken: AtomicBool,
     /// Who holds it for writing keeps calls from being recorded.
     pub(crate) busy: RwLock<()>,
@@ -396,7 +411,13 @@ impl Observer for Book {
             } => format!("judged unsafe in {place}: {}", categories.join(", ")),
             Event::Unjudged { place, action, .. } => format!("unjudged {place} {action:?}"),
             Event::Alert(alert) => format!("alert {:?}", alert.told),
-            Event::Concluded { conclusion, .. } => {
+            Event::Concluded {
+                conclusion,
+                message,
+                ..
+            } => {
+                let mut messages = self.messages.lock().expect("no panic");
+                messages.push(message.to_owned());
                 let mut conclusions = self.conclusions.lock().expect("no panic");
                 return conclusions.push(conclusion.clone());
             }

@@ -181,6 +181,34 @@ pub(crate) fn error(api: Api, status: u16) -> Value {
     }
 }
 
+/// An error in a stream, in the form of the interface.
+pub(crate) fn error_event(api: Api, status: u16) -> Bytes {
+    let message = format!("told to say {status}");
+    let kind = match (api, status) {
+        (_, 400) => "invalid_request_error",
+        (_, 401) => "authentication_error",
+        (Api::Messages, 429) => "rate_limit_error",
+        (_, 429) => "rate_limit_exceeded",
+        (Api::Messages, 529) => "overloaded_error",
+        (Api::Messages, _) => "api_error",
+        (_, _) => "server_error",
+    };
+    match api {
+        Api::Messages => {
+            let error = json!({"type": kind, "message": message});
+            named(&json!({"type": "error", "error": error}))
+        }
+        Api::Responses => named(&json!({
+            "type": "error", "code": kind, "message": message, "param": null,
+            "sequence_number": 0,
+        })),
+        Api::Chat | Api::Embeddings => data(&json!({
+            "error": {"message": message, "type": kind, "param": null, "code": null},
+        })),
+    }
+    .into()
+}
+
 fn data(event: &Value) -> String {
     format!("data: {event}\n\n")
 }

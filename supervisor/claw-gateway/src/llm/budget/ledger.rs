@@ -119,7 +119,10 @@ impl Ledger {
         let refusals = windows
             .iter()
             .filter_map(|window| self.refusal(window, need, tighter));
-        if let Some(refused) = refusals.max_by_key(|refused| refused.resets_at) {
+        // To wait for one window does not help where another one never has room.
+        if let Some(refused) =
+            refusals.max_by_key(|refused| (refused.never_fits(), refused.resets_at))
+        {
             return Err(Box::new(refused));
         }
         for window in &windows {

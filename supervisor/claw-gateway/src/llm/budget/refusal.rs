@@ -17,7 +17,7 @@ pub enum LimitOf {
 }
 
 /// A call that may cost more than is left. If several windows refuse it, this is the one that
-/// resets last.
+/// resets last, but for those whose whole limit is too low for it: they are told first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// Which window.
@@ -39,6 +39,18 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// Whether the call costs more than the whole limit, so that no wait helps.
+    #[must_use]
+    pub fn never_fits(&self) -> bool {
+        self.needed > self.limit
+    }
+
+    /// When there is money for the call; `None`: no wait helps.
+    #[must_use]
+    pub fn fits_at(&self) -> Option<Timestamp> {
+        (!self.never_fits()).then_some(self.resets_at)
+    }
+
     /// What is left of the limit.
     #[must_use]
     pub fn left(&self) -> Money {
@@ -67,7 +79,7 @@ impl fmt::Display for Refused {
             self.held,
             self.uncertain,
         )?;
-        if self.needed > self.limit {
+        if self.never_fits() {
             return f.write_str("raise the budget, or ask for a shorter answer");
         }
         let until = self.resets_at;

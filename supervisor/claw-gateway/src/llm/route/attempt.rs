@@ -18,10 +18,10 @@ pub enum Failure {
     Connect,
     /// The connection ended after the request was sent and before its answer began.
     Broken,
-    /// Nothing came in time.
+    /// Nothing came in the time that the fleet file gives.
     TimedOut,
-    /// The answer began in time, and did not come to its end or its first piece: it is long, or the
-    /// agent is in a hurry.
+    /// The answer began in time, and did not come to its end or its first piece, or the time was
+    /// short: the answer is long, or the agent is in a hurry.
     Late,
     /// The provider's limit, as counted here, has no room soon.
     Limited,
@@ -32,6 +32,26 @@ pub enum Failure {
         /// The wait it asks for.
         retry_after: Option<Duration>,
     },
+}
+
+impl Failure {
+    /// The status with which a provider refuses the key, the model or the address, or says that its
+    /// credit is used up. What is no refusal and no success is an address that leads elsewhere.
+    #[must_use]
+    pub const fn misconfigured(self) -> Option<u16> {
+        match self {
+            Self::Status {
+                status: status @ (..=399 | 401..=404),
+                ..
+            } => Some(status),
+            Self::Status { .. }
+            | Self::Connect
+            | Self::Broken
+            | Self::TimedOut
+            | Self::Late
+            | Self::Limited => None,
+        }
+    }
 }
 
 /// What is left of a call's patience with its target.
@@ -83,6 +103,9 @@ pub enum Passed {
 /// Never: a chance out of its range is brought into it.
 #[must_use]
 pub fn next(failure: Failure, tries: Tries, chance: f64) -> Next {
+    if let Some(status) = failure.misconfigured() {
+        return Next::NextTarget(Passed::Misconfigured { status });
+    }
     match failure {
         Failure::TimedOut | Failure::Late => Next::NextTarget(Passed::TimedOut),
         Failure::Limited => Next::NextTarget(Passed::TooLong),
@@ -91,10 +114,8 @@ pub fn next(failure: Failure, tries: Tries, chance: f64) -> Next {
             status,
             retry_after,
         } => match status {
-            // What is no refusal and no success is an address that leads elsewhere.
-            ..=399 | 401..=404 => Next::NextTarget(Passed::Misconfigured { status }),
             408 | 409 | 429 | 500.. => retry(retry_after, tries, chance),
-            400..=499 => Next::GiveBack,
+            ..=499 => Next::GiveBack,
         },
     }
 }

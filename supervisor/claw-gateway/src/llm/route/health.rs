@@ -1,15 +1,16 @@
 //! Whether a provider may be asked, as all agents of the fleet have found it.
 //!
 //! ```text
-//!   Well ──429, or 3 failures in 30 s──► Cooling{until}
-//!    ▲                                     │ until is over
-//!    │ the probe is answered               ▼ one call
-//!    └───────────────────────────────── Probing{until} ──it fails──► Cooling
+//!   Well ──429, or 3 requests fail in 30 s──► Cooling{until}
+//!    ▲                                          │ until is over
+//!    │ the probe is answered                    ▼ one call
+//!    └────────────────────────────────────── Probing{until} ──it fails──► Cooling
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
-/// So many failures within [`WITHIN`] and a provider is left alone.
+/// So many requests that failed within [`WITHIN`] and a provider is left alone.
 const FAILURES: usize = 3;
 
 /// See [`FAILURES`].
@@ -29,8 +30,8 @@ pub struct Health(State);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Well {
-        /// The latest failures, the latest last.
-        failures: Vec<Duration>,
+        /// The latest requests that failed, each with the time when it last did; the latest last.
+        failures: Vec<(Duration, Failing)>,
     },
     Cooling {
         until: Duration,
@@ -54,8 +55,23 @@ pub enum Admission {
     },
 }
 
+/// What failed. However often it does, it counts once: a request that no provider can answer says
+/// nothing of what becomes of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failing {
+    /// A request of which nothing was sent, by its id: the fault is none of its own.
+    Unsent(Arc<str>),
+    /// A body that the provider was sent, and may have failed by.
+    Sent {
+        /// In which life of its agent.
+        instance: Arc<str>,
+        /// SHA-256 of the body.
+        hash: [u8; 32],
+    },
+}
+
 /// What went wrong with a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setback {
     /// It said that there are too many calls.
     TooMany {
@@ -63,7 +79,7 @@ pub enum Setback {
         retry_after: Option<Duration>,
     },
     /// It failed, or did not answer.
-    Failed,
+    Failed(Failing),
 }
 
 impl Default for Health {
@@ -125,16 +141,17 @@ impl Health {
             (state, Setback::TooMany { retry_after }) => {
                 cool(state, now + retry_after.unwrap_or(COOLING));
             }
-            (State::Well { failures }, Setback::Failed) => {
-                failures.retain(|failure| now.saturating_sub(*failure) < WITHIN);
-                failures.push(now);
+            (State::Well { failures }, Setback::Failed(failing)) => {
+                failures
+                    .retain(|(at, before)| now.saturating_sub(*at) < WITHIN && *before != failing);
+                failures.push((now, failing));
                 if failures.len() >= FAILURES {
                     cool(&mut self.0, now + COOLING);
                 }
             }
-            (state @ State::Probing { .. }, Setback::Failed) => cool(state, now + COOLING),
+            (state @ State::Probing { .. }, Setback::Failed(_)) => cool(state, now + COOLING),
             // Sent before the cooling began.
-            (State::Cooling { .. }, Setback::Failed) => {}
+            (State::Cooling { .. }, Setback::Failed(_)) => {}
         }
     }
 
@@ -170,6 +187,17 @@ mod tests {
         }
     }
 
+    fn failed(request: u64) -> Setback {
+        Setback::Failed(Failing::Unsent(request.to_string().into()))
+    }
+
+    fn failed_on(instance: &str, body: u8) -> Setback {
+        Setback::Failed(Failing::Sent {
+            instance: instance.into(),
+            hash: [body; 32],
+        })
+    }
+
     #[test]
     fn a_provider_that_says_429_is_left_alone_until_its_time() {
         let mut health = Health::default();
@@ -183,12 +211,28 @@ mod tests {
     fn three_failures_in_half_a_minute_cool_and_slower_ones_do_not() {
         let mut health = Health::default();
         for at in [0, 15, 31, 46, 62] {
-            health.set_back(seconds(at), Setback::Failed);
+            health.set_back(seconds(at), failed(at));
             assert_eq!(health.admit(seconds(at)), Admission::Open, "at {at} s");
         }
-        health.set_back(seconds(70), Setback::Failed);
+        health.set_back(seconds(70), failed(70));
         let left = COOLING;
         assert_eq!(health.admit(seconds(70)), Admission::Cooling { left });
+    }
+
+    #[test]
+    fn what_fails_again_and_again_counts_once_and_others_count_as_before() {
+        for setback in [failed(1), failed_on("coder#1", 1)] {
+            let mut health = Health::default();
+            for at in 0..20 {
+                health.set_back(seconds(at), setback.clone());
+            }
+            health.set_back(seconds(20), failed_on("coder#1", 2));
+            assert_eq!(health.admit(seconds(20)), Admission::Open);
+            // The same body in another life is another request.
+            health.set_back(seconds(21), failed_on("coder#2", 2));
+            let left = COOLING;
+            assert_eq!(health.admit(seconds(21)), Admission::Cooling { left });
+        }
     }
 
     #[test]
@@ -200,7 +244,7 @@ mod tests {
             health.admit(seconds(5)),
             Admission::Cooling { .. }
         ));
-        health.set_back(seconds(6), Setback::Failed);
+        health.set_back(seconds(6), failed(1));
         let left = COOLING;
         assert_eq!(health.admit(seconds(6)), Admission::Cooling { left });
         assert_eq!(health.admit(seconds(16)), Admission::Probe);
@@ -239,7 +283,7 @@ mod tests {
     enum Step {
         Admit,
         Succeed,
-        Fail,
+        Fail(u64),
         TooMany(u64),
         GiveUp,
     }
@@ -248,7 +292,7 @@ mod tests {
         prop_oneof![
             Just(Step::Admit),
             Just(Step::Succeed),
-            Just(Step::Fail),
+            (0_u64..5).prop_map(Step::Fail),
             (0_u64..3600).prop_map(Step::TooMany),
             Just(Step::GiveUp),
         ]
@@ -270,7 +314,7 @@ mod tests {
                         }
                     }
                     Step::Succeed => health.succeeded(now),
-                    Step::Fail => health.set_back(now, Setback::Failed),
+                    Step::Fail(request) => health.set_back(now, failed(request)),
                     Step::TooMany(wait) => {
                         named = named.max(now + seconds(wait));
                         health.set_back(now, too_many(wait));

@@ -17,7 +17,7 @@ mod rate;
 mod retry_after;
 
 pub use attempt::{Failure, Next, Passed, Tries, next};
-pub use health::{Admission, Health, Setback};
+pub use health::{Admission, Failing, Health, Setback};
 pub use hourly::{HourlyTokens, Spent, Ticket};
 pub use rate::{Headroom, NotARate, Rate, RateLimiter, Room};
 pub use retry_after::retry_after;

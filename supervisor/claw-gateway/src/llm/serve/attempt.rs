@@ -107,12 +107,17 @@ pub(super) async fn attempt(
     }));
     let how = (request.api, request.delivery);
     let late = |sending, hold| drain::late((sending, bytes), hold, how);
+    let silent = if call.has_patience(Instant::now(), deadline) {
+        Failure::TimedOut
+    } else {
+        Failure::Late
+    };
     let head = tokio::select! {
         biased;
         head = &mut sending => head,
         () = sleep_until(deadline) => {
             call.shared.tasks.spawn(late(sending, admitted.hold));
-            return Err(Failed::settled(Failure::TimedOut, AttemptFailure::TimedOut));
+            return Err(Failed::settled(silent, AttemptFailure::TimedOut));
         }
         () = call.answer.hung_up() => {
             if request.delivery != Delivery::Whole && is_cancelled(target) {
@@ -129,7 +134,7 @@ pub(super) async fn attempt(
             notice(call, target, response.headers());
             let streams = request.delivery != Delivery::Whole && is_stream(response.headers());
             if streams {
-                relay::answer(call, target, (request, admitted.hold), (response, deadline)).await
+                relay::answer(call, target, (request, admitted), (response, deadline)).await
             } else {
                 whole::answer(call, target, (request, admitted.hold), (response, deadline)).await
             }

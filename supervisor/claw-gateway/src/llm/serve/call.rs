@@ -1,6 +1,7 @@
 //! One request on its way through the targets that may serve it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::HeaderName};
 use jiff::Timestamp;
@@ -15,13 +16,13 @@ use super::crossing::{refusal_from, request_for};
 use super::denial::{Denial, SHOULD_RETRY};
 use super::gateway::Shared;
 use super::hold::End;
-use super::host::{Caller, Event};
+use super::host::{AttemptFailure, Caller, Event};
 use super::provider_state::{Probe, Turn, Verdict};
 use super::router::Router;
 use super::settings::AgentSettings;
 use super::validators::Validators;
 use crate::llm::budget::Limits;
-use crate::llm::route::{self, Failure, Next, Passed, Room, Tries};
+use crate::llm::route::{self, Failing, Failure, Next, Passed, Room, Tries};
 use crate::llm::translate::Shown;
 use crate::llm::upstream;
 use crate::llm::wire::{self, Api};
@@ -49,6 +50,8 @@ pub(super) struct Call {
     pub(super) tighter: Limits,
     /// What else it asks for.
     pub(super) router: Router,
+    /// How long a target may take by the fleet file; the request may ask for less.
+    pub(super) fleet_timeout: Duration,
     pub(super) answer: Answering,
     /// At all targets together.
     pub(super) attempts: u32,
@@ -96,8 +99,8 @@ impl Call {
             match self.try_target(target).await {
                 Ok(()) => return,
                 Err(denial) => {
-                    let outranked = |before: &Denial| before.rank() > denial.rank();
-                    if !refusal.as_ref().is_some_and(outranked) {
+                    let is_told = |before: &Denial| before.rank() >= denial.rank();
+                    if !refusal.as_ref().is_some_and(is_told) {
                         refusal = Some(denial);
                     }
                 }
@@ -122,12 +125,17 @@ impl Call {
         })?;
         let deadline = Instant::now() + self.agent.timeout;
         let mut held: Option<Admitted> = None;
+        // The attempt before, where its money was settled by itself.
+        let mut settled: Option<AttemptFailure> = None;
         let mut failed = 0;
         loop {
             let ready = self.ready(target, &request, deadline, held.take());
-            let Some(admitted) = ready.await? else {
+            let Some(mut admitted) = ready.await? else {
                 return Ok(());
             };
+            if let Some(cause) = settled.take() {
+                admitted.hold.failed(cause);
+            }
             self.attempts += 1;
             let attempted = attempt(self, target, (&request, admitted), deadline).await;
             let failure = match attempted {
@@ -140,21 +148,13 @@ impl Call {
             };
             failed += 1;
             self.learn(target, failure.failure, &mut probe);
-            let tries = Tries {
-                failed,
-                max_retries: self.agent.max_retries,
-                left: deadline.saturating_duration_since(Instant::now()),
-            };
-            let next = if self.router.goes_on(failure.failure) {
-                route::next(failure.failure, tries, chance())
-            } else {
-                Next::GiveBack
-            };
+            let next = self.next(failure.failure, failed, deadline);
             match next {
                 Next::Retry { after } => {
                     held = failure.admitted;
-                    if let Some(admitted) = &mut held {
-                        admitted.hold.failed(failure.cause);
+                    match &mut held {
+                        Some(admitted) => admitted.hold.failed(failure.cause),
+                        None => settled = Some(failure.cause),
                     }
                     self.pause(Instant::now() + after).await;
                     if !self.answer.is_open() {
@@ -172,6 +172,20 @@ impl Call {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// What follows the latest of so many failed attempts at a target.
+    fn next(&self, failure: Failure, failed: u32, deadline: Instant) -> Next {
+        let tries = Tries {
+            failed,
+            max_retries: self.agent.max_retries,
+            left: deadline.saturating_duration_since(Instant::now()),
+        };
+        if self.router.goes_on(failure) {
+            route::next(failure, tries, chance())
+        } else {
+            Next::GiveBack
         }
     }
 
@@ -214,10 +228,11 @@ impl Call {
                 self.pause(Instant::now() + wait).await;
                 Ok(())
             }
-            Room::After(retry_after) | Room::None { retry_after } => Err(Denial::Limited {
-                provider: target.provider_name.to_string(),
-                retry_after,
-            }),
+            Room::After(retry_after) => {
+                self.give_room_back(target);
+                Err(limited(target, retry_after))
+            }
+            Room::None { retry_after } => Err(limited(target, retry_after)),
         }
     }
 
@@ -237,8 +252,9 @@ impl Call {
 
     fn learn(&self, target: &Target, failure: Failure, probe: &mut Probe) {
         let verdict = match failure {
-            Failure::Connect | Failure::Broken => Verdict::Failed,
-            Failure::TimedOut => Verdict::Silent,
+            Failure::Connect => Verdict::Failed(Failing::Unsent(Arc::clone(&self.id))),
+            Failure::Broken => Verdict::Failed(self.failing()),
+            Failure::TimedOut => Verdict::Silent(self.failing()),
             Failure::Status {
                 status: 429,
                 retry_after,
@@ -246,7 +262,7 @@ impl Call {
             Failure::Status {
                 status: 408 | 500..,
                 ..
-            } => Verdict::Failed,
+            } => Verdict::Failed(self.failing()),
             Failure::Status {
                 status: 400 | 405..500,
                 ..
@@ -258,6 +274,22 @@ impl Call {
         let turn = self.shared.providers.learn(target, verdict, now);
         self.tell_turn(target, turn);
         probe.told();
+    }
+
+    /// What failed, where its provider has seen it.
+    fn failing(&self) -> Failing {
+        Failing::Sent {
+            instance: Arc::clone(&self.caller.instance),
+            hash: self.hash,
+        }
+    }
+
+    /// Whether an attempt that was sent then has as long as the fleet file gives it, but for what
+    /// went before it. What was lowered by its agent, or is left after other attempts, says nothing
+    /// of a provider that keeps silent.
+    pub(super) fn has_patience(&self, sent: Instant, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(sent);
+        self.agent.timeout >= self.fleet_timeout && left >= self.fleet_timeout / 2
     }
 
     /// Tells that a provider is left alone, or that it answers again.
@@ -278,10 +310,6 @@ impl Call {
         let provider = target.provider_name.to_string();
         match (passed, failure.failure) {
             (Passed::Misconfigured { status }, _) => {
-                tracing::error!(
-                    %provider, model = %target.model.id, status,
-                    "a provider refuses the supervisor; look at its key, credit, base URL and model ids"
-                );
                 self.shared.tell(Event::Misconfigured {
                     provider: &provider,
                     model: &target.model.id,
@@ -311,9 +339,14 @@ impl Call {
         }
     }
 
-    /// Gives the agent the provider's own words, or says why there are none.
+    /// Gives the agent the provider's own words, or says why there are none. What a provider says of
+    /// the supervisor's key is not for an agent, and may quote it.
     fn give_back(&mut self, target: &Target, api: Api, failed: Failed) {
-        if let Some(said) = &failed.said {
+        if let Some(status) = failed.failure.misconfigured() {
+            let passed = Passed::Misconfigured { status };
+            let denial = self.passed(target, passed, &failed);
+            self.answer.send(Err(denial));
+        } else if let Some(said) = &failed.said {
             let mut response = self.response(target, said.status, &said.headers);
             let crossing = (api, self.request.api);
             let body = refusal_from(crossing, said.status.as_u16(), said.body.clone());
@@ -374,6 +407,13 @@ impl Call {
                 .headers_mut()
                 .insert(CLAMPED, HeaderValue::from(limit));
         }
+    }
+}
+
+fn limited(target: &Target, retry_after: Duration) -> Denial {
+    Denial::Limited {
+        provider: target.provider_name.to_string(),
+        retry_after,
     }
 }
 

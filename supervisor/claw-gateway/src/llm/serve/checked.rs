@@ -193,6 +193,7 @@ impl Checking {
             headers: self.call.headers.clone(),
             tighter: self.call.tighter,
             router: self.call.router.clone(),
+            fleet_timeout: self.call.fleet_timeout,
             answer: Answering::new(sender),
             attempts,
         };

@@ -28,7 +28,8 @@ pub enum Conclusion {
         /// The one that was asked first, as far as it is known.
         provider: String,
     },
-    /// Something that passes by itself and tells nothing of the request.
+    /// Something that tells nothing of the request: it passes by itself, or an operator has to look
+    /// at a provider.
     Passing,
 }
 
@@ -63,14 +64,13 @@ impl Conclusion {
             | Denial::Beta { .. }
             | Denial::Boundless(_)
             | Denial::Unsupported { .. }
-            | Denial::BadSchema(_)
-            | Denial::Misconfigured { .. } => Self::Refused,
+            | Denial::BadSchema(_) => Self::Refused,
             Denial::PersonalData { .. }
             | Denial::Unreadable { .. }
             | Denial::WrongAnswer { .. }
             | Denial::Unsafe { .. } => Self::Invalid,
             Denial::OverBudget(refused) => Self::OverBudget {
-                resets_at: (refused.needed <= refused.limit).then_some(refused.resets_at),
+                resets_at: refused.fits_at(),
             },
             Denial::Cooling { provider, .. }
             | Denial::Unreachable { provider }
@@ -84,7 +84,8 @@ impl Conclusion {
             | Denial::BrokeOff
             | Denial::Unjudged { .. }
             | Denial::Unrecorded
-            | Denial::Limited { .. } => Self::Passing,
+            | Denial::Limited { .. }
+            | Denial::Misconfigured { .. } => Self::Passing,
         }
     }
 }

@@ -154,6 +154,20 @@ const fn misconfigured(status: u16) -> &'static str {
 }
 
 impl Denial {
+    /// What anybody else than the agent may be told, and what may be kept: it quotes no answer.
+    pub(super) fn told(&self) -> String {
+        let Self::WrongAnswer { violations } = self else {
+            return self.to_string();
+        };
+        let rules: Vec<&str> = violations
+            .iter()
+            .map(|violation| violation.rule.as_str())
+            .collect();
+        let rules = rules.join(", ");
+        let separator = if rules.is_empty() { "" } else { ": " };
+        format!("the answer, which is charged, does not follow its JSON schema{separator}{rules}")
+    }
+
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Unauthorized => RefusalKind::Unauthorized,
@@ -229,18 +243,18 @@ impl Denial {
         }
     }
 
-    /// Which of several targets' refusals the agent is told: what may pass by itself before what
-    /// money would help, and that before what must be changed.
+    /// Which of several targets' refusals the agent is told: an outage before what else passes by
+    /// itself, that before what money or time would help, and last what must be changed, by an
+    /// operator or by the agent. Of equals it is the one of the target that was asked first.
     pub(super) const fn rank(&self) -> u8 {
         match self {
-            Self::Unrecorded
-            | Self::Cooling { .. }
-            | Self::Limited { .. }
+            Self::Cooling { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
-            | Self::ProviderFailed { .. }
-            | Self::Misconfigured { .. } => 2,
-            Self::OverBudget(_) | Self::HourlyTokens(_) => 1,
+            | Self::ProviderFailed { .. } => 4,
+            Self::Unrecorded | Self::Limited { .. } => 3,
+            Self::OverBudget(_) | Self::HourlyTokens(_) => 2,
+            Self::Misconfigured { .. } => 1,
             Self::Unauthorized
             | Self::NoAccess { .. }
             | Self::NoSuchPath { .. }
@@ -356,7 +370,7 @@ fn with_numbers(body: &str, refused: &Refused) -> String {
         "held_usd": refused.held.as_usd(),
         "uncertain_usd": refused.uncertain.as_usd(),
         "needed_usd": refused.needed.as_usd(),
-        "resets_at": refused.resets_at.to_string(),
+        "resets_at": refused.fits_at().map(|at| at.to_string()),
     });
     body.to_string()
 }

@@ -125,7 +125,7 @@ impl Exchange {
                 caller: &self.caller,
                 status: denial.status(for_budget),
                 code: denial.code(),
-                message: &denial.to_string(),
+                message: &denial.told(),
             });
             let refusal = denial.response(side, for_budget);
             refusal.map(|body| Taped::new(body, None))
@@ -146,7 +146,7 @@ impl Exchange {
                 Conclusion::of_response(response),
                 format!("its provider answered {}", response.status().as_u16()),
             ),
-            Err(denial) => (Conclusion::of_denial(denial), denial.to_string()),
+            Err(denial) => (Conclusion::of_denial(denial), denial.told()),
         };
         self.shared.tell(Event::Concluded {
             caller: &self.caller,
@@ -191,6 +191,7 @@ impl Exchange {
     ) -> Result<Response<Taped>, Denial> {
         let router = Router::read(&head.headers)?;
         let tighter = router.limits()?;
+        let fleet_timeout = agent.timeout;
         let agent = &router.lower(agent)?;
         let body = read(body).await?;
         let sent: [u8; 32] = Sha256::digest(&body).into();
@@ -229,6 +230,7 @@ impl Exchange {
             headers: head.headers,
             tighter,
             router,
+            fleet_timeout,
             answer: Answering::new(answer),
             attempts: 0,
         };

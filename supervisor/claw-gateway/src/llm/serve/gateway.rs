@@ -88,14 +88,23 @@ impl Gateway {
         endpoint::answer(&self.shared, request, caller).await
     }
 
-    /// Exchanges the settings. Calls under way keep those they began with.
+    /// Exchanges the settings. Calls under way keep those they began with. A provider with another
+    /// key or address is asked at once, however the one before it fared.
     pub fn replace(&self, settings: Settings) {
-        self.shared.providers.retain(&settings.providers);
+        let settings = Arc::new(settings);
         let mut hourly = lock(&self.shared.hourly);
         hourly.retain(|agent, _tokens| settings.agents.contains_key(agent));
         drop(hourly);
-        let current = self.shared.settings.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        let before = {
+            let current = self.shared.settings.write();
+            let mut current = current.unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::clone(&settings))
+        };
+        let providers = &self.shared.providers;
+        for provider in providers.retain(&before.providers, &settings.providers) {
+            let provider = &*provider;
+            self.shared.tell(Event::ProviderUp { provider });
+        }
     }
 
     /// Puts other budgets in force, and tells of alerts that are due by them.

@@ -81,7 +81,7 @@ pub enum Event<'a> {
         status: u16,
         /// The fixed word for the reason.
         code: &'static str,
-        /// What the agent was told.
+        /// Why. It quotes no answer, which the agent may be told of.
         message: &'a str,
     },
     /// A request has come to its end, as far as its agent is concerned. Told once of each that could
@@ -93,7 +93,7 @@ pub enum Event<'a> {
         hash: &'a [u8; 32],
         /// What it came to.
         conclusion: &'a Conclusion,
-        /// What the agent was told, in short.
+        /// That in words. It quotes no answer, which the agent may be told of.
         message: &'a str,
     },
     /// A provider, or a model of it, is left alone after its failures.
@@ -103,7 +103,8 @@ pub enum Event<'a> {
         /// Until then.
         until: Timestamp,
     },
-    /// A provider that was left alone answers again.
+    /// A provider that was left alone answers again, or has another key or address, so that it may
+    /// be asked.
     ProviderUp {
         /// Which.
         provider: &'a str,

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use super::chain::Target;
 use super::settings::Provider;
-use crate::llm::route::{Admission, Headroom, Health, RateLimiter, Room, Setback};
+use crate::llm::route::{Admission, Failing, Headroom, Health, RateLimiter, Room, Setback};
+
+/// Providers by name.
+type Providers = BTreeMap<Arc<str>, Arc<Provider>>;
 
 /// What is known of all providers.
 #[derive(Debug, Default)]
@@ -29,13 +32,13 @@ struct ModelState {
 }
 
 /// What a call has learnt of its target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Verdict {
     Answered,
     /// The provider failed, or was not reached.
-    Failed,
+    Failed(Failing),
     /// The model said nothing in time.
-    Silent,
+    Silent(Failing),
     /// The model has too many calls.
     TooMany {
         retry_after: Option<Duration>,
@@ -125,10 +128,27 @@ impl ProviderStates {
         })
     }
 
-    /// Forgets providers that are no longer configured.
-    pub(super) fn retain(&self, providers: &BTreeMap<Arc<str>, Arc<Provider>>) {
+    /// Forgets providers that are no longer configured, and of those that are spoken to in another
+    /// way how they were before: what the one key or address has met says nothing of the other.
+    /// Names those of them that were left alone.
+    pub(super) fn retain(&self, before: &Providers, now: &Providers) -> Vec<Arc<str>> {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        states.retain(|name, _state| providers.contains_key(name));
+        states.retain(|name, _state| now.contains_key(name));
+        let mut asked_again = Vec::new();
+        for (name, state) in states.iter_mut() {
+            let is_same = before
+                .get(name)
+                .zip(now.get(name))
+                .is_some_and(|(before, now)| is_spoken_to_alike(before, now));
+            if !is_same {
+                if state.is_left_alone() {
+                    asked_again.push(Arc::clone(name));
+                }
+                state.health = Health::default();
+                state.models.clear();
+            }
+        }
+        asked_again
     }
 
     fn with<T>(&self, target: &Target, change: impl FnOnce(&mut ProviderState) -> T) -> T {
@@ -153,15 +173,15 @@ impl ProviderState {
                     !model.health.is_well() || model.limiter.is_closed(now)
                 });
             }
-            Verdict::Failed => {
-                self.health.set_back(now, Setback::Failed);
+            Verdict::Failed(failing) => {
+                self.health.set_back(now, Setback::Failed(failing));
                 if let Some(model) = self.models.get_mut(&target.model.id) {
                     model.health.given_up(now);
                 }
             }
-            Verdict::Silent => {
+            Verdict::Silent(failing) => {
                 let model = self.model(target);
-                model.health.set_back(now, Setback::Failed);
+                model.health.set_back(now, Setback::Failed(failing));
                 // Whether it is the model or the provider is not known.
                 self.health.given_up(now);
             }
@@ -181,10 +201,22 @@ impl ProviderState {
         self.health.left_alone().max(of_model)
     }
 
+    /// Whether it or one of its models is left alone.
+    fn is_left_alone(&self) -> bool {
+        let mut models = self.models.values();
+        self.health.left_alone().is_some()
+            || models.any(|model| model.health.left_alone().is_some())
+    }
+
     fn model(&mut self, target: &Target) -> &mut ModelState {
         let id = Arc::clone(&target.model.id);
         self.models.entry(id).or_default()
     }
+}
+
+/// Whether a provider's answers to the one tell something of those to the other.
+fn is_spoken_to_alike(before: &Provider, now: &Provider) -> bool {
+    before.kind == now.kind && before.base_url == now.base_url && before.key == now.key
 }
 
 /// A call that may go to a target. If it is the one that decides for all, and ends before it told

@@ -10,36 +10,41 @@
 //!
 //! Nothing is read from the provider before the agent has taken what came before.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
+use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::attempt::{Failed, Served, answered, is_cancelled};
+use super::admission::Admitted;
+use super::attempt::{Failed, Said, Served, answered, is_cancelled};
 use super::body::{AnswerBody, NotTaken, Piece, Reader};
 use super::call::Call;
 use super::chain::Target;
 use super::crossing::Crossing;
 use super::drain;
-use super::hold::Hold;
 use super::host::{AttemptFailure, Ending, Event};
 use super::stream::{Step, Stream};
 use super::validators::StreamValidator;
-use crate::llm::route::Failure;
+use crate::llm::route::{Failure, retry_after};
+use crate::llm::translate;
 use crate::llm::wire::{self, Delivery, Ended, UsageChunk};
 
-/// The status of a provider that says in its stream, before anything else, that it cannot answer:
-/// Anthropic's for an overload.
+/// Anthropic's status of an overload, which stands for all errors in a stream that are not known.
 const OVERLOADED: u16 = 529;
 
 /// Waits for the first piece of a stream, hands the agent its answer, and sees to the rest.
 pub(super) async fn answer(
     call: &mut Call,
     target: &Target,
-    (request, hold): (&wire::Request, Hold),
+    (request, admitted): (&wire::Request, Admitted),
     (response, deadline): (Response<Incoming>, Instant),
 ) -> Result<Served, Failed> {
     let (head, body) = response.into_parts();
+    let Admitted { hold, limit } = admitted;
     // The agent's own wish counts: a translated request always asks for usage.
     let usage_chunk = match call.request.delivery {
         Delivery::Stream(chunk) => chunk,
@@ -57,6 +62,10 @@ pub(super) async fn answer(
     stream.show(crossing, validator, call.request.api);
     let (mut stream, first) = match first(call, target, stream, deadline).await? {
         First::Piece(stream, step) => (*stream, step),
+        First::Refused(stream) => {
+            let wait = retry_after(&head.headers, call.shared.host.clock.now());
+            return Err(refused(*stream, limit, wait).await);
+        }
         First::HungUp => return Ok(Served::HungUp),
     };
     answered(call, target);
@@ -72,6 +81,8 @@ pub(super) async fn answer(
 
 enum First {
     Piece(Box<Stream>, Step),
+    /// An error, which may come after the begin of an answer.
+    Refused(Box<Stream>),
     HungUp,
 }
 
@@ -98,26 +109,68 @@ async fn first(
             }
         }
     };
-    let failure = match (&stream.reading().ended, &step) {
-        (Ended::Failed { .. }, _) => Failure::Status {
-            status: OVERLOADED,
-            retry_after: None,
-        },
-        (Ended::Open | Ended::Properly, Step::Broken) => Failure::Broken,
-        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(..)) => {
-            return Ok(First::Piece(Box::new(stream), step));
+    match (&stream.reading().ended, &step) {
+        (Ended::Failed { .. }, _) => Ok(First::Refused(Box::new(stream))),
+        (Ended::Open | Ended::Properly, Step::Broken) => {
+            stream.settle(Ending::CutByProvider).write().await;
+            Err(Failed::settled(Failure::Broken, AttemptFailure::Broken))
         }
+        (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(..)) => {
+            Ok(First::Piece(Box::new(stream), step))
+        }
+    }
+}
+
+/// A stream with an error before the agent got anything of it. It is what the same error is that
+/// comes with its status, and costs nothing either, unless a part of an answer was before it.
+async fn refused(stream: Stream, limit: Option<u64>, retry_after: Option<Duration>) -> Failed {
+    let api = stream.reading().api;
+    let (kind, message) = match &stream.reading().ended {
+        Ended::Failed { kind, message } => (kind.as_str(), message.as_str()),
+        Ended::Open | Ended::Properly => ("", ""),
     };
-    let cause = match failure {
-        Failure::Status { status, .. } => AttemptFailure::Status(status),
-        Failure::Broken
-        | Failure::Connect
-        | Failure::TimedOut
-        | Failure::Late
-        | Failure::Limited => AttemptFailure::Broken,
+    let status = status_of(kind);
+    let cause = AttemptFailure::Status(status);
+    let failure = Failure::Status {
+        status,
+        retry_after,
     };
-    stream.settle(Ending::CutByProvider).write().await;
-    Err(Failed::settled(failure, cause))
+    if !stream.is_empty() {
+        stream.settle(Ending::CutByProvider).write().await;
+        return Failed::settled(failure, cause);
+    }
+    let said = json!({"error": {"message": message}}).to_string();
+    let body = translate::error_for(api.side(), status, said.as_bytes());
+    let json = HeaderValue::from_static("application/json");
+    let said = Said {
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+        headers: HeaderMap::from_iter([(CONTENT_TYPE, json)]),
+        body: body.into(),
+    };
+    let hold = stream.into_hold();
+    Failed {
+        failure,
+        cause,
+        admitted: Some(Admitted { hold, limit }),
+        said: Some(said),
+    }
+}
+
+/// The status with which an error comes in place of a stream: OpenAI's guide to error codes,
+/// Anthropic's page on errors.
+fn status_of(kind: &str) -> u16 {
+    match kind {
+        "invalid_request_error" => 400,
+        "authentication_error" | "invalid_api_key" => 401,
+        "billing_error" | "insufficient_quota" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" | "rate_limit_exceeded" => 429,
+        "api_error" | "server_error" => 500,
+        "timeout_error" => 504,
+        _ => OVERLOADED,
+    }
 }
 
 /// Passes pieces on until the stream ends, one way or another. Nothing that has ended waits for the

@@ -292,6 +292,17 @@ impl Stream {
             || (is_open && self.reading.has_finished())
     }
 
+    /// Whether nothing was in it that a provider charges for.
+    pub(super) fn is_empty(&self) -> bool {
+        let reading = &self.reading;
+        reading.deltas == 0 && reading.text_bytes == 0 && reading.told == Told::Nothing
+    }
+
+    /// What is held for it, of which nothing was spent.
+    pub(super) fn into_hold(self) -> Hold {
+        self.hold
+    }
+
     /// Settles the call by what was read.
     pub(super) fn settle(self, ending: Ending) -> Unwritten {
         let written = Written {

@@ -290,7 +290,9 @@ impl StreamReading {
 
     fn failed(&mut self, error: &Value) -> Content {
         self.ended = Ended::Failed {
+            // The event of responses has its own type there.
             kind: string(&error["type"])
+                .filter(|kind| kind != "error")
                 .or_else(|| string(&error["code"]))
                 .unwrap_or_default(),
             message: string(&error["message"]).unwrap_or_default(),

@@ -119,6 +119,46 @@ fn a_call_that_never_fits_is_not_told_to_wait() {
 }
 
 #[test]
+fn a_window_that_never_has_room_is_told_before_one_that_resets_later() {
+    let monthly = |monthly| Limits {
+        daily: None,
+        monthly: Some(usd(monthly)),
+    };
+    let mut ledger = Noon::new(Budgets {
+        fleet: monthly("3"),
+        ..daily("1")
+    });
+    for _ in 0..2 {
+        let budgets = ledger.0.budgets().clone();
+        let none = Budgets {
+            agents: BTreeMap::new(),
+            ..budgets.clone()
+        };
+        ledger.0.set_budgets(at(NOON), none);
+        ledger.spend("1");
+        ledger.0.set_budgets(at(NOON), budgets);
+    }
+    // A day of 1 USD has never room for it, and the month, of which 1 USD is left, has not now.
+    let refused = ledger.hold("2").unwrap_err();
+    assert_eq!(refused.window.period, Period::Day);
+    assert_eq!(refused.fits_at(), None);
+    assert!(
+        refused.to_string().ends_with("ask for a shorter answer"),
+        "{refused}"
+    );
+    // The day has room again tomorrow, and the month not before the next one.
+    ledger.0.set_budgets(
+        at(NOON),
+        Budgets {
+            fleet: monthly("2"),
+            ..daily("1")
+        },
+    );
+    let refused = ledger.hold("1").unwrap_err();
+    assert_eq!(refused.fits_at(), Some(at("2026-12-01T00:00:00Z")));
+}
+
+#[test]
 fn of_several_windows_the_one_that_resets_last_refuses() {
     let limits = Limits {
         daily: Some(usd("1")),

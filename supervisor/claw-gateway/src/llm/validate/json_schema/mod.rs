@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::thread;
 
-use boon::{CompileError, Compiler, SchemaIndex, Schemas, UrlLoader, ValidationError};
+use boon::{CompileError, Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value;
 
 use crate::llm::wire::escaped;
@@ -102,13 +102,16 @@ pub struct Violation {
     pub path: String,
     /// What is wrong there. It may quote the answer.
     pub message: String,
+    /// The rule, by its place in the schema or by what no answer may be. It quotes the schema at most.
+    pub rule: String,
 }
 
 impl Violation {
-    fn new(path: &str, message: &str) -> Self {
+    fn new(path: &str, message: &str, rule: &str) -> Self {
         Self {
             path: shortened(path),
             message: shortened(message),
+            rule: shortened(rule),
         }
     }
 }
@@ -210,13 +213,13 @@ impl Compiled {
         let bytes = text.len();
         if bytes > MAX_ANSWER {
             let message = format!("{bytes} bytes long, and {MAX_ANSWER} are checked at most");
-            return Err(whole(&message));
+            return Err(whole(&message, "too long to be checked"));
         }
         let answer: Value = serde_json::from_str(fence::inside(text))
-            .map_err(|error| whole(&format!("not JSON: {error}")))?;
+            .map_err(|error| whole(&format!("not JSON: {error}"), "not JSON"))?;
         if effort::is_too_much(&self.source, &answer) {
             let message = "nested too deep or too large to be checked against this schema";
-            return Err(whole(message));
+            return Err(whole(message, message));
         }
         let checked = self.schemas.validate(&answer, self.root);
         let violations = checked.err().map(|error| violations(&error));
@@ -237,8 +240,8 @@ fn on_own_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 }
 
 /// A violation of the answer as a whole.
-fn whole(message: &str) -> Vec<Violation> {
-    vec![Violation::new("", message)]
+fn whole(message: &str, rule: &str) -> Vec<Violation> {
+    vec![Violation::new("", message, rule)]
 }
 
 /// What is done about an answer that does not follow its schema.
@@ -298,15 +301,42 @@ fn violations(error: &ValidationError<'_, '_>) -> Vec<Violation> {
     while let Some(error) = open.pop() {
         if error.causes.is_empty() {
             let path = error.instance_location.to_string();
-            found.push(Violation::new(&path, &error.kind.to_string()));
+            let (_name, place) = error.schema_url.split_once('#').unwrap_or_default();
+            let rule = match (keyword(&error.kind), place) {
+                ("", "") => "the schema".to_owned(),
+                ("", place) => place.to_owned(),
+                (keyword, place) => format!("{place}/{keyword}"),
+            };
+            found.push(Violation::new(&path, &error.kind.to_string(), &rule));
         } else {
             open.extend(&error.causes);
         }
     }
     found.sort();
-    found.dedup();
+    // Branches of a schema may say the same of one place.
+    found.dedup_by(|next, kept| (&next.path, &next.message) == (&kept.path, &kept.message));
     found.truncate(MAX_VIOLATIONS);
     found
+}
+
+/// The keyword of the commonest rules; nothing for others, whose place in the schema has to do.
+fn keyword(kind: &ErrorKind<'_, '_>) -> &'static str {
+    match kind {
+        ErrorKind::Type { .. } => "type",
+        ErrorKind::Enum { .. } => "enum",
+        ErrorKind::Const { .. } => "const",
+        ErrorKind::Format { .. } => "format",
+        ErrorKind::Required { .. } => "required",
+        ErrorKind::AdditionalProperties { .. } => "additionalProperties",
+        ErrorKind::MinItems { .. } => "minItems",
+        ErrorKind::MaxItems { .. } => "maxItems",
+        ErrorKind::MinLength { .. } => "minLength",
+        ErrorKind::MaxLength { .. } => "maxLength",
+        ErrorKind::Pattern { .. } => "pattern",
+        ErrorKind::Minimum { .. } => "minimum",
+        ErrorKind::Maximum { .. } => "maximum",
+        _ => "",
+    }
 }
 
 fn shortened(text: &str) -> String {

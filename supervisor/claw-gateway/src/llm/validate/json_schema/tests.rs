@@ -21,10 +21,11 @@ fn refused(schema: &Value) -> BadSchema {
     Schema::compile(schema).expect_err("no schema that can be used")
 }
 
-fn violation(path: &str, message: &str) -> Violation {
+fn violation(path: &str, message: &str, rule: &str) -> Violation {
     Violation {
         path: path.to_owned(),
         message: message.to_owned(),
+        rule: rule.to_owned(),
     }
 }
 
@@ -39,8 +40,16 @@ fn what_is_wrong_is_told_with_its_place_in_order() {
     for _ in 0..20 {
         let wrong = schema().check(r#"{"name":"7","age":"x"}"#);
         let expected = vec![
-            violation("/age", "want integer, but got string"),
-            violation("/name", "'7' does not match pattern '^[a-z]+$'"),
+            violation(
+                "/age",
+                "want integer, but got string",
+                "/properties/age/type",
+            ),
+            violation(
+                "/name",
+                "'7' does not match pattern '^[a-z]+$'",
+                "/$defs/name/pattern",
+            ),
         ];
         assert_eq!(wrong, Err(expected));
     }
@@ -62,6 +71,21 @@ fn what_is_wrong_is_told_with_its_place_in_order() {
 }
 
 #[test]
+fn a_rule_quotes_no_answer() {
+    let rules = |answer: &str| -> Vec<String> {
+        let wrong = schema().check(answer).expect_err("violations");
+        wrong.into_iter().map(|violation| violation.rule).collect()
+    };
+    let pattern = ["/$defs/name/pattern"];
+    assert_eq!(rules(r#"{"name":"SECRET"}"#), pattern);
+    assert_eq!(rules("SECRET"), ["not JSON"]);
+    assert_eq!(
+        rules(&" ".repeat(MAX_ANSWER + 1)),
+        ["too long to be checked"]
+    );
+}
+
+#[test]
 fn every_branch_of_a_choice_tells_what_it_misses() {
     let schema = compiled(&json!({"anyOf": [
         {"required": ["a"]},
@@ -70,8 +94,12 @@ fn every_branch_of_a_choice_tells_what_it_misses() {
     assert!(schema.check(r#"{"a":1}"#).is_ok());
     let wrong = schema.check(r#"{"b":1}"#).expect_err("violations");
     let expected = [
-        violation("", "missing properties 'a'"),
-        violation("/b", "want string, but got number"),
+        violation("", "missing properties 'a'", "/anyOf/0/required"),
+        violation(
+            "/b",
+            "want string, but got number",
+            "/anyOf/1/properties/b/type",
+        ),
     ];
     assert_eq!(wrong, expected);
 }
@@ -295,8 +323,8 @@ fn an_answer_that_is_too_long_does_not_pass() {
 fn repaired(api: Api, body: &str, answer: &str) -> Value {
     let request = Request::read(api, body.into()).expect("a request");
     let violations = [
-        violation("/age", "not an integer"),
-        violation("", "missing properties 'name'"),
+        violation("/age", "not an integer", ""),
+        violation("", "missing properties 'name'", ""),
     ];
     let repaired = repair(&request, answer, &violations).expect("a repair");
     let again = Request::read(api, repaired.clone().into_bytes()).expect("a request again");
