@@ -1,9 +1,6 @@
 //! Personal data in what tools are called with, and in thought.
 
-use serde_json::{Value, json};
-
 use super::*;
-use crate::llm::validate::pii::{kept_answer, kept_request};
 
 /// What tools are called with, in each interface, with an address and the number of a card.
 fn calls() -> [(Api, &'static str, Value); 3] {
