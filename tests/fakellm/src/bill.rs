@@ -1,12 +1,15 @@
 //! What the provider has seen and charges for.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 /// A request as it reached the provider.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
+    /// When it had come.
+    pub at: Instant,
     /// Its path.
     pub path: String,
     /// Its headers, with names in lower case.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -217,6 +218,7 @@ async fn answer(
         return Ok(json_response(404, &json!({"error": {"message": "what?"}})));
     };
     let line = shared.note(Seen {
+        at: Instant::now(),
         path,
         headers,
         body: body.to_vec(),
@@ -413,6 +415,7 @@ async fn moderated(
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let model = "moderation";
     shared.note(Seen {
+        at: Instant::now(),
         path: "/v1/moderations".to_owned(),
         headers,
         body: body.to_vec(),

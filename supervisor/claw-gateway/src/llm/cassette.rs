@@ -48,11 +48,11 @@ impl Recording {
             kinds: Kind::ALL.into(),
             action: Action::Redact,
         };
-        let request = passed(pii::request(&filter, api, &self.request), self.request)?;
+        let request = passed(pii::kept_request(&filter, api, &self.request), self.request)?;
         let answer = if self.content_type.starts_with("text/event-stream") {
             stream(filter, api, &self.answer)?
         } else {
-            passed(pii::answer(&filter, api, &self.answer), self.answer)?
+            passed(pii::kept_answer(&filter, api, &self.answer), self.answer)?
         };
         Some(Self {
             request,
@@ -71,7 +71,7 @@ fn passed(checked: Checked, text: String) -> Option<String> {
 }
 
 fn stream(filter: PiiFilter, api: Api, text: &str) -> Option<String> {
-    let (mut frames, mut filter) = (Frames::default(), PiiFrames::new(filter, api));
+    let (mut frames, mut filter) = (Frames::default(), PiiFrames::kept(filter, api));
     frames.push(text.as_bytes());
     let mut out = Vec::with_capacity(text.len());
     while let Some(frame) = frames.next_frame().ok()? {

@@ -8,7 +8,7 @@ use claw_gateway::llm::budget::{Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{OnTight, Price, RefusalStatus, UnknownPrice};
-use fakellm::{Behaviour, Gate, Pause, Report};
+use fakellm::{Behaviour, Gate, OnLimit, Pause, Report};
 use serde_json::{Value, json};
 
 use crate::client::Asked;
@@ -217,6 +217,63 @@ async fn an_answer_is_limited_to_what_is_left_where_that_is_wanted() {
     world.settled().await;
     assert_eq!(world.spent(), world.bill());
     assert!(world.bill() <= 1000 * PROMPT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_limited_calls_at_once_never_spend_more_than_the_budget() {
+    let mut setup = Setup {
+        daily: Some(pico(2500 * ANSWER)),
+        ..Setup::default()
+    };
+    setup.agent.on_tight = OnTight::Clamp { min_output: 10 };
+    let limit = 2500 * ANSWER;
+    let world = World::start(setup).await;
+    world.fake.script("big-1", [Behaviour::tokens(10_000)]);
+    let world = Arc::new(world);
+    let calls = (0..50).map(|_number| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let mut body = chat("big");
+            body["max_tokens"] = json!(900);
+            world.ask(Asked::post("/v1/chat/completions", &body)).await
+        })
+    });
+    let mut limited = 0;
+    for call in calls.collect::<Vec<_>>() {
+        let answer = call.await.expect("an answer");
+        assert!([200, 402].contains(&answer.status), "{}", answer.body);
+        limited += u64::from(answer.header("x-openclaw-clamped-to").is_some());
+    }
+    world.settled().await;
+    assert!(limited > 0, "none was limited");
+    assert!(world.bill() <= limit, "the provider bills {}", world.bill());
+    assert_eq!(world.spent(), world.bill());
+}
+
+#[tokio::test]
+async fn a_provider_that_charges_more_than_was_held_ends_the_budget() {
+    let limit = 2000 * ANSWER;
+    let setup = Setup {
+        daily: Some(pico(limit)),
+        ..Setup::default()
+    };
+    let world = World::start(setup).await;
+    let boundless = Behaviour {
+        limit: OnLimit::Ignored,
+        ..Behaviour::tokens(10_000)
+    };
+    world.fake.script("big-1", [boundless]);
+    assert_eq!(world.chat("big").await.status, 200);
+    world.settled().await;
+    let settled = world.book.settled().remove(0);
+    let overrun = settled.end.expect("an end").settled.overrun;
+    assert_eq!(overrun, pico(world.bill()).minus(settled.held));
+    assert!(world.spent() > limit);
+    for model in ["big", "spare", "claude"] {
+        let answer = world.chat(model).await;
+        assert_eq!(answer.code(), "budget_exceeded", "{model}");
+    }
+    assert_eq!(world.asked(), ["big-1"]);
 }
 
 #[tokio::test]

@@ -49,6 +49,19 @@ async fn a_provider_that_asks_for_a_short_wait_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_provider_is_not_asked_again_before_the_wait_that_it_named() {
+    let world = World::start(retrying(1)).await;
+    // Longer than the wait where none is named.
+    let wait = Duration::from_millis(400);
+    let busy = Behaviour::status(503).with_header("retry-after-ms", "400");
+    world.fake.script("big-1", [busy, Behaviour::tokens(3)]);
+    let answer = world.chat("big").await;
+    assert_eq!(answer.header("x-openclaw-model"), Some("big-1"));
+    let seen = world.fake.seen();
+    assert!(seen[1].at >= seen[0].at + wait);
+}
+
+#[tokio::test]
 async fn a_target_is_tried_exactly_as_often_as_it_is_allowed() {
     for (max_retries, tries) in [(0, 1), (1, 2), (2, 3)] {
         let world = World::start(retrying(max_retries)).await;

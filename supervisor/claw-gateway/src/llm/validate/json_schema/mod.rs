@@ -186,7 +186,8 @@ impl Schema {
     /// checked is wrong as a whole.
     pub fn check(&self, text: &str) -> Result<Value, Vec<Violation>> {
         let checked = on_own_stack(|| self.0.check(text));
-        checked.unwrap_or_else(|| Err(whole("not checked, because the check itself failed")))
+        let failed = "not checked, because the check itself failed";
+        checked.unwrap_or_else(|| Err(whole(failed, failed)))
     }
 }
 

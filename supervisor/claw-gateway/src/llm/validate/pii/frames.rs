@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::body::{Calls, Unreadable, redacted};
+use super::body::{Reach, Unreadable, redacted};
 use super::{Action, Found, PiiFilter, PiiText, strict};
 use crate::llm::wire::{Api, Frame};
 
@@ -31,6 +31,13 @@ const RESPONSE_TEXTS: [&str; 4] = [
     "response.reasoning_summary_text.delta",
     "response.reasoning_text.delta",
     "response.refusal.delta",
+];
+
+/// The deltas of responses that are what a tool is called with.
+const RESPONSE_CALLS: [&str; 3] = [
+    "response.custom_tool_call_input.delta",
+    "response.function_call_arguments.delta",
+    "response.mcp_call_arguments.delta",
 ];
 
 /// Why a stream may not go on.
@@ -77,17 +84,31 @@ struct Open {
 #[derive(Debug, Clone)]
 pub struct PiiFrames {
     filter: PiiFilter,
+    reach: Reach,
     api: Api,
     open: BTreeMap<String, Open>,
     found: Found,
 }
 
 impl PiiFrames {
-    /// Before the first frame.
+    /// Before the first frame. What tools are called with is not redacted, as in an
+    /// [answer](super::answer) that comes whole.
     #[must_use]
     pub const fn new(filter: PiiFilter, api: Api) -> Self {
+        let reach = Reach::of_answer(filter.action);
+        Self::reaching(filter, reach, api)
+    }
+
+    /// The same for whoever keeps the stream: all that was said in it is looked at.
+    #[must_use]
+    pub const fn kept(filter: PiiFilter, api: Api) -> Self {
+        Self::reaching(filter, Reach::All, api)
+    }
+
+    const fn reaching(filter: PiiFilter, reach: Reach, api: Api) -> Self {
         Self {
             filter,
+            reach,
             api,
             open: BTreeMap::new(),
             found: Found(BTreeMap::new()),
@@ -111,9 +132,9 @@ impl PiiFrames {
             return self.passed(frames, frame, None);
         };
         let (spots, ends) = match self.api {
-            Api::ChatCompletions | Api::Embeddings => chat(&data),
-            Api::Messages => messages(&data),
-            Api::Responses => responses(&data),
+            Api::ChatCompletions | Api::Embeddings => chat(&data, self.reach),
+            Api::Messages => messages(&data, self.reach),
+            Api::Responses => responses(&data, self.reach),
         };
         let before = data.clone();
         for spot in &spots {
@@ -234,13 +255,13 @@ impl PiiFrames {
     /// parts in place of a piece.
     fn in_one_piece(&self, data: &mut Value) -> Result<(), Stop> {
         let mut found = Found::default();
-        for pointer in whole_texts(self.api, data) {
+        for pointer in whole_texts(self.api, data, self.reach) {
             let Some(value) = data.pointer_mut(&pointer) else {
                 continue;
             };
             let key = pointer.rsplit('/').next().unwrap_or_default();
             let text = value.to_string();
-            match redacted(&self.filter, (key, &text), Calls::Kept, &mut found) {
+            match redacted(&self.filter, (key, &text), self.reach, &mut found) {
                 Ok(Some(written)) => {
                     *value = serde_json::from_str(&written).map_err(|_not| Stop::Unreadable)?;
                 }
@@ -257,10 +278,17 @@ impl PiiFrames {
 }
 
 /// Where a frame may have texts that are whole.
-fn whole_texts(api: Api, data: &Value) -> Vec<String> {
+fn whole_texts(api: Api, data: &Value, reach: Reach) -> Vec<String> {
     let fixed = |pointers: &[&str]| pointers.iter().map(ToString::to_string).collect();
     match api {
-        Api::Responses => fixed(&["/text", "/refusal", "/part", "/item", "/response/output"]),
+        Api::Responses => {
+            let said = ["/text", "/refusal", "/part", "/item", "/response/output"];
+            let mut pointers: Vec<String> = fixed(&said);
+            if reach.has_calls() {
+                pointers.extend(["/arguments", "/input"].map(str::to_owned));
+            }
+            pointers
+        }
         Api::Messages => fixed(&["/message/content"]),
         Api::ChatCompletions | Api::Embeddings => {
             let choices = data["choices"].as_array().map_or(0, Vec::len);
@@ -275,7 +303,7 @@ fn whole_texts(api: Api, data: &Value) -> Vec<String> {
     }
 }
 
-fn chat(data: &Value) -> (Vec<Spot>, Ends) {
+fn chat(data: &Value, reach: Reach) -> (Vec<Spot>, Ends) {
     let mut spots = Vec::new();
     let mut ends = Ends::None;
     for (place, choice) in data["choices"].as_array().into_iter().flatten().enumerate() {
@@ -288,6 +316,9 @@ fn chat(data: &Value) -> (Vec<Spot>, Ends) {
                 });
             }
         }
+        if reach.has_calls() {
+            spots.extend(chat_calls(choice, (index, place)));
+        }
         if choice["finish_reason"].is_string() {
             ends = match ends {
                 Ends::None => Ends::Named(format!("{index}/")),
@@ -298,8 +329,23 @@ fn chat(data: &Value) -> (Vec<Spot>, Ends) {
     (spots, ends)
 }
 
-/// Thought is signed, so it stays as it is.
-fn messages(data: &Value) -> (Vec<Spot>, Ends) {
+/// What tools are called with, in a choice.
+fn chat_calls(choice: &Value, (index, place): (u64, usize)) -> impl Iterator<Item = Spot> {
+    let calls = choice["delta"]["tool_calls"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    calls.enumerate().filter_map(move |(nth, call)| {
+        let number = call["index"].as_u64().unwrap_or(0);
+        call["function"]["arguments"].is_string().then(|| Spot {
+            name: format!("{index}/call/{number}"),
+            pointer: format!("/choices/{place}/delta/tool_calls/{nth}/function/arguments"),
+        })
+    })
+}
+
+/// Thought is signed, so it stays as it is on its way to an agent.
+fn messages(data: &Value, reach: Reach) -> (Vec<Spot>, Ends) {
     let index = data["index"].as_u64().unwrap_or(0);
     let spot = |pointer: &str| {
         vec![Spot {
@@ -314,14 +360,24 @@ fn messages(data: &Value) -> (Vec<Spot>, Ends) {
         "content_block_delta" if data["delta"]["type"] == "text_delta" => {
             (spot("/delta/text"), Ends::None)
         }
+        "content_block_delta" if reach.has_calls() => {
+            match data["delta"]["type"].as_str().unwrap_or_default() {
+                "input_json_delta" => (spot("/delta/partial_json"), Ends::None),
+                "thinking_delta" => (spot("/delta/thinking"), Ends::None),
+                _ => (Vec::new(), Ends::None),
+            }
+        }
         "content_block_stop" => (Vec::new(), Ends::Named(format!("{index}/"))),
         "message_delta" | "message_stop" | "error" => (Vec::new(), Ends::All),
         _ => (Vec::new(), Ends::None),
     }
 }
 
-fn responses(data: &Value) -> (Vec<Spot>, Ends) {
+fn responses(data: &Value, reach: Reach) -> (Vec<Spot>, Ends) {
     let kind = data["type"].as_str().unwrap_or_default();
+    let is_text = |kind: &str| {
+        RESPONSE_TEXTS.contains(&kind) || (reach.has_calls() && RESPONSE_CALLS.contains(&kind))
+    };
     let name = |kind: &str| {
         let part = data["content_index"]
             .as_u64()
@@ -331,7 +387,7 @@ fn responses(data: &Value) -> (Vec<Spot>, Ends) {
         let item: String = item.chars().take(MAX_ID).collect();
         format!("{item}/{part}/{kind}")
     };
-    if RESPONSE_TEXTS.contains(&kind) {
+    if is_text(kind) {
         let spot = Spot {
             name: name(kind),
             pointer: "/delta".to_owned(),
@@ -340,9 +396,7 @@ fn responses(data: &Value) -> (Vec<Spot>, Ends) {
     }
     let delta = kind.strip_suffix("done").map(|kind| format!("{kind}delta"));
     match delta {
-        Some(delta) if RESPONSE_TEXTS.contains(&delta.as_str()) => {
-            (Vec::new(), Ends::Named(name(&delta)))
-        }
+        Some(delta) if is_text(&delta) => (Vec::new(), Ends::Named(name(&delta))),
         Some(_) | None if matches!(kind, "response.output_item.done" | "error") => {
             (Vec::new(), Ends::All)
         }
@@ -362,16 +416,29 @@ fn held_back(api: Api, form: &Frame, pointer: &str, rest: &str) -> Option<Frame>
             let place = parts.next()?;
             let field = parts.nth(1)?;
             let index = data["choices"][place.parse::<usize>().ok()?]["index"].clone();
-            let choice = json!({"index": index, "delta": {field: rest}, "finish_reason": null});
+            let delta = match field {
+                "tool_calls" => {
+                    let call = pointer.strip_suffix("/function/arguments")?;
+                    let number = data.pointer(call)?["index"].clone();
+                    json!({"tool_calls": [{"index": number, "function": {"arguments": rest}}]})
+                }
+                field => json!({ field: rest }),
+            };
+            let choice = json!({"index": index, "delta": delta, "finish_reason": null});
             data["choices"] = json!([choice]);
             data.as_object_mut()?.remove("usage");
             Some(Frame::new("", &data.to_string()))
         }
         Api::Messages => {
+            let delta = match pointer {
+                "/delta/partial_json" => json!({"type": "input_json_delta", "partial_json": rest}),
+                "/delta/thinking" => json!({"type": "thinking_delta", "thinking": rest}),
+                _ => json!({"type": "text_delta", "text": rest}),
+            };
             let data = json!({
                 "type": "content_block_delta",
                 "index": data["index"],
-                "delta": {"type": "text_delta", "text": rest},
+                "delta": delta,
             });
             Some(Frame::new("content_block_delta", &data.to_string()))
         }

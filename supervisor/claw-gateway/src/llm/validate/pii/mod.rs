@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use body::{Unreadable, answer, request, request_texts};
+pub use body::{Unreadable, answer, kept_answer, kept_request, request, request_texts};
 pub use detect::{CONTEXT, WINDOW};
 pub use frames::{PiiFrames, Stop};
 pub use text::PiiText;

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::llm::wire::{Answer, Api, Frame};
 
+mod calls;
+
 fn filter(action: Action) -> PiiFilter {
     PiiFilter {
         kinds: Kind::ALL.into_iter().collect(),
