@@ -11,8 +11,8 @@ use claw_gateway::llm::cassette::Cassette;
 use claw_gateway::llm::serve::{Settings, Source};
 use tokio::sync::OnceCell;
 
-use super::ModelsError;
 use super::recordings::{self, Recordings};
+use super::{ModelsError, SETTLING};
 use crate::config::LlmConfig;
 
 /// Where the answers of models come from; chosen once, for all agents.
@@ -110,6 +110,16 @@ impl Sources {
             source,
             ..llm.settings.clone()
         })
+    }
+
+    /// Waits until all that was recorded is written.
+    pub(super) async fn close(&self) {
+        if let Some(recordings) = self.recordings.get().map(Arc::clone) {
+            let closing = tokio::task::spawn_blocking(move || recordings.close());
+            if tokio::time::timeout(SETTLING, closing).await.is_err() {
+                tracing::warn!("not all calls of models are recorded: the disk is too slow");
+            }
+        }
     }
 
     async fn recorder(&self, fleet: &FleetSpec) -> Result<Arc<Recordings>, ModelsError> {
