@@ -190,12 +190,12 @@ impl Models {
         let shared = &self.shared;
         match (&loaded.llm, shared.started.get()) {
             (Some(llm), Some(started)) => {
-                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                let settings = shared.sources.complete(llm, loaded).await?;
                 started.replace(llm, settings);
             }
             (Some(llm), None) => {
                 make_dir(&shared.dir)?;
-                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                let settings = shared.sources.complete(llm, loaded).await?;
                 let starting = || started::start(shared, (llm, settings), agent_api.store());
                 shared.started.get_or_try_init(starting).await?;
             }

@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use claw_core::FleetSpec;
-use claw_core::redact::Redactor;
+use claw_core::redact::{self, Redactor};
 use claw_gateway::llm::cassette::{Cassette, NotARecording, Recorder, Recording};
+
+use crate::config::Loaded;
 
 /// The ending of a file of recordings.
 const ENDING: &str = "jsonl";
@@ -31,7 +32,7 @@ pub(super) struct Recordings {
     writing: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What masks the secrets of agents, by their name.
+/// What masks the secrets of agents, by their name in the fleet file, as recordings have it.
 pub(super) type Secrets = BTreeMap<String, Redactor>;
 
 impl std::fmt::Debug for Recordings {
@@ -166,12 +167,19 @@ impl Recordings {
     }
 }
 
-/// The secrets of a fleet's agents.
-pub(super) fn secrets(fleet: &FleetSpec) -> Secrets {
-    let agents = fleet.agents.iter();
-    let masked =
-        agents.filter_map(|(name, spec)| Some((name.to_string(), Redactor::of(&spec.launch)?)));
-    masked.collect()
+/// The secrets of a fleet's agents. Replicas share their recordings, so what one of them was
+/// granted is masked in those of all.
+pub(super) fn secrets(loaded: &Loaded) -> Secrets {
+    let mut values = BTreeMap::<String, Vec<String>>::new();
+    for (name, spec) in &loaded.fleet.agents {
+        let agent = loaded.replicas.identity(name).to_string();
+        let granted = redact::values(&spec.launch);
+        values.entry(agent).or_default().extend(granted);
+    }
+    let masked = values.into_iter();
+    masked
+        .filter_map(|(agent, values)| Some((agent, Redactor::new(values)?)))
+        .collect()
 }
 
 impl Recorder for Recordings {
@@ -274,6 +282,7 @@ fn open(folder: &Path, agent: &str) -> io::Result<Open> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, load_str};
 
     fn recording(agent: &str, prompt: &str) -> Recording {
         Recording {
@@ -312,6 +321,28 @@ mod tests {
             kept.request
         );
         assert!(cassette.play("other", "00ff").is_some());
+    }
+
+    #[test]
+    fn secrets_of_replicas_are_masked_in_what_they_record_together() {
+        let file = "project: t\nversion: '1.0'\nagents:\n  coder: {command: [x], replicas: 2, secrets: [PHRASE], llm: {models: [m]}}\n\
+            llm: {record: true, providers: {ollama: {models: [m]}}}\n";
+        let environment = Environment::with([("PHRASE", "correct horse")]);
+        let loaded = load_str(file, Path::new("openclaw.yaml"), &environment).unwrap();
+        assert_eq!(loaded.fleet.agents.len(), 2);
+        assert!(loaded.llm.as_ref().is_some_and(|llm| llm.record));
+        let dir = tempfile::tempdir().unwrap();
+        let recordings = Recordings::start(folder(dir.path())).unwrap();
+        recordings.mask(secrets(&loaded));
+        recordings.keep(recording("coder", "say correct horse"));
+        recordings.close();
+        let cassette = cassette(&folder(dir.path())).unwrap();
+        let kept = cassette.play("coder", "00ff").unwrap();
+        assert!(
+            kept.request.contains("say *************"),
+            "{}",
+            kept.request
+        );
     }
 
     #[test]
