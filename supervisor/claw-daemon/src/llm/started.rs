@@ -29,6 +29,8 @@ pub(super) struct Started {
     pub(super) store: Store,
     pub(super) observer: Arc<Reporter>,
     pub(super) journal: Arc<StoreJournal>,
+    /// Held while what was billed is put in the place of what was counted.
+    pub(super) correcting: tokio::sync::Mutex<()>,
     /// `None` while the fleet file asks for no models.
     config: RwLock<Option<Arc<LlmConfig>>>,
 }
@@ -83,6 +85,7 @@ pub(super) async fn start(
         store,
         observer,
         journal,
+        correcting: tokio::sync::Mutex::default(),
         config: RwLock::new(Some(Arc::clone(llm))),
     })
 }

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use super::model::{
     Admitted, CallFilter, CallRow, Correction, Restored, Settlement, Settling, Told, TotalRow,
-    UsageBy, UsageRow, WindowKey,
+    UsageBy, UsageRow, WindowCorrection, WindowKey,
 };
 use super::{read, total, write};
 use crate::bus::Level;
@@ -73,18 +73,19 @@ impl Store {
         .await
     }
 
-    /// Writes what was billed for all that has ended in a window.
+    /// Writes by how much a window is corrected. Calls that end before or after it are added all
+    /// the same, so it does not matter when that is written.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
     pub async fn reconcile_llm_window(
         &self,
-        key: WindowKey,
-        billed: i64,
+        correction: WindowCorrection,
     ) -> Result<(), StoreError> {
-        self.write(Level::Disk, Kind::Guarded, 0, move |core| {
-            write::reconcile_window(&core.conn, &key, billed)
+        let weight = correction.calls.len() * size_of::<u64>();
+        self.write(Level::Disk, Kind::Guarded, weight, move |core| {
+            write::reconcile_window(&core.conn, &correction)
         })
         .await
     }

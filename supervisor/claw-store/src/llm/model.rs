@@ -121,6 +121,19 @@ pub struct WindowKey {
     pub start: Date,
 }
 
+/// By how much a window is corrected as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowCorrection {
+    /// Which window.
+    pub key: WindowKey,
+    /// What is added to its settled money; less than nothing if less was billed.
+    pub settled: i64,
+    /// What is uncertain no longer.
+    pub cleared: i64,
+    /// The calls whose uncertain money that is, also such as are not written as ended yet.
+    pub calls: Vec<u64>,
+}
+
 /// The money of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRow {

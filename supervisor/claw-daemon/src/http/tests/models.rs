@@ -182,7 +182,8 @@ fn corrected(ledger: &mut Ledger, question: &Reconciliation) -> Result<Vec<Windo
             Ok(unknown.map(|call| call.windows).unwrap_or_default())
         }
         Reconciliation::Window { window, billed } => {
-            ledger.reconcile_window(now(), window, *billed)?;
+            let correction = ledger.correction(window, *billed)?;
+            ledger.reconcile_window(now(), &correction);
             Ok(vec![window.clone()])
         }
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use claw_gateway::llm::budget::CallId;
+use claw_gateway::llm::budget::{CallId, Scope};
 use claw_gateway::llm::money::Money;
 use fakellm::{Behaviour, FakeLlm, Gate, Pause};
 use tempfile::TempDir;
@@ -175,5 +175,45 @@ async fn a_new_day_has_its_own_money() {
     assert_eq!(host.money(), (0, 0));
     assert_eq!(life.chat().await.status, 200);
     assert_eq!(host.money(), (day, 0));
+    host.down(&dir).await;
+}
+
+#[tokio::test]
+async fn what_is_corrected_while_calls_end_is_the_same_under_the_next_supervisor() {
+    const CALLS: i64 = 40;
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let life = Arc::new(host.life(1));
+    assert_eq!(life.chat().await.status, 200);
+    let each = host.money().0;
+    let window = (host.models().ports()().unwrap().balances)().windows;
+    let window = window
+        .into_iter()
+        .find(|of| of.window.scope != Scope::Fleet);
+    let window = window.unwrap().window;
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let life = Arc::clone(&life);
+            tokio::spawn(async move { life.chat().await.status })
+        })
+        .collect();
+    while !calls.iter().all(|call| call.is_finished()) {
+        let billed = Money::from_pico(0);
+        let window = window.clone();
+        let wanted = Reconciliation::Window { window, billed };
+        host.models().reconcile(wanted).await.unwrap();
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert_eq!(life.chat().await.status, 200);
+    let money = host.money();
+    assert!(money.0 >= each, "the last call came after all corrections");
+    let dir = host.down(&dir).await;
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    assert_eq!(host.money(), money);
     host.down(&dir).await;
 }
