@@ -10,10 +10,12 @@ use claw_store::llm::Settling;
 use claw_store::{Store, StoreOptions};
 use jiff::{Timestamp, ToSpan};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::journal::StoreJournal;
 use super::observer::{ALERTS, Reporter};
-use super::{ModelsError, Shared, alerts, restore};
+use super::{ModelsError, SETTLING, Shared, alerts, restore};
 use crate::config::LlmConfig;
 
 /// How long calls and windows are kept, in days: a year and its invoice, and the same month of the
@@ -31,6 +33,8 @@ pub(super) struct Started {
     pub(super) journal: Arc<StoreJournal>,
     /// Held while what was billed is put in the place of what was counted.
     pub(super) correcting: tokio::sync::Mutex<()>,
+    /// Publishes alerts, until it is told to end.
+    publishing: (TaskTracker, CancellationToken),
     /// `None` while the fleet file asks for no models.
     config: RwLock<Option<Arc<LlmConfig>>>,
 }
@@ -55,9 +59,10 @@ pub(super) async fn start(
     let told = (told, shared.runtime.clone());
     let observer = Arc::new(Reporter::new(clock, told, sender));
     observer.configure(&llm.settings);
-    shared
-        .runtime
-        .spawn(alerts::publish(receiver, store.clone(), bus.clone()));
+    let (publishing, until) = (TaskTracker::new(), CancellationToken::new());
+    let stores = (store.clone(), bus.clone());
+    let publish = alerts::publish(receiver, stores, until.clone());
+    publishing.spawn_on(publish, &shared.runtime);
     if !lost.is_empty() {
         let calls = lost.len();
         tracing::warn!(
@@ -85,6 +90,7 @@ pub(super) async fn start(
         store,
         observer,
         journal,
+        publishing: (publishing, until),
         correcting: tokio::sync::Mutex::default(),
         config: RwLock::new(Some(Arc::clone(llm))),
     })
@@ -92,13 +98,9 @@ pub(super) async fn start(
 
 /// Writes what is known of calls whose end nobody saw.
 async fn settle_lost(store: &Store, now: Timestamp, lost: &[(CallId, Settled)]) {
-    let settling = lost.iter().map(|(id, settled)| {
-        let (ended, told) = restore::ended_as_lost(now, settled);
-        Settling {
-            id: id.0,
-            ended,
-            told,
-        }
+    let settling = lost.iter().map(|(id, settled)| Settling {
+        id: id.0,
+        ended: restore::ended_as_lost(now, settled),
     });
     let written = store.settle_llm_calls(settling.collect(), Level::Os).await;
     if let Err(error) = written {
@@ -131,8 +133,17 @@ impl Started {
         config.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes what is to be written.
+    /// Publishes and writes what is to be published and written.
     pub(super) async fn close(&self) {
+        let (publishing, until) = &self.publishing;
+        until.cancel();
+        publishing.close();
+        if tokio::time::timeout(SETTLING, publishing.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("alerts of budgets wait for the bus; they are given after a restart");
+        }
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}

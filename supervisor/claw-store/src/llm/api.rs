@@ -29,8 +29,8 @@ impl Store {
         .await
     }
 
-    /// Writes how calls ended, and their money in their windows, with the alerts they have given by
-    /// it; answers for each in that order. All of them or none.
+    /// Writes how calls ended, and their money in their windows; answers for each in that order.
+    /// All of them or none.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    /// Writes an alert that no settlement has brought.
+    /// Writes that an alert of a window was given. What was given before stays given.
     ///
     /// # Errors
     ///

@@ -182,8 +182,6 @@ pub struct Settling {
     pub id: u64,
     /// How it ended.
     pub ended: EndedCall,
-    /// The alerts that windows have given by it.
-    pub told: Vec<(WindowKey, Told)>,
 }
 
 /// What came of a settlement.

@@ -81,19 +81,12 @@ pub(super) fn settle(conn: &Connection, calls: &[Settling]) -> Result<Vec<Settle
     for (key, booked) in booked {
         change(conn, &key, |money| plus(money, booked))?;
     }
-    for (call, settlement) in calls.iter().zip(&settlements) {
-        if *settlement == Settlement::Written {
-            for (key, told) in &call.told {
-                tell(conn, key, *told)?;
-            }
-        }
-    }
     Ok(settlements)
 }
 
 fn settle_one(
     conn: &Connection,
-    Settling { id, ended, .. }: &Settling,
+    Settling { id, ended }: &Settling,
     booked: &mut BTreeMap<WindowKey, Amounts>,
 ) -> Result<Settlement, StoreError> {
     let sql = "SELECT agent, day, outcome IS NOT NULL FROM llm_call WHERE id = ?1";

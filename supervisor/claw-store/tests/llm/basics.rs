@@ -98,13 +98,11 @@ async fn alerts_that_were_given_stay_given() {
     let bench = Bench::new();
     let day = of_agent(Period::Day, DAY);
     bench.reserve(admitted(1, "a", DAY)).await;
-    let told = vec![(day.clone(), Told::Reached)];
-    bench.settle_and_tell(1, ended(70, 0), told).await;
-    bench
-        .store
-        .tell_llm_window(day.clone(), Told::Nearing)
-        .await
-        .unwrap();
+    bench.settle(1, ended(70, 0)).await;
+    for told in [Told::Reached, Told::Nearing] {
+        let told = bench.store.tell_llm_window(day.clone(), told);
+        told.await.unwrap();
+    }
     let month = of_agent(Period::Month, "2026-11-01");
     bench
         .store
@@ -151,6 +149,8 @@ async fn what_was_uncertain_is_reconciled_once_where_it_still_is() {
         let expected = if key == day { 55 } else { 40 };
         assert_eq!((settled, uncertain), (expected, 0), "{key:?}");
     }
+}
+
 #[tokio::test]
 async fn a_call_that_is_written_after_a_correction_that_knew_of_it_comes_to_the_same() {
     let bench = Bench::new();
@@ -175,8 +175,6 @@ async fn a_call_that_is_written_after_a_correction_that_knew_of_it_comes_to_the_
     let uncertain = bench.store.restore_llm().await.unwrap().uncertain;
     let has_day = uncertain.iter().map(|call| call.windows.contains(&day));
     assert_eq!(has_day.collect::<Vec<_>>(), [false, true], "{uncertain:?}");
-}
-
 }
 
 #[tokio::test]

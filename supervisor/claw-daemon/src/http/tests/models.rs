@@ -143,8 +143,7 @@ async fn end(ledger: &mut Ledger, store: &Store, (id, outcome): (u64, Outcome)) 
         first_byte_at: Some(UnixMs(ago(59).as_millisecond())),
         ended_at: Some(UnixMs(ago(50).as_millisecond())),
     };
-    let told = Vec::new();
-    let settling = vec![Settling { id, ended, told }];
+    let settling = vec![Settling { id, ended }];
     store.settle_llm_calls(settling, Level::Os).await.unwrap();
 }
 

@@ -136,6 +136,32 @@ async fn an_alert_is_given_once_for_a_window_across_restarts() {
 }
 
 #[tokio::test]
+async fn an_alert_that_did_not_reach_the_bus_is_given_by_the_next_supervisor() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let up = async |dir: &TempDir, daily| {
+        Host::at(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await
+    };
+    let host = up(&dir, PLENTY).await;
+    assert_eq!(host.life(1).chat().await.status, 200);
+    let daily = host.money().0 * 100 / 85;
+    let dir = host.down(&dir).await;
+
+    // The alert is due as the limit comes into force, and nobody takes it.
+    let host = Host::without_bus(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await;
+    host.models().close().await;
+    let dir = host.killed(&dir).await;
+
+    let host = up(&dir, daily).await;
+    let mut head = host.api.store().head();
+    head.wait_for(|head| *head >= 1).await.unwrap();
+    host.down(&dir).await;
+}
+
+#[tokio::test]
 async fn a_limit_that_is_lowered_refuses_at_once_and_says_why() {
     let (dir, fake) = (
         tempfile::tempdir().unwrap(),
