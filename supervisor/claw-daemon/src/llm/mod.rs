@@ -22,7 +22,7 @@ mod observer;
 mod port_book;
 mod recordings;
 mod restore;
-mod rows;
+pub(crate) mod rows;
 mod source;
 mod started;
 #[cfg(test)]
