@@ -8,6 +8,7 @@ use claw_gateway::llm::serve::{Clock, Event, Gateway, Host, Observer, Settings};
 use claw_store::bus::Level;
 use claw_store::llm::Settling;
 use claw_store::{Store, StoreOptions};
+use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,10 @@ use crate::config::LlmConfig;
 /// How long calls and windows are kept, in days: a year and its invoice, and the same month of the
 /// year before to compare with.
 const KEPT_DAYS: i64 = 400;
+
+/// Nothing is forgotten if the newest window began longer ago, in days: more than a month, so that
+/// one that is under way never did.
+const RECENT_DAYS: i64 = 40;
 
 /// How often what is older is forgotten.
 const PRUNING: Duration = Duration::from_secs(24 * 3600);
@@ -49,8 +54,18 @@ pub(super) async fn start(
     let path = shared.dir.join("calls.db");
     let opening = tokio::task::spawn_blocking(move || Store::open(&path, StoreOptions::default()));
     let store = opening.await.map_err(|_ending| ModelsError::Ending)??;
-    let kept = store.restore_llm().await?;
+    let mut kept = store.restore_llm().await?;
     let now = shared.clock.now();
+    let today = llm.budgets.timezone.to_datetime(now).date();
+    if let Some(since) = kept.kept_since.filter(|since| *since > today) {
+        tracing::warn!(
+            %since, %today,
+            "calls of models were forgotten until a day that has not come: the clock was wrong once, or is now"
+        );
+        let since = today.saturating_sub(KEPT_DAYS.days());
+        store.keep_llm_since(since).await?;
+        kept.kept_since = Some(since);
+    }
     let standing = restore::standing(kept);
     let (ledger, lost) = Ledger::restore(now, llm.budgets.clone(), standing);
 
@@ -178,13 +193,43 @@ fn prune_daily(shared: &Arc<Shared>, gateway: &Gateway, store: &Store) {
 }
 
 async fn prune(gateway: &Gateway, store: &Store, clock: &dyn Clock) {
-    let zone = gateway.with_ledger(|ledger| ledger.budgets().timezone.clone());
-    let today = zone.to_datetime(clock.now()).date();
-    let before = today.saturating_sub(KEPT_DAYS.days());
-    gateway.with_ledger(|ledger| ledger.forget_before(before));
+    let before = gateway.with_ledger(|ledger| {
+        let today = ledger.budgets().timezone.to_datetime(clock.now()).date();
+        let newest = ledger.accounts().map(|(window, _)| window.start).max();
+        let before = forgotten_before(today, newest)?;
+        ledger.forget_before(before);
+        Some(before)
+    });
+    let Some(before) = before else { return };
     match store.prune_llm(before).await {
         Ok(0) => {}
         Ok(calls) => tracing::info!(calls, %before, "old calls of models were forgotten"),
         Err(error) => tracing::warn!(%error, "old calls of models are still kept"),
+    }
+}
+
+/// From which day on calls are kept, if the newest window began on `newest`. Without an answer if
+/// that is long ago: either nobody calls anything, and then there is nothing to forget, or the
+/// clock is far ahead, and what it takes for old is not.
+fn forgotten_before(today: Date, newest: Option<Date>) -> Option<Date> {
+    let recent = today.saturating_sub(RECENT_DAYS.days());
+    newest.filter(|newest| *newest >= recent)?;
+    Some(today.saturating_sub(KEPT_DAYS.days()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_forgotten_by_a_clock_that_is_far_ahead_of_the_last_call() {
+        let called = date(2026, 3, 5);
+        let before = |today| forgotten_before(today, Some(called));
+        assert_eq!(before(date(2026, 3, 6)), Some(date(2025, 1, 30)));
+        assert_eq!(before(date(2026, 4, 20)), None);
+        assert_eq!(before(date(2040, 3, 5)), None);
+        assert_eq!(forgotten_before(called, None), None);
     }
 }

@@ -129,6 +129,19 @@ impl Store {
         self.read(|conn| Ok(total::totals(conn)?)).await
     }
 
+    /// Writes from which day on windows are kept, whatever was written of it before, and forgets
+    /// none: the day that is there came from a clock that was wrong.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn keep_llm_since(&self, day: Date) -> Result<(), StoreError> {
+        self.write(Level::Os, Kind::Guarded, 0, move |core| {
+            write::keep_since(&core.conn, day)
+        })
+        .await
+    }
+
     /// Forgets windows before this day or its month, and calls before it. Calls in flight stay,
     /// with their windows, and calls of uncertain cost as long as the windows of their month.
     /// Answers how many calls were forgotten.

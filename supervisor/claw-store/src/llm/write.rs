@@ -264,6 +264,14 @@ pub(super) fn reconcile_window(
     Ok(())
 }
 
+pub(super) fn keep_since(conn: &Connection, day: Date) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+        ON CONFLICT DO UPDATE SET value = excluded.value";
+    conn.prepare_cached(sql)?
+        .execute(params![KEPT_SINCE, day.to_string()])?;
+    Ok(())
+}
+
 pub(super) fn prune_windows(conn: &Connection, before: Date) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
         ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use claw_gateway::llm::budget::{CallId, Scope};
 use claw_gateway::llm::money::Money;
 use fakellm::{Behaviour, FakeLlm, Gate, Pause};
+use jiff::civil::date;
 use tempfile::TempDir;
 
 use super::PLENTY;
@@ -241,5 +242,30 @@ async fn what_is_corrected_while_calls_end_is_the_same_under_the_next_supervisor
     let dir = host.down(&dir).await;
     let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
     assert_eq!(host.money(), money);
+    host.down(&dir).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_far_ahead_once_does_not_end_the_days_of_budgets() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let up =
+        async |dir: &TempDir| Host::at(dir.path(), fleet(&fake, PLENTY), Arc::clone(&clock)).await;
+    let host = up(&dir).await;
+    let calls = host.models().shared.started.get().unwrap().store.clone();
+    calls.prune_llm(date(2039, 1, 1)).await.unwrap();
+    let dir = host.down(&dir).await;
+
+    let host = up(&dir).await;
+    assert_eq!(host.life(1).chat().await.status, 200);
+    assert!(host.money().0 > 0);
+    clock.pass(std::time::Duration::from_secs(24 * 3600));
+    assert_eq!(host.money(), (0, 0), "another day has begun");
+    let calls = host.models().shared.started.get().unwrap().store.clone();
+    let kept_since = calls.restore_llm().await.unwrap().kept_since;
+    assert!(kept_since < Some(date(2026, 3, 5)), "{kept_since:?}");
     host.down(&dir).await;
 }
