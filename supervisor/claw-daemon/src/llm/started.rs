@@ -129,8 +129,11 @@ impl Started {
     pub(super) fn replace(&self, llm: &Arc<LlmConfig>, settings: Settings) {
         self.journal.set_durability(llm.durability);
         self.observer.configure(&llm.settings);
-        self.gateway.replace(settings);
+        // First the limits: an agent that is new must not call anything before it has its own. The
+        // other way round, an agent that loses its access together with its limit may get one more
+        // call through in between, which counts against the limit of all.
         self.gateway.set_budgets(llm.budgets.clone());
+        self.gateway.replace(settings);
         self.set_config(Some(Arc::clone(llm)));
     }
 
