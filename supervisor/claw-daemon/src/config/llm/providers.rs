@@ -10,6 +10,7 @@ use claw_gateway::llm::upstream::{BaseUrl, Key, NotABaseUrl};
 use claw_gateway::llm::wire::ChatLimit;
 
 use super::super::diagnostic::Code;
+use super::super::environment::ProviderKeys;
 use super::super::item::{Fields, Item};
 use super::super::keys_llm::PROVIDER;
 use super::super::reader::Reader;
@@ -164,7 +165,8 @@ impl<'n> Reader<'_> {
         at: Option<&'static Known>,
     ) -> Option<Key> {
         let Some(item) = fields.get("api_key") else {
-            if let Some(known) = at.filter(|known| known.wants_key()) {
+            let needed = self.environment.provider_keys == ProviderKeys::Needed;
+            if let Some(known) = at.filter(|known| needed && known.wants_key()) {
                 let message = format!("`{name}` has no `api_key`, and {} wants one", known.name);
                 let variable = known.name.to_uppercase();
                 let help = format!(

@@ -6,7 +6,7 @@ use claw_gateway::llm::validate::pii::{Action, Kind};
 use claw_gateway::llm::wire::ChatLimit;
 
 use super::*;
-use crate::config::{Environment, Loaded, Style, load_str};
+use crate::config::{Environment, Loaded, ProviderKeys, Style, load_str};
 
 const PROVIDERS: &str = "
 llm:
@@ -214,4 +214,23 @@ fn prices_of_a_file_go_before_those_of_the_program() {
     let unpriced: Vec<&str> = config.unpriced.iter().map(|one| &*one.model).collect();
     assert_eq!(unpriced, ["gpt-99"]);
     assert!(loaded.files.contains(&folder.path().join("prices.json")));
+}
+
+#[test]
+fn no_key_of_a_provider_is_needed_where_none_is_called() {
+    let text = format!(
+        "project: p\nversion: \"1.0\"\nagents:\n{ONE}llm:\n  providers:\n    openai: {{api_key: \"${{OPENAI_API_KEY:?get one}}\", models: [gpt-4o]}}\n"
+    );
+    let load = |provider_keys| {
+        let environment = Environment {
+            provider_keys,
+            ..Environment::with([])
+        };
+        load_str(&text, Path::new("/nonexistent/openclaw.yaml"), &environment)
+    };
+    let loaded = load(ProviderKeys::Unneeded).expect("no key is looked for");
+    let llm = loaded.llm.expect("there is such a section");
+    assert!(llm.settings.providers["openai"].key.is_none());
+    let problems = load(ProviderKeys::Needed).unwrap_err();
+    assert!(problems.render(Style::Plain).contains("get one"));
 }
