@@ -213,6 +213,8 @@ pub struct CallFilter {
     pub run: Option<String>,
     /// Admitted at this time or later.
     pub since: Option<UnixMs>,
+    /// Only those that may have cost more than is known.
+    pub uncertain: bool,
     /// With a lower id: the last one of the page before.
     pub before: Option<u64>,
     /// So many, and never more than [`CHORE_ROWS`](crate::store::limits::CHORE_ROWS).
