@@ -79,8 +79,7 @@ async fn agent(store: Store, level: Level, next: Arc<AtomicU64>) -> (Vec<Duratio
             ..EndedCall::default()
         };
         let began = Instant::now();
-        let told = Vec::new();
-        let settlement = store.settle_llm_calls(vec![Settling { id, ended, told }], level);
+        let settlement = store.settle_llm_calls(vec![Settling { id, ended }], level);
         settlement.await.unwrap();
         settled.push(began.elapsed());
     }

@@ -113,7 +113,8 @@ fn assert_keys(seen: &[Seen]) {
             request.path
         );
         assert!(
-            !format!("{:?}", request.headers).contains("claw_"),
+            // Tokens of agents begin so.
+            !format!("{:?}", request.headers).contains("oc1."),
             "{:?}",
             request.headers
         );
@@ -209,5 +210,9 @@ fn a_client_without_money_asks_once_and_is_told_why_heavy() {
         );
     }
     assert!(world.fake.seen().is_empty(), "no provider was asked");
+    // One request of each of the two clients: neither tried again.
+    let (_, metrics) = world.fleet.api().ask("/metrics").unwrap();
+    let refused = r#"openclaw_llm_refusals_total{agent="refused",code="budget_exceeded"} 2"#;
+    assert!(metrics.contains(refused), "{metrics}");
     world.fleet.down();
 }

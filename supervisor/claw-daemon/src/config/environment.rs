@@ -14,6 +14,18 @@ pub struct Environment {
     pub privilege: Privilege,
     /// The zone of schedules that name none.
     pub time_zone: TimeZone,
+    /// Whether providers of models are called.
+    pub provider_keys: ProviderKeys,
+}
+
+/// What becomes of the keys of `llm.providers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProviderKeys {
+    /// Providers are called with them.
+    #[default]
+    Needed,
+    /// No provider is called, so the keys are not read and may be missing.
+    Unneeded,
 }
 
 /// Whether the supervisor may become another user.
@@ -38,6 +50,7 @@ impl Environment {
             variables: Self::variables_of_process(),
             privilege,
             time_zone: TimeZone::system(),
+            provider_keys: ProviderKeys::Needed,
         }
     }
 
@@ -59,6 +72,7 @@ impl Environment {
                 .into(),
             privilege: Privilege::Ordinary,
             time_zone: TimeZone::UTC,
+            provider_keys: ProviderKeys::Needed,
         }
     }
 }

@@ -11,11 +11,11 @@ use claw_drivers::container::pool::SandboxSpec;
 use sha2::Digest;
 
 use super::diagnostic::{Code, Diagnostic, Diagnostics, Problems};
-use super::environment::Environment;
+use super::environment::{Environment, ProviderKeys};
 use super::fleet::Read;
 use super::include::Includer;
 use super::interpolate;
-use super::llm::LlmConfig;
+use super::llm::{self, LlmConfig};
 use super::merge::{Keys, merge};
 use super::narrow::FleetSandbox;
 use super::parse::{self, Budget};
@@ -182,6 +182,9 @@ impl Files {
             self.dotenv(&data_dir.join(DOTENV), &mut variables);
         }
         let mut node = self.with_defaults(node);
+        if environment.provider_keys == ProviderKeys::Unneeded {
+            llm::remove_keys(&mut node);
+        }
         let lookup = |name: &str| variables.get(name);
         interpolate::expand_tree(
             &mut node,

@@ -67,7 +67,7 @@ mod worker;
 pub(crate) use container::user_id;
 pub use delivery::Delivery;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Place, Problem, Severity};
-pub use environment::{Environment, Privilege};
+pub use environment::{Environment, Privilege, ProviderKeys};
 pub use fuzz::fuzz;
 pub use llm::{LlmConfig, MODELS_PORT, Unpriced};
 pub use load::{Loaded, data_dir_of, load, load_str};

@@ -114,6 +114,8 @@ pub(super) async fn usage(
         ("run" = Option<String>, Query, description = "Only calls of this run"),
         ("since" = Option<String>, Query,
             description = "Only calls admitted since then: a time, or a span before now"),
+        ("uncertain" = Option<bool>, Query,
+            description = "Only calls that may have cost more than is known"),
         ("before" = Option<u64>, Query, description = "Only calls older than this one"),
         ("limit" = Option<u32>, Query, description = "At most so many, 50 by default"),
     ),
@@ -127,7 +129,7 @@ pub(super) async fn calls(
     State(state): State<ApiState>,
     params: Params,
 ) -> Result<Json<LlmCallList>, ApiError> {
-    params.only(&["agent", "run", "since", "before", "limit"])?;
+    params.only(&["agent", "run", "since", "uncertain", "before", "limit"])?;
     let llm = llm(&state)?;
     let agent = agent(&state, &params).await?;
     let run = params.read("run", |text| {
@@ -140,6 +142,7 @@ pub(super) async fn calls(
         agent: agent.map(|agent| agent.to_string()),
         run: run.map(|run| run.to_string()),
         since: since(&state, &params)?.map(unix_ms),
+        uncertain: params.read("uncertain", params::switch)?.unwrap_or(false),
         before: params.read("before", params::count(i64::MAX.unsigned_abs()))?,
         limit,
     };
@@ -317,7 +320,8 @@ fn window(name: &LlmWindowName, present: &Balances) -> Result<Window, ApiError> 
         None => {
             let found = present.windows.iter().find(begins);
             let unknown = || {
-                let detail = "no such window is open now; say which by `starts_on`";
+                let detail = "no such window is open now; name a day of it by `starts_on` \
+                              (`clawctl llm reconcile --on DATE`)";
                 ApiError::bad_parameter("window", detail)
             };
             found.ok_or_else(unknown)?.window.start

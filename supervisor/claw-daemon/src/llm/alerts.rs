@@ -1,11 +1,12 @@
-//! Alerts of budgets: on the bus, where agents may subscribe to them, and kept with their windows,
-//! so that the next supervisor does not give them again.
+//! Alerts of budgets: on the bus, where agents may subscribe to them, and then kept with their
+//! windows, so that the next supervisor gives those again, and only those, that nobody was told of.
 
 use claw_gateway::llm::budget::{Alert, Scope, Told};
 use claw_store::Store;
 use claw_store::bus::{Level, NewEvent, Publisher};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::rows;
 use crate::agent_api::inside;
@@ -16,19 +17,33 @@ const TOPIC: &str = "agent.llm_budget_alert";
 /// The source of what the supervisor itself says.
 const SOURCE: &str = "openclaw";
 
-/// Publishes alerts until nobody can give one any more.
-pub(super) async fn publish(mut alerts: mpsc::Receiver<Alert>, calls: Store, bus: Store) {
-    while let Some(alert) = alerts.recv().await {
-        // One that came with a settlement is in the store already; then this changes nothing.
+/// Publishes alerts until it is to end, and then those that wait already.
+pub(super) async fn publish(
+    mut alerts: mpsc::Receiver<Alert>,
+    (calls, bus): (Store, Store),
+    until: CancellationToken,
+) {
+    loop {
+        let alert = tokio::select! {
+            alert = alerts.recv() => alert,
+            () = until.cancelled(), if !alerts.is_closed() => {
+                alerts.close();
+                continue;
+            }
+        };
+        let Some(alert) = alert else { return };
+        let event = vec![event(&alert)];
+        let published = bus.publish(event, Level::Os, Publisher::Supervisor);
+        if let Err(error) = published.await {
+            tracing::warn!(%error, "an alert of a budget did not reach the bus; it is given again after a restart");
+            continue;
+        }
+        // Only now: what is not written as told is told by the next supervisor. One that dies in
+        // between leaves it to the bus, which knows the id of the event for a while.
         let key = rows::window_key(&alert.window);
         let told = rows::told_column(alert.told);
         if let Err(error) = calls.tell_llm_window(key, told).await {
             tracing::warn!(%error, "an alert of a budget may be given again after a restart");
-        }
-        let event = vec![event(&alert)];
-        let published = bus.publish(event, Level::Os, Publisher::Supervisor);
-        if let Err(error) = published.await {
-            tracing::warn!(%error, "an alert of a budget did not reach the bus");
         }
     }
 }

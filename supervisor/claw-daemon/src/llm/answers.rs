@@ -6,7 +6,7 @@ use claw_gateway::llm::budget::{Alert, Balance, CallId, NotUncertain, Window};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::serve::{Event, Observer};
 use claw_store::StoreError;
-use claw_store::llm::Correction;
+use claw_store::llm::{Correction, WindowCorrection};
 
 use super::started::Started;
 use super::{Models, rows};
@@ -65,6 +65,8 @@ impl Models {
         started: &Started,
         wanted: Reconciliation,
     ) -> Result<Vec<Balance>, NotReconciled> {
+        // One after another: each is made from how the ledger stands.
+        let _correcting = started.correcting.lock().await;
         // What has ended is in the ledger already; the store is corrected with it, and not before.
         started.journal.write_ends().await;
         let (windows, alerts) = match wanted {
@@ -113,21 +115,22 @@ impl Models {
         window: Window,
         billed: Money,
     ) -> Result<(Vec<Window>, Vec<Alert>), NotReconciled> {
-        let counted = started
+        // As the ledger knows it at this moment. Calls that end from here on are added to the ledger
+        // and to the store in their turn, whether before the correction or after it.
+        let correction = started
             .gateway
-            .with_ledger(|ledger| ledger.accounts().any(|(known, _)| *known == window));
-        if !counted {
-            return Err(NotUncertain::Window(window).into());
-        }
-        let key = rows::window_key(&window);
-        started
-            .store
-            .reconcile_llm_window(key, billed.pico())
-            .await?;
+            .with_ledger(|ledger| ledger.correction(&window, billed))?;
+        let written = WindowCorrection {
+            key: rows::window_key(&window),
+            settled: correction.settled.pico(),
+            cleared: correction.cleared.pico(),
+            calls: correction.calls.iter().map(|call| call.0).collect(),
+        };
+        started.store.reconcile_llm_window(written).await?;
         let now = self.shared.clock.now();
         let alert = started
             .gateway
-            .with_ledger(|ledger| ledger.reconcile_window(now, &window, billed))?;
+            .with_ledger(|ledger| ledger.reconcile_window(now, &correction));
         Ok((vec![window], alert.into_iter().collect()))
     }
 }

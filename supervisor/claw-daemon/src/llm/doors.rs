@@ -18,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::Models;
 use crate::agent_api::{AgentApi, CameBy};
 
-/// Connections of one agent at one listener. A request's body has
-/// [`MAX_BODY`](claw_gateway::llm::serve::MAX_BODY) at most, so this bounds what an agent can have
-/// in memory, and programs that ask a hundred things at once have room. Further ones wait.
+/// Connections of one agent at one listener. Programs that ask a hundred things at once have room,
+/// and further ones wait. The gateway bounds what all bodies of an agent's requests take together.
 const CONNECTIONS: usize = 256;
 
 /// How long nothing is accepted after an error: those of a connection are over by then, and want of

@@ -10,7 +10,7 @@ use claw_store::llm::{Settlement, Settling};
 use claw_store::{Store, StoreError};
 use tokio::sync::oneshot;
 
-use super::{restore, rows};
+use super::rows;
 
 /// How long the end of a call waits for others, to be written with them: its agent has the answer
 /// already. A supervisor that dies meanwhile takes it for a call under way.
@@ -64,7 +64,6 @@ impl StoreJournal {
         let settling = Settling {
             id: call.id.0,
             ended: rows::ended(call, end),
-            told: restore::told(&end.settled),
         };
         let (sender, written) = oneshot::channel();
         let first = {

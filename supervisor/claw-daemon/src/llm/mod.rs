@@ -22,7 +22,7 @@ mod observer;
 mod port_book;
 mod recordings;
 mod restore;
-mod rows;
+pub(crate) mod rows;
 mod source;
 mod started;
 #[cfg(test)]
@@ -47,6 +47,7 @@ use claw_store::StoreError;
 use claw_store::store::OpenError;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -209,12 +210,12 @@ impl Models {
         let shared = &self.shared;
         match (&loaded.llm, shared.started.get()) {
             (Some(llm), Some(started)) => {
-                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                let settings = shared.sources.complete(llm, loaded).await?;
                 started.replace(llm, settings);
             }
             (Some(llm), None) => {
                 make_dir(&shared.dir)?;
-                let settings = shared.sources.complete(llm, &loaded.fleet).await?;
+                let settings = shared.sources.complete(llm, loaded).await?;
                 let starting = || started::start(shared, (llm, settings), agent_api.store());
                 shared.started.get_or_try_init(starting).await?;
             }
@@ -266,24 +267,33 @@ impl Models {
     /// known of them is written.
     pub(crate) async fn close(&self) {
         self.shared.accepting.cancel();
-        if let Some(started) = self.shared.started.get() {
-            let settling = tokio::time::timeout(SETTLING, started.gateway.settled());
-            if settling.await.is_err() {
-                let calls = started.gateway.with_ledger(|ledger| ledger.in_flight());
-                tracing::warn!(
-                    calls,
-                    "calls of models are still under way; what they may cost counts as uncertain"
-                );
-            }
-        }
+        // Streams that go on are cut off.
+        let _late = self.settled().await;
         self.shared.cutting.cancel();
         self.shared.tasks.close();
         let ending = tokio::time::timeout(SETTLING, self.shared.tasks.wait());
         if ending.await.is_err() {
             tracing::warn!("what is done for models was cut off");
         }
+        // Calls whose agents were cut off end by that, and what they came to is known.
+        if let (Err(_late), Some(started)) = (self.settled().await, self.shared.started.get()) {
+            let calls = started.gateway.with_ledger(|ledger| ledger.in_flight());
+            tracing::warn!(
+                calls,
+                "calls of models are still under way; what they may cost counts as uncertain"
+            );
+        }
+        self.shared.sources.close().await;
         if let Some(started) = self.shared.started.get() {
             started.close().await;
+        }
+    }
+
+    /// Waits for calls under way, but not for long.
+    async fn settled(&self) -> Result<(), Elapsed> {
+        match self.shared.started.get() {
+            Some(started) => tokio::time::timeout(SETTLING, started.gateway.settled()).await,
+            None => Ok(()),
         }
     }
 

@@ -7,11 +7,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
-use claw_core::FleetSpec;
-use claw_core::redact::Redactor;
+use claw_core::redact::{self, Redactor};
 use claw_gateway::llm::cassette::{Cassette, NotARecording, Recorder, Recording};
+
+use crate::config::Loaded;
 
 /// The ending of a file of recordings.
 const ENDING: &str = "jsonl";
@@ -24,11 +26,13 @@ const MOST: u64 = 256 << 20;
 
 /// Writes recordings down, on a thread of its own.
 pub(super) struct Recordings {
-    waiting: SyncSender<Recording>,
+    /// Nothing is the last that is sent.
+    waiting: SyncSender<Option<Recording>>,
     redactors: Arc<RwLock<Secrets>>,
+    writing: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What masks the secrets of agents, by their name.
+/// What masks the secrets of agents, by their name in the fleet file, as recordings have it.
 pub(super) type Secrets = BTreeMap<String, Redactor>;
 
 impl std::fmt::Debug for Recordings {
@@ -90,15 +94,36 @@ pub(super) fn cassette(folder: &Path) -> Result<Cassette, CassetteError> {
     files.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));
     files.sort();
     for path in files {
-        let text = fs::read_to_string(&path).map_err(at(&path))?;
-        let added = cassette.add(&text);
-        added.map_err(|source| CassetteError::Content { path, source })?;
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        let (whole, last) = bytes.split_at(end_of_lines(&bytes));
+        let whole = str::from_utf8(whole).map_err(|error| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+            at(&path)(error)
+        })?;
+        let added = cassette.add(whole);
+        added.map_err(|source| CassetteError::Content {
+            path: path.clone(),
+            source,
+        })?;
+        // A supervisor that dies may leave a part of a line, and nothing else without an end.
+        if !str::from_utf8(last).is_ok_and(|last| cassette.add(last).is_ok()) {
+            tracing::warn!(
+                "the last recording in {} is not whole and is left out",
+                path.display()
+            );
+        }
     }
     if cassette.is_empty() {
         let path = folder.to_owned();
         return Err(CassetteError::Nothing { path });
     }
     Ok(cassette)
+}
+
+/// Where the last line that was written to its end has it.
+fn end_of_lines(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|byte| *byte == b'\n');
+    last.map_or(0, |last| last + 1)
 }
 
 impl Recordings {
@@ -116,8 +141,23 @@ impl Recordings {
             files: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new().name("claw-recordings".to_owned());
-        thread.spawn(move || writing.run(&calls))?;
-        Ok(Arc::new(Self { waiting, redactors }))
+        let writing = thread.spawn(move || writing.run(&calls))?;
+        Ok(Arc::new(Self {
+            waiting,
+            redactors,
+            writing: Mutex::new(Some(writing)),
+        }))
+    }
+
+    /// Waits until all that came before is written; nothing is recorded any more. Blocks.
+    pub(super) fn close(&self) {
+        let writing = self.writing.lock();
+        let writing = writing.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writing) = writing else { return };
+        // It has gone by itself only if it has panicked.
+        if self.waiting.send(None).is_err() || writing.join().is_err() {
+            tracing::error!("calls of models are no longer recorded: what wrote them has failed");
+        }
     }
 
     /// Masks these secrets from here on.
@@ -127,20 +167,35 @@ impl Recordings {
     }
 }
 
-/// The secrets of a fleet's agents.
-pub(super) fn secrets(fleet: &FleetSpec) -> Secrets {
-    let agents = fleet.agents.iter();
-    let masked =
-        agents.filter_map(|(name, spec)| Some((name.to_string(), Redactor::of(&spec.launch)?)));
-    masked.collect()
+/// The secrets of a fleet's agents. Replicas share their recordings, so what one of them was
+/// granted is masked in those of all.
+pub(super) fn secrets(loaded: &Loaded) -> Secrets {
+    let mut values = BTreeMap::<String, Vec<String>>::new();
+    for (name, spec) in &loaded.fleet.agents {
+        let agent = loaded.replicas.identity(name).to_string();
+        let granted = redact::values(&spec.launch);
+        values.entry(agent).or_default().extend(granted);
+    }
+    let masked = values.into_iter();
+    masked
+        .filter_map(|(agent, values)| Some((agent, Redactor::new(values)?)))
+        .collect()
 }
 
 impl Recorder for Recordings {
     fn keep(&self, recording: Recording) {
-        match self.waiting.try_send(recording) {
+        match self.waiting.try_send(Some(recording)) {
             Ok(()) => {}
-            Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) => {
-                tracing::warn!(agent = %lost.agent, "a call was not recorded: the disk is too slow");
+            Err(TrySendError::Full(lost)) => {
+                let agent = lost.map(|lost| lost.agent);
+                tracing::warn!(agent, "a call was not recorded: the disk is too slow");
+            }
+            Err(TrySendError::Disconnected(lost)) => {
+                let agent = lost.map(|lost| lost.agent);
+                tracing::warn!(
+                    agent,
+                    "a call was not recorded: nothing is written any more"
+                );
             }
         }
     }
@@ -158,8 +213,8 @@ struct Open {
 }
 
 impl Writing {
-    fn run(mut self, calls: &Receiver<Recording>) {
-        while let Ok(recording) = calls.recv() {
+    fn run(mut self, calls: &Receiver<Option<Recording>>) {
+        while let Ok(Some(recording)) = calls.recv() {
             let agent = recording.agent.clone();
             let Some(redacted) = recording.redacted().map(|whole| self.masked(whole)) else {
                 tracing::warn!(%agent, "a call was not recorded: not all of it can be read, so personal data in it might be kept");
@@ -214,14 +269,20 @@ fn open(folder: &Path, agent: &str) -> io::Result<Open> {
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(path)?;
-    let size = file.metadata()?.len();
+        .open(&path)?;
+    let size = end_of_lines(&fs::read(&path)?);
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    // What follows a part of a line would be lost with it.
+    if size < file.metadata()?.len() {
+        file.set_len(size)?;
+    }
     Ok(Open { file, size })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Environment, load_str};
 
     fn recording(agent: &str, prompt: &str) -> Recording {
         Recording {
@@ -240,20 +301,6 @@ mod tests {
         }
     }
 
-    /// Waits until a folder can be played with so many recordings.
-    fn played(folder: &Path, wanted: usize) -> Cassette {
-        loop {
-            match cassette(folder) {
-                Ok(cassette) if cassette.len() == wanted => return cassette,
-                // A line that is being written is none yet.
-                Ok(_) | Err(CassetteError::Nothing { .. } | CassetteError::Content { .. }) => {
-                    std::thread::yield_now();
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
     #[test]
     fn what_is_kept_has_neither_secrets_nor_personal_data_and_can_be_played() {
         let dir = tempfile::tempdir().unwrap();
@@ -264,7 +311,9 @@ mod tests {
         let prompt = "mail ann@example.com: correct horse";
         recordings.keep(recording("coder", prompt));
         recordings.keep(recording("other", "hello"));
-        let cassette = played(&folder, 2);
+        recordings.close();
+        let cassette = cassette(&folder).unwrap();
+        assert_eq!(cassette.len(), 2);
         let kept = cassette.play("coder", "00ff").unwrap();
         assert!(
             kept.request.contains("mail [EMAIL]: *************"),
@@ -272,6 +321,55 @@ mod tests {
             kept.request
         );
         assert!(cassette.play("other", "00ff").is_some());
+    }
+
+    #[test]
+    fn secrets_of_replicas_are_masked_in_what_they_record_together() {
+        let file = "project: t\nversion: '1.0'\nagents:\n  coder: {command: [x], replicas: 2, secrets: [PHRASE], llm: {models: [m]}}\n\
+            llm: {record: true, providers: {ollama: {models: [m]}}}\n";
+        let environment = Environment::with([("PHRASE", "correct horse")]);
+        let loaded = load_str(file, Path::new("openclaw.yaml"), &environment).unwrap();
+        assert_eq!(loaded.fleet.agents.len(), 2);
+        assert!(loaded.llm.as_ref().is_some_and(|llm| llm.record));
+        let dir = tempfile::tempdir().unwrap();
+        let recordings = Recordings::start(folder(dir.path())).unwrap();
+        recordings.mask(secrets(&loaded));
+        recordings.keep(recording("coder", "say correct horse"));
+        recordings.close();
+        let cassette = cassette(&folder(dir.path())).unwrap();
+        let kept = cassette.play("coder", "00ff").unwrap();
+        assert!(
+            kept.request.contains("say *************"),
+            "{}",
+            kept.request
+        );
+    }
+
+    #[test]
+    fn a_recording_that_was_not_written_to_its_end_is_left_out_and_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = folder(dir.path());
+        let record = |prompts: [&str; 2]| {
+            let recordings = Recordings::start(folder.clone()).unwrap();
+            for prompt in prompts {
+                recordings.keep(recording("coder", prompt));
+            }
+            recordings.close();
+        };
+        record(["one", "two"]);
+        let path = folder.join("coder.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        // The file ends within the two bytes of a letter.
+        let mut broken = text[..text.len() - 3].as_bytes().to_vec();
+        broken.push(0xc3);
+        fs::write(&path, broken).unwrap();
+        assert_eq!(cassette(&folder).unwrap().len(), 1);
+        record(["three", "four"]);
+        let cassette = cassette(&folder).unwrap();
+        let asked = || cassette.play("coder", "00ff").unwrap().request.clone();
+        for prompt in ["one", "three", "four"] {
+            assert!(asked().contains(prompt), "{prompt}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use claw_gateway::llm::budget::{
     CallId, InFlight, Settled, Standing, UncertainCall, WindowStanding,
 };
 use claw_gateway::llm::money::Money;
-use claw_store::llm::{Admitted, EndedCall, Restored, Told, Uncertain, WindowKey, WindowRow};
+use claw_store::llm::{Admitted, EndedCall, Restored, Uncertain, WindowRow};
 use jiff::Timestamp;
 
 use super::rows;
@@ -34,31 +34,14 @@ pub(super) fn standing(kept: Restored) -> Standing {
 }
 
 /// What is written of a call that was in flight when its supervisor died.
-pub(super) fn ended_as_lost(
-    now: Timestamp,
-    settled: &Settled,
-) -> (EndedCall, Vec<(WindowKey, Told)>) {
-    let ended = EndedCall {
+pub(super) fn ended_as_lost(now: Timestamp, settled: &Settled) -> EndedCall {
+    EndedCall {
         outcome: LOST.to_owned(),
         spent: settled.spent.pico(),
         uncertain: settled.uncertain.pico(),
         ended_at: Some(rows::unix_ms(now)),
         ..EndedCall::default()
-    };
-    (ended, told(settled))
-}
-
-/// The alerts that came with a settlement.
-pub(super) fn told(settled: &Settled) -> Vec<(WindowKey, Told)> {
-    let alerts = settled.alerts.iter();
-    alerts
-        .map(|alert| {
-            (
-                rows::window_key(&alert.window),
-                rows::told_column(alert.told),
-            )
-        })
-        .collect()
+    }
 }
 
 fn window(row: WindowRow, names: &mut Names) -> WindowStanding {
@@ -109,8 +92,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
-    use claw_gateway::llm::budget::{Budgets, Ledger, Limits, Period, Scope, Window};
-    use claw_store::llm;
+    use claw_gateway::llm::budget::{self, Budgets, Ledger, Limits, Period, Scope, Window};
+    use claw_store::llm::{self, Told, WindowKey};
     use claw_store::store::UnixMs;
     use jiff::civil::{Date, date};
 
@@ -174,9 +157,10 @@ mod tests {
         let [(id, settled)] = &lost[..] else {
             panic!("{lost:?}")
         };
-        let (ended, told) = ended_as_lost(now(), settled);
+        let ended = ended_as_lost(now(), settled);
         assert_eq!((id.0, ended.spent, ended.uncertain), (8, 10, 40));
-        assert_eq!((ended.outcome.as_str(), told), (LOST, Vec::new()));
+        assert_eq!(ended.outcome, LOST);
+        assert_eq!(settled.alerts, []);
         let [coder, fleet] = days().map(|window| ledger.account(&window));
         assert_eq!(
             (coder.settled().pico(), coder.uncertain().pico()),
@@ -209,9 +193,9 @@ mod tests {
             ..Restored::default()
         };
         let (_ledger, lost) = Ledger::restore(now(), budgets, standing(kept));
-        let (_ended, told) = ended_as_lost(now(), &lost[0].1);
-        let fleets_day = rows::window_key(&days()[1]);
-        assert_eq!(told, [(fleets_day, Told::Reached)]);
+        let alerts = lost[0].1.alerts.iter();
+        let told: Vec<_> = alerts.map(|alert| (&alert.window, alert.told)).collect();
+        assert_eq!(told, [(&days()[1], budget::Told::Reached)]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use claw_gateway::llm::budget::{self, Scope, Window};
-use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
+use claw_gateway::llm::prices::rates_to_json;
+use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{Attempt, AttemptFailure, CallEnd, CallRecord};
 use claw_gateway::llm::usage::Usage;
 use claw_store::llm::{Admitted, EndedCall, Period, Tokens, Told, WindowKey};
@@ -24,7 +25,7 @@ pub(super) fn admitted(call: &CallRecord) -> Admitted {
         model_id: call.model.to_string(),
         held: call.held.pico(),
         estimate: call.estimate.pico(),
-        rates: call.rates.as_deref().map_or(Json::Null, rates).to_string(),
+        rates: rates(call.rates.as_deref()),
         clamped: call.clamped_to,
         request_hash: call.request_hash.to_vec(),
     }
@@ -118,35 +119,7 @@ fn attempt(attempt: &Attempt) -> Json {
     }
 }
 
-/// All that is needed to price the call again, in pico-USD.
-fn rates(rates: &Rates) -> Json {
-    let service = rates.service.iter();
-    let service: serde_json::Map<String, Json> = service
-        .map(|(tier, rates)| (tier.clone(), tariff(rates)))
-        .collect();
-    json!({
-        "standard": tariff(&rates.standard),
-        "service": service,
-        "per_request": rates.per_request.pico(),
-        "per_search": rates.per_search.map(|each| each.pico()),
-    })
-}
-
-fn tariff(tariff: &Tariff) -> Json {
-    let long = tariff.long().iter();
-    let long: Vec<Json> = long
-        .map(|step| json!({"above": step.above, "rates": token_rates(&step.rates)}))
-        .collect();
-    json!({"base": token_rates(tariff.base()), "long": long})
-}
-
-fn token_rates(rates: &TokenRates) -> Json {
-    json!({
-        "input": rates.input.pico(),
-        "output": rates.output.pico(),
-        "cache_read": rates.cache_read.pico(),
-        "cache_write_5m": rates.cache_write_5m.pico(),
-        "cache_write_1h": rates.cache_write_1h.pico(),
-        "reasoning": rates.reasoning.pico(),
-    })
+/// All that is needed to price the call again.
+pub(crate) fn rates(rates: Option<&Rates>) -> String {
+    rates.map_or_else(|| Json::Null.to_string(), rates_to_json)
 }

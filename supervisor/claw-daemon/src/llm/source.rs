@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use claw_core::FleetSpec;
 use claw_gateway::llm::cassette::Cassette;
 use claw_gateway::llm::serve::{Settings, Source};
 use tokio::sync::OnceCell;
 
-use super::ModelsError;
 use super::recordings::{self, Recordings};
-use crate::config::LlmConfig;
+use super::{ModelsError, SETTLING};
+use crate::config::{LlmConfig, Loaded};
 
 /// Where the answers of models come from; chosen once, for all agents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,10 +87,10 @@ impl Sources {
     pub(super) async fn complete(
         &self,
         llm: &LlmConfig,
-        fleet: &FleetSpec,
+        loaded: &Loaded,
     ) -> Result<Settings, ModelsError> {
         let source = match &self.answers {
-            Answers::Real if llm.record => Source::Recorded(self.recorder(fleet).await?),
+            Answers::Real if llm.record => Source::Recorded(self.recorder(loaded).await?),
             Answers::Real => Source::Providers,
             Answers::Cassette(folder) => {
                 let folder = folder.as_ref().unwrap_or(&self.folder);
@@ -112,13 +111,23 @@ impl Sources {
         })
     }
 
-    async fn recorder(&self, fleet: &FleetSpec) -> Result<Arc<Recordings>, ModelsError> {
+    /// Waits until all that was recorded is written.
+    pub(super) async fn close(&self) {
+        if let Some(recordings) = self.recordings.get().map(Arc::clone) {
+            let closing = tokio::task::spawn_blocking(move || recordings.close());
+            if tokio::time::timeout(SETTLING, closing).await.is_err() {
+                tracing::warn!("not all calls of models are recorded: the disk is too slow");
+            }
+        }
+    }
+
+    async fn recorder(&self, loaded: &Loaded) -> Result<Arc<Recordings>, ModelsError> {
         let start = || async {
             let started = Recordings::start(self.folder.clone());
             started.map_err(|source| ModelsError::Recorder { source })
         };
         let recordings = self.recordings.get_or_try_init(start).await?;
-        recordings.mask(recordings::secrets(fleet));
+        recordings.mask(recordings::secrets(loaded));
         Ok(Arc::clone(recordings))
     }
 }

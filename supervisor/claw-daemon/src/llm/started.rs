@@ -8,18 +8,25 @@ use claw_gateway::llm::serve::{Clock, Event, Gateway, Host, Observer, Settings};
 use claw_store::bus::Level;
 use claw_store::llm::Settling;
 use claw_store::{Store, StoreOptions};
+use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::journal::StoreJournal;
 use super::observer::{ALERTS, Reporter};
-use super::{ModelsError, Shared, alerts, restore};
+use super::{ModelsError, SETTLING, Shared, alerts, restore};
 use crate::config::LlmConfig;
 
 /// How long calls and windows are kept, in days: a year and its invoice, and the same month of the
 /// year before to compare with.
 const KEPT_DAYS: i64 = 400;
+
+/// Nothing is forgotten if the newest window began longer ago, in days: more than a month, so that
+/// one that is under way never did.
+const RECENT_DAYS: i64 = 40;
 
 /// How often what is older is forgotten.
 const PRUNING: Duration = Duration::from_secs(24 * 3600);
@@ -30,6 +37,10 @@ pub(super) struct Started {
     pub(super) store: Store,
     pub(super) observer: Arc<Reporter>,
     pub(super) journal: Arc<StoreJournal>,
+    /// Held while what was billed is put in the place of what was counted.
+    pub(super) correcting: tokio::sync::Mutex<()>,
+    /// Publishes alerts, until it is told to end.
+    publishing: (TaskTracker, CancellationToken),
     /// `None` while the fleet file asks for no models.
     config: RwLock<Option<Arc<LlmConfig>>>,
 }
@@ -46,8 +57,18 @@ pub(super) async fn start(
     let path = shared.dir.join("calls.db");
     let opening = tokio::task::spawn_blocking(move || Store::open(&path, StoreOptions::default()));
     let store = opening.await.map_err(|_ending| ModelsError::Ending)??;
-    let kept = store.restore_llm().await?;
+    let mut kept = store.restore_llm().await?;
     let now = shared.clock.now();
+    let today = llm.budgets.timezone.to_datetime(now).date();
+    if let Some(since) = kept.kept_since.filter(|since| *since > today) {
+        tracing::warn!(
+            %since, %today,
+            "calls of models were forgotten until a day that has not come: the clock was wrong once, or is now"
+        );
+        let since = today.saturating_sub(KEPT_DAYS.days());
+        store.keep_llm_since(since).await?;
+        kept.kept_since = Some(since);
+    }
     let standing = restore::standing(kept);
     let (ledger, lost) = Ledger::restore(now, llm.budgets.clone(), standing);
 
@@ -56,7 +77,10 @@ pub(super) async fn start(
     let told = (told, runtime.clone());
     let observer = Arc::new(Reporter::new(clock, told, sender));
     observer.configure(&llm.settings);
-    runtime.spawn(alerts::publish(receiver, store.clone(), bus.clone()));
+    let (publishing, until) = (TaskTracker::new(), CancellationToken::new());
+    let stores = (store.clone(), bus.clone());
+    let publish = alerts::publish(receiver, stores, until.clone());
+    publishing.spawn_on(publish, runtime);
     if !lost.is_empty() {
         let calls = lost.len();
         tracing::warn!(
@@ -84,19 +108,17 @@ pub(super) async fn start(
         store,
         observer,
         journal,
+        publishing: (publishing, until),
+        correcting: tokio::sync::Mutex::default(),
         config: RwLock::new(Some(Arc::clone(llm))),
     })
 }
 
 /// Writes what is known of calls whose end nobody saw.
 async fn settle_lost(store: &Store, now: Timestamp, lost: &[(CallId, Settled)]) {
-    let settling = lost.iter().map(|(id, settled)| {
-        let (ended, told) = restore::ended_as_lost(now, settled);
-        Settling {
-            id: id.0,
-            ended,
-            told,
-        }
+    let settling = lost.iter().map(|(id, settled)| Settling {
+        id: id.0,
+        ended: restore::ended_as_lost(now, settled),
     });
     let written = store.settle_llm_calls(settling.collect(), Level::Os).await;
     if let Err(error) = written {
@@ -110,8 +132,11 @@ impl Started {
     pub(super) fn replace(&self, llm: &Arc<LlmConfig>, settings: Settings) {
         self.journal.set_durability(llm.durability);
         self.observer.configure(&llm.settings);
-        self.gateway.replace(settings);
+        // First the limits: an agent that is new must not call anything before it has its own. The
+        // other way round, an agent that loses its access together with its limit may get one more
+        // call through in between, which counts against the limit of all.
         self.gateway.set_budgets(llm.budgets.clone());
+        self.gateway.replace(settings);
         self.set_config(Some(Arc::clone(llm)));
     }
 
@@ -129,8 +154,17 @@ impl Started {
         config.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes what is to be written.
+    /// Publishes and writes what is to be published and written.
     pub(super) async fn close(&self) {
+        let (publishing, until) = &self.publishing;
+        until.cancel();
+        publishing.close();
+        if tokio::time::timeout(SETTLING, publishing.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("alerts of budgets wait for the bus; they are given after a restart");
+        }
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {
             Ok(Ok(())) => {}
@@ -165,13 +199,43 @@ fn prune_daily((shared, runtime): (&Arc<Shared>, &Handle), gateway: &Gateway, st
 }
 
 async fn prune(gateway: &Gateway, store: &Store, clock: &dyn Clock) {
-    let zone = gateway.with_ledger(|ledger| ledger.budgets().timezone.clone());
-    let today = zone.to_datetime(clock.now()).date();
-    let before = today.saturating_sub(KEPT_DAYS.days());
-    gateway.with_ledger(|ledger| ledger.forget_before(before));
+    let before = gateway.with_ledger(|ledger| {
+        let today = ledger.budgets().timezone.to_datetime(clock.now()).date();
+        let newest = ledger.accounts().map(|(window, _)| window.start).max();
+        let before = forgotten_before(today, newest)?;
+        ledger.forget_before(before);
+        Some(before)
+    });
+    let Some(before) = before else { return };
     match store.prune_llm(before).await {
         Ok(0) => {}
         Ok(calls) => tracing::info!(calls, %before, "old calls of models were forgotten"),
         Err(error) => tracing::warn!(%error, "old calls of models are still kept"),
+    }
+}
+
+/// From which day on calls are kept, if the newest window began on `newest`. Without an answer if
+/// that is long ago: either nobody calls anything, and then there is nothing to forget, or the
+/// clock is far ahead, and what it takes for old is not.
+fn forgotten_before(today: Date, newest: Option<Date>) -> Option<Date> {
+    let recent = today.saturating_sub(RECENT_DAYS.days());
+    newest.filter(|newest| *newest >= recent)?;
+    Some(today.saturating_sub(KEPT_DAYS.days()))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_forgotten_by_a_clock_that_is_far_ahead_of_the_last_call() {
+        let called = date(2026, 3, 5);
+        let before = |today| forgotten_before(today, Some(called));
+        assert_eq!(before(date(2026, 3, 6)), Some(date(2025, 1, 30)));
+        assert_eq!(before(date(2026, 4, 20)), None);
+        assert_eq!(before(date(2040, 3, 5)), None);
+        assert_eq!(forgotten_before(called, None), None);
     }
 }

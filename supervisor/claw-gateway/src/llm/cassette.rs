@@ -1,7 +1,8 @@
 //! Calls that were recorded, and answers from them: an agent's run again without any provider.
 //!
 //! A recording is one line of JSON. Its request and answer have no personal data any more, so they
-//! can be kept and shown; the request is known again by a hash of what the agent really sent.
+//! can be kept and shown; the request is known again by a hash of what passed to the provider: of
+//! what the agent sent, or of what a filter of prompts left of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,7 +27,7 @@ pub struct Recording {
     pub run: Option<String>,
     /// The path of its interface.
     pub path: String,
-    /// SHA-256 of the request's body, in hexadecimal digits.
+    /// SHA-256 of the request's body as it passed the filter of prompts, in hexadecimal digits.
     pub request_hash: String,
     /// The request's body.
     pub request: String,

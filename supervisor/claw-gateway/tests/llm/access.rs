@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::Asked;
 use crate::world::{Setup, World, chat};
@@ -150,6 +151,54 @@ async fn a_body_that_is_too_long_is_refused_before_it_is_read() {
         (answer.status, answer.code()),
         (413, "body_too_large".to_owned())
     );
+}
+
+/// A request whose body has one byte more than is sent of it.
+fn unfinished(bytes: usize) -> String {
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer agent-token";
+    let body = " ".repeat(bytes);
+    format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", bytes + 1)
+}
+
+#[tokio::test]
+async fn what_an_agent_sends_at_once_is_bounded_until_it_is_dealt_with() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let world = World::start(Setup::default()).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, serving) = world.connect();
+        // What is written is read, but for what the stream itself holds.
+        let sent = stream.write_all(unfinished(30 * MEBIBYTE).as_bytes()).await;
+        sent.expect("read");
+        held.push((stream, serving));
+    }
+    let (stream, _serving) = world.connect();
+    let (mut answers, mut requests) = tokio::io::split(stream);
+    let sending = tokio::spawn(async move {
+        // It is refused before all of it is read.
+        let _refused = requests
+            .write_all(unfinished(8 * MEBIBYTE).as_bytes())
+            .await;
+        requests
+    });
+    let mut answer = String::new();
+    let read = answers.read_to_string(&mut answer).await;
+    read.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for told in [r#""code":"busy""#, "retry-after: 2", "x-should-retry: true"] {
+        assert!(answer.contains(told), "{answer}");
+    }
+    drop(sending);
+
+    for (stream, serving) in held {
+        drop(stream);
+        serving.await.expect("no panic");
+    }
+    let mut asked = Asked::post("/v1/chat/completions", &chat("big"));
+    asked.body = [&asked.body[..], " ".repeat(8 * MEBIBYTE).as_bytes()]
+        .concat()
+        .into();
+    assert_eq!(world.ask(asked).await.status, 200);
 }
 
 #[tokio::test]

@@ -19,8 +19,10 @@ use claw_gateway::llm::wire::ChatLimit;
 use fakellm::FakeLlm;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{RwLock, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::{Answer, Asked, Begun, PATIENCE, begin};
@@ -102,6 +104,14 @@ impl World {
             closed,
             setup,
         }
+    }
+
+    /// A connection of the agent within this process, and what serves it.
+    pub(crate) fn connect(&self) -> (DuplexStream, JoinHandle<()>) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let gateway = self.gateway.clone();
+        let serving = async move { gateway.serve(theirs, caller()).await };
+        (ours, tokio::spawn(serving))
     }
 
     pub(crate) async fn begin(&self, asked: Asked) -> Begun {
@@ -266,8 +276,8 @@ fn price() -> Price {
     }))
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u64>) {
-    let caller = Caller {
+fn caller() -> Caller {
+    Caller {
         agent: "coder".into(),
         instance: "1".into(),
         run: None,
@@ -277,11 +287,14 @@ async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u
                 run: None,
             })
         })),
-    };
+    }
+}
+
+async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u64>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (gateway, caller, closed) = (gateway.clone(), caller.clone(), closed.clone());
+        let (gateway, closed) = (gateway.clone(), closed.clone());
         tokio::spawn(async move {
-            gateway.serve(stream, caller).await;
+            gateway.serve(stream, caller()).await;
             closed.send_modify(|closed| *closed += 1);
         });
     }

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use super::model::{
     Admitted, CallFilter, CallRow, Correction, Restored, Settlement, Settling, Told, TotalRow,
-    UsageBy, UsageRow, WindowKey,
+    UsageBy, UsageRow, WindowCorrection, WindowKey,
 };
 use super::{read, total, write};
 use crate::bus::Level;
@@ -29,8 +29,8 @@ impl Store {
         .await
     }
 
-    /// Writes how calls ended, and their money in their windows, with the alerts they have given by
-    /// it; answers for each in that order. All of them or none.
+    /// Writes how calls ended, and their money in their windows; answers for each in that order.
+    /// All of them or none.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    /// Writes an alert that no settlement has brought.
+    /// Writes that an alert of a window was given. What was given before stays given.
     ///
     /// # Errors
     ///
@@ -73,18 +73,19 @@ impl Store {
         .await
     }
 
-    /// Writes what was billed for all that has ended in a window.
+    /// Writes by how much a window is corrected. Calls that end before or after it are added all
+    /// the same, so it does not matter when that is written.
     ///
     /// # Errors
     ///
     /// See [`StoreError`].
     pub async fn reconcile_llm_window(
         &self,
-        key: WindowKey,
-        billed: i64,
+        correction: WindowCorrection,
     ) -> Result<(), StoreError> {
-        self.write(Level::Disk, Kind::Guarded, 0, move |core| {
-            write::reconcile_window(&core.conn, &key, billed)
+        let weight = correction.calls.len() * size_of::<u64>();
+        self.write(Level::Disk, Kind::Guarded, weight, move |core| {
+            write::reconcile_window(&core.conn, &correction)
         })
         .await
     }
@@ -126,6 +127,19 @@ impl Store {
     /// See [`StoreError`].
     pub async fn llm_totals(&self) -> Result<Vec<TotalRow>, StoreError> {
         self.read(|conn| Ok(total::totals(conn)?)).await
+    }
+
+    /// Writes from which day on windows are kept, whatever was written of it before, and forgets
+    /// none: the day that is there came from a clock that was wrong.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub async fn keep_llm_since(&self, day: Date) -> Result<(), StoreError> {
+        self.write(Level::Os, Kind::Guarded, 0, move |core| {
+            write::keep_since(&core.conn, day)
+        })
+        .await
     }
 
     /// Forgets windows before this day or its month, and calls before it. Calls in flight stay,

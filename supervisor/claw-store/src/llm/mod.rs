@@ -18,5 +18,6 @@ mod write;
 
 pub use model::{
     Admitted, CallFilter, CallRow, Correction, EndedCall, Period, Restored, Settlement, Settling,
-    Tokens, Told, TotalRow, USAGE_ROWS, Uncertain, UsageBy, UsageRow, WindowKey, WindowRow,
+    Tokens, Told, TotalRow, USAGE_ROWS, Uncertain, UsageBy, UsageRow, WindowCorrection, WindowKey,
+    WindowRow,
 };

@@ -121,6 +121,19 @@ pub struct WindowKey {
     pub start: Date,
 }
 
+/// By how much a window is corrected as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowCorrection {
+    /// Which window.
+    pub key: WindowKey,
+    /// What is added to its settled money; less than nothing if less was billed.
+    pub settled: i64,
+    /// What is uncertain no longer.
+    pub cleared: i64,
+    /// The calls whose uncertain money that is, also such as are not written as ended yet.
+    pub calls: Vec<u64>,
+}
+
 /// The money of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowRow {
@@ -169,8 +182,6 @@ pub struct Settling {
     pub id: u64,
     /// How it ended.
     pub ended: EndedCall,
-    /// The alerts that windows have given by it.
-    pub told: Vec<(WindowKey, Told)>,
 }
 
 /// What came of a settlement.
@@ -202,6 +213,8 @@ pub struct CallFilter {
     pub run: Option<String>,
     /// Admitted at this time or later.
     pub since: Option<UnixMs>,
+    /// Only those that may have cost more than is known.
+    pub uncertain: bool,
     /// With a lower id: the last one of the page before.
     pub before: Option<u64>,
     /// So many, and never more than [`CHORE_ROWS`](crate::store::limits::CHORE_ROWS).

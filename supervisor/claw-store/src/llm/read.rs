@@ -114,6 +114,7 @@ pub(super) fn calls(
             .clone()
             .map(|agent| ("agent = ?", agent.into())),
         filter.run.clone().map(|run| ("run = ?", run.into())),
+        filter.uncertain.then(|| ("uncertain > ?", 0.into())),
     ];
     let (mut sql, mut values) = (Vec::new(), Vec::new());
     for (condition, value) in conditions.into_iter().flatten() {

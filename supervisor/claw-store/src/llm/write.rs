@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::model::{
     Admitted, Correction, EndedCall, Period, Settlement, Settling, Tokens, Told, TotalRow,
-    WindowKey,
+    WindowCorrection, WindowKey,
 };
 use super::total;
 use crate::bus::number;
@@ -81,19 +81,12 @@ pub(super) fn settle(conn: &Connection, calls: &[Settling]) -> Result<Vec<Settle
     for (key, booked) in booked {
         change(conn, &key, |money| plus(money, booked))?;
     }
-    for (call, settlement) in calls.iter().zip(&settlements) {
-        if *settlement == Settlement::Written {
-            for (key, told) in &call.told {
-                tell(conn, key, *told)?;
-            }
-        }
-    }
     Ok(settlements)
 }
 
 fn settle_one(
     conn: &Connection,
-    Settling { id, ended, .. }: &Settling,
+    Settling { id, ended }: &Settling,
     booked: &mut BTreeMap<WindowKey, Amounts>,
 ) -> Result<Settlement, StoreError> {
     let sql = "SELECT agent, day, outcome IS NOT NULL FROM llm_call WHERE id = ?1";
@@ -245,28 +238,37 @@ pub(super) fn uncorrected(
 
 pub(super) fn reconcile_window(
     conn: &Connection,
-    key: &WindowKey,
-    billed: i64,
+    WindowCorrection {
+        key,
+        settled,
+        cleared,
+        calls,
+    }: &WindowCorrection,
 ) -> Result<(), StoreError> {
-    change(conn, key, |_| (billed, 0))?;
+    // Less than nothing may be left until all calls are written that had ended by then.
+    change(conn, key, |before| {
+        let left = before.1.saturating_sub(*cleared);
+        (before.0.saturating_add(*settled), left)
+    })?;
     let bit = match (&key.agent, key.period) {
         (Some(_), Period::Day) => 1,
         (Some(_), Period::Month) => 2,
         (None, Period::Day) => 4,
         (None, Period::Month) => 8,
     };
-    let days = match key.period {
-        Period::Day => (key.start, key.start),
-        Period::Month => (key.start, key.start.last_of_month()),
-    };
-    let sql = "UPDATE llm_call SET corrected = corrected | ?1 WHERE uncertain > 0
-        AND day BETWEEN ?2 AND ?3 AND (?4 = '' OR agent = ?4)";
-    conn.prepare_cached(sql)?.execute(params![
-        bit,
-        days.0.to_string(),
-        days.1.to_string(),
-        scope(key)
-    ])?;
+    let sql = "UPDATE llm_call SET corrected = corrected | ?1 WHERE id = ?2";
+    let mut correct = conn.prepare_cached(sql)?;
+    for id in calls {
+        correct.execute(params![bit, column(*id)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn keep_since(conn: &Connection, day: Date) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+        ON CONFLICT DO UPDATE SET value = excluded.value";
+    conn.prepare_cached(sql)?
+        .execute(params![KEPT_SINCE, day.to_string()])?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use claw_store::StoreError;
 use claw_store::bus::Level;
 use claw_store::llm::{
     CallFilter, CallRow, Correction, EndedCall, Period, Settlement, Tokens, Told, UsageBy,
-    WindowKey,
+    WindowCorrection, WindowKey,
 };
 use claw_store::store::UnixMs;
 
@@ -98,13 +98,11 @@ async fn alerts_that_were_given_stay_given() {
     let bench = Bench::new();
     let day = of_agent(Period::Day, DAY);
     bench.reserve(admitted(1, "a", DAY)).await;
-    let told = vec![(day.clone(), Told::Reached)];
-    bench.settle_and_tell(1, ended(70, 0), told).await;
-    bench
-        .store
-        .tell_llm_window(day.clone(), Told::Nearing)
-        .await
-        .unwrap();
+    bench.settle(1, ended(70, 0)).await;
+    for told in [Told::Reached, Told::Nearing] {
+        let told = bench.store.tell_llm_window(day.clone(), told);
+        told.await.unwrap();
+    }
     let month = of_agent(Period::Month, "2026-11-01");
     bench
         .store
@@ -130,7 +128,12 @@ async fn what_was_uncertain_is_reconciled_once_where_it_still_is() {
     let day = of_agent(Period::Day, DAY);
     bench
         .store
-        .reconcile_llm_window(day.clone(), 55)
+        .reconcile_llm_window(WindowCorrection {
+            key: day.clone(),
+            settled: 45,
+            cleared: 90,
+            calls: vec![1],
+        })
         .await
         .unwrap();
     let uncertain = bench.store.restore_llm().await.unwrap().uncertain;
@@ -146,6 +149,32 @@ async fn what_was_uncertain_is_reconciled_once_where_it_still_is() {
         let expected = if key == day { 55 } else { 40 };
         assert_eq!((settled, uncertain), (expected, 0), "{key:?}");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_is_written_after_a_correction_that_knew_of_it_comes_to_the_same() {
+    let bench = Bench::new();
+    bench.reserve(admitted(1, "a", DAY)).await;
+    bench.reserve(admitted(2, "a", DAY)).await;
+    let day = of_agent(Period::Day, DAY);
+    // The first has ended by now, of which nothing is written yet; the second has not.
+    let correction = WindowCorrection {
+        key: day.clone(),
+        settled: 45,
+        cleared: 90,
+        calls: vec![1],
+    };
+    let corrected = bench.store.reconcile_llm_window(correction).await;
+    assert_eq!(corrected, Ok(()));
+    bench.settle(2, ended(7, 3)).await;
+    bench.settle(1, ended(10, 90)).await;
+    for (key, settled, uncertain) in bench.windows().await {
+        let expected = if key == day { (62, 3) } else { (17, 93) };
+        assert_eq!((settled, uncertain), expected, "{key:?}");
+    }
+    let uncertain = bench.store.restore_llm().await.unwrap().uncertain;
+    let has_day = uncertain.iter().map(|call| call.windows.contains(&day));
+    assert_eq!(has_day.collect::<Vec<_>>(), [false, true], "{uncertain:?}");
 }
 
 #[tokio::test]

@@ -47,8 +47,7 @@ async fn call(store: Store, agent: u64, next: Arc<AtomicU64>) {
 }
 
 async fn settle(store: &Store, id: u64, ended: EndedCall) -> Result<Vec<Settlement>, StoreError> {
-    let told = Vec::new();
-    let calls = vec![Settling { id, ended, told }];
+    let calls = vec![Settling { id, ended }];
     store.settle_llm_calls(calls, Level::Os).await
 }
 

@@ -9,7 +9,7 @@ mod crash;
 mod retention;
 
 use claw_store::bus::Level;
-use claw_store::llm::{Admitted, EndedCall, Settlement, Settling, Told, WindowKey};
+use claw_store::llm::{Admitted, EndedCall, Settlement, Settling, WindowKey};
 use claw_store::store::UnixMs;
 use claw_store::{Store, StoreOptions};
 use jiff::civil::Date;
@@ -41,16 +41,7 @@ impl Bench {
     }
 
     async fn settle(&self, id: u64, ended: EndedCall) -> Settlement {
-        self.settle_and_tell(id, ended, Vec::new()).await
-    }
-
-    async fn settle_and_tell(
-        &self,
-        id: u64,
-        ended: EndedCall,
-        told: Vec<(WindowKey, Told)>,
-    ) -> Settlement {
-        let call = Settling { id, ended, told };
+        let call = Settling { id, ended };
         let settled = self.store.settle_llm_calls(vec![call], Level::Os).await;
         settled.unwrap()[0]
     }

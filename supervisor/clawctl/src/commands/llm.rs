@@ -54,6 +54,9 @@ pub(crate) enum LlmCommand {
         /// Not before this: a time, or so long ago, such as `1h`
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
+        /// Only those that may have cost more than is known
+        #[arg(long)]
+        uncertain: bool,
     },
     /// What the models of the fleet file cost
     #[command(args_conflicts_with_subcommands = true)]
@@ -141,8 +144,12 @@ pub(crate) async fn run(
             limit,
             run,
             since,
+            uncertain,
         } => {
-            let filter = filter(agent.as_deref(), run.as_deref(), since.as_deref())?;
+            let mut filter = filter(agent.as_deref(), run.as_deref(), since.as_deref())?;
+            if *uncertain {
+                filter.push_str("&uncertain=true");
+            }
             calls(&client?, &filter, *limit, output).await
         }
         LlmCommand::Prices {
@@ -169,7 +176,7 @@ async fn budget(client: &Client, agent: Option<&str>, output: Output) -> Result<
     if budgets.windows.iter().any(uncertain) {
         print::note(
             "what is uncertain counts until its window ends, or until `clawctl llm reconcile` says \
-             what was billed; `clawctl llm calls` has the calls",
+             what was billed; `clawctl llm calls --uncertain` has the calls",
         );
     }
     Ok(())

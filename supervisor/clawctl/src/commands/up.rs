@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use claw_daemon::api::{Health, routes};
-use claw_daemon::config::{Environment, Style};
+use claw_daemon::config::{Environment, ProviderKeys, Style};
 use claw_daemon::error::StartError;
 use claw_daemon::host::{Daemon, Options};
+use claw_daemon::llm::Answers;
 use claw_daemon::telemetry::logging::{self, Format};
 use claw_drivers::process::close_on_exec;
 
@@ -43,7 +44,13 @@ pub(crate) async fn run(global: &Global, up: &Up) -> Result<(), Failure> {
     logging::start(up.log_level.as_deref().unwrap_or(default), format);
     let options = Options {
         file,
-        environment: Environment::of_process(),
+        environment: Environment {
+            provider_keys: match up.llm {
+                Answers::Real => ProviderKeys::Needed,
+                Answers::Cassette(_) | Answers::Fake => ProviderKeys::Unneeded,
+            },
+            ..Environment::of_process()
+        },
         answers: up.llm.clone(),
     };
     let daemon = Daemon::start(options)

@@ -146,6 +146,7 @@ pub(crate) fn calls(calls: &[LlmCall]) -> String {
         "Provider",
         "Model",
         "Outcome",
+        "Failed",
         "Prompt",
         "Answer",
         "Spent",
@@ -164,6 +165,7 @@ pub(crate) fn calls(calls: &[LlmCall]) -> String {
                 .as_deref()
                 .unwrap_or("under way")
                 .replace('_', " "),
+            failed(call),
             tokens.map_or_else(dash, |tokens| tokens.prompt().to_string()),
             tokens.map_or_else(dash, |tokens| tokens.answer().to_string()),
             call.spent_usd.map_or_else(dash, usd),
@@ -171,8 +173,29 @@ pub(crate) fn calls(calls: &[LlmCall]) -> String {
             call.duration_seconds.map_or_else(dash, span),
         ]);
     }
-    table::align_right(&mut rows, &[0, 6, 7, 8, 9, 10]);
+    table::align_right(&mut rows, &[0, 7, 8, 9, 10, 11]);
     table::text(&rows)
+}
+
+/// How attempts failed before the last one, in their order.
+fn failed(call: &LlmCall) -> String {
+    let attempts = call
+        .attempts
+        .as_ref()
+        .and_then(|attempts| attempts.as_array());
+    let how = attempts.into_iter().flatten().filter_map(|attempt| {
+        let failure = attempt["failure"].as_str()?.replace('_', " ");
+        Some(match attempt["status"].as_u64() {
+            Some(status) => status.to_string(),
+            None => failure,
+        })
+    });
+    let how: Vec<String> = how.collect();
+    if how.is_empty() {
+        dash()
+    } else {
+        how.join(", ")
+    }
 }
 
 /// The table of `clawctl llm prices`, in USD for a million tokens.
@@ -373,6 +396,8 @@ all together     15   16960   16000    4000  10.5322     0.0180";
         let ended = call(json!({
             "outcome": "cut_by_budget", "spent_usd": "0.0312", "uncertain_usd": "0.00",
             "duration_seconds": 9.5,
+            "attempts": [{"at": NOW, "failure": "timed_out"},
+                {"at": NOW, "failure": "status", "status": 503}],
             "tokens": {"input": 480, "cache_read": 20, "cache_write_5m": 0, "cache_write_1h": 0,
                 "output": 1800, "reasoning": 0, "searches": 0},
         }));
@@ -402,6 +427,7 @@ all together     15   16960   16000    4000  10.5322     0.0180";
                     "-",
                     "-",
                     "-",
+                    "-",
                     "-"
                 ],
                 vec![
@@ -411,6 +437,7 @@ all together     15   16960   16000    4000  10.5322     0.0180";
                     "openai",
                     "gpt-5.4",
                     "cut by budget",
+                    "timed out, 503",
                     "500",
                     "1800",
                     "0.0312",

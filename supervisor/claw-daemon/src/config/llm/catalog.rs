@@ -30,6 +30,9 @@ pub(super) struct Catalog<'n> {
     pub(super) models: BTreeMap<Arc<str>, Arc<Model>>,
     /// The names of models in the order of the file, aliases last.
     pub(super) names: Vec<Arc<str>>,
+    /// The addresses of providers on loopback that have a key, so that somebody may charge for what
+    /// they pass on.
+    pub(super) proxies: BTreeMap<Arc<str>, Item<'n>>,
     /// Where each of them stands.
     places: BTreeMap<Arc<str>, Item<'n>>,
     /// How many of the names are no aliases.
@@ -70,7 +73,7 @@ impl<'n> Reader<'_> {
     pub(super) fn llm_models(
         &mut self,
         fields: &Fields<'n>,
-        read: &Read,
+        read: &Read<'_>,
         (table, catalog): (&PriceTable, &mut Catalog<'n>),
     ) {
         let Some(item) = fields.get("models") else {
@@ -101,7 +104,7 @@ impl<'n> Reader<'_> {
     fn llm_model(
         &mut self,
         item: &Item<'_>,
-        read: &Read,
+        read: &Read<'_>,
         table: &PriceTable,
     ) -> Option<(String, Model)> {
         let resolved = |name: &str| known::id_of(read.provider.kind, name, table);
@@ -259,7 +262,7 @@ impl<'n> Reader<'_> {
 }
 
 /// A model as the table of prices knows it.
-fn described(id: &str, read: &Read, table: &PriceTable) -> Model {
+fn described(id: &str, read: &Read<'_>, table: &PriceTable) -> Model {
     let by_name = table.lookup(&read.name, id);
     let row = by_name.or_else(|| table.lookup(read.at?.name, id));
     let price = match row {

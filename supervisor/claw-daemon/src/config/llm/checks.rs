@@ -43,6 +43,7 @@ impl Reader<'_> {
         written: &[Written<'_>],
     ) {
         self.models_without_price(catalog, agents, written);
+        self.proxies_without_price(catalog, agents, written);
         self.answers_without_limit(catalog, agents, written);
         for one in written {
             let Some(fields) = Fields::of(&LIMITS, one.item.clone()) else {
@@ -79,6 +80,29 @@ impl Reader<'_> {
             "give the price of a million tokens, `{{name: {first}, input: 3, output: 15}}`, or name a table: `llm: {{prices: {{file: prices.json}}}}`; `free: true` is for providers that charge nothing"
         );
         self.at_model(catalog, first, &message, &help);
+    }
+
+    /// What is free by its address alone may be charged by who is behind it.
+    fn proxies_without_price(
+        &mut self,
+        catalog: &Catalog<'_>,
+        agents: &Agents,
+        written: &[Written<'_>],
+    ) {
+        for (provider, address) in &catalog.proxies {
+            let names = limited(catalog, agents, written, |_settings, model| {
+                model.provider == *provider && model.price == Price::Free
+            });
+            let Some(first) = names.first() else { continue };
+            let message = format!(
+                "`{provider}` is on loopback, so {} is taken for free, and no limit in USD holds for it; its key looks as if somebody charges for it",
+                listed(&names)
+            );
+            let help = format!(
+                "give the price of a million tokens, `{{name: {first}, input: 3, output: 15}}`, or write `free: true` at the provider if nobody charges"
+            );
+            self.warning(address, Code::InvalidValue, message, help);
+        }
     }
 
     fn answers_without_limit(

@@ -23,6 +23,7 @@ use super::agent::Agent;
 use super::item::Fields;
 use super::keys_llm::LLM;
 use super::reader::Reader;
+use super::tree::{Node, Value};
 
 /// The port on an agent's loopback at which it finds models, unless the machine has it taken.
 pub const MODELS_PORT: u16 = 4141;
@@ -56,6 +57,29 @@ pub struct Unpriced {
     pub model: Arc<str>,
     /// The provider's id of it.
     pub id: Arc<str>,
+}
+
+/// Takes the keys of providers out of a fleet file, before the variables in them are looked for.
+pub(super) fn remove_keys(root: &mut Node) {
+    let providers = below(root, "llm").and_then(|llm| below(llm, "providers"));
+    let Some(Value::Map(providers)) = providers.map(|node| &mut node.value) else {
+        return;
+    };
+    for provider in &mut providers.entries {
+        if let Value::Map(provider) = &mut provider.node.value {
+            provider.entries.retain(|entry| entry.key != "api_key");
+        }
+    }
+}
+
+fn below<'t>(node: &'t mut Node, key: &str) -> Option<&'t mut Node> {
+    let Value::Map(map) = &mut node.value else {
+        return None;
+    };
+    let mut entries = map.entries.iter_mut();
+    entries
+        .find(|entry| entry.key == key)
+        .map(|entry| &mut entry.node)
 }
 
 impl<'n> Reader<'_> {

@@ -10,6 +10,7 @@ use claw_gateway::llm::upstream::{BaseUrl, Key, NotABaseUrl};
 use claw_gateway::llm::wire::ChatLimit;
 
 use super::super::diagnostic::Code;
+use super::super::environment::ProviderKeys;
 use super::super::item::{Fields, Item};
 use super::super::keys_llm::PROVIDER;
 use super::super::reader::Reader;
@@ -20,12 +21,14 @@ use super::known::{self, Known};
 use super::place::{Address, Place};
 
 /// A provider on its way into the catalog, with what its models need to know of it.
-pub(super) struct Read {
+pub(super) struct Read<'n> {
     pub(super) provider: Provider,
     pub(super) name: Arc<str>,
     /// The known provider at its address.
     pub(super) at: Option<&'static Known>,
     pub(super) free: bool,
+    /// Its address, if it is free by that alone and wants a key all the same.
+    proxy: Option<Item<'n>>,
 }
 
 impl<'n> Reader<'_> {
@@ -53,6 +56,9 @@ impl<'n> Reader<'_> {
                 continue;
             };
             self.llm_models(&fields, &read, (table, &mut catalog));
+            if let Some(address) = read.proxy {
+                catalog.proxies.insert(Arc::clone(&read.name), address);
+            }
             let provider = Arc::new(read.provider);
             catalog.providers.insert(read.name, provider);
         }
@@ -60,7 +66,7 @@ impl<'n> Reader<'_> {
         catalog
     }
 
-    fn llm_provider(&mut self, name: &str, item: &Item<'n>) -> Option<(Read, Fields<'n>)> {
+    fn llm_provider(&mut self, name: &str, item: &Item<'n>) -> Option<(Read<'n>, Fields<'n>)> {
         let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(usable) {
             let message = "that cannot be the name of a provider";
@@ -102,8 +108,9 @@ impl<'n> Reader<'_> {
         if let (Some(address), Some(item), Some(_)) = (&address, &url, &key) {
             self.key_in_clear(item, address);
         }
-        let place = address.as_ref().map(Address::place);
+        let loopback = address.map(|address| address.place()) == Some(Place::Loopback);
         let free = fields.get("free").and_then(|item| self.boolean(&item));
+        let keyed = key.is_some() && loopback && kind != ProviderKind::Ollama;
         let provider = Provider {
             kind,
             base_url,
@@ -116,7 +123,8 @@ impl<'n> Reader<'_> {
             provider,
             name: name.into(),
             at,
-            free: free.unwrap_or(kind == ProviderKind::Ollama || place == Some(Place::Loopback)),
+            proxy: url.filter(|_url| keyed && free.is_none()),
+            free: free.unwrap_or(kind == ProviderKind::Ollama || loopback),
         };
         Some((read, fields))
     }
@@ -164,7 +172,8 @@ impl<'n> Reader<'_> {
         at: Option<&'static Known>,
     ) -> Option<Key> {
         let Some(item) = fields.get("api_key") else {
-            if let Some(known) = at.filter(|known| known.wants_key()) {
+            let needed = self.environment.provider_keys == ProviderKeys::Needed;
+            if let Some(known) = at.filter(|known| needed && known.wants_key()) {
                 let message = format!("`{name}` has no `api_key`, and {} wants one", known.name);
                 let variable = known.name.to_uppercase();
                 let help = format!(
@@ -196,8 +205,7 @@ impl<'n> Reader<'_> {
         let help = "write `https://`, or remove the `api_key`";
         match address.place() {
             Place::Loopback | Place::Private => {}
-            Place::Public => self.error(item, Code::InvalidValue, message, help),
-            Place::Named => self.warning(item, Code::InvalidValue, message, help),
+            Place::Public | Place::Named => self.error(item, Code::InvalidValue, message, help),
         }
     }
 

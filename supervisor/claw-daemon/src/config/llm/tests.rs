@@ -6,7 +6,7 @@ use claw_gateway::llm::validate::pii::{Action, Kind};
 use claw_gateway::llm::wire::ChatLimit;
 
 use super::*;
-use crate::config::{Environment, Loaded, Style, load_str};
+use crate::config::{Environment, Loaded, ProviderKeys, Style, load_str};
 
 const PROVIDERS: &str = "
 llm:
@@ -214,4 +214,63 @@ fn prices_of_a_file_go_before_those_of_the_program() {
     let unpriced: Vec<&str> = config.unpriced.iter().map(|one| &*one.model).collect();
     assert_eq!(unpriced, ["gpt-99"]);
     assert!(loaded.files.contains(&folder.path().join("prices.json")));
+}
+
+#[test]
+fn no_key_of_a_provider_is_needed_where_none_is_called() {
+    let text = format!(
+        "project: p\nversion: \"1.0\"\nagents:\n{ONE}llm:\n  providers:\n    openai: {{api_key: \"${{OPENAI_API_KEY:?get one}}\", models: [gpt-4o]}}\n"
+    );
+    let load = |provider_keys| {
+        let environment = Environment {
+            provider_keys,
+            ..Environment::with([])
+        };
+        load_str(&text, Path::new("/nonexistent/openclaw.yaml"), &environment)
+    };
+    let loaded = load(ProviderKeys::Unneeded).expect("no key is looked for");
+    let llm = loaded.llm.expect("there is such a section");
+    assert!(llm.settings.providers["openai"].key.is_none());
+    let problems = load(ProviderKeys::Needed).unwrap_err();
+    assert!(problems.render(Style::Plain).contains("get one"));
+}
+
+#[test]
+fn a_proxy_on_loopback_with_a_key_is_told_of_where_a_limit_would_not_hold() {
+    let llm = |provider: &str| {
+        format!(
+            "llm:\n  providers:\n    proxy: {{base_url: \"http://127.0.0.1:4000\", {provider}}}\n  budgets: {{global: {{daily_limit_usd: 1}}}}\n"
+        )
+    };
+    let warned = |provider: &str| {
+        let warnings = loaded(ONE, &llm(provider)).warnings.render(Style::Plain);
+        warnings.contains("`proxy` is on loopback, so `m` is taken for free")
+    };
+    assert!(warned("api_key: \"${X}\", models: [m]"));
+    for quiet in [
+        "models: [m]",
+        "api_key: \"${X}\", free: true, models: [m]",
+        "api_key: \"${X}\", models: [{name: m, input: 1, output: 2, max_output: 9}]",
+    ] {
+        assert!(!warned(quiet), "{quiet}");
+    }
+}
+
+#[test]
+fn a_key_crosses_no_foreign_network_in_clear() {
+    let llm = |host: &str| {
+        format!(
+            "llm:\n  providers:\n    other: {{base_url: \"http://{host}/v1\", api_key: \"${{X}}\", free: true, models: [m]}}\n"
+        )
+    };
+    for host in ["llm.example.com", "8.8.8.8"] {
+        let problems = read(ONE, &llm(host)).unwrap_err();
+        assert!(
+            problems.contains("error[invalid_value]: the key would cross"),
+            "{problems}"
+        );
+    }
+    for host in ["localhost:8000", "10.0.0.1", "gateway", "llm.local"] {
+        assert!(read(ONE, &llm(host)).is_ok(), "{host}");
+    }
 }

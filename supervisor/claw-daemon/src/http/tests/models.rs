@@ -17,6 +17,7 @@ use super::fleet::Fleet;
 use super::samples::{OLD_RUN, ago, now};
 use crate::http::ports::{Balances, LlmPorts, NotReconciled, Port, Prices, Reconciliation};
 use crate::http::router;
+use crate::llm::rows;
 
 const TABLE: &str = r#"[
   {"provider": "openai", "model": "gpt-5.4", "rates": {"tokens": [{"input": 2.5, "output": 15, "cache_read": 0.25}]},
@@ -105,6 +106,7 @@ impl Fleet {
 async fn begin(ledger: &mut Ledger, store: &Store, (agent, held): (&str, &str)) {
     let reserved = ledger.reserve(now(), &agent.into(), usd(held), &Limits::default());
     let reserved = reserved.unwrap();
+    let rates = Rates::flat(usd("0.0000025"), usd("0.000015"));
     let call = Admitted {
         id: reserved.id.0,
         admitted_at: UnixMs(ago(60).as_millisecond()),
@@ -116,7 +118,7 @@ async fn begin(ledger: &mut Ledger, store: &Store, (agent, held): (&str, &str)) 
         model_id: "gpt-5.4".to_owned(),
         held: reserved.held.pico(),
         estimate: 0,
-        rates: r#"{"tokens":[{"input":2.5,"output":15}]}"#.to_owned(),
+        rates: rows::rates(Some(&rates)),
         clamped: None,
         request_hash: vec![0x0a, 0xff],
     };
@@ -143,8 +145,7 @@ async fn end(ledger: &mut Ledger, store: &Store, (id, outcome): (u64, Outcome)) 
         first_byte_at: Some(UnixMs(ago(59).as_millisecond())),
         ended_at: Some(UnixMs(ago(50).as_millisecond())),
     };
-    let told = Vec::new();
-    let settling = vec![Settling { id, ended, told }];
+    let settling = vec![Settling { id, ended }];
     store.settle_llm_calls(settling, Level::Os).await.unwrap();
 }
 
@@ -182,7 +183,8 @@ fn corrected(ledger: &mut Ledger, question: &Reconciliation) -> Result<Vec<Windo
             Ok(unknown.map(|call| call.windows).unwrap_or_default())
         }
         Reconciliation::Window { window, billed } => {
-            ledger.reconcile_window(now(), window, *billed)?;
+            let correction = ledger.correction(window, *billed)?;
+            ledger.reconcile_window(now(), &correction);
             Ok(vec![window.clone()])
         }
     }

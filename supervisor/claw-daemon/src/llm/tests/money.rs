@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use claw_gateway::llm::budget::CallId;
+use claw_gateway::llm::budget::{CallId, Scope};
 use claw_gateway::llm::money::Money;
 use fakellm::{Behaviour, FakeLlm, Gate, Pause};
+use jiff::civil::date;
 use tempfile::TempDir;
 
 use super::PLENTY;
@@ -136,6 +137,32 @@ async fn an_alert_is_given_once_for_a_window_across_restarts() {
 }
 
 #[tokio::test]
+async fn an_alert_that_did_not_reach_the_bus_is_given_by_the_next_supervisor() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let up = async |dir: &TempDir, daily| {
+        Host::at(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await
+    };
+    let host = up(&dir, PLENTY).await;
+    assert_eq!(host.life(1).chat().await.status, 200);
+    let daily = host.money().0 * 100 / 85;
+    let dir = host.down(&dir).await;
+
+    // The alert is due as the limit comes into force, and nobody takes it.
+    let host = Host::without_bus(dir.path(), fleet(&fake, daily), Arc::clone(&clock)).await;
+    host.models().close().await;
+    let dir = host.killed(&dir).await;
+
+    let host = up(&dir, daily).await;
+    let mut head = host.api.store().head();
+    head.wait_for(|head| *head >= 1).await.unwrap();
+    host.down(&dir).await;
+}
+
+#[tokio::test]
 async fn a_limit_that_is_lowered_refuses_at_once_and_says_why() {
     let (dir, fake) = (
         tempfile::tempdir().unwrap(),
@@ -175,5 +202,70 @@ async fn a_new_day_has_its_own_money() {
     assert_eq!(host.money(), (0, 0));
     assert_eq!(life.chat().await.status, 200);
     assert_eq!(host.money(), (day, 0));
+    host.down(&dir).await;
+}
+
+#[tokio::test]
+async fn what_is_corrected_while_calls_end_is_the_same_under_the_next_supervisor() {
+    const CALLS: i64 = 40;
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    let life = Arc::new(host.life(1));
+    assert_eq!(life.chat().await.status, 200);
+    let each = host.money().0;
+    let window = (host.models().ports()().unwrap().balances)().windows;
+    let window = window
+        .into_iter()
+        .find(|of| of.window.scope != Scope::Fleet);
+    let window = window.unwrap().window;
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let life = Arc::clone(&life);
+            tokio::spawn(async move { life.chat().await.status })
+        })
+        .collect();
+    while !calls.iter().all(|call| call.is_finished()) {
+        let billed = Money::from_pico(0);
+        let window = window.clone();
+        let wanted = Reconciliation::Window { window, billed };
+        host.models().reconcile(wanted).await.unwrap();
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert_eq!(life.chat().await.status, 200);
+    let money = host.money();
+    assert!(money.0 >= each, "the last call came after all corrections");
+    let dir = host.down(&dir).await;
+    let host = Host::up(dir.path(), fleet(&fake, PLENTY)).await;
+    assert_eq!(host.money(), money);
+    host.down(&dir).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_far_ahead_once_does_not_end_the_days_of_budgets() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let clock = Arc::new(TestClock::default());
+    let up =
+        async |dir: &TempDir| Host::at(dir.path(), fleet(&fake, PLENTY), Arc::clone(&clock)).await;
+    let host = up(&dir).await;
+    let calls = host.models().shared.started.get().unwrap().store.clone();
+    calls.prune_llm(date(2039, 1, 1)).await.unwrap();
+    let dir = host.down(&dir).await;
+
+    let host = up(&dir).await;
+    assert_eq!(host.life(1).chat().await.status, 200);
+    assert!(host.money().0 > 0);
+    clock.pass(std::time::Duration::from_secs(24 * 3600));
+    assert_eq!(host.money(), (0, 0), "another day has begun");
+    let calls = host.models().shared.started.get().unwrap().store.clone();
+    let kept_since = calls.restore_llm().await.unwrap().kept_since;
+    assert!(kept_since < Some(date(2026, 3, 5)), "{kept_since:?}");
     host.down(&dir).await;
 }

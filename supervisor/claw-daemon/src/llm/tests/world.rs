@@ -58,6 +58,24 @@ impl Host {
     }
 
     pub(super) async fn at(dir: &Path, loaded: Loaded, clock: Arc<TestClock>) -> Self {
+        let host = Self::opened(dir, loaded, clock);
+        host.configured().await
+    }
+
+    /// Brings one up whose bus takes nothing.
+    pub(super) async fn without_bus(dir: &Path, loaded: Loaded, clock: Arc<TestClock>) -> Self {
+        let host = Self::opened(dir, loaded, clock);
+        let bus = host.api.store().clone();
+        let closing = tokio::task::spawn_blocking(move || bus.close());
+        closing.await.unwrap().unwrap();
+        host.models()
+            .configure(&host.loaded, &host.api)
+            .await
+            .unwrap();
+        host
+    }
+
+    fn opened(dir: &Path, loaded: Loaded, clock: Arc<TestClock>) -> Self {
         let (handle, senders, _inbox) = supervise::inbox();
         let told = Told {
             metrics: LlmMetrics::default(),
@@ -71,10 +89,14 @@ impl Host {
             sandboxes: crate::sandboxes::start(dir, None),
             models: Models::with_clock(dir, told, Answers::Real, clock),
         });
-        let host = Self {
+        Self {
             api: api.unwrap(),
             loaded,
-        };
+        }
+    }
+
+    async fn configured(self) -> Self {
+        let host = self;
         host.api.configure(&host.loaded).await.unwrap();
         host.models()
             .configure(&host.loaded, &host.api)

@@ -125,10 +125,10 @@ impl Account {
         self.settled = self.settled.minus(estimate).max(Money::ZERO).plus(actual);
     }
 
-    /// Puts the true amount in the place of everything that has ended.
-    pub(super) fn correct(&mut self, billed: Money) {
-        self.settled = billed;
-        self.uncertain = Money::ZERO;
+    /// Adds to what is settled, which may be less than nothing, and clears of what is uncertain.
+    pub(super) fn correct(&mut self, settled: Money, cleared: Money) {
+        self.settled = self.settled.plus(settled).max(Money::ZERO);
+        self.uncertain = self.uncertain.minus(cleared).max(Money::ZERO);
     }
 
     pub(super) const fn set_told(&mut self, told: Told) {

@@ -59,6 +59,19 @@ pub struct Settled {
     pub alerts: Vec<Alert>,
 }
 
+/// How a window comes to what was billed for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowCorrection {
+    /// Which window.
+    pub window: Window,
+    /// What is added to its settled money; less than nothing if less was billed.
+    pub settled: Money,
+    /// What is uncertain no longer.
+    pub cleared: Money,
+    /// The calls whose uncertain money that is: they have no part of the window any more.
+    pub calls: Vec<CallId>,
+}
+
 /// Why nothing is held under an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeld {

@@ -10,7 +10,7 @@ use super::super::money::Money;
 use super::account::{Account, Balance};
 use super::alert::{self, Alert};
 use super::budgets::{Budgets, Limits};
-use super::call::{CallId, NotHeld, NotUncertain, Outcome, Reservation, Settled};
+use super::call::{CallId, NotHeld, NotUncertain, Outcome, Reservation, Settled, WindowCorrection};
 use super::refusal::{LimitOf, Refused};
 use super::standing::{InFlight, Standing, UncertainCall, WindowStanding};
 use super::window::{Scope, Window, day_of};
@@ -238,26 +238,50 @@ impl Ledger {
         Ok(alerts)
     }
 
-    /// Puts what the provider billed for one window in the place of all that has ended in it. Other
-    /// windows keep what they have, also those around it.
+    /// What changes if a window is corrected to what the provider billed for all that has ended in
+    /// it by now. It is to be written to the journal, and then put into force; what ends meanwhile
+    /// is added to both.
     ///
     /// # Errors
     ///
     /// Nothing was counted in it.
+    pub fn correction(
+        &self,
+        window: &Window,
+        billed: Money,
+    ) -> Result<WindowCorrection, NotUncertain> {
+        let account = self.accounts.get(window);
+        let account = account.ok_or_else(|| NotUncertain::Window(window.clone()))?;
+        let calls = self.uncertain.values();
+        let calls = calls.filter(|call| call.windows.contains(window));
+        Ok(WindowCorrection {
+            window: window.clone(),
+            settled: billed.max(Money::ZERO).minus(account.settled()),
+            cleared: account.uncertain(),
+            calls: calls.map(|call| call.id).collect(),
+        })
+    }
+
+    /// Puts a correction into force. Other windows keep what they have, also those around it. No
+    /// other correction may have come between.
     pub fn reconcile_window(
         &mut self,
         now: Timestamp,
-        window: &Window,
-        billed: Money,
-    ) -> Result<Option<Alert>, NotUncertain> {
-        let account = self.accounts.get_mut(window);
-        let account = account.ok_or_else(|| NotUncertain::Window(window.clone()))?;
-        account.correct(billed.max(Money::ZERO));
-        self.uncertain.retain(|_, unknown| {
-            unknown.windows.retain(|other| other != window);
-            !unknown.windows.is_empty()
-        });
-        Ok(alert::check(now, &self.budgets, window, account))
+        correction: &WindowCorrection,
+    ) -> Option<Alert> {
+        let window = &correction.window;
+        // Forgotten meanwhile.
+        let account = self.accounts.get_mut(window)?;
+        account.correct(correction.settled, correction.cleared);
+        for id in &correction.calls {
+            if let Some(call) = self.uncertain.get_mut(id) {
+                call.windows.retain(|other| other != window);
+                if call.windows.is_empty() {
+                    self.uncertain.remove(id);
+                }
+            }
+        }
+        alert::check(now, &self.budgets, window, account)
     }
 
     /// Puts other budgets in force. A limit below what is spent refuses from now on; calls in

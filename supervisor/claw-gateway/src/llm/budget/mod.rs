@@ -29,7 +29,7 @@ mod window;
 pub use account::{Account, Balance, Told};
 pub use alert::Alert;
 pub use budgets::{Budgets, DEFAULT_ALERT_AT_PCT, Limits};
-pub use call::{CallId, NotHeld, NotUncertain, Outcome, Reservation, Settled};
+pub use call::{CallId, NotHeld, NotUncertain, Outcome, Reservation, Settled, WindowCorrection};
 pub use ledger::{Ledger, UNCERTAIN_CALLS};
 pub use refusal::{LimitOf, Refused};
 pub use standing::{InFlight, Standing, UncertainCall, WindowStanding};

@@ -79,6 +79,7 @@ impl Conclusion {
                 provider: provider.clone(),
             },
             Denial::Unread
+            | Denial::Busy
             | Denial::HourlyTokens(_)
             | Denial::Answer(_)
             | Denial::BrokeOff

@@ -21,6 +21,9 @@ use crate::llm::wire::{BadRequest, Boundless, Excerpt, Refusal, RefusalKind, Sid
 /// Tells the SDKs of OpenAI and Anthropic whether to try again by themselves.
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// When to come back if there is no memory for a body: most calls are over in seconds.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// How many models are named to an agent that asks for another.
 const NAMED_MODELS: usize = 20;
 
@@ -40,6 +43,11 @@ pub(super) enum Denial {
     TooLarge,
     #[error("the body did not come to its end")]
     Unread,
+    #[error(
+        "the bodies of requests under way take all the memory there is for them; ask again, or \
+         fewer at once"
+    )]
+    Busy,
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error(transparent)]
@@ -195,7 +203,7 @@ impl Denial {
             | Self::Limited { .. }
             | Self::ProviderFailed { status: 429, .. } => RefusalKind::RateLimit,
             Self::Unsupported { .. } | Self::Answer(_) => RefusalKind::Unsupported,
-            Self::Unrecorded | Self::Unjudged { .. } | Self::Cooling { .. } => {
+            Self::Busy | Self::Unrecorded | Self::Unjudged { .. } | Self::Cooling { .. } => {
                 RefusalKind::Overloaded
             }
             Self::TimedOut { .. } => RefusalKind::Timeout,
@@ -217,6 +225,7 @@ impl Denial {
             Self::NoSuchPath { .. } => "no_such_path",
             Self::TooLarge => "body_too_large",
             Self::Unread => "body_incomplete",
+            Self::Busy => "busy",
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadRouter { .. } => "invalid_request",
             Self::PersonalData { .. } => "personal_data",
             Self::Unreadable { .. } => "unreadable",
@@ -260,6 +269,7 @@ impl Denial {
             | Self::NoSuchPath { .. }
             | Self::TooLarge
             | Self::Unread
+            | Self::Busy
             | Self::BadRequest(_)
             | Self::Malformed(_)
             | Self::PersonalData { .. }
@@ -291,6 +301,7 @@ impl Denial {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::HourlyTokens(spent) => Some(spent.retry_after),
+            Self::Busy => Some(BUSY),
             Self::Cooling { left, .. } => Some(*left),
             Self::Limited { retry_after, .. } => Some(*retry_after),
             Self::ProviderFailed { retry_after, .. } => *retry_after,
@@ -349,7 +360,13 @@ impl Denial {
         *response.status_mut() = status.expect("the statuses of refusals are valid");
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        // Nobody has tried yet what there was no memory for.
+        let should_retry = if let Self::Busy = self {
+            "true"
+        } else {
+            "false"
+        };
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
         if let Some(wait) = self.retry_after() {
             // Rounded up: who comes back too early is refused again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use super::bodies::{Full, Room};
 use super::body::AnswerBody;
 use super::call::{Answering, Call};
 use super::chain::chain;
@@ -41,6 +42,10 @@ pub const MAX_BODY: usize = 32 * 1024 * 1024;
 
 /// The header of every answer that names the request, as the records do.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-openclaw-request-id");
+
+/// From this many bytes on, a body is looked at on a thread of its own: to hash, parse and search
+/// it takes milliseconds, in which others would wait.
+const LARGE: usize = 256 * 1024;
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(30);
@@ -90,6 +95,9 @@ pub(super) async fn answer(
         Err(never) => match never {},
     }
 }
+
+/// A request that may pass, and the SHA-256 of its body.
+type Passes = (wire::Request, [u8; 32]);
 
 /// One request.
 struct Exchange {
@@ -193,20 +201,9 @@ impl Exchange {
         let tighter = router.limits()?;
         let fleet_timeout = agent.timeout;
         let agent = &router.lower(agent)?;
-        let body = read(body).await?;
-        let sent: [u8; 32] = Sha256::digest(&body).into();
-        let mut hash = *self.hash.get_or_init(|| sent);
-        let mut request = wire::Request::read(api, body)?;
-        let validators = Validators {
-            shared: Arc::clone(&self.shared),
-            caller: Arc::clone(&self.caller),
-            request: Arc::clone(&self.id),
-        };
-        let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
-        if let Some(redacted) = passes {
-            request = wire::Request::read(api, redacted.into_bytes())?;
-            hash = Sha256::digest(request.body()).into();
-        }
+        let mut room = Room::of(&self.shared.bodies, &self.caller.agent);
+        let body = read(body, &mut room).await?;
+        let (request, hash) = self.examine(agent, api, body).await?;
         let targets = chain(settings, agent, &request.model)?;
         let source = &settings.source;
         if let Some(answered) = source.answer(&self.caller, (&request, &hash)) {
@@ -235,16 +232,43 @@ impl Exchange {
             attempts: 0,
         };
         // It outlives its agent: what is spent is known only at its end.
-        let tasks = &self.shared.tasks;
-        match checks {
-            Some(checks) => tasks.spawn(checked::run(call, checks, targets)),
-            None => tasks.spawn(call.run(targets)),
-        };
+        self.shared.tasks.spawn(async move {
+            match checks {
+                Some(checks) => checked::run(call, checks, targets).await,
+                None => call.run(targets).await,
+            }
+            drop(room);
+        });
         match answered.await {
             Ok(answered) => answered.map(|response| tape::kept(response, tape)),
             // The task has panicked; its money is settled as lost.
             Err(_gone) => Err(Denial::Unrecorded),
         }
+    }
+
+    /// Reads a body, which may pass without some of it, and answers with the hash of what passes.
+    async fn examine(
+        &self,
+        agent: &Arc<AgentSettings>,
+        api: Api,
+        body: Vec<u8>,
+    ) -> Result<Passes, Denial> {
+        let validators = Validators {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            request: Arc::clone(&self.id),
+        };
+        let (sent, passes) = if body.len() < LARGE {
+            examined(&validators, agent, (api, body))
+        } else {
+            let agent = Arc::clone(agent);
+            let examining =
+                tokio::task::spawn_blocking(move || examined(&validators, &agent, (api, body)));
+            // It has panicked, or the supervisor is ending.
+            examining.await.map_err(|_gone| Denial::Unread)?
+        };
+        self.hash.get_or_init(|| sent);
+        passes
     }
 
     fn judge(&self, settings: &Settings, agent: &AgentSettings, place: Place) -> Option<Judge> {
@@ -283,6 +307,26 @@ impl Exchange {
     }
 }
 
+/// The hash of a body as it was sent, and what of it passes, with its hash.
+fn examined(
+    validators: &Validators,
+    agent: &AgentSettings,
+    (api, body): (Api, Vec<u8>),
+) -> ([u8; 32], Result<Passes, Denial>) {
+    let sent = Sha256::digest(&body).into();
+    let passes = || {
+        let request = wire::Request::read(api, body)?;
+        let redacted = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
+        let Some(redacted) = redacted else {
+            return Ok((request, sent));
+        };
+        let request = wire::Request::read(api, redacted.into_bytes())?;
+        let hash = Sha256::digest(request.body()).into();
+        Ok((request, hash))
+    };
+    (sent, passes())
+}
+
 async fn judge_prompt(judge: &Judge, request: &wire::Request) -> Result<(), Denial> {
     match pii::request_texts(request.api, request.body()) {
         Ok(texts) => judge.judge(Place::Prompt, texts).await,
@@ -308,17 +352,31 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
     Some(token.trim_ascii())
 }
 
-async fn read(body: Incoming) -> Result<Vec<u8>, Denial> {
+async fn read(body: Incoming, room: &mut Room) -> Result<Vec<u8>, Denial> {
     let length = body.size_hint().lower();
     if length > u64::try_from(MAX_BODY).unwrap_or(u64::MAX) {
         return Err(Denial::TooLarge);
     }
-    let reading = Limited::new(body, MAX_BODY).collect();
-    match tokio::time::timeout(BODY, reading).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Denial::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(Denial::Unread),
+    let reading = tokio::time::timeout(BODY, collect(body, room));
+    reading.await.unwrap_or(Err(Denial::Unread))
+}
+
+/// All of a body, for which room is taken as it comes.
+async fn collect(mut body: Incoming, room: &mut Room) -> Result<Vec<u8>, Denial> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken| Denial::Unread)?;
+        // Trailers tell nothing.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if data.len() > MAX_BODY - whole.len() {
+            return Err(Denial::TooLarge);
+        }
+        room.take(data.len()).map_err(|Full| Denial::Busy)?;
+        whole.extend_from_slice(&data);
     }
+    Ok(whole)
 }
 
 /// An id that no other request has.

@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
+use super::bodies::Bodies;
 use super::drain::Drains;
 use super::endpoint;
 use super::host::{Caller, Clock, Event, Journal, Observer};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) providers: Arc<ProviderStates>,
     pub(super) client: Client,
     pub(super) drains: Drains,
+    pub(super) bodies: Arc<Bodies>,
     pub(super) tasks: TaskTracker,
     pub(super) host: Host,
 }
@@ -57,6 +59,7 @@ impl Gateway {
             providers: Arc::default(),
             client: Client::new(),
             drains: Drains::default(),
+            bodies: Arc::default(),
             tasks: TaskTracker::new(),
             host,
         };
@@ -69,7 +72,8 @@ impl Gateway {
     /// themselves until they are settled.
     ///
     /// Whoever accepts connections bounds how many of them an agent may have; each has one request
-    /// under way, with a body of at most [`MAX_BODY`](super::MAX_BODY) bytes.
+    /// under way, with a body of at most [`MAX_BODY`](super::MAX_BODY) bytes. What the bodies of an
+    /// agent and of all take together is bounded here.
     pub async fn serve<S>(&self, stream: S, caller: Caller)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

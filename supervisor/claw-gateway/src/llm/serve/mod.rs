@@ -18,6 +18,7 @@
 
 mod admission;
 mod attempt;
+mod bodies;
 mod body;
 mod call;
 mod chain;

@@ -409,10 +409,9 @@ fn an_operator_corrects_a_window_and_its_calls_with_it() {
     let estimate = usd("0.10");
     ledger.settle(id, Outcome::Lost { estimate });
     let [day, month, ..] = ledger.0.balances(at(NOON), &agent());
-    let billed = ledger
-        .0
-        .reconcile_window(at(NOON), &day.window, usd("0.85"));
-    assert_eq!(billed.unwrap().unwrap().told, Told::Nearing);
+    let billed = ledger.0.correction(&day.window, usd("0.85")).unwrap();
+    let alert = ledger.0.reconcile_window(at(NOON), &billed);
+    assert_eq!(alert.unwrap().told, Told::Nearing);
     assert_eq!(ledger.day(NOON), ["0.85", "0.00", "0.00"]);
     ledger.0.reconcile_call(at(NOON), id, usd("0.70")).unwrap();
     assert_eq!(
@@ -424,4 +423,25 @@ fn an_operator_corrects_a_window_and_its_calls_with_it() {
     assert_eq!(now.window, month.window);
     assert_eq!(now.account.settled(), usd("0.70"));
     assert_eq!(now.account.uncertain(), Money::ZERO);
+}
+
+#[test]
+fn what_ends_while_a_window_is_corrected_counts_besides() {
+    let mut ledger = Noon::new(daily("1"));
+    let first = ledger.hold("0.30").unwrap();
+    let second = ledger.hold("0.20").unwrap();
+    let lost = |estimate| Outcome::Lost {
+        estimate: usd(estimate),
+    };
+    ledger.settle(first, lost("0.10"));
+    let [day, ..] = ledger.0.balances(at(NOON), &agent());
+    let billed = ledger.0.correction(&day.window, usd("0.15")).unwrap();
+    ledger.settle(second, lost("0.05"));
+    assert_eq!(ledger.0.reconcile_window(at(NOON), &billed), None);
+    assert_eq!(ledger.day(NOON), ["0.20", "0.00", "0.15"]);
+    ledger
+        .0
+        .reconcile_call(at(NOON), second, usd("0.20"))
+        .unwrap();
+    assert_eq!(ledger.day(NOON), ["0.35", "0.00", "0.00"]);
 }
