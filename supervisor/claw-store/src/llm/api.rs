@@ -49,6 +49,19 @@ impl Store {
         .await
     }
 
+    /// Writes a call that is over already and has cost nothing: it is in no window.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]. An id that was used before is [`StoreError::Invalid`].
+    pub async fn note_llm_call(&self, call: Admitted, ended: EndedCall) -> Result<(), StoreError> {
+        let weight = call.rates.len() + call.request_hash.len();
+        self.write(Level::Os, Kind::Guarded, weight, move |core| {
+            write::note(&core.conn, &call, &ended)
+        })
+        .await
+    }
+
     /// Writes an alert that no settlement has brought.
     ///
     /// # Errors

@@ -68,6 +68,15 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
     }
 }
 
+pub(super) fn note(
+    conn: &Connection,
+    call: &Admitted,
+    ended: &EndedCall,
+) -> Result<(), StoreError> {
+    reserve(conn, call)?;
+    end(conn, call.id, ended)
+}
+
 pub(super) fn settle(
     conn: &Connection,
     id: u64,
