@@ -138,6 +138,7 @@ impl Observer for Reporter {
             | Event::FirstByte(_)
             | Event::Progress { .. }
             | Event::Ended(_)
+            | Event::Cache { .. }
             | Event::Concluded { .. } => {}
         }
     }
@@ -204,6 +205,7 @@ fn log_validation(event: &Event<'_>) {
         | Event::Ended(_)
         | Event::Refused { .. }
         | Event::OverBudget { .. }
+        | Event::Cache { .. }
         | Event::Alert(_)
         | Event::Concluded { .. }
         | Event::ProviderDown { .. }

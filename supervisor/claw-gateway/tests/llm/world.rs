@@ -10,9 +10,9 @@ use claw_gateway::llm::budget::{Account, Balance, Budgets, Ledger, Limits, Perio
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
 use claw_gateway::llm::serve::{
-    AgentSettings, CallRecord, Caller, Clock, Conclusion, Credential, Event, Gateway, Host,
-    Journal, JournalError, Life, Model, Observer, OnHangUp, Price, Provider, ProviderKind,
-    Settings, Written,
+    AgentSettings, CacheSettings, CachedCall, CallRecord, Caller, Clock, Conclusion, Credential,
+    Event, Gateway, Host, Journal, JournalError, Life, Model, Observer, OnHangUp, Price, Provider,
+    ProviderKind, Settings, Written,
 };
 use claw_gateway::llm::upstream::Key;
 use claw_gateway::llm::wire::ChatLimit;
@@ -36,6 +36,7 @@ pub(crate) struct Setup {
     pub(crate) fleet_daily: Option<Money>,
     pub(crate) on_hang_up: OnHangUp,
     pub(crate) rate_limit: Option<&'static str>,
+    pub(crate) cache: CacheSettings,
 }
 
 impl Default for Setup {
@@ -53,6 +54,7 @@ impl Default for Setup {
             fleet_daily: None,
             on_hang_up: OnHangUp::Cancel,
             rate_limit: None,
+            cache: CacheSettings::default(),
         }
     }
 }
@@ -92,7 +94,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let closed = watch::Sender::new(0);
-        tokio::spawn(accept(listener, gateway.clone(), closed.clone()));
+        tokio::spawn(accept(listener, gateway.clone(), "coder", closed.clone()));
         Self {
             fake,
             gateway,
@@ -102,6 +104,15 @@ impl World {
             closed,
             setup,
         }
+    }
+
+    /// Where another agent asks.
+    pub(crate) async fn door_of(&self, agent: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let gateway = self.gateway.clone();
+        tokio::spawn(accept(listener, gateway, agent, self.closed.clone()));
+        address
     }
 
     pub(crate) async fn begin(&self, asked: Asked) -> Begun {
@@ -234,6 +245,7 @@ pub(crate) fn settings(setup: &Setup, fake: &FakeLlm) -> Settings {
         ]
         .into(),
         agents: [("coder".into(), Arc::new(setup.agent.clone()))].into(),
+        cache: setup.cache,
         ..Settings::default()
     }
 }
@@ -253,9 +265,14 @@ fn price() -> Price {
     }))
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u64>) {
+async fn accept(
+    listener: TcpListener,
+    gateway: Gateway,
+    agent: &'static str,
+    closed: watch::Sender<u64>,
+) {
     let caller = Caller {
-        agent: "coder".into(),
+        agent: agent.into(),
         instance: "1".into(),
         run: None,
         credential: Credential::Token(Arc::new(|token| {
@@ -314,6 +331,7 @@ pub(crate) struct Book {
     pub(crate) arrived: watch::Sender<u64>,
     reserved: Mutex<Vec<CallRecord>>,
     settled: Mutex<Vec<CallRecord>>,
+    cached: Mutex<Vec<CachedCall>>,
     pub(crate) told: watch::Sender<Vec<String>>,
 }
 
@@ -327,6 +345,13 @@ impl Book {
 
     pub(crate) fn settled(&self) -> Vec<CallRecord> {
         self.settled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn cached(&self) -> Vec<CachedCall> {
+        self.cached
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -365,6 +390,17 @@ impl Journal for Book {
             Ok(())
         })
     }
+
+    fn cached<'a>(&'a self, call: &'a CachedCall) -> Written<'a> {
+        Box::pin(async {
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(JournalError("told to fail".into()));
+            }
+            let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+            cached.push(call.clone());
+            Ok(())
+        })
+    }
 }
 
 impl Observer for Book {
@@ -377,6 +413,7 @@ impl Observer for Book {
             Event::FirstByte(call) => format!("first byte {}", call.model),
             Event::Progress { call, .. } => format!("progress {}", call.model),
             Event::Ended(call) => format!("ended {}", call.model),
+            Event::Cache { result, .. } => format!("cache {}", result.as_str()),
             Event::Refused { status, code, .. } => format!("refused {status} {code}"),
             Event::OverBudget { .. } => "over budget".to_owned(),
             Event::PersonalData {

@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::body::AnswerBody;
+use super::cache::{self, Asked, Looked};
 use super::call::{Answering, Call};
-use super::chain::chain;
+use super::chain::{Target, chain};
 use super::checked::{self, Checks};
 use super::conclusion::Conclusion;
 use super::denial::Denial;
@@ -117,7 +118,7 @@ impl Exchange {
             }
             (Ok(agent), _) => self
                 .other(&settings, agent, (&head, side))
-                .map(|response| response.map(|body| Taped::new(body, None))),
+                .map(|response| response.map(Taped::plain)),
         };
         self.conclude(&answered);
         let mut response = answered.unwrap_or_else(|denial| {
@@ -127,8 +128,7 @@ impl Exchange {
                 code: denial.code(),
                 message: &denial.to_string(),
             });
-            let refusal = denial.response(side, for_budget);
-            refusal.map(|body| Taped::new(body, None))
+            denial.response(side, for_budget).map(Taped::plain)
         });
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert(REQUEST_ID, id);
@@ -194,28 +194,34 @@ impl Exchange {
         let agent = &router.lower(agent)?;
         let body = read(body).await?;
         let sent: [u8; 32] = Sha256::digest(&body).into();
-        let mut hash = *self.hash.get_or_init(|| sent);
-        let mut request = wire::Request::read(api, body)?;
-        let validators = Validators {
-            shared: Arc::clone(&self.shared),
-            caller: Arc::clone(&self.caller),
-            request: Arc::clone(&self.id),
-        };
-        let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
-        if let Some(redacted) = passes {
-            request = wire::Request::read(api, redacted.into_bytes())?;
-            hash = Sha256::digest(request.body()).into();
-        }
+        let sent = *self.hash.get_or_init(|| sent);
+        let (request, hash) = self.validated(agent, (api, body, sent))?;
         let targets = chain(settings, agent, &request.model)?;
         let source = &settings.source;
         if let Some(answered) = source.answer(&self.caller, (&request, &hash)) {
-            return answered.map(|response| response.map(|body| Taped::new(body, None)));
+            return answered.map(|response| response.map(Taped::plain));
         }
         let now = self.shared.host.clock.now();
-        let tape = source.tape(&self.caller, (&request, &hash), now);
+        let recorded = source.recorded(&self.caller, (&request, &hash), now);
         if let Some(judge) = self.judge(settings, agent, Place::Prompt) {
             judge_prompt(&judge, &request).await?;
         }
+        let asked = Asked {
+            caller: &self.caller,
+            settings,
+            agent,
+            request: &request,
+            hash: &hash,
+            headers: &head.headers,
+            targets: &targets,
+        };
+        let ask = match cache::look(&self.shared, &asked) {
+            Looked::Hit(answer) => {
+                let again = cache::give_again(&self.shared, (&asked, &self.id), &answer);
+                return Ok(tape::copied(again.await, recorded, None));
+            }
+            Looked::Ask(ask) => ask,
+        };
         let judge = self.judge(settings, agent, Place::Answer);
         let checks = Checks::of(agent, &request, judge).await?;
         let (answer, answered) = oneshot::channel();
@@ -232,17 +238,43 @@ impl Exchange {
             answer: Answering::new(answer),
             attempts: 0,
         };
-        // It outlives its agent: what is spent is known only at its end.
+        self.spawn(call, checks, targets);
+        // Without an answer the task has panicked; its money is settled as lost.
+        let answered = answered.await.map_err(|_gone| Denial::Unrecorded)?;
+        answered.map(|mut response| {
+            let keeping = ask.meet(&mut response);
+            tape::copied(response, recorded, keeping)
+        })
+    }
+
+    /// The request as it may pass, and its hash.
+    fn validated(
+        &self,
+        agent: &AgentSettings,
+        (api, body, hash): (Api, Vec<u8>, [u8; 32]),
+    ) -> Result<(wire::Request, [u8; 32]), Denial> {
+        let request = wire::Request::read(api, body)?;
+        let validators = Validators {
+            shared: Arc::clone(&self.shared),
+            caller: Arc::clone(&self.caller),
+            request: Arc::clone(&self.id),
+        };
+        let passes = validators.prompt(agent.prompts.as_ref(), (api, request.body()))?;
+        let Some(redacted) = passes else {
+            return Ok((request, hash));
+        };
+        let request = wire::Request::read(api, redacted.into_bytes())?;
+        let hash = Sha256::digest(request.body()).into();
+        Ok((request, hash))
+    }
+
+    /// A call outlives its agent: what is spent is known only at its end.
+    fn spawn(&self, call: Call, checks: Option<Checks>, targets: Vec<Target>) {
         let tasks = &self.shared.tasks;
         match checks {
             Some(checks) => tasks.spawn(checked::run(call, checks, targets)),
             None => tasks.spawn(call.run(targets)),
         };
-        match answered.await {
-            Ok(answered) => answered.map(|response| tape::kept(response, tape)),
-            // The task has panicked; its money is settled as lost.
-            Err(_gone) => Err(Denial::Unrecorded),
-        }
     }
 
     fn judge(&self, settings: &Settings, agent: &AgentSettings, place: Place) -> Option<Judge> {
@@ -283,9 +315,10 @@ impl Exchange {
 
 async fn judge_prompt(judge: &Judge, request: &wire::Request) -> Result<(), Denial> {
     match pii::request_texts(request.api, request.body()) {
-        Ok(texts) => judge.judge(Place::Prompt, texts).await,
-        Err(pii::Unreadable) => judge.unjudged(Place::Prompt, &NotJudged::NoText),
-    }
+        Ok(texts) => judge.judge(Place::Prompt, texts).await?,
+        Err(pii::Unreadable) => judge.unjudged(Place::Prompt, &NotJudged::NoText)?,
+    };
+    Ok(())
 }
 
 /// Whose conventions a request follows. Clients of Anthropic name its version with every request.

@@ -9,11 +9,12 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
+use super::cache::Answers;
 use super::drain::Drains;
 use super::endpoint;
 use super::host::{Caller, Clock, Event, Journal, Observer};
 use super::provider_state::ProviderStates;
-use super::settings::Settings;
+use super::settings::{Caching, Settings};
 use crate::llm::budget::{Alert, Budgets, Ledger};
 use crate::llm::route::HourlyTokens;
 use crate::llm::upstream::Client;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) providers: Arc<ProviderStates>,
     pub(super) client: Client,
     pub(super) drains: Drains,
+    pub(super) answers: Answers,
     pub(super) tasks: TaskTracker,
     pub(super) host: Host,
 }
@@ -51,6 +53,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, ledger: Ledger, host: Host) -> Self {
         let shared = Shared {
+            answers: Answers::new(room_for_answers(&settings)),
             settings: RwLock::new(Arc::new(settings)),
             ledger: Mutex::new(ledger),
             hourly: Mutex::default(),
@@ -91,6 +94,7 @@ impl Gateway {
     /// Exchanges the settings. Calls under way keep those they began with.
     pub fn replace(&self, settings: Settings) {
         self.shared.providers.retain(&settings.providers);
+        self.shared.answers.resize(room_for_answers(&settings));
         let mut hourly = lock(&self.shared.hourly);
         hourly.retain(|agent, _tokens| settings.agents.contains_key(agent));
         drop(hourly);
@@ -137,6 +141,13 @@ impl Shared {
             self.tell(Event::Alert(alert));
         }
     }
+}
+
+/// What the answers that are kept may take; nothing, where no agent's are.
+fn room_for_answers(settings: &Settings) -> u64 {
+    let mut agents = settings.agents.values();
+    let are_kept = agents.any(|agent| agent.cache == Caching::On);
+    if are_kept { settings.cache.max_size } else { 0 }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
