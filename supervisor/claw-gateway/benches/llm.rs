@@ -15,8 +15,8 @@ use claw_gateway::llm::budget::{Budgets, Ledger, Limits};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{
-    AgentSettings, CallRecord, Caller, Clock, Credential, Event, Gateway, Host, Journal, Model,
-    Observer, OnHangUp, Price, Provider, ProviderKind, Settings, Written,
+    AgentSettings, CachedCall, CallRecord, Caller, Clock, Credential, Event, Gateway, Host,
+    Journal, Model, Observer, OnHangUp, Price, Provider, ProviderKind, Settings, Written,
 };
 use claw_gateway::llm::wire::ChatLimit;
 use fakellm::{Behaviour, FakeLlm};
@@ -281,6 +281,10 @@ impl Journal for Nothing {
     }
 
     fn settle<'a>(&'a self, _call: &'a CallRecord) -> Written<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn cached<'a>(&'a self, _call: &'a CachedCall) -> Written<'a> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -49,6 +49,11 @@ pub(super) static LLM: Section = Section {
         key("prices", Kind::Section(&PRICES), "What models cost."),
         VALIDATORS_KEY,
         key(
+            "cache",
+            Kind::BoolOr(&CACHE),
+            "Answers that are kept in memory and given again to equal requests, for nothing; off by default.",
+        ),
+        key(
             "durability",
             Kind::Choice(&["process", "full"]),
             "What the record of a call survives that is about to leave: the death of the supervisor, or a power cut too.",
@@ -258,6 +263,11 @@ const CALLS: &[Key] = &[
         "The HTTP status of refusals for want of money.",
     ),
     VALIDATORS_KEY,
+    key(
+        "cache",
+        Kind::Bool,
+        "Whether its equal requests get the answer that is kept, as `cache` of `llm` says.",
+    ),
 ];
 
 const CALLS_HABITS: &[(&str, &str)] = &[
@@ -357,6 +367,38 @@ pub(super) static RATES: Section = Section {
     title: "a price",
     keys: &[INPUT, OUTPUT, CACHE_READ, CACHE_WRITE],
     habits: &[],
+};
+
+pub(super) static CACHE: Section = Section {
+    title: "`cache`",
+    keys: &[
+        key(
+            "ttl",
+            Kind::Duration,
+            "For how long an answer is given again; `1h` by default.",
+        ),
+        key(
+            "max_size",
+            Kind::Memory,
+            "What all answers may take of memory; `64Mi` by default.",
+        ),
+        key(
+            "shared",
+            Kind::Bool,
+            "Whether the answer to one agent is given to others, too.",
+        ),
+    ],
+    habits: &[
+        ("max_age", "did you mean `ttl`?"),
+        ("expiry", "did you mean `ttl`?"),
+        ("size", "did you mean `max_size`?"),
+        ("max_bytes", "did you mean `max_size`?"),
+        (
+            "mode",
+            "remove it; answers are given to equal requests alone",
+        ),
+        ("enabled", "write `cache: true` or `cache: false`"),
+    ],
 };
 
 const VALIDATORS_KEY: Key = key(

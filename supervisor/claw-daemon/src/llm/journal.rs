@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use claw_gateway::llm::serve::{CallRecord, Journal, JournalError, Written};
+use claw_gateway::llm::serve::{CachedCall, CallRecord, Journal, JournalError, Written};
 use claw_store::bus::Level;
 use claw_store::llm::{Settlement, Settling};
 use claw_store::{Store, StoreError};
@@ -123,6 +123,14 @@ impl Journal for StoreJournal {
 
     fn settle<'a>(&'a self, call: &'a CallRecord) -> Written<'a> {
         Box::pin(async move { self.write_end(call).await.map_err(failed) })
+    }
+
+    fn cached<'a>(&'a self, call: &'a CachedCall) -> Written<'a> {
+        Box::pin(async move {
+            let (admitted, ended) = rows::cached(call);
+            let noted = self.store.note_llm_call(admitted, ended);
+            noted.await.map_err(failed)
+        })
     }
 }
 

@@ -129,6 +129,7 @@ impl News {
             }),
             Event::Refused { .. }
             | Event::OverBudget { .. }
+            | Event::Cache { .. }
             | Event::PersonalData { .. }
             | Event::Unreadable { .. }
             | Event::WrongAnswer { .. }

@@ -143,6 +143,7 @@ impl Observer for Reporter {
             | Event::FirstByte(_)
             | Event::Progress { .. }
             | Event::Ended(_)
+            | Event::Cache { .. }
             | Event::Concluded { .. } => {}
         }
     }
@@ -209,6 +210,7 @@ fn log_validation(event: &Event<'_>) {
         | Event::Ended(_)
         | Event::Refused { .. }
         | Event::OverBudget { .. }
+        | Event::Cache { .. }
         | Event::Alert(_)
         | Event::Concluded { .. }
         | Event::ProviderDown { .. }

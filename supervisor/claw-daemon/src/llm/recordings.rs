@@ -360,7 +360,7 @@ mod tests {
         let path = folder.join("coder.jsonl");
         let text = fs::read_to_string(&path).unwrap();
         // The file ends within the two bytes of a letter.
-        let mut broken = text[..text.len() - 3].as_bytes().to_vec();
+        let mut broken = text.as_bytes()[..text.len() - 3].to_vec();
         broken.push(0xc3);
         fs::write(&path, broken).unwrap();
         assert_eq!(cassette(&folder).unwrap().len(), 1);

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use claw_gateway::llm::budget::{self, Scope, Window};
 use claw_gateway::llm::prices::rates_to_json;
 use claw_gateway::llm::rates::Rates;
-use claw_gateway::llm::serve::{Attempt, AttemptFailure, CallEnd, CallRecord};
+use claw_gateway::llm::serve::{Attempt, AttemptFailure, CachedCall, CallEnd, CallRecord};
 use claw_gateway::llm::usage::Usage;
 use claw_store::llm::{Admitted, EndedCall, Period, Tokens, Told, WindowKey};
 use claw_store::store::UnixMs;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
+
+/// The word for calls that were answered from the cache.
+const CACHED: &str = "cached";
 
 /// The call as it is written before it leaves.
 pub(super) fn admitted(call: &CallRecord) -> Admitted {
@@ -46,6 +49,32 @@ pub(super) fn ended(call: &CallRecord, end: &CallEnd) -> EndedCall {
         first_byte_at: call.first_byte_at.map(unix_ms),
         ended_at: Some(unix_ms(end.at)),
     }
+}
+
+/// A call that was answered from the cache: it used nothing and cost nothing.
+pub(super) fn cached(call: &CachedCall) -> (Admitted, EndedCall) {
+    let at = unix_ms(call.at);
+    let admitted = Admitted {
+        id: call.id.0,
+        admitted_at: at,
+        day: call.day,
+        agent: call.agent.to_string(),
+        run: call.run.as_deref().map(str::to_owned),
+        provider: call.provider.to_string(),
+        model: call.model_asked.to_string(),
+        model_id: call.model.to_string(),
+        held: 0,
+        estimate: 0,
+        rates: Json::Null.to_string(),
+        clamped: None,
+        request_hash: call.request_hash.to_vec(),
+    };
+    let ended = EndedCall {
+        outcome: CACHED.to_owned(),
+        ended_at: Some(at),
+        ..EndedCall::default()
+    };
+    (admitted, ended)
 }
 
 pub(super) fn unix_ms(at: Timestamp) -> UnixMs {

@@ -83,6 +83,11 @@ impl LlmMetrics {
                 let agent = books.agent(&caller.agent);
                 *agent.rejections.entry(window).or_default() += 1;
             }
+            Event::Cache { caller, result } => {
+                let mut books = self.books();
+                let agent = books.agent(&caller.agent);
+                *agent.cache.entry(*result).or_default() += 1;
+            }
             Event::Failed { .. }
             | Event::Progress { .. }
             | Event::PersonalData { .. }

@@ -2,6 +2,7 @@
 
 mod access;
 mod budgets;
+mod cache;
 mod client;
 mod crossings;
 mod hang_ups;

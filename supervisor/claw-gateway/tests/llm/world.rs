@@ -10,9 +10,9 @@ use claw_gateway::llm::budget::{Account, Balance, Budgets, Ledger, Limits, Perio
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
 use claw_gateway::llm::serve::{
-    AgentSettings, CallRecord, Caller, Clock, Conclusion, Credential, Event, Gateway, Host,
-    Journal, JournalError, Life, Model, Observer, OnHangUp, Price, Provider, ProviderKind,
-    Settings, Written,
+    AgentSettings, CacheSettings, CachedCall, CallRecord, Caller, Clock, Conclusion, Credential,
+    Event, Gateway, Host, Journal, JournalError, Life, Model, Observer, OnHangUp, Price, Provider,
+    ProviderKind, Settings, Written,
 };
 use claw_gateway::llm::upstream::Key;
 use claw_gateway::llm::wire::ChatLimit;
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) fleet_daily: Option<Money>,
     pub(crate) on_hang_up: OnHangUp,
     pub(crate) rate_limit: Option<&'static str>,
+    pub(crate) cache: CacheSettings,
 }
 
 impl Default for Setup {
@@ -55,6 +56,7 @@ impl Default for Setup {
             fleet_daily: None,
             on_hang_up: OnHangUp::Cancel,
             rate_limit: None,
+            cache: CacheSettings::default(),
         }
     }
 }
@@ -94,7 +96,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let address = listener.local_addr().expect("an address");
         let closed = watch::Sender::new(0);
-        tokio::spawn(accept(listener, gateway.clone(), closed.clone()));
+        tokio::spawn(accept(listener, gateway.clone(), "coder", closed.clone()));
         Self {
             fake,
             gateway,
@@ -110,8 +112,17 @@ impl World {
     pub(crate) fn connect(&self) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let gateway = self.gateway.clone();
-        let serving = async move { gateway.serve(theirs, caller()).await };
+        let serving = async move { gateway.serve(theirs, caller("coder")).await };
         (ours, tokio::spawn(serving))
+    }
+
+    /// Where another agent asks.
+    pub(crate) async fn door_of(&self, agent: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let gateway = self.gateway.clone();
+        tokio::spawn(accept(listener, gateway, agent, self.closed.clone()));
+        address
     }
 
     pub(crate) async fn begin(&self, asked: Asked) -> Begun {
@@ -257,6 +268,7 @@ pub(crate) fn settings(setup: &Setup, fake: &FakeLlm) -> Settings {
         ]
         .into(),
         agents: [("coder".into(), Arc::new(setup.agent.clone()))].into(),
+        cache: setup.cache,
         ..Settings::default()
     }
 }
@@ -276,9 +288,9 @@ fn price() -> Price {
     }))
 }
 
-fn caller() -> Caller {
+fn caller(agent: &str) -> Caller {
     Caller {
-        agent: "coder".into(),
+        agent: agent.into(),
         instance: "1".into(),
         run: None,
         credential: Credential::Token(Arc::new(|token| {
@@ -290,11 +302,16 @@ fn caller() -> Caller {
     }
 }
 
-async fn accept(listener: TcpListener, gateway: Gateway, closed: watch::Sender<u64>) {
+async fn accept(
+    listener: TcpListener,
+    gateway: Gateway,
+    agent: &'static str,
+    closed: watch::Sender<u64>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
         let (gateway, closed) = (gateway.clone(), closed.clone());
         tokio::spawn(async move {
-            gateway.serve(stream, caller()).await;
+            gateway.serve(stream, caller(agent)).await;
             closed.send_modify(|closed| *closed += 1);
         });
     }
@@ -342,6 +359,7 @@ pub(crate) struct Book {
     pub(crate) arrived: watch::Sender<u64>,
     reserved: Mutex<Vec<CallRecord>>,
     settled: Mutex<Vec<CallRecord>>,
+    cached: Mutex<Vec<CachedCall>>,
     pub(crate) told: watch::Sender<Vec<String>>,
 }
 
@@ -355,6 +373,13 @@ impl Book {
 
     pub(crate) fn settled(&self) -> Vec<CallRecord> {
         self.settled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn cached(&self) -> Vec<CachedCall> {
+        self.cached
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -393,6 +418,17 @@ impl Journal for Book {
             Ok(())
         })
     }
+
+    fn cached<'a>(&'a self, call: &'a CachedCall) -> Written<'a> {
+        Box::pin(async {
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(JournalError("told to fail".into()));
+            }
+            let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+            cached.push(call.clone());
+            Ok(())
+        })
+    }
 }
 
 impl Observer for Book {
@@ -405,6 +441,7 @@ impl Observer for Book {
             Event::FirstByte(call) => format!("first byte {}", call.model),
             Event::Progress { call, .. } => format!("progress {}", call.model),
             Event::Ended(call) => format!("ended {}", call.model),
+            Event::Cache { result, .. } => format!("cache {}", result.as_str()),
             Event::Refused { status, code, .. } => format!("refused {status} {code}"),
             Event::OverBudget { .. } => "over budget".to_owned(),
             Event::PersonalData {

@@ -3,8 +3,8 @@
 use jiff::civil::Date;
 
 use super::model::{
-    Admitted, CallFilter, CallRow, Correction, Restored, Settlement, Settling, Told, TotalRow,
-    UsageBy, UsageRow, WindowCorrection, WindowKey,
+    Admitted, CallFilter, CallRow, Correction, EndedCall, Restored, Settlement, Settling, Told,
+    TotalRow, UsageBy, UsageRow, WindowCorrection, WindowKey,
 };
 use super::{read, total, write};
 use crate::bus::Level;
@@ -44,6 +44,19 @@ impl Store {
         let weight = weights.flatten().map(String::len).sum();
         self.write(level, Kind::Guarded, weight, move |core| {
             write::settle(&core.conn, &calls)
+        })
+        .await
+    }
+
+    /// Writes a call that is over already and has cost nothing: it is in no window.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]. An id that was used before is [`StoreError::Invalid`].
+    pub async fn note_llm_call(&self, call: Admitted, ended: EndedCall) -> Result<(), StoreError> {
+        let weight = call.rates.len() + call.request_hash.len();
+        self.write(Level::Os, Kind::Guarded, weight, move |core| {
+            write::note(&core.conn, &call, &ended)
         })
         .await
     }

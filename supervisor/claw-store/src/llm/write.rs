@@ -71,6 +71,15 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
     }
 }
 
+pub(super) fn note(
+    conn: &Connection,
+    call: &Admitted,
+    ended: &EndedCall,
+) -> Result<(), StoreError> {
+    reserve(conn, call)?;
+    end(conn, call.id, ended)
+}
+
 pub(super) fn settle(conn: &Connection, calls: &[Settling]) -> Result<Vec<Settlement>, StoreError> {
     let mut booked = BTreeMap::<WindowKey, Amounts>::new();
     let mut settlements = Vec::with_capacity(calls.len());

@@ -42,6 +42,29 @@ fn whole() -> EndedCall {
 }
 
 #[tokio::test]
+async fn a_call_that_cost_nothing_is_in_no_window_and_its_id_is_used() {
+    let bench = Bench::new();
+    let (call, over) = (admitted(7, "a", DAY), ended(0, 0));
+    let noted = bench.store.note_llm_call(call.clone(), over.clone());
+    noted.await.unwrap();
+    let again = bench.store.note_llm_call(call.clone(), over.clone());
+    assert!(matches!(again.await, Err(StoreError::Invalid(_))));
+    let bench = bench.reopened();
+    let restored = bench.store.restore_llm().await.unwrap();
+    assert_eq!((restored.in_flight, restored.windows), (vec![], vec![]));
+    assert_eq!(restored.last_id, 7);
+    let filter = CallFilter {
+        limit: 10,
+        ..CallFilter::default()
+    };
+    let row = CallRow {
+        admitted: call,
+        ended: Some(over),
+    };
+    assert_eq!(bench.store.llm_calls(filter).await.unwrap(), [row]);
+}
+
+#[tokio::test]
 async fn a_call_is_in_flight_until_it_is_settled_and_then_in_its_windows() {
     let bench = Bench::new();
     let call = admitted(1, "a", DAY);

@@ -191,6 +191,7 @@ impl<'n> Reader<'_> {
         let status = status.and_then(|item| self.choice(&item, &statuses));
         calls.rest.refusal_status = status.unwrap_or(calls.rest.refusal_status);
         self.validators(fields, &mut calls.rest, catalog);
+        self.caching(fields, &mut calls.rest);
         calls
     }
 

@@ -1,6 +1,7 @@
 //! `llm:` — the models that agents may call, what they cost, and how much may be spent.
 
 mod budgets;
+mod cache;
 mod calls;
 mod catalog;
 mod checks;
@@ -96,8 +97,10 @@ impl<'n> Reader<'_> {
         let llm = self.fields(&LLM, &item)?;
         let (prices, unknown_price) = self.llm_prices(&llm);
         let catalog = self.llm_catalog(&llm, &prices);
+        let (caching, cache) = self.llm_cache(&llm);
         let usual = AgentSettings {
             unknown_price,
+            cache: caching,
             ..AgentSettings::default()
         };
         let settings = self.llm_agents((&llm, usual), &catalog, agents);
@@ -115,6 +118,7 @@ impl<'n> Reader<'_> {
                 models: catalog.models,
                 agents: settings,
                 source: Source::Providers,
+                cache,
             },
             budgets,
             durability: durability.unwrap_or(Level::Os),

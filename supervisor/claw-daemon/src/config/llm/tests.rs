@@ -1,7 +1,9 @@
 use std::path::Path;
 
 use claw_gateway::llm::money::Money;
-use claw_gateway::llm::serve::{OnHangUp, OnTight, Price, ProviderKind, RefusalStatus};
+use claw_gateway::llm::serve::{
+    CacheScope, CacheSettings, Caching, OnHangUp, OnTight, Price, ProviderKind, RefusalStatus,
+};
 use claw_gateway::llm::validate::pii::{Action, Kind};
 use claw_gateway::llm::wire::ChatLimit;
 
@@ -175,6 +177,48 @@ fn validators_of_an_agent_stand_in_the_place_of_those_of_the_fleet() {
     let b = &config.settings.agents["b"];
     assert!(b.prompts.is_none() && b.answers.is_none());
     assert!(b.requested_schema.is_some() && b.content_safety.is_some());
+}
+
+#[test]
+fn answers_are_kept_where_the_fleet_or_the_agent_says_so() {
+    let agents = "  a: {command: run}\n  b: {command: run, llm: {cache: true}}\n  c: {command: run, llm: {cache: false}}\n";
+    let kept = |cache: &str| {
+        let config = config(agents, &format!("{PROVIDERS}{cache}"));
+        let of = |name: &str| config.settings.agents[name].cache == Caching::On;
+        ([of("a"), of("b"), of("c")], config.settings.cache)
+    };
+    let usual = CacheSettings::default();
+    assert_eq!(kept(""), ([false, true, false], usual));
+    assert_eq!(kept("  cache: false\n"), ([false, true, false], usual));
+    assert_eq!(kept("  cache: true\n"), ([true, true, false], usual));
+    let own = CacheSettings {
+        ttl: std::time::Duration::from_secs(300),
+        max_size: 8 * 1024 * 1024,
+        scope: CacheScope::Fleet,
+    };
+    let said = "  cache: {ttl: 5m, max_size: 8Mi, shared: true}\n";
+    assert_eq!(kept(said), ([true, true, false], own));
+    let some = format!("{said}  defaults: {{cache: false}}\n");
+    assert_eq!(kept(&some), ([false, true, false], own));
+}
+
+#[test]
+fn mistakes_about_the_cache_are_told_with_what_to_do() {
+    for (cache, told) in [
+        ("  cache: {ttl: 0s}\n", "write `cache: false` to keep none"),
+        ("  cache: {ttl: 31d}\n", "it is more than 30d"),
+        ("  cache: {max_size: 100Ki}\n", "it is not from 1Mi to 16Gi"),
+        ("  cache: {max_size: 17Gi}\n", "it is not from 1Mi to 16Gi"),
+        ("  cache: {size: 64Mi}\n", "did you mean `max_size`?"),
+        ("  cache: on\n", "did you mean `true`?"),
+        (
+            "  defaults: {cache: {ttl: 5m}}\n",
+            "write `cache: true` or `cache: false` here",
+        ),
+    ] {
+        let refused = read(ONE, &format!("{PROVIDERS}{cache}")).expect_err(cache);
+        assert!(refused.contains(told), "{refused}");
+    }
 }
 
 #[test]

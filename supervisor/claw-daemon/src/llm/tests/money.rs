@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use claw_gateway::llm::budget::{CallId, Scope};
 use claw_gateway::llm::money::Money;
+use claw_gateway::llm::serve::Caching;
+use claw_store::llm::{CallFilter, Tokens};
 use fakellm::{Behaviour, FakeLlm, Gate, Pause};
 use jiff::civil::date;
 use tempfile::TempDir;
@@ -13,6 +15,40 @@ use crate::http::ports::{NotReconciled, Reconciliation};
 fn bill(fake: &FakeLlm) -> i64 {
     let [prompt, answer] = [PROMPT, ANSWER].map(i64::unsigned_abs);
     i64::try_from(fake.bill(prompt, answer)).unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_from_the_cache_is_a_row_without_tokens_and_cost() {
+    let (dir, fake) = (
+        tempfile::tempdir().unwrap(),
+        FakeLlm::start().await.unwrap(),
+    );
+    let mut loaded = fleet(&fake, PLENTY);
+    let llm = Arc::make_mut(loaded.llm.as_mut().unwrap());
+    for agent in llm.settings.agents.values_mut() {
+        Arc::make_mut(agent).cache = Caching::On;
+    }
+    let host = Host::up(dir.path(), loaded).await;
+    let life = host.life(1);
+    let first = life.chat().await;
+    assert!(first.text.contains("x-openclaw-cache: miss"), "{first:?}");
+    host.models().gateway().unwrap().settled().await;
+    let again = life.chat().await;
+    assert!(again.text.contains("x-openclaw-cache: hit"), "{again:?}");
+    assert_eq!(host.money(), (bill(&fake), 0));
+    let filter = CallFilter {
+        limit: 10,
+        ..CallFilter::default()
+    };
+    let store = &host.models().shared.started.get().unwrap().store;
+    let rows = store.llm_calls(filter).await.unwrap();
+    let row = &rows[0];
+    let ended = row.ended.as_ref().unwrap();
+    assert_eq!((ended.outcome.as_str(), ended.spent), ("cached", 0));
+    assert_eq!(ended.tokens, Tokens::default());
+    assert_eq!((rows.len(), row.admitted.model_id.as_str()), (2, "big-1"));
+    assert_eq!(row.admitted.request_hash, rows[1].admitted.request_hash);
+    host.down(&dir).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use claw_gateway::llm::budget::Balance;
 use claw_gateway::llm::money::Money;
-use claw_gateway::llm::serve::{CallRecord, Settings};
+use claw_gateway::llm::serve::{CacheResult, Caching, CallRecord, Settings};
 use claw_gateway::llm::usage::Usage;
 use claw_store::llm::TotalRow;
 use prometheus_client::metrics::histogram::Histogram;
@@ -52,6 +52,8 @@ pub(super) struct OfAgent {
     pub(super) rejections: BTreeMap<(LlmScope, LlmPeriod), u64>,
     /// By the reason's fixed word.
     pub(super) refusals: BTreeMap<&'static str, u64>,
+    /// By what came of asking the cache; empty where answers are not kept.
+    pub(super) cache: BTreeMap<CacheResult, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,12 @@ impl Books {
         self.agents
             .retain(|name, agent| callers.contains(name) || agent.in_flight > 0);
         for (name, agent) in &settings.agents {
+            if agent.cache == Caching::On {
+                let results = &mut self.agent(name).cache;
+                for result in CacheResult::ALL {
+                    results.entry(result).or_default();
+                }
+            }
             for model in agent.models.iter().chain(&agent.fallback) {
                 if let Some(model) = settings.models.get(model) {
                     // Series begin with 0, so that the first increase is seen as one.

@@ -156,6 +156,12 @@ fn of_agents(encoder: &mut DescriptorEncoder<'_>, books: &Books) -> Result<(), E
     });
     let help = "Requests of agents that were refused, by the code they were told.";
     counter(encoder, ("llm_refusals", help), refusals)?;
+    let cache = agents().flat_map(|(label, agent)| {
+        let results = agent.cache.iter();
+        results.map(move |(result, requests)| ([label, ("result", result.as_str())], *requests))
+    });
+    let help = "Requests of agents whose answers are kept, by what came of asking the cache.";
+    counter(encoder, ("llm_cache_requests", help), cache)?;
     let in_flight = agents().map(|(label, agent)| ([label], agent.in_flight));
     gauge(
         encoder,

@@ -4,7 +4,8 @@ use claw_gateway::llm::budget::{Budgets, Ledger};
 use claw_gateway::llm::budget::{CallId, Limits, Refused, Settled, Window};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::serve::{
-    AgentSettings, Attempt, AttemptFailure, Caller, Credential, Model as ModelSettings, Price,
+    AgentSettings, Attempt, AttemptFailure, CacheResult, Caching, Caller, Credential,
+    Model as ModelSettings, Price,
 };
 use claw_gateway::llm::usage::Usage;
 use claw_gateway::llm::wire::Api;
@@ -151,7 +152,15 @@ fn a_fleet_without_models_has_no_series_of_them() {
 #[test]
 fn each_series_of_a_call_is_exposed() {
     let metrics = LlmMetrics::default();
-    metrics.configure(&settings(&["coder"], &["gpt", "mini"]));
+    let mut settings = settings(&["coder"], &["gpt", "mini"]);
+    for agent in settings.agents.values_mut() {
+        Arc::make_mut(agent).cache = Caching::On;
+    }
+    metrics.configure(&settings);
+    metrics.observe(&Event::Cache {
+        caller: &caller("coder"),
+        result: CacheResult::Hit,
+    });
     let mut served = call("coder", "gpt");
     metrics.observe(&Event::Begun(&served));
     let attempt = Attempt {

@@ -129,7 +129,7 @@ impl Ledger {
             let account = self.accounts.entry(window.clone()).or_default();
             account.hold(need);
         }
-        self.last_id = CallId(self.last_id.0 + 1);
+        self.last_id = self.next_id();
         let held = Held {
             agent: Arc::clone(agent),
             day,
@@ -142,6 +142,17 @@ impl Ledger {
             day,
             windows,
         })
+    }
+
+    /// The id and the day of a call that costs nothing, whatever the budgets have left. It is in no
+    /// window.
+    pub fn number(&mut self, now: Timestamp) -> (CallId, Date) {
+        self.last_id = self.next_id();
+        (self.last_id, self.day(now))
+    }
+
+    fn next_id(&self) -> CallId {
+        CallId(self.last_id.0 + 1)
     }
 
     /// What a call of an agent may cost at most now; without an answer if nothing limits it.

@@ -297,7 +297,7 @@ fn unknown_price(target: &Target, unpriced: Unpriced) -> Denial {
 
 /// Whether a model searches the web for each request, and is charged for it, without being asked:
 /// OpenAI's search models, Perplexity's, and those that OpenRouter sends online.
-fn searches_always(id: &str) -> bool {
+pub(super) fn searches_always(id: &str) -> bool {
     let name = id.rsplit('/').next().unwrap_or(id);
     name.contains("-search-preview")
         || name.contains("-search-api")

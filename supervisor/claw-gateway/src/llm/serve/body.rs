@@ -19,6 +19,9 @@ pub(super) enum AnswerBody {
     Whole(Option<Bytes>),
     /// As it comes.
     Stream(mpsc::Receiver<Piece>),
+    /// In one piece, and for this request alone: the answer was ended before its time, or nobody
+    /// judged it.
+    Once(Option<Bytes>),
     /// What came has to be written before it breaks off.
     Breaking,
 }
@@ -27,6 +30,8 @@ pub(super) enum AnswerBody {
 pub(super) enum Piece {
     /// More of it.
     More(Bytes),
+    /// It is ended here, before its time, with these bytes.
+    Cut(Bytes),
     /// It breaks off after these bytes, and the agent is to know.
     Broken(Bytes),
 }
@@ -98,9 +103,15 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes) | Self::Once(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Stream(pieces) => match pieces.poll_recv(context) {
                 Poll::Ready(Some(Piece::More(bytes))) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Poll::Ready(Some(Piece::Cut(last))) => {
+                    *self = Self::Once(None);
+                    Poll::Ready(Some(Ok(Frame::data(last))))
+                }
                 Poll::Ready(Some(Piece::Broken(last))) => {
                     *self = Self::Breaking;
                     if !last.is_empty() {
@@ -118,12 +129,12 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self, Self::Whole(None) | Self::Once(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
+            Self::Whole(bytes) | Self::Once(bytes) => {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }

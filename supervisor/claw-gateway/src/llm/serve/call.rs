@@ -27,11 +27,12 @@ use crate::llm::translate::Shown;
 use crate::llm::upstream;
 use crate::llm::wire::{self, Api};
 
-const MODEL: HeaderName = HeaderName::from_static("x-openclaw-model");
+/// The header that names the provider's id of the model that answered.
+pub(super) const MODEL: HeaderName = HeaderName::from_static("x-openclaw-model");
 /// The header that names who answered.
 pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-openclaw-provider");
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-openclaw-attempts");
-const CLAMPED: HeaderName = HeaderName::from_static("x-openclaw-clamped-to");
+pub(super) const CLAMPED: HeaderName = HeaderName::from_static("x-openclaw-clamped-to");
 
 /// What its agent gets.
 pub(super) type Answered = Result<Response<AnswerBody>, Denial>;

@@ -25,7 +25,7 @@ use super::chain::Target;
 use super::denial::Denial;
 use super::drain::MAX_BYTES;
 use super::host::{Event, Place};
-use super::judge::Judge;
+use super::judge::{Judge, Passed};
 use super::said::{self, Kind, Said};
 use super::settings::AgentSettings;
 use super::whole::COST;
@@ -36,7 +36,7 @@ use crate::llm::validate::json_schema::{
 use crate::llm::wire::{Api, Request};
 
 /// The header of an answer that was asked for again.
-const REPAIRED: HeaderName = HeaderName::from_static("x-openclaw-repaired");
+pub(super) const REPAIRED: HeaderName = HeaderName::from_static("x-openclaw-repaired");
 
 /// What a whole answer has to stand up to.
 pub(super) struct Checks {
@@ -106,10 +106,19 @@ struct Checking {
     targets: Vec<Target>,
 }
 
+/// Whether an answer may be given to another request, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reuse {
+    Possible,
+    /// It was ended before its time, or nobody judged it.
+    Never,
+}
+
 /// An answer that came whole.
 struct Heard {
     head: Parts,
     bytes: Bytes,
+    reuse: Reuse,
 }
 
 /// The text of an answer, and how it does not follow the schema.
@@ -120,13 +129,16 @@ struct Wrong {
 
 impl Checking {
     async fn answer(&self) -> Answered {
-        let heard = self.in_form().await?;
+        let mut heard = self.in_form().await?;
         if let Some(judge) = &self.checks.judge
             && heard.head.status.is_success()
         {
             let said = self.said(&heard);
             let texts = said.into_iter().map(|said| said.text).collect();
-            judge.judge(Place::Answer, texts).await?;
+            match judge.judge(Place::Answer, texts).await? {
+                Passed::Judged => {}
+                Passed::Unjudged => heard.reuse = Reuse::Never,
+            }
         }
         Ok(heard.into_response())
     }
@@ -266,23 +278,34 @@ impl Wrong {
 impl Heard {
     async fn read(response: Response<AnswerBody>) -> Result<Self, Denial> {
         let (head, body) = response.into_parts();
+        let mut reuse = Reuse::Possible;
         let bytes = match body {
             AnswerBody::Whole(bytes) => bytes.unwrap_or_default(),
+            AnswerBody::Once(bytes) => {
+                reuse = Reuse::Never;
+                bytes.unwrap_or_default()
+            }
             AnswerBody::Breaking => return Err(Denial::BrokeOff),
             AnswerBody::Stream(mut pieces) => {
                 let mut bytes = BytesMut::new();
                 while let Some(piece) = pieces.recv().await {
-                    match piece {
-                        Piece::More(more) if bytes.len() + more.len() <= MAX_BYTES => {
-                            bytes.extend_from_slice(&more);
+                    let more = match piece {
+                        Piece::More(more) => more,
+                        Piece::Cut(last) => {
+                            reuse = Reuse::Never;
+                            last
                         }
-                        Piece::More(_) | Piece::Broken(_) => return Err(Denial::BrokeOff),
+                        Piece::Broken(_) => return Err(Denial::BrokeOff),
+                    };
+                    if bytes.len() + more.len() > MAX_BYTES {
+                        return Err(Denial::BrokeOff);
                     }
+                    bytes.extend_from_slice(&more);
                 }
                 bytes.freeze()
             }
         };
-        Ok(Self { head, bytes })
+        Ok(Self { head, bytes, reuse })
     }
 
     fn attempts(&self) -> u32 {
@@ -307,6 +330,10 @@ impl Heard {
     }
 
     fn into_response(self) -> Response<AnswerBody> {
-        Response::from_parts(self.head, AnswerBody::whole(self.bytes))
+        let body = match self.reuse {
+            Reuse::Possible => AnswerBody::whole(self.bytes),
+            Reuse::Never => AnswerBody::Once(Some(self.bytes)),
+        };
+        Response::from_parts(self.head, body)
     }
 }

@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 
+use super::cache;
 use super::call::PROVIDER;
 use super::denial::Denial;
 
@@ -38,6 +39,8 @@ impl Conclusion {
     pub(super) fn of_response<B>(response: &Response<B>) -> Self {
         let provider = response.headers().get(PROVIDER);
         let provider = provider.and_then(|name| name.to_str().ok());
+        // It tells nothing of whether the provider answers now.
+        let provider = provider.filter(|_name| !cache::is_hit(response.headers()));
         match (response.status(), provider) {
             (status, Some(provider)) if status.is_success() => Self::Answered {
                 provider: provider.to_owned(),

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 
 use super::bodies::{Full, Room};
 use super::body::AnswerBody;
+use super::cache::{self, Asked, Looked};
 use super::call::{Answering, Call};
-use super::chain::chain;
+use super::chain::{Target, chain};
 use super::checked::{self, Checks};
 use super::conclusion::Conclusion;
 use super::denial::Denial;
@@ -125,7 +126,7 @@ impl Exchange {
             }
             (Ok(agent), _) => self
                 .other(&settings, agent, (&head, side))
-                .map(|response| response.map(|body| Taped::new(body, None))),
+                .map(|response| response.map(Taped::plain)),
         };
         self.conclude(&answered);
         let mut response = answered.unwrap_or_else(|denial| {
@@ -135,8 +136,7 @@ impl Exchange {
                 code: denial.code(),
                 message: &denial.told(),
             });
-            let refusal = denial.response(side, for_budget);
-            refusal.map(|body| Taped::new(body, None))
+            denial.response(side, for_budget).map(Taped::plain)
         });
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             response.headers_mut().insert(REQUEST_ID, id);
@@ -207,13 +207,29 @@ impl Exchange {
         let targets = chain(settings, agent, &request.model)?;
         let source = &settings.source;
         if let Some(answered) = source.answer(&self.caller, (&request, &hash)) {
-            return answered.map(|response| response.map(|body| Taped::new(body, None)));
+            return answered.map(|response| response.map(Taped::plain));
         }
         let now = self.shared.host.clock.now();
-        let tape = source.tape(&self.caller, (&request, &hash), now);
+        let recorded = source.recorded(&self.caller, (&request, &hash), now);
         if let Some(judge) = self.judge(settings, agent, Place::Prompt) {
             judge_prompt(&judge, &request).await?;
         }
+        let asked = Asked {
+            caller: &self.caller,
+            settings,
+            agent,
+            request: &request,
+            hash: &hash,
+            headers: &head.headers,
+            targets: &targets,
+        };
+        let ask = match cache::look(&self.shared, &asked) {
+            Looked::Hit(answer) => {
+                let again = cache::give_again(&self.shared, (&asked, &self.id), &answer);
+                return Ok(tape::copied(again.await, recorded, None));
+            }
+            Looked::Ask(ask) => ask,
+        };
         let judge = self.judge(settings, agent, Place::Answer);
         let checks = Checks::of(agent, &request, judge).await?;
         let (answer, answered) = oneshot::channel();
@@ -231,7 +247,17 @@ impl Exchange {
             answer: Answering::new(answer),
             attempts: 0,
         };
-        // It outlives its agent: what is spent is known only at its end.
+        self.spawn(call, checks, (targets, room));
+        // Without an answer the task has panicked; its money is settled as lost.
+        let answered = answered.await.map_err(|_gone| Denial::Unrecorded)?;
+        answered.map(|mut response| {
+            let keeping = ask.meet(&mut response);
+            tape::copied(response, recorded, keeping)
+        })
+    }
+
+    /// A call outlives its agent: what is spent is known only at its end. Its body counts until then.
+    fn spawn(&self, call: Call, checks: Option<Checks>, (targets, room): (Vec<Target>, Room)) {
         self.shared.tasks.spawn(async move {
             match checks {
                 Some(checks) => checked::run(call, checks, targets).await,
@@ -239,11 +265,6 @@ impl Exchange {
             }
             drop(room);
         });
-        match answered.await {
-            Ok(answered) => answered.map(|response| tape::kept(response, tape)),
-            // The task has panicked; its money is settled as lost.
-            Err(_gone) => Err(Denial::Unrecorded),
-        }
     }
 
     /// Reads a body, which may pass without some of it, and answers with the hash of what passes.
@@ -329,9 +350,10 @@ fn examined(
 
 async fn judge_prompt(judge: &Judge, request: &wire::Request) -> Result<(), Denial> {
     match pii::request_texts(request.api, request.body()) {
-        Ok(texts) => judge.judge(Place::Prompt, texts).await,
-        Err(pii::Unreadable) => judge.unjudged(Place::Prompt, &NotJudged::NoText),
-    }
+        Ok(texts) => judge.judge(Place::Prompt, texts).await?,
+        Err(pii::Unreadable) => judge.unjudged(Place::Prompt, &NotJudged::NoText)?,
+    };
+    Ok(())
 }
 
 /// Whose conventions a request follows. Clients of Anthropic name its version with every request.

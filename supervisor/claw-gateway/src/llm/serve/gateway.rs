@@ -10,11 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::TaskTracker;
 
 use super::bodies::Bodies;
+use super::cache::Answers;
 use super::drain::Drains;
 use super::endpoint;
 use super::host::{Caller, Clock, Event, Journal, Observer};
 use super::provider_state::ProviderStates;
-use super::settings::Settings;
+use super::settings::{Caching, Settings};
 use crate::llm::budget::{Alert, Budgets, Ledger};
 use crate::llm::route::HourlyTokens;
 use crate::llm::upstream::Client;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) drains: Drains,
     pub(super) bodies: Arc<Bodies>,
+    pub(super) answers: Answers,
     pub(super) tasks: TaskTracker,
     pub(super) host: Host,
 }
@@ -53,6 +55,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, ledger: Ledger, host: Host) -> Self {
         let shared = Shared {
+            answers: Answers::new(room_for_answers(&settings)),
             settings: RwLock::new(Arc::new(settings)),
             ledger: Mutex::new(ledger),
             hourly: Mutex::default(),
@@ -96,6 +99,7 @@ impl Gateway {
     /// key or address is asked at once, however the one before it fared.
     pub fn replace(&self, settings: Settings) {
         let settings = Arc::new(settings);
+        self.shared.answers.resize(room_for_answers(&settings));
         let mut hourly = lock(&self.shared.hourly);
         hourly.retain(|agent, _tokens| settings.agents.contains_key(agent));
         drop(hourly);
@@ -150,6 +154,13 @@ impl Shared {
             self.tell(Event::Alert(alert));
         }
     }
+}
+
+/// What the answers that are kept may take; nothing, where no agent's are.
+fn room_for_answers(settings: &Settings) -> u64 {
+    let mut agents = settings.agents.values();
+    let are_kept = agents.any(|agent| agent.cache == Caching::On);
+    if are_kept { settings.cache.max_size } else { 0 }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

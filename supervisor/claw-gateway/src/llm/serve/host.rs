@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
+use super::cache::{CacheResult, CachedCall};
 use super::conclusion::Conclusion;
 use crate::llm::budget::{Alert, CallId, Refused, Settled};
 use crate::llm::money::Money;
@@ -28,6 +29,10 @@ pub trait Journal: Send + Sync {
 
     /// Keeps what became of it. Each call that was reserved comes here once.
     fn settle<'a>(&'a self, call: &'a CallRecord) -> Written<'a>;
+
+    /// Keeps a call that no provider was asked for, so that nothing was reserved and nothing is
+    /// settled.
+    fn cached<'a>(&'a self, call: &'a CachedCall) -> Written<'a>;
 }
 
 /// Why the journal could not keep a call.
@@ -73,6 +78,13 @@ pub enum Event<'a> {
     },
     /// It is settled.
     Ended(&'a CallRecord),
+    /// The cache was asked, or could have been, for a request of an agent whose answers are kept.
+    Cache {
+        /// Whose it was.
+        caller: &'a Caller,
+        /// What came of it.
+        result: CacheResult,
+    },
     /// A request was refused, before any provider or after all of them.
     Refused {
         /// Whose it was.

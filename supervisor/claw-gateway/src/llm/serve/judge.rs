@@ -25,6 +25,15 @@ pub(super) struct Judge {
     provider: Option<Arc<Provider>>,
 }
 
+/// How a text may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    /// It is judged safe, or has nothing to be judged.
+    Judged,
+    /// Nobody could judge it.
+    Unjudged,
+}
+
 impl Judge {
     /// Who judges such texts of an agent; nobody, where none is to.
     pub(super) fn of(
@@ -52,14 +61,18 @@ impl Judge {
     ///
     /// # Errors
     /// When they are not to pass.
-    pub(super) async fn judge(&self, place: Place, mut texts: Vec<String>) -> Result<(), Denial> {
+    pub(super) async fn judge(
+        &self,
+        place: Place,
+        mut texts: Vec<String>,
+    ) -> Result<Passed, Denial> {
         texts.retain(|text| !text.trim().is_empty());
         if texts.is_empty() {
-            return Ok(());
+            return Ok(Passed::Judged);
         }
         let asking = timeout(self.safety.timeout, self.ask(&texts));
         match asking.await.unwrap_or(Err(NotJudged::TimedOut)) {
-            Ok(Verdict::Safe) => Ok(()),
+            Ok(Verdict::Safe) => Ok(Passed::Judged),
             Ok(Verdict::Unsafe { categories }) => {
                 self.shared.tell(Event::Unsafe {
                     caller: &self.caller,
@@ -77,7 +90,7 @@ impl Judge {
     ///
     /// # Errors
     /// When it is not to pass.
-    pub(super) fn unjudged(&self, place: Place, error: &NotJudged) -> Result<(), Denial> {
+    pub(super) fn unjudged(&self, place: Place, error: &NotJudged) -> Result<Passed, Denial> {
         let action = self.safety.on_failure;
         tracing::warn!(
             provider = %self.safety.provider, %place, ?action, %error,
@@ -90,7 +103,7 @@ impl Judge {
             action,
         });
         match action {
-            OnFailure::Allow => Ok(()),
+            OnFailure::Allow => Ok(Passed::Unjudged),
             OnFailure::Block => Err(Denial::Unjudged { place }),
         }
     }

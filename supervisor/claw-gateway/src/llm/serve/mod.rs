@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   connection ──► request: who, what, which models        refusals, each with its reason
+//!                     │──── an equal one was answered ──► the same answer, for nothing
 //!                     │ one task for each call, which outlives its agent
 //!                     ▼
 //!   for each target: cooling? room? price, bound, hold ──► journal ──► provider
@@ -20,6 +21,7 @@ mod admission;
 mod attempt;
 mod bodies;
 mod body;
+mod cache;
 mod call;
 mod chain;
 mod checked;
@@ -47,6 +49,7 @@ mod tier;
 mod validators;
 mod whole;
 
+pub use cache::{CacheResult, CachedCall};
 pub use conclusion::Conclusion;
 pub use endpoint::{MAX_BODY, REQUEST_ID};
 pub use gateway::{Gateway, Host};
@@ -55,7 +58,7 @@ pub use host::{
     Journal, JournalError, Life, LifeOfToken, Observer, Place, Written,
 };
 pub use settings::{
-    AgentSettings, Model, OnHangUp, OnTight, Price, Provider, ProviderKind, RefusalStatus,
-    Settings, UnknownPrice,
+    AgentSettings, CacheScope, CacheSettings, Caching, Model, OnHangUp, OnTight, Price, Provider,
+    ProviderKind, RefusalStatus, Settings, UnknownPrice,
 };
 pub use source::Source;

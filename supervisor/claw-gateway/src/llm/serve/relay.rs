@@ -265,6 +265,6 @@ async fn cut(
     (reason, ending): (&'static str, Ending),
 ) {
     let last = [bytes, &stream.ending(reason)].concat();
-    agent.end_with(Piece::More(last.into()));
+    agent.end_with(Piece::Cut(last.into()));
     stream.settle(ending).write().await;
 }

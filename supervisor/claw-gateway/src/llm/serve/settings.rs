@@ -25,6 +25,55 @@ pub struct Settings {
     pub agents: BTreeMap<Arc<str>, Arc<AgentSettings>>,
     /// Where answers come from.
     pub source: Source,
+    /// How answers are kept for equal requests, of agents that say so.
+    pub cache: CacheSettings,
+}
+
+/// How answers are kept in memory, to be given again to equal requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// For how long an answer is given again.
+    pub ttl: Duration,
+    /// Bytes of memory that all answers take together. One of more than a
+    /// [sixteenth](Self::ANSWERS) of it is not kept.
+    pub max_size: u64,
+    /// Whose requests an answer is given to.
+    pub scope: CacheScope,
+}
+
+impl CacheSettings {
+    /// How many answers there is room for at least: one alone must not push out all others.
+    pub const ANSWERS: u64 = 16;
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(3600),
+            max_size: 64 * 1024 * 1024,
+            scope: CacheScope::Agent,
+        }
+    }
+}
+
+/// Whose requests the answer to another request is given to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheScope {
+    /// Those of the same agent alone.
+    Agent,
+    /// Those of every agent whose requests are treated the same way: by the same models, with the
+    /// same validators.
+    Fleet,
+}
+
+/// Whether an agent's answers are kept, and given again to equal requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Caching {
+    /// They are not.
+    #[default]
+    Off,
+    /// They are, as the [settings of the cache](CacheSettings) say.
+    On,
 }
 
 /// How a provider is spoken to.
@@ -161,6 +210,8 @@ pub struct AgentSettings {
     pub requested_schema: Option<OnViolation>,
     /// Who judges prompts and answers. Answers are read to their end for it, streams too.
     pub content_safety: Option<ContentSafety>,
+    /// Whether its answers are kept, and given again to equal requests.
+    pub cache: Caching,
 }
 
 impl Default for AgentSettings {
@@ -181,6 +232,7 @@ impl Default for AgentSettings {
             schema: None,
             requested_schema: None,
             content_safety: None,
+            cache: Caching::Off,
         }
     }
 }

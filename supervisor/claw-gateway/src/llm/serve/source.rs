@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
@@ -12,7 +11,7 @@ use super::body::AnswerBody;
 use super::denial::Denial;
 use super::host::Caller;
 use super::made_up;
-use super::tape::Tape;
+use super::tape::Recorded;
 use crate::llm::cassette::{Cassette, Recorder, Recording};
 use crate::llm::wire::Request;
 
@@ -52,17 +51,17 @@ impl Source {
     }
 
     /// What keeps an answer to a request, where it is kept.
-    pub(super) fn tape(
+    pub(super) fn recorded(
         &self,
         caller: &Caller,
         (request, hash): (&Request, &[u8; 32]),
         at: Timestamp,
-    ) -> Option<Tape> {
+    ) -> Option<Recorded> {
         let recorder = match self {
             Self::Recorded(recorder) => Arc::clone(recorder),
             Self::Providers | Self::Cassette(_) | Self::MadeUp => return None,
         };
-        Some(Tape {
+        Some(Recorded {
             recorder,
             recording: Recording {
                 at,
@@ -75,7 +74,6 @@ impl Source {
                 content_type: String::new(),
                 answer: String::new(),
             },
-            kept: BytesMut::new(),
         })
     }
 }

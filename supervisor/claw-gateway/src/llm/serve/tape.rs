@@ -1,4 +1,4 @@
-//! Bodies of answers, which are kept on their way where calls are recorded.
+//! Bodies of answers, which are copied on their way where they are recorded or kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,67 +10,115 @@ use http::header::CONTENT_TYPE;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::{AnswerBody, BrokeOff};
+use super::cache::Keeping;
 use crate::llm::cassette::{Recorder, Recording};
 
-/// The longest answer that is kept, in bytes.
+/// The longest answer that is recorded, in bytes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
-/// The body of an answer, with what records it.
+/// The body of an answer, with who wants a copy of it.
 pub(super) struct Taped {
     body: AnswerBody,
     tape: Option<Box<Tape>>,
 }
 
-/// What is kept of an answer so far.
-pub(super) struct Tape {
+/// What records an answer.
+pub(super) struct Recorded {
     pub(super) recorder: Arc<dyn Recorder>,
     /// Without the answer.
     pub(super) recording: Recording,
-    pub(super) kept: BytesMut,
 }
 
-/// An answer that is recorded if it is a success.
-pub(super) fn kept(response: Response<AnswerBody>, tape: Option<Tape>) -> Response<Taped> {
-    let tape = tape.filter(|_tape| response.status().is_success());
+/// What was copied of an answer so far, and for whom; for nobody, if they want no more of it.
+struct Tape {
+    copied: BytesMut,
+    recorded: Option<Recorded>,
+    keeping: Option<Keeping>,
+}
+
+/// An answer that is recorded if it is a success, and kept for equal requests if it may be.
+pub(super) fn copied(
+    response: Response<AnswerBody>,
+    recorded: Option<Recorded>,
+    keeping: Option<Keeping>,
+) -> Response<Taped> {
+    let recorded = recorded.filter(|_recorded| response.status().is_success());
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let tape = tape.map(|mut tape| {
-        tape.recording.status = response.status().as_u16();
-        kind.clone_into(&mut tape.recording.content_type);
-        tape
+    let recorded = recorded.map(|mut recorded| {
+        recorded.recording.status = response.status().as_u16();
+        kind.clone_into(&mut recorded.recording.content_type);
+        recorded
     });
-    response.map(|body| Taped::new(body, tape))
+    let tape = Tape {
+        copied: BytesMut::new(),
+        recorded,
+        keeping,
+    };
+    response.map(|body| Taped {
+        body,
+        tape: tape.is_wanted().then(|| Box::new(tape)),
+    })
+}
+
+impl Tape {
+    const fn is_wanted(&self) -> bool {
+        self.recorded.is_some() || self.keeping.is_some()
+    }
+
+    fn copy(&mut self, data: &Bytes) {
+        let length = self.copied.len() + data.len();
+        if let Some(recorded) = self.recorded.take_if(|_recorded| length > LONGEST) {
+            tracing::warn!(
+                agent = %recorded.recording.agent,
+                "an answer of more than {LONGEST} bytes is not recorded"
+            );
+        }
+        self.keeping.take_if(|keeping| length > keeping.longest());
+        if self.is_wanted() {
+            self.copied.extend_from_slice(data);
+        }
+    }
 }
 
 impl Taped {
-    pub(super) fn new(body: AnswerBody, tape: Option<Tape>) -> Self {
-        let tape = tape.map(Box::new);
-        Self { body, tape }
+    /// An answer of which nobody wants a copy.
+    pub(super) const fn plain(body: AnswerBody) -> Self {
+        Self { body, tape: None }
     }
 
-    fn keep(&mut self, data: &Bytes) {
+    fn copy(&mut self, data: &Bytes) {
         if let Some(tape) = &mut self.tape {
-            if tape.kept.len() + data.len() > LONGEST {
-                tracing::warn!(
-                    agent = %tape.recording.agent,
-                    "an answer of more than {LONGEST} bytes is not recorded"
-                );
+            tape.copy(data);
+            if !tape.is_wanted() {
                 self.tape = None;
-            } else {
-                tape.kept.extend_from_slice(data);
             }
         }
     }
 
     /// It has come to its end.
     fn end(&mut self) {
-        if let Some(tape) = self.tape.take() {
-            let Tape {
-                recorder,
-                recording,
-                kept,
-            } = *tape;
-            let answer = String::from_utf8_lossy(&kept).into_owned();
+        let Some(tape) = self.tape.take() else {
+            return;
+        };
+        let Tape {
+            copied,
+            recorded,
+            keeping,
+        } = *tape;
+        let copied = copied.freeze();
+        if let Some(keeping) = keeping {
+            match self.body {
+                AnswerBody::Whole(_) | AnswerBody::Stream(_) => keeping.keep(&copied),
+                AnswerBody::Once(_) | AnswerBody::Breaking => {}
+            }
+        }
+        if let Some(Recorded {
+            recorder,
+            recording,
+        }) = recorded
+        {
+            let answer = String::from_utf8_lossy(&copied).into_owned();
             recorder.keep(Recording {
                 answer,
                 ..recording
@@ -91,7 +139,7 @@ impl Body for Taped {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    self.keep(data);
+                    self.copy(data);
                 }
                 // Nobody asks for more of a body that is known to be whole.
                 if self.body.is_end_stream() {

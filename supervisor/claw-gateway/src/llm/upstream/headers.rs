@@ -55,13 +55,17 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
+/// The headers of an agent that its provider sees, with their names.
+pub fn seen_by_provider(agent: &HeaderMap) -> impl Iterator<Item = (HeaderName, &HeaderValue)> {
+    let names = TO_PROVIDER.into_iter();
+    names.filter_map(|name| agent.get(&name).map(|value| (name, value)))
+}
+
 /// The headers of a request to a provider.
 pub(super) fn to_provider(agent: &HeaderMap, side: Side, key: Option<&Key>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    for name in TO_PROVIDER {
-        if let Some(value) = agent.get(&name) {
-            headers.insert(name, value.clone());
-        }
+    for (name, value) in seen_by_provider(agent) {
+        headers.insert(name, value.clone());
     }
     let json = HeaderValue::from_static("application/json");
     headers.insert(CONTENT_TYPE, json);

@@ -8,5 +8,5 @@ mod key;
 
 pub use base_url::{BaseUrl, NotABaseUrl};
 pub use client::{Client, Outgoing, SendError};
-pub use headers::{to_agent, unknown_beta};
+pub use headers::{seen_by_provider, to_agent, unknown_beta};
 pub use key::Key;

@@ -55,6 +55,8 @@ pub struct Prompt {
     pub described_tools: u64,
     /// Images, inline or by URL.
     pub images: u64,
+    /// Those of them that the provider fetches by their URL.
+    pub linked_images: u64,
     /// UTF-8 bytes of text that the provider may charge as answer: a prediction that was wrong.
     pub predicted_bytes: u64,
     /// What has no size of its own; the first few.

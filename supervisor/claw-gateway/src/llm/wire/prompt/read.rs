@@ -236,16 +236,19 @@ impl Prompt {
         place: &str,
     ) -> Result<(), BadRequest> {
         self.images += 1;
-        let stored = match kind {
+        let (stored, inline) = match kind {
             "image" => {
                 let source = part
                     .get("source")
                     .ok_or_else(|| missing(&format!("{place}.source")))?;
                 let source_place = format!("{place}.source");
-                kind_of(&object(source, &source_place)?, &source_place)? == "file"
+                let source = object(source, &source_place)?;
+                let kind = kind_of(&source, &source_place)?;
+                (kind == "file", kind == "base64")
             }
-            _ => part.get("file_id").is_some(),
+            _ => (part.get("file_id").is_some(), is_inline(part)),
         };
+        self.linked_images += u64::from(!stored && !inline);
         // Of an image that the provider keeps nothing is seen here, so all of the context bounds it.
         if stored {
             self.refer(Reference::Stored {
@@ -329,6 +332,22 @@ impl Prompt {
             self.references.push(reference);
         }
     }
+}
+
+/// Whether an image of OpenAI's interfaces is itself in its URL (RFC 2397).
+fn is_inline(part: &RawObject<'_>) -> bool {
+    let Some(image) = part.get("image_url") else {
+        return false;
+    };
+    let object = RawObject::read(image).ok();
+    let url = object
+        .as_ref()
+        .map_or(Some(image), |object| object.get("url"));
+    let url = url.and_then(text);
+    url.is_some_and(|url| {
+        url.get(..5)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+    })
 }
 
 /// Whether Anthropic describes a tool itself whose calls come back to the agent.
