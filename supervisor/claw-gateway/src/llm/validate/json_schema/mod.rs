@@ -321,10 +321,6 @@ fn violations(error: &ValidationError<'_, '_>) -> Vec<Violation> {
 }
 
 /// The keyword of the commonest rules; nothing for others, whose place in the schema has to do.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library's kinds grow with its versions, and each of them has a place"
-)]
 fn keyword(kind: &ErrorKind<'_, '_>) -> &'static str {
     match kind {
         ErrorKind::Type { .. } => "type",
@@ -340,7 +336,31 @@ fn keyword(kind: &ErrorKind<'_, '_>) -> &'static str {
         ErrorKind::Pattern { .. } => "pattern",
         ErrorKind::Minimum { .. } => "minimum",
         ErrorKind::Maximum { .. } => "maximum",
-        _ => "",
+        ErrorKind::Group
+        | ErrorKind::Schema { .. }
+        | ErrorKind::ContentSchema
+        | ErrorKind::PropertyName { .. }
+        | ErrorKind::Reference { .. }
+        | ErrorKind::RefCycle { .. }
+        | ErrorKind::FalseSchema
+        | ErrorKind::MinProperties { .. }
+        | ErrorKind::MaxProperties { .. }
+        | ErrorKind::Dependency { .. }
+        | ErrorKind::DependentRequired { .. }
+        | ErrorKind::Contains
+        | ErrorKind::MinContains { .. }
+        | ErrorKind::MaxContains { .. }
+        | ErrorKind::UniqueItems { .. }
+        | ErrorKind::AdditionalItems { .. }
+        | ErrorKind::ContentEncoding { .. }
+        | ErrorKind::ContentMediaType { .. }
+        | ErrorKind::ExclusiveMinimum { .. }
+        | ErrorKind::ExclusiveMaximum { .. }
+        | ErrorKind::MultipleOf { .. }
+        | ErrorKind::Not
+        | ErrorKind::AllOf
+        | ErrorKind::AnyOf
+        | ErrorKind::OneOf(_) => "",
     }
 }
 
