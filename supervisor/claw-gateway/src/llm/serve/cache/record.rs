@@ -11,7 +11,7 @@ use crate::llm::budget::CallId;
 /// was spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedCall {
-    /// Its id, of those of [calls](CallRecord).
+    /// Its id, of those of [calls](super::super::host::CallRecord).
     pub id: CallId,
     /// The agent's request.
     pub request: Arc<str>,
