@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use claw_gateway::llm::budget::{Budgets, Ledger, Limits};
+use claw_gateway::llm::budget::{Budgets, CallId, Ledger, Limits};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
 use claw_gateway::llm::serve::{
@@ -277,6 +277,10 @@ struct Nothing;
 
 impl Journal for Nothing {
     fn reserve<'a>(&'a self, _call: &'a CallRecord) -> Written<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn shrink(&self, _call: CallId, _held: Money) -> Written<'_> {
         Box::pin(async { Ok(()) })
     }
 

@@ -4,6 +4,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use claw_gateway::llm::budget::CallId;
+use claw_gateway::llm::money::Money;
 use claw_gateway::llm::serve::{CachedCall, CallRecord, Journal, JournalError, Written};
 use claw_store::bus::Level;
 use claw_store::llm::{Settlement, Settling};
@@ -118,6 +120,14 @@ impl Journal for StoreJournal {
         Box::pin(async move {
             let written = self.store.reserve_llm_call(rows::admitted(call), level);
             written.await.map_err(failed)
+        })
+    }
+
+    fn shrink(&self, call: CallId, held: Money) -> Written<'_> {
+        let level = self.durability();
+        Box::pin(async move {
+            let shrunk = self.store.shrink_llm_call(call.0, held.pico(), level);
+            shrunk.await.map_err(failed)
         })
     }
 

@@ -362,7 +362,7 @@ async fn a_free_model_serves_though_a_limit_is_overdrawn() {
     assert_eq!(world.chat("free").await.status, 200);
 }
 
-/// Held before a stream of messages begins, and once it has.
+/// What a stream of messages may cost before it begins, and once it has.
 async fn held_around_the_first_event(body: &Value, report: Report) -> (Money, Money) {
     let world = World::start(Setup::default()).await;
     let gate = Gate::default();
@@ -375,12 +375,49 @@ async fn held_around_the_first_event(body: &Value, report: Report) -> (Money, Mo
     let mut begun = world.begin(Asked::post("/v1/messages", body)).await;
     assert_eq!(begun.status, 200);
     begun.piece().await.expect("the first event");
-    let before = world.book.reserved()[0].held;
-    let after = world.today().held();
     gate.open();
     begun.whole().await;
     world.settled().await;
-    (before, after)
+    let before = world.book.reserved()[0].held;
+    let shrunk = world.book.shrunk.borrow();
+    (before, shrunk.last().map_or(before, |(_call, held)| *held))
+}
+
+#[tokio::test]
+async fn what_a_call_turns_out_not_to_need_is_free_once_it_is_in_the_journal() {
+    let world = World::start(Setup::default()).await;
+    let (first, rest) = (Gate::default(), Gate::default());
+    let slow = Behaviour {
+        before_first: Pause::Until(first.clone()),
+        between: Pause::Until(rest.clone()),
+        report: Report::Told {
+            prompt: 40,
+            answer: 10,
+        },
+        ..Behaviour::tokens(10)
+    };
+    world.fake.script("claude-1", [slow]);
+    let (address, asked) = (
+        world.address,
+        Asked::post("/v1/messages", &streamed("claude")),
+    );
+    let asking = tokio::spawn(crate::client::begin(address, asked));
+    world.fake.until(|seen| seen.len() == 1).await;
+    let before = world.book.reserved()[0].held;
+    let writing = world.book.busy.write().await;
+    first.open();
+    let mut begun = asking.await.expect("an answer");
+    begun.piece().await.expect("the first event");
+    assert_eq!(world.today().held(), before);
+    drop(writing);
+    let mut shrunk = world.book.shrunk.subscribe();
+    let less = shrunk.wait_for(|shrunk| !shrunk.is_empty()).await;
+    let less = less.expect("the book is there")[0].1;
+    assert!(less < before);
+    assert_eq!(world.today().held(), less);
+    rest.open();
+    begun.whole().await;
+    world.settled().await;
 }
 
 #[tokio::test]

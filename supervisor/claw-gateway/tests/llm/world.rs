@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use claw_gateway::llm::budget::{Account, Balance, Budgets, Ledger, Limits, Period, Scope};
+use claw_gateway::llm::budget::{Account, Balance, Budgets, CallId, Ledger, Limits, Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
 use claw_gateway::llm::serve::{
@@ -358,6 +358,8 @@ pub(crate) struct Book {
     /// How many calls were to be recorded.
     pub(crate) arrived: watch::Sender<u64>,
     reserved: Mutex<Vec<CallRecord>>,
+    /// Calls that may cost less than was reserved, with that.
+    pub(crate) shrunk: watch::Sender<Vec<(CallId, Money)>>,
     settled: Mutex<Vec<CallRecord>>,
     cached: Mutex<Vec<CachedCall>>,
     pub(crate) told: watch::Sender<Vec<String>>,
@@ -407,6 +409,17 @@ impl Journal for Book {
             }
             let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
             reserved.push(call.clone());
+            Ok(())
+        })
+    }
+
+    fn shrink(&self, call: CallId, held: Money) -> Written<'_> {
+        Box::pin(async move {
+            let _idle = self.busy.read().await;
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(JournalError("told to fail".into()));
+            }
+            self.shrunk.send_modify(|shrunk| shrunk.push((call, held)));
             Ok(())
         })
     }

@@ -29,6 +29,23 @@ impl Store {
         .await
     }
 
+    /// Writes that a call in flight may cost no more than this. One that has ended stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`]; it may cost as much as before then.
+    pub async fn shrink_llm_call(
+        &self,
+        id: u64,
+        held: i64,
+        level: Level,
+    ) -> Result<(), StoreError> {
+        self.write(level, Kind::Guarded, 0, move |core| {
+            write::shrink(&core.conn, id, held)
+        })
+        .await
+    }
+
     /// Writes how calls ended, and their money in their windows; answers for each in that order.
     /// All of them or none.
     ///

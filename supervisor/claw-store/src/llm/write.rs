@@ -71,6 +71,14 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
     }
 }
 
+pub(super) fn shrink(conn: &Connection, id: u64, held: i64) -> Result<(), StoreError> {
+    let sql = "UPDATE llm_call SET held = min(held, ?2), estimate = min(estimate, ?2)
+        WHERE id = ?1 AND outcome IS NULL";
+    conn.prepare_cached(sql)?
+        .execute(params![column(id), held])?;
+    Ok(())
+}
+
 pub(super) fn note(
     conn: &Connection,
     call: &Admitted,

@@ -1,8 +1,8 @@
 use claw_store::StoreError;
 use claw_store::bus::Level;
 use claw_store::llm::{
-    CallFilter, CallRow, Correction, EndedCall, Period, Settlement, Tokens, Told, UsageBy,
-    WindowCorrection, WindowKey,
+    Admitted, CallFilter, CallRow, Correction, EndedCall, Period, Settlement, Tokens, Told,
+    UsageBy, WindowCorrection, WindowKey,
 };
 use claw_store::store::UnixMs;
 
@@ -101,6 +101,32 @@ async fn a_call_is_settled_once() {
     assert_eq!(bench.settle(1, ended(30, 9)).await, Settlement::Already);
     assert_eq!(bench.settle(2, ended(30, 9)).await, Settlement::Unknown);
     assert_eq!(bench.windows().await, before);
+}
+
+#[tokio::test]
+async fn a_call_in_flight_may_come_to_cost_less_and_never_more() {
+    let bench = Bench::new();
+    let call = admitted(1, "a", DAY);
+    bench.reserve(call.clone()).await;
+    bench.reserve(admitted(2, "a", DAY)).await;
+    bench.settle(2, ended(70, 0)).await;
+    for (id, held) in [(1, 7), (1, call.held), (2, 0), (3, 0)] {
+        let shrunk = bench.store.shrink_llm_call(id, held, Level::Os);
+        shrunk.await.unwrap();
+    }
+    let bench = bench.reopened();
+    let restored = bench.store.restore_llm().await.unwrap();
+    let less = Admitted {
+        held: 7,
+        estimate: call.estimate.min(7),
+        ..call
+    };
+    assert_eq!(restored.in_flight, [less]);
+    let calls = bench.store.llm_calls(CallFilter {
+        limit: 10,
+        ..CallFilter::default()
+    });
+    assert_eq!(calls.await.unwrap()[0].admitted, admitted(2, "a", DAY));
 }
 
 #[tokio::test]

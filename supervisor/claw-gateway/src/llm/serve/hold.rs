@@ -185,12 +185,28 @@ impl Hold {
             searches: bound.searches,
             service: super::admission::tiers(open.terms.tier.as_deref()),
         });
-        let id = open.record.id;
+        let (id, most) = (open.record.id, most.max(Money::ZERO));
         // A prompt larger than its bound leaves what is held as it is.
-        let shrunk = self.shared.ledger().shrink(id, most);
-        if let Ok(held) = shrunk {
-            self.open_mut().record.held = held;
+        if most >= open.record.held {
+            return;
         }
+        open.record.held = most;
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            // Others may have the rest once a supervisor after this one would know that it is free.
+            match shared.host.journal.shrink(id, most).await {
+                Ok(()) => {
+                    if let Err(error) = shared.ledger().shrink(id, most) {
+                        tracing::trace!(%error, "a call was over before it was known what it may cost");
+                    }
+                }
+                Err(error) => tracing::warn!(
+                    call = %id,
+                    error = &error as &dyn std::error::Error,
+                    "as much is held for a call as before, because less is not in the journal"
+                ),
+            }
+        });
     }
 
     /// What is spent for an answer so far, in tokens. An estimate is never more than the limit that

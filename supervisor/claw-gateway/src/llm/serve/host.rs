@@ -27,6 +27,10 @@ pub trait Journal: Send + Sync {
     /// Keeps a call that is about to be sent; it leaves when this is done.
     fn reserve<'a>(&'a self, call: &'a CallRecord) -> Written<'a>;
 
+    /// Keeps that it may cost no more than this by now. What is left of its money is free for others
+    /// when this is done. A call that is settled already stays as it is.
+    fn shrink(&self, call: CallId, held: Money) -> Written<'_>;
+
     /// Keeps what became of it. Each call that was reserved comes here once.
     fn settle<'a>(&'a self, call: &'a CallRecord) -> Written<'a>;
 
