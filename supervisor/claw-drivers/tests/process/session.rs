@@ -155,13 +155,29 @@ async fn control_c_on_a_terminal_interrupts() {
     assert_eq!(end, Ok(SessionEnd::Exited(ExitStatus::Signal(2))));
 }
 
+/// Whether a program of this name is a child of a process.
+fn runs_below(parent: i32, name: &str) -> bool {
+    let children = format!("/proc/{parent}/task/{parent}/children");
+    let children = std::fs::read_to_string(children).unwrap_or_default();
+    children.split_whitespace().any(|child| {
+        let running = std::fs::read_to_string(format!("/proc/{child}/comm"));
+        running.is_ok_and(|running| running.trim_end() == name)
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_reaches_all_that_it_has_started() {
     let mut world = World::new().await;
     let (instance, spec) = sleeper(&mut world).await;
-    let script = "trap 'echo caught; exit 4' INT; echo ready; sleep 4000; exit 5";
-    let mut session = open(&world, &instance, &spec, &["sh", "-c", script], PIPES).await;
-    read_until(&mut session, "ready").await;
+    let file = world.file("shell");
+    let script = format!(
+        "trap 'echo caught; exit 4' INT; echo $$ > {0}.new; mv {0}.new {0}; sleep 4000; exit 5",
+        file.display()
+    );
+    let session = open(&world, &instance, &spec, &["sh", "-c", &script], PIPES).await;
+    let shell = pid_in(&file).await;
+    // A child that is not yet `sleep` would take the signal for the shell, and then sleep.
+    eventually("the shell sleeps", || runs_below(shell, "sleep")).await;
     let signal = Steer::Signal(Interruption::Interrupt);
     session.steering.send(signal).unwrap();
     let (printed, _, end) = finish(session).await;
