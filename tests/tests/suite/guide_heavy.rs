@@ -156,8 +156,11 @@ fn schedules_began_as_they_say(fleet: &Fleet) {
 
 fn probes_decide(fleet: &Fleet) {
     // Whoever is not ready gets no events, under no supervisor, and lives on.
-    let unready = fleet.await_agent("unready", "runs", |agent| agent.state == State::Running);
-    assert_eq!((unready.ready, unready.restarts), (false, 0));
+    // A supervisor that has just taken it over believes the one before until it is told.
+    let unready = fleet.await_agent("unready", "runs and is not ready", |agent| {
+        agent.state == State::Running && !agent.ready
+    });
+    assert_eq!(unready.restarts, 0);
     assert_eq!(unready.reason.code, "not_ready");
     let why = "OSError: no database";
     fleet.await_agent("unready", "says why", |agent| {

@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 
 use crate::fleet::{Fleet, until};
 
-/// Asks once; ends with a failure when there is no answer, and else stays.
+/// Asks once; ends with a failure when there is no answer, and else stays. All but one wait before
+/// until there is a file `all`.
 const ONCE: &str = r#"
 import json, os, sys, time, urllib.error, urllib.request
 
@@ -27,6 +28,8 @@ def ask(text):
         return error.code
 
 if __name__ == "__main__":
+    while sys.argv[1] != "ann" and not os.path.exists("all"):
+        time.sleep(0.02)
     if ask("I am " + sys.argv[1]) != 200:
         sys.exit(1)
     time.sleep(100000)
@@ -72,7 +75,8 @@ fn of_agents_that_died_of_an_outage_one_tries_before_the_others_start() {
     const AGENTS: [&str; 3] = ["ann", "ben", "cleo"];
     let (_runtime, fake) = provider();
     let gate = Gate::default();
-    let limited = Behaviour::status(429).with_header("retry-after", "4");
+    // So long it lasts that the others find it in time.
+    let limited = Behaviour::status(429).with_header("retry-after", "8");
     let held = Behaviour {
         before_head: Pause::Until(gate.clone()),
         ..Behaviour::tokens(5)
@@ -81,8 +85,12 @@ fn of_agents_that_died_of_an_outage_one_tries_before_the_others_start() {
     let agents = AGENTS.map(|name| format!("  {name}: {{command: [python3, once.py, {name}]}}\n"));
     let mut fleet = fleet(&fake, &agents.concat());
     fleet.up();
+    fleet.await_agent("ann", "waits for the provider", |agent| {
+        agent.reason.text.contains("the provider hub")
+    });
+    fs::write(fleet.path("all"), "").unwrap();
 
-    // The second call that arrives is the first one after the outage.
+    // The others died of an outage without a call that arrived, so the next one comes after it.
     let seen = || (fake.seen().len() >= 2).then_some(());
     until("one agent tries", seen);
     let waiting = |name: &&&str| {
