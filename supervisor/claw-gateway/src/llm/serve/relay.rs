@@ -64,7 +64,7 @@ pub(super) async fn answer(
         First::Piece(stream, step) => (*stream, step),
         First::Refused(stream) => {
             let wait = retry_after(&head.headers, call.shared.host.clock.now());
-            return Err(refused(*stream, limit, wait).await);
+            return Err(refused(*stream, limit, wait));
         }
         First::HungUp => return Ok(Served::HungUp),
     };
@@ -112,7 +112,7 @@ async fn first(
     match (&stream.reading().ended, &step) {
         (Ended::Failed { .. }, _) => Ok(First::Refused(Box::new(stream))),
         (Ended::Open | Ended::Properly, Step::Broken) => {
-            stream.settle(Ending::CutByProvider).write().await;
+            stream.settle(Ending::CutByProvider).write_beside();
             Err(Failed::settled(Failure::Broken, AttemptFailure::Broken))
         }
         (Ended::Open | Ended::Properly, Step::More(_) | Step::End(_) | Step::Stopped(..)) => {
@@ -123,7 +123,7 @@ async fn first(
 
 /// A stream with an error before the agent got anything of it. It is what the same error is that
 /// comes with its status, and costs nothing either, unless a part of an answer was before it.
-async fn refused(stream: Stream, limit: Option<u64>, retry_after: Option<Duration>) -> Failed {
+fn refused(stream: Stream, limit: Option<u64>, retry_after: Option<Duration>) -> Failed {
     let api = stream.reading().api;
     let (kind, message) = match &stream.reading().ended {
         Ended::Failed { kind, message } => (kind.as_str(), message.as_str()),
@@ -136,7 +136,7 @@ async fn refused(stream: Stream, limit: Option<u64>, retry_after: Option<Duratio
         retry_after,
     };
     if !stream.is_empty() {
-        stream.settle(Ending::CutByProvider).write().await;
+        stream.settle(Ending::CutByProvider).write_beside();
         return Failed::settled(failure, cause);
     }
     let said = json!({"error": {"message": message}}).to_string();

@@ -121,7 +121,7 @@ pub(super) async fn answer(
         Ok(Ok(())) => {}
         Ok(Err(unread)) => {
             let unwritten = reading.settle(hold, how, Ending::CutByProvider);
-            unwritten.write().await;
+            unwritten.write_beside();
             tracing::debug!(provider = %target.provider_name, ?unread, "an answer broke off");
             return Err(Failed::settled(Failure::Broken, AttemptFailure::Broken));
         }
