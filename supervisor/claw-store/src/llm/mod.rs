@@ -1,9 +1,9 @@
 //! The money of calls to language models: what must be known after our own death.
 //!
 //! ```text
-//!  reserve ──► llm_call, in flight ──► settle ──► llm_call, ended ──► usage, calls
-//!                    │                    └─────► llm_window: the agent's and the fleet's day
-//!                    └── restore: lost                        and month of the admission
+//!  reserve ──► llm_hold ──► settle ──► llm_call ──► usage, calls
+//!                  │           └─────► llm_window: the agent's and the fleet's day and month
+//!                  └── restore: lost               of the admission
 //! ```
 //!
 //! The row of a call is written before the call leaves, and is settled with its windows in one

@@ -64,7 +64,7 @@ fn unreadable(index: usize, number: i64) -> rusqlite::Error {
 }
 
 fn in_flight(conn: &Connection) -> Result<Vec<Admitted>, rusqlite::Error> {
-    let sql = format!("SELECT {ADMITTED} FROM llm_call WHERE outcome IS NULL ORDER BY id");
+    let sql = format!("SELECT {ADMITTED} FROM llm_hold ORDER BY id");
     let mut query = conn.prepare_cached(&sql)?;
     let rows = query.query_map([], admitted)?;
     rows.collect()
@@ -89,6 +89,7 @@ fn uncertain(conn: &Connection) -> Result<Vec<Uncertain>, rusqlite::Error> {
 
 fn last_id(conn: &Connection) -> Result<u64, rusqlite::Error> {
     let sql = "SELECT max(ifnull((SELECT max(id) FROM llm_call), 0),
+        ifnull((SELECT max(id) FROM llm_hold), 0),
         ifnull((SELECT value FROM meta WHERE key = ?1), 0))";
     let id = conn
         .prepare_cached(sql)?
@@ -124,7 +125,7 @@ pub(super) fn calls(
     sql.push("true");
     values.push(filter.limit.min(CHORE_ROWS).into());
     let sql = format!(
-        "SELECT {ADMITTED}, {ENDED} FROM llm_call WHERE {} ORDER BY id DESC LIMIT ?",
+        "SELECT {ADMITTED}, {ENDED} FROM llm_every_call WHERE {} ORDER BY id DESC LIMIT ?",
         sql.join(" AND ")
     );
     let mut query = conn.prepare_cached(&sql)?;
@@ -223,7 +224,7 @@ pub(super) fn usage(
     };
     let sql = format!(
         "SELECT {name}, count(*), {} FROM llm_call
-        WHERE admitted_at >= ?1 AND outcome IS NOT NULL AND {name} IS NOT NULL
+        WHERE admitted_at >= ?1 AND {name} IS NOT NULL
         GROUP BY {name} ORDER BY {order} LIMIT ?2",
         sums()
     );

@@ -20,7 +20,7 @@ pub(super) fn totals(conn: &Connection) -> Result<Vec<TotalRow>, rusqlite::Error
     for row in forgotten {
         add(&mut totals, row?);
     }
-    for row in summed(conn, "outcome IS NOT NULL", [])? {
+    for row in summed(conn, "true", [])? {
         add(&mut totals, row);
     }
     Ok(totals.into_values().collect())

@@ -44,9 +44,10 @@ const fn told_column(told: Told) -> i64 {
 }
 
 pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreError> {
-    let sql = "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, model_id,
+    let sql = "INSERT INTO llm_hold (id, admitted_at, day, agent, run, provider, model, model_id,
         held, estimate, rates, clamped, request_hash)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+        WHERE NOT EXISTS (SELECT 1 FROM llm_call WHERE id = ?1) ON CONFLICT DO NOTHING";
     let written = conn.prepare_cached(sql)?.execute(params![
         column(call.id),
         call.admitted_at.0,
@@ -72,8 +73,8 @@ pub(super) fn reserve(conn: &Connection, call: &Admitted) -> Result<(), StoreErr
 }
 
 pub(super) fn shrink(conn: &Connection, id: u64, held: i64) -> Result<(), StoreError> {
-    let sql = "UPDATE llm_call SET held = min(held, ?2), estimate = min(estimate, ?2)
-        WHERE id = ?1 AND outcome IS NULL";
+    let sql = "UPDATE llm_hold SET held = min(held, ?2), estimate = min(estimate, ?2)
+        WHERE id = ?1";
     conn.prepare_cached(sql)?
         .execute(params![column(id), held])?;
     Ok(())
@@ -106,17 +107,21 @@ fn settle_one(
     Settling { id, ended }: &Settling,
     booked: &mut BTreeMap<WindowKey, Amounts>,
 ) -> Result<Settlement, StoreError> {
-    let sql = "SELECT agent, day, outcome IS NOT NULL FROM llm_call WHERE id = ?1";
+    let sql = "SELECT agent, day FROM llm_hold WHERE id = ?1";
     let found = conn
         .prepare_cached(sql)?
         .query_row([column(*id)], |row| {
-            Ok((row.get::<_, String>(0)?, date(row, 1)?, row.get(2)?))
+            Ok((row.get::<_, String>(0)?, date(row, 1)?))
         })
         .optional()?;
-    let (agent, day) = match found {
-        None => return Ok(Settlement::Unknown),
-        Some((_, _, true)) => return Ok(Settlement::Already),
-        Some((agent, day, false)) => (agent, day),
+    let Some((agent, day)) = found else {
+        let sql = "SELECT 1 FROM llm_call WHERE id = ?1";
+        let has_ended = conn.prepare_cached(sql)?.exists([column(*id)])?;
+        return Ok(if has_ended {
+            Settlement::Already
+        } else {
+            Settlement::Unknown
+        });
     };
     end(conn, *id, ended)?;
     for key in WindowKey::of(&agent, day) {
@@ -134,10 +139,13 @@ const fn plus(money: Amounts, more: Amounts) -> Amounts {
 }
 
 fn end(conn: &Connection, id: u64, ended: &EndedCall) -> Result<(), StoreError> {
-    let sql = "UPDATE llm_call SET outcome = ?2, spent = ?3, uncertain = ?4, model_served = ?5,
-        status = ?6, attempts = ?7, started_at = ?8, first_byte_at = ?9, ended_at = ?10,
-        input = ?11, cache_read = ?12, cache_write_5m = ?13, cache_write_1h = ?14, output = ?15,
-        reasoning = ?16, searches = ?17 WHERE id = ?1";
+    let sql = "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, model_id,
+        held, estimate, rates, clamped, request_hash, corrected, outcome, spent, uncertain,
+        model_served, status, attempts, started_at, first_byte_at, ended_at, input, cache_read,
+        cache_write_5m, cache_write_1h, output, reasoning, searches)
+        SELECT id, admitted_at, day, agent, run, provider, model, model_id, held, estimate, rates,
+        clamped, request_hash, corrected, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+        ?15, ?16, ?17 FROM llm_hold WHERE id = ?1";
     let tokens = &ended.tokens;
     let at = |time: Option<UnixMs>| time.map(|time| time.0);
     conn.prepare_cached(sql)?.execute(params![
@@ -159,6 +167,8 @@ fn end(conn: &Connection, id: u64, ended: &EndedCall) -> Result<(), StoreError> 
         column(tokens.reasoning),
         column(tokens.searches),
     ])?;
+    conn.prepare_cached("DELETE FROM llm_hold WHERE id = ?1")?
+        .execute([column(id)])?;
     Ok(())
 }
 
@@ -273,10 +283,15 @@ pub(super) fn reconcile_window(
         (None, Period::Day) => 4,
         (None, Period::Month) => 8,
     };
-    let sql = "UPDATE llm_call SET corrected = corrected | ?1 WHERE id = ?2";
-    let mut correct = conn.prepare_cached(sql)?;
-    for id in calls {
-        correct.execute(params![bit, column(*id)])?;
+    // The end of a call may be known that is not written yet.
+    for sql in [
+        "UPDATE llm_call SET corrected = corrected | ?1 WHERE id = ?2",
+        "UPDATE llm_hold SET corrected = corrected | ?1 WHERE id = ?2",
+    ] {
+        let mut correct = conn.prepare_cached(sql)?;
+        for id in calls {
+            correct.execute(params![bit, column(*id)])?;
+        }
     }
     Ok(())
 }
@@ -298,8 +313,7 @@ pub(super) fn prune_windows(conn: &Connection, before: Date) -> Result<(), Store
         HAVING max(id) IS NOT NULL ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
     conn.prepare_cached(sql)?.execute([LAST_ID])?;
     let sql = "DELETE FROM llm_window WHERE start < CASE period WHEN 0 THEN ?1 ELSE ?2 END
-        AND NOT EXISTS (SELECT 1 FROM llm_call WHERE outcome IS NULL
-            AND (scope = '' OR agent = scope)
+        AND NOT EXISTS (SELECT 1 FROM llm_hold WHERE (scope = '' OR agent = scope)
             AND start = CASE period WHEN 0 THEN day ELSE substr(day, 1, 8) || '01' END)";
     conn.prepare_cached(sql)?.execute(params![
         before.to_string(),
@@ -309,7 +323,7 @@ pub(super) fn prune_windows(conn: &Connection, before: Date) -> Result<(), Store
 }
 
 pub(super) fn prune_calls(conn: &Connection, before: Date) -> Result<u64, StoreError> {
-    let these = "id IN (SELECT id FROM llm_call WHERE day < ?1 AND outcome IS NOT NULL
+    let these = "id IN (SELECT id FROM llm_call WHERE day < ?1
         AND (uncertain = 0 OR day < ?2) ORDER BY id LIMIT ?3)";
     let (day, month) = (before.to_string(), before.first_of_month().to_string());
     total::keep(conn, these, params![day, month, CHORE_ROWS])?;

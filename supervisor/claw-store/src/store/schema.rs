@@ -9,5 +9,6 @@ pub(super) const SCHEMA: Schema = Schema {
         include_str!("schema/0001.sql"),
         include_str!("schema/0002.sql"),
         include_str!("schema/0003.sql"),
+        include_str!("schema/0004.sql"),
     ],
 };

@@ -5,8 +5,9 @@ use claw_store::llm::{
     UsageBy, WindowCorrection, WindowKey,
 };
 use claw_store::store::UnixMs;
+use rusqlite::Connection;
 
-use crate::{Bench, admitted, date, ended};
+use crate::{Bench, admitted, date, ended, open};
 
 const DAY: &str = "2026-11-22";
 
@@ -127,6 +128,39 @@ async fn a_call_in_flight_may_come_to_cost_less_and_never_more() {
         ..CallFilter::default()
     });
     assert_eq!(calls.await.unwrap()[0].admitted, admitted(2, "a", DAY));
+}
+
+#[tokio::test]
+async fn calls_of_a_store_from_before_holds_go_on() {
+    let bench = Bench::new();
+    for id in 1..=2 {
+        bench.reserve(admitted(id, "a", DAY)).await;
+    }
+    bench.settle(1, whole()).await;
+    let Bench { store, directory } = bench;
+    store.close().unwrap();
+    let older = Connection::open(directory.path().join("store.db")).unwrap();
+    older
+        .execute_batch(
+            "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, model_id,
+                held, estimate, rates, clamped, request_hash, corrected)
+            SELECT * FROM llm_hold;
+            DROP VIEW llm_every_call;
+            DROP TABLE llm_hold;
+            CREATE INDEX llm_call_in_flight ON llm_call (id) WHERE outcome IS NULL;
+            PRAGMA user_version = 3",
+        )
+        .unwrap();
+    older.close().unwrap();
+    let store = open(&directory);
+    let bench = Bench { store, directory };
+    let restored = bench.store.restore_llm().await.unwrap();
+    assert_eq!(restored.in_flight, [admitted(2, "a", DAY)]);
+    assert_eq!(bench.settle(1, whole()).await, Settlement::Already);
+    assert_eq!(bench.settle(2, whole()).await, Settlement::Written);
+    let windows = bench.windows().await.into_iter();
+    let settled: Vec<_> = windows.map(|(_, settled, _)| settled).collect();
+    assert_eq!(settled, [140; 4]);
 }
 
 #[tokio::test]
