@@ -76,12 +76,26 @@ impl Frame {
         Self { bytes: text.into() }
     }
 
+    /// The frame with a part of itself replaced.
+    pub(super) fn with_part(&self, part: &str, new: &str) -> Self {
+        let start = part.as_ptr().addr() - self.bytes.as_ptr().addr();
+        let (before, after) = (&self.bytes[..start], &self.bytes[start + part.len()..]);
+        Self {
+            bytes: [before, new.as_bytes(), after].concat().into(),
+        }
+    }
+
     fn fields(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
         lines(&self.bytes)
             .map(field)
             .filter(move |(key, _)| *key == name.as_bytes())
-            .map(|(_, value)| String::from_utf8_lossy(value))
+            .map(|(_, value)| text(value))
     }
+}
+
+/// Without a second look at what is UTF-8, as nearly all is.
+fn text(value: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(value).map_or_else(|_other| String::from_utf8_lossy(value), Cow::Borrowed)
 }
 
 fn push_data(text: &mut String, data: &str) {

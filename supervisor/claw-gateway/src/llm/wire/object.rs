@@ -186,7 +186,7 @@ pub(crate) fn elements(value: &str) -> Option<Vec<&str>> {
 
 /// A text that borrows from its JSON where it has no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 struct Members<'a>(Vec<(Cow<'a, str>, &'a str)>);
 

@@ -1,6 +1,10 @@
 //! What the gateway changes in bodies that pass.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::object::{RawObject, quoted, typed};
 use super::request::limit_fields;
@@ -102,7 +106,20 @@ pub fn alias_model_in_frame(api: Api, frame: &Frame, alias: &str) -> Option<Fram
     if !data.contains("\"model\"") {
         return None;
     }
+    if let (Api::ChatCompletions, Cow::Borrowed(data)) = (api, &data)
+        && let Ok(Named { model }) = serde_json::from_str(data)
+    {
+        let (old, new) = (model?.get(), quoted(alias));
+        return (old != new).then(|| frame.with_part(old, &new));
+    }
     Some(frame.with_data(&set(&data, path, &quoted(alias))?))
+}
+
+/// Where a chunk of chat completions names its model.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
 }
 
 /// An answer, or the data of a frame, with what it cost as `usage.cost_usd`; `None` when it has no

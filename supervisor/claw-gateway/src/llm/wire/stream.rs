@@ -1,11 +1,15 @@
 //! A stream of an answer, read alongside while its frames go to the agent.
 
+mod chunk;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use self::chunk::Chunk;
 use super::answer::{string, written};
+use super::object::Text;
 use super::usage::read_usage;
 use super::{Api, Finish, Frame};
 use crate::llm::usage::Usage;
@@ -154,6 +158,11 @@ impl StreamReading {
             }
             return Content::End;
         }
+        if self.api == Api::ChatCompletions
+            && let Some(chunk) = Chunk::read(data)
+        {
+            return self.chunk(chunk);
+        }
         let Ok(data) = serde_json::from_str::<Value>(data) else {
             return Content::Other;
         };
@@ -161,6 +170,30 @@ impl StreamReading {
             Api::ChatCompletions | Api::Embeddings => self.chat(&data),
             Api::Responses => self.response(&data),
             Api::Messages => self.message(&data),
+        }
+    }
+
+    fn chunk(&mut self, chunk: Chunk<'_>) -> Content {
+        let (Text(model), Text(id)) = (chunk.model, chunk.id);
+        self.model.get_or_insert_with(|| model.into_owned());
+        self.id.get_or_insert_with(|| id.into_owned());
+        self.created.get_or_insert(chunk.created);
+        let mut written = 0;
+        for choice in &chunk.choices {
+            written += choice.written();
+            self.goes_on(choice.index);
+        }
+        if written == 0 {
+            return Content::Other;
+        }
+        self.text_bytes += written;
+        self.deltas += 1;
+        Content::Delta
+    }
+
+    fn goes_on(&mut self, choice: u64) {
+        if self.unfinished.len() < MAX_CHOICES {
+            self.unfinished.insert(choice);
         }
     }
 
@@ -182,8 +215,8 @@ impl StreamReading {
             if let Some(word) = choice["finish_reason"].as_str() {
                 self.finish = Some(Finish::of(self.api, word));
                 self.unfinished.remove(&index);
-            } else if self.unfinished.len() < MAX_CHOICES {
-                self.unfinished.insert(index);
+            } else {
+                self.goes_on(index);
             }
         }
         self.deltas += u64::from(content == Content::Delta);

@@ -306,6 +306,22 @@ fn the_model_has_its_alias_everywhere() {
             assert!(!frame.data().contains("gpt-x") && !frame.data().contains("claude-x"));
         }
     }
+    for (data, expected) in [
+        (
+            r#"{"id":1, "model" : "x","a":2}"#,
+            r#"{"id":1, "model" : "y","a":2}"#,
+        ),
+        (r#"{"model":"y"}"#, r#"{"model":"y"}"#),
+        (
+            r#"{"model":"x","model":"z"}"#,
+            r#"{"model":"x","model":"z"}"#,
+        ),
+        ("{\"model\":\n\"x\"}", "{\"model\":\n\"y\"}"),
+    ] {
+        let frame = Frame::new("", data);
+        let frame = alias_model_in_frame(Api::ChatCompletions, &frame, "y").unwrap_or(frame);
+        assert_eq!(frame.data(), expected);
+    }
     assert_eq!(
         alias_model(r#"{"a":1, "model":"x"}"#, "y"),
         r#"{"a":1, "model":"y"}"#
