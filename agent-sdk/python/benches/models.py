@@ -2,10 +2,10 @@
 
 `python benches/models.py [--clawctl PATH] [--programs target/release] [--litellm PATH]`, once
 `clawctl`, `fakellm` and `model-load` are built for release; `scripts/bench models` does all of it.
-The provider is a program here that answers at once. All ways to it take turns, in one run. What the
-supervisor adds to a bare proxy is its own work, and has targets; what a bare proxy adds to a direct
-call is the machine's. It fails where a target is missed; another program that works beside it is
-enough for that.
+The provider is a program here that answers at once. All ways to it take turns, in one run. It
+fails where a target is missed; another program that works beside it is enough for that. Targets of
+time were set on a machine where the bare proxy took 21 µs of a processor for a call, and grow with
+what it takes here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 from fleet import Fleet, processor_time, pss, row
 
 ROUNDS = 3
+BARE_PROXY = 21
 TOKENS = 256
 
 AGENT = """
@@ -169,30 +170,34 @@ def median(rounds: list[Figures]) -> Figures:
 
 @dataclass
 class Target:
-    """The most that the supervisor is to add to a bare proxy, and what it came to."""
+    """A figure of the supervisor that the design promises, and what it came to."""
 
     name: str
     most: float
     unit: str
     found: float
 
-    def holds(self) -> bool:
-        return self.found <= self.most
+    def most_here(self, slower: float) -> float:
+        return self.most if self.unit == "MiB" else self.most * slower
 
-    def said(self) -> str:
-        verdict = "holds" if self.holds() else "MISSED"
-        return f"{self.found:8.2f} {self.unit}, at most {self.most:g}: {verdict}"
+    def holds(self, slower: float) -> bool:
+        return self.found <= self.most_here(slower)
+
+    def said(self, slower: float) -> str:
+        verdict = "holds" if self.holds(slower) else "MISSED"
+        most = self.most_here(slower)
+        there = "" if most == self.most else f" ({self.most:g} there)"
+        return f"{self.found:8.2f} {self.unit}, at most {most:.3g}{there}: {verdict}"
 
 
 def targets_of_calls(rate: int, figures: dict[str, Figures]) -> list[Target]:
-    bare, ours = figures["bare proxy"], figures["supervisor"]
+    direct, ours = figures["direct"], figures["supervisor"]
     if rate:
         return [
-            Target(f"a call, p50, at {rate} a second", 0.5, "ms", ours.p50 - bare.p50),
-            Target(f"a call, p99, at {rate} a second", 3, "ms", ours.p99 - bare.p99),
+            Target(f"added at {rate} a second, p50", 0.5, "ms", ours.p50 - direct.p50),
+            Target(f"added at {rate} a second, p99", 3, "ms", ours.p99 - direct.p99),
         ]
-    used = ours.processor - bare.processor
-    return [Target("processor for a call, as many as go", 150, "µs", used)]
+    return [Target("processor for a call, as many as go", 150, "µs", ours.processor)]
 
 
 def measured(
@@ -233,6 +238,7 @@ def main() -> int:
     options = parser.parse_args()
     programs = options.programs.resolve()
     targets: list[Target] = []
+    slower = 1.0
     with ExitStack() as stack:
         fake = stack.enter_context(program([programs / "fakellm", "127.0.0.1:0"]))
         assert fake.stdout
@@ -263,10 +269,11 @@ def main() -> int:
             figures = measured(programs, able, "call", connections, rate)
             if connections == 32:
                 targets += targets_of_calls(rate, figures)
+            if connections == 32 and not rate:
+                slower = max(1, figures["bare proxy"].processor / BARE_PROXY)
         print(f"streams of {TOKENS} chunks over 8 connections")
-        streamed = measured(programs, ways, "stream", 8, 0)
-        used = streamed["supervisor"].processor - streamed["bare proxy"].processor
-        targets.append(Target("processor for a chunk", 15, "µs", used / TOKENS))
+        streamed = measured(programs, ways, "stream", 8, 0)["supervisor"]
+        targets.append(Target("processor for a chunk", 15, "µs", streamed.processor / TOKENS))
         print("memory in use after it")
         for way in ways:
             if way.pid:
@@ -274,10 +281,10 @@ def main() -> int:
                 row(f"  {way.name}", f"{now:.0f} MiB, {now - way.idle:.0f} MiB more than at rest")
                 if way.name == "supervisor":
                     targets.append(Target("memory, over that at rest", 25, "MiB", now - way.idle))
-    print("what the supervisor adds to a bare proxy")
+    print(f"targets, on a machine {slower:.1f} times as slow as where they were set")
     for target in targets:
-        row(f"  {target.name}", target.said())
-    return 0 if all(target.holds() for target in targets) else 1
+        row(f"  {target.name}", target.said(slower))
+    return 0 if all(target.holds(slower) for target in targets) else 1
 
 
 if __name__ == "__main__":

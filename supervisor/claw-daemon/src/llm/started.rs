@@ -31,6 +31,10 @@ const RECENT_DAYS: i64 = 40;
 /// How often what is older is forgotten.
 const PRUNING: Duration = Duration::from_secs(24 * 3600);
 
+/// Bytes of pages of the store that stay in memory. Calls are written at its end, and what is asked
+/// of old ones can wait for the disk.
+const PAGE_CACHE: u32 = 4 * 1024 * 1024;
+
 /// A gateway that is up.
 pub(super) struct Started {
     pub(super) gateway: Gateway,
@@ -55,7 +59,8 @@ pub(super) async fn start(
     let runtime = shared.runtime();
     let runtime = runtime.map_err(|source| ModelsError::Thread { source })?;
     let path = shared.dir.join("calls.db");
-    let opening = tokio::task::spawn_blocking(move || Store::open(&path, StoreOptions::default()));
+    let options = StoreOptions::default().with_page_cache(PAGE_CACHE);
+    let opening = tokio::task::spawn_blocking(move || Store::open(&path, options));
     let store = opening.await.map_err(|_ending| ModelsError::Ending)??;
     let mut kept = store.restore_llm().await?;
     let now = shared.clock.now();

@@ -17,6 +17,9 @@ pub const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// How long the writer waits at most for requests that are expected to join a batch.
 pub const GATHERING: Duration = Duration::from_micros(500);
 
+/// Bytes of pages that each connection keeps in memory, where nobody says otherwise.
+pub const PAGE_CACHE: u32 = 16 * 1024 * 1024;
+
 /// Threads that read.
 pub const READERS: usize = 3;
 

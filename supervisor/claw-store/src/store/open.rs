@@ -14,7 +14,7 @@ use super::core::Core;
 use super::error::OpenError;
 use super::files::{self, DirectoryLock};
 use super::handle::{Shared, Signals};
-use super::limits::{CHECK_TIME, OPEN_BUSY_TIMEOUT, READERS};
+use super::limits::{CHECK_TIME, OPEN_BUSY_TIMEOUT, PAGE_CACHE, READERS};
 use super::queue::Queue;
 use super::reader::Readers;
 use super::schema::SCHEMA;
@@ -31,6 +31,8 @@ pub struct StoreOptions {
     seed: u64,
     events: EventLimits,
     keep: KeepPolicy,
+    /// Bytes of pages that each connection keeps in memory.
+    page_cache: u32,
     fdatasync: SyncFn,
 }
 
@@ -73,6 +75,7 @@ impl Default for StoreOptions {
             seed: u64::from(std::process::id()),
             events: EventLimits::default(),
             keep: KeepPolicy::default(),
+            page_cache: PAGE_CACHE,
             fdatasync: Box::new(|file| Ok(rustix::fs::fdatasync(file)?)),
         }
     }
@@ -109,6 +112,12 @@ impl StoreOptions {
         Self { seed, ..self }
     }
 
+    /// With another bound of the pages that each connection keeps in memory, in bytes.
+    #[must_use]
+    pub fn with_page_cache(self, page_cache: u32) -> Self {
+        Self { page_cache, ..self }
+    }
+
     /// With another way to sync, so that a slow or failing disk and a power cut can be shown.
     #[must_use]
     pub fn with_fdatasync(
@@ -125,7 +134,7 @@ impl StoreOptions {
 pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenError> {
     let lock = DirectoryLock::take(path)?;
     let fresh = !path.exists();
-    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | CREATE)?;
+    let mut conn = connect(path, WRITES | CREATE, options.page_cache)?;
     if !fresh {
         identify(path, &conn)?;
         check(path, &conn)?;
@@ -146,9 +155,10 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenErr
             detail,
         },
     })?;
-    start(path, core, options.fdatasync, lock)
+    start(path, core, options, lock)
 }
 
+const WRITES: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE;
 const CREATE: OpenFlags = OpenFlags::SQLITE_OPEN_CREATE;
 
 /// Why what is in the tables could not be taken over.
@@ -181,10 +191,10 @@ fn load(conn: Connection, now: UnixMs, options: &StoreOptions) -> Result<Core, L
     })
 }
 
-fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, OpenError> {
+fn connect(path: &Path, mode: OpenFlags, page_cache: u32) -> Result<Connection, OpenError> {
     let open = || {
         let conn = database::connect(path, mode, OPEN_BUSY_TIMEOUT)?;
-        conn.pragma_update(None, "cache_size", -16_384)?;
+        conn.pragma_update(None, "cache_size", -i64::from(page_cache / 1024))?;
         conn.set_prepared_statement_cache_capacity(128);
         Ok(conn)
     };
@@ -233,7 +243,7 @@ fn check(path: &Path, conn: &Connection) -> Result<(), OpenError> {
 fn start(
     path: &Path,
     core: Core,
-    fdatasync: SyncFn,
+    options: StoreOptions,
     lock: DirectoryLock,
 ) -> Result<Shared, OpenError> {
     let no_thread = |error| failed_io(path, "start a thread for", error);
@@ -245,15 +255,16 @@ fn start(
         .map_err(|error| failed_io(&wal_path, "open", error))?;
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
-        readers.push(connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?);
+        let mode = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        readers.push(connect(path, mode, options.page_cache)?);
     }
-    let beside = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let beside = connect(path, WRITES, options.page_cache)?;
 
     let queue = Arc::new(Queue::default());
     let signals = Arc::new(Signals::new(core.bus.head()));
     let (clock, cache) = (Arc::clone(&core.clock), Arc::clone(&core.cache));
     let (ended, hear_end) = mpsc::channel();
-    let log = Log::start(wal, fdatasync, beside).map_err(no_thread)?;
+    let log = Log::start(wal, options.fdatasync, beside).map_err(no_thread)?;
     let writer = Writer::new(core, Arc::clone(&queue), Arc::clone(&signals), log);
     thread::Builder::new()
         .name("store-write".into())
