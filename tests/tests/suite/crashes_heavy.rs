@@ -238,3 +238,103 @@ fn kill_with_spawner(fleet: &mut Fleet) {
             .then_some(())
     });
 }
+
+/// How often a supervisor or a shim is killed below; `CLAW_KILLS` says another number.
+const KILLS: u64 = 60;
+
+/// Rows 2 and 3 of the fault matrix together: supervisors and shims die at random. An agent dies with its shim, and
+/// whoever finds out, there is one end of that life, and one successor.
+#[test]
+fn random_kills_of_supervisors_and_shims_leave_one_outcome_for_each_generation() {
+    let kills = std::env::var("CLAW_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let names = mortals(if kills > KILLS { 50 } else { AGENTS });
+    let mut dice = Dice::new();
+    let mut fleet = Fleet::new("");
+    fleet.write("", &mortal_crowd(&fleet, &names));
+    fleet.up();
+    for round in 0..kills {
+        let moment = dice.time(Duration::from_millis(250));
+        holds_for(moment, "time passes", || true);
+        match dice.below(5) {
+            0 | 1 => {
+                fleet.kill();
+                fleet.start();
+            }
+            2 => {
+                kill_a_shim(&fleet, &mut dice);
+                fleet.kill();
+                fleet.start();
+            }
+            _ => kill_a_shim(&fleet, &mut dice),
+        }
+        if round % 10 == 9 {
+            assert_no_second_copy(&fleet, &names);
+        }
+    }
+    fleet.await_answer();
+    for name in &names {
+        fleet.await_main(name);
+        fleet.run(&["stop", name]).ok();
+        let ends = fleet.ends(name);
+        let ended = ends.iter().map(|(generation, _)| *generation);
+        assert!(
+            ended.eq(1..=count(ends.len())),
+            "one end each of {name}: {ends:?}"
+        );
+        let starts = fleet.lines(&format!("{name}.starts")).len();
+        assert!(
+            (1..=ends.len()).contains(&starts),
+            "{name} was started {starts} times: {ends:?}"
+        );
+    }
+    assert_no_second_copy(&fleet, &names);
+    fleet.down();
+}
+
+fn mortals(number: usize) -> Vec<String> {
+    (0..number)
+        .map(|number| format!("mortal-{number}"))
+        .collect()
+}
+
+/// Every second of them lives for some time, and fails.
+fn mortal_crowd(fleet: &Fleet, names: &[String]) -> String {
+    let policy = "restart_policy: {initial_delay: 100ms, max_delay: 1s, max_retries: unlimited}";
+    let mut agents = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let marks = fleet.place(&format!("{name}.starts"));
+        let life = (700 + 100 * number).to_string();
+        let steps: &[&str] = if number % 2 == 0 {
+            &["mark", &marks, "forever"]
+        } else {
+            &["mark", &marks, "sleep", &life, "exit", "1"]
+        };
+        agents += &agent(name, steps, policy);
+    }
+    agents
+}
+
+fn kill_a_shim(fleet: &Fleet, dice: &mut Dice) {
+    let processes = fleet.processes().into_iter();
+    let shims: Vec<Process> = processes.filter(Process::is_shim).collect();
+    if let Some(last) = count(shims.len()).checked_sub(1) {
+        let chosen = usize::try_from(dice.below(last + 1)).unwrap();
+        shims[chosen].signal(Signal::KILL);
+    }
+}
+
+fn assert_no_second_copy(fleet: &Fleet, names: &[String]) {
+    let processes: Vec<Process> = fleet
+        .processes()
+        .into_iter()
+        .filter(|process| !process.is_shim() && !process.is_spawner())
+        .collect();
+    for name in names {
+        let marks = format!("mark {} ", fleet.place(&format!("{name}.starts")));
+        let copies = processes
+            .iter()
+            .filter(|process| process.command.contains(&marks));
+        let living: Vec<&Process> = copies.filter(|process| process.lives()).collect();
+        assert!(living.len() <= 1, "copies of {name}: {living:?}");
+    }
+}
