@@ -39,7 +39,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
-use crate::{retention, sandboxes, signals, watch, wiring};
+use crate::{descriptors, retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
 const REMOVALS: Duration = Duration::from_secs(5);
@@ -264,8 +264,10 @@ fn watch_file(reloader: &Reloader) -> Option<String> {
     Some(format!("changes of the fleet file go unnoticed: {error}"))
 }
 
-/// Gives up what the supervisor has no use for, once everything is started that needs more.
+/// Takes the descriptors that the supervisor needs, and gives up what it has no use for, once
+/// everything is started that needs more.
 async fn lock_down(loaded: &Loaded, driver: &Drivers, notes: &mut Vec<String>) -> Lockdown {
+    notes.extend(descriptors::take_all());
     match loaded.lockdown {
         config::Lockdown::Off => Lockdown::Off,
         config::Lockdown::On => match driver.process().lock_down().await {

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod descriptors;
 mod egress;
 mod perform;
 mod replicas;

@@ -35,6 +35,7 @@ mod model_clients_heavy;
 mod model_outages;
 mod models;
 mod output;
+mod own_limits;
 mod pipeline_heavy;
 mod process_escapes;
 mod process_sandbox;

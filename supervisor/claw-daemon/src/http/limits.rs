@@ -14,8 +14,15 @@ pub(super) const BODY_TIME: Duration = Duration::from_secs(30);
 /// How long the head of a request may take; also how long an idle connection is kept.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(30);
 
-/// Connections at once, far from the usual limit of 1024 descriptors. One more is told 503.
+/// Connections at once. One more is told 503.
 pub(super) const CONNECTIONS: usize = 256;
+
+/// The part of all descriptors that connections may take where these are few: agents need the rest.
+pub(super) const PART_OF_DESCRIPTORS: u64 = 4;
+
+/// How often the control socket is looked for in its place, whence anybody who may write there can
+/// remove it.
+pub(super) const SOCKET_LOOK: Duration = Duration::from_secs(2);
 
 /// Streams (logs, events) at once; each holds a connection, and calls must still get through.
 pub(super) const STREAMS: usize = 128;

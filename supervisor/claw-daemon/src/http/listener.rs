@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -62,8 +62,7 @@ pub enum ListenError {
 /// Bound listeners; nothing is accepted before [`serve`](super::serve).
 #[derive(Debug)]
 pub struct Listeners {
-    pub(super) socket: UnixListener,
-    pub(super) socket_path: PathBuf,
+    pub(super) socket: ControlSocket,
     pub(super) tcp: Option<TcpListener>,
 }
 
@@ -79,8 +78,7 @@ impl Listeners {
     pub fn bind(socket: &Path, listen: Option<SocketAddr>) -> Result<Self, ListenError> {
         let tcp = listen.map(bind_tcp).transpose()?;
         Ok(Self {
-            socket: bind_socket(socket)?,
-            socket_path: socket.to_owned(),
+            socket: ControlSocket::bind(socket)?,
             tcp,
         })
     }
@@ -90,6 +88,49 @@ impl Listeners {
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
+}
+
+/// The bound control socket.
+#[derive(Debug)]
+pub(super) struct ControlSocket {
+    pub(super) listener: UnixListener,
+    pub(super) place: Place,
+}
+
+/// The file by which the control socket is found.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl ControlSocket {
+    pub(super) fn bind(path: &Path) -> Result<Self, ListenError> {
+        Ok(Self {
+            listener: bind_socket(path)?,
+            place: Place {
+                path: path.to_owned(),
+                inode: inode_of(path),
+            },
+        })
+    }
+}
+
+impl Place {
+    /// Whether the file is still the one that was made.
+    pub(super) fn is_ours(&self) -> bool {
+        inode_of(&self.path) == self.inode
+    }
+
+    /// Leaves it as it is now, until somebody changes it again.
+    pub(super) fn leave(&mut self) {
+        self.inode = inode_of(&self.path);
+    }
+}
+
+fn inode_of(path: &Path) -> Option<u64> {
+    let found = std::fs::symlink_metadata(path);
+    found.ok().map(|found| found.ino())
 }
 
 fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {

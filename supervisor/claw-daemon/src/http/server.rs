@@ -7,15 +7,17 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::caller::{Caller, Link};
 use super::connection;
 use super::limits;
-use super::listener::{Listeners, remove_if_there};
+use super::listener::{ControlSocket, Listeners, Place, remove_if_there};
 use super::router;
 use super::state::ApiState;
+use crate::descriptors;
 
 /// A server at work.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ struct Server {
 #[must_use]
 pub fn serve(listeners: Listeners, state: ApiState) -> Running {
     let server = Server {
-        places: Arc::new(Semaphore::new(limits::CONNECTIONS)),
+        places: Arc::new(Semaphore::new(connections())),
         closing: state.closing.clone(),
         cutting: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -51,10 +53,15 @@ pub fn serve(listeners: Listeners, state: ApiState) -> Running {
         closing: server.closing.clone(),
         cutting: server.cutting.clone(),
         tasks: server.tasks.clone(),
-        socket: listeners.socket_path,
+        socket: listeners.socket.place.path.clone(),
     };
-    match UnixListener::from_std(listeners.socket) {
-        Ok(socket) => drop(server.tasks.spawn(accept_unix(socket, server.clone()))),
+    let ControlSocket { listener, place } = listeners.socket;
+    match UnixListener::from_std(listener) {
+        Ok(socket) => drop(
+            server
+                .tasks
+                .spawn(accept_unix((socket, place), server.clone())),
+        ),
         Err(error) => tracing::error!(%error, "the control socket cannot be served"),
     }
     match listeners.tcp.map(TcpListener::from_std).transpose() {
@@ -69,10 +76,10 @@ impl Running {
     /// Stops: accepts no more, ends streams, gives requests under way a few seconds, cuts the
     /// rest, and removes the control socket.
     pub async fn stop(self) {
+        self.closing.cancel();
         if let Err(error) = remove_if_there(&self.socket) {
             tracing::warn!(%error, "the control socket stays behind");
         }
-        self.closing.cancel();
         self.tasks.close();
         if tokio::time::timeout(limits::STOP_TIME, self.tasks.wait())
             .await
@@ -84,8 +91,34 @@ impl Running {
     }
 }
 
-async fn accept_unix(listener: UnixListener, server: Server) {
-    while let Some(accepted) = server.unless_closing(listener.accept()).await {
+/// As many as are far from all descriptors, so that agents have theirs.
+fn connections() -> usize {
+    let part = descriptors::most() / limits::PART_OF_DESCRIPTORS;
+    usize::try_from(part).map_or(limits::CONNECTIONS, |part| part.min(limits::CONNECTIONS))
+}
+
+async fn accept_unix((mut listener, mut place): (UnixListener, Place), server: Server) {
+    let mut looks = interval(limits::SOCKET_LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let next = async {
+            tokio::select! {
+                accepted = listener.accept() => Some(accepted),
+                _ = looks.tick() => None,
+            }
+        };
+        let Some(next) = server.unless_closing(next).await else {
+            return;
+        };
+        let Some(accepted) = next else {
+            if !place.is_ours() {
+                match back_in_place(&place) {
+                    Some(again) => (listener, place) = again,
+                    None => place.leave(),
+                }
+            }
+            continue;
+        };
         let judged = accepted.and_then(|(stream, _address)| {
             let caller = Caller::of_peer(&stream.peer_cred()?);
             Ok((stream, caller))
@@ -93,6 +126,28 @@ async fn accept_unix(listener: UnixListener, server: Server) {
         match judged {
             Ok((stream, caller)) => server.take(stream, caller),
             Err(error) => pause(&error).await,
+        }
+    }
+}
+
+/// Puts the control socket where it can be found again. Whoever is connected stays so.
+fn back_in_place(place: &Place) -> Option<(UnixListener, Place)> {
+    let bound = ControlSocket::bind(&place.path).map_err(|error| error.to_string());
+    let bound = bound.and_then(|ControlSocket { listener, place }| {
+        let listener = UnixListener::from_std(listener).map_err(|error| error.to_string())?;
+        Ok((listener, place))
+    });
+    match bound {
+        Ok(bound) => {
+            tracing::warn!("the control socket was removed, and is there again");
+            Some(bound)
+        }
+        Err(error) => {
+            tracing::error!(
+                error,
+                "the control socket was removed, and cannot be made again"
+            );
+            None
         }
     }
 }
