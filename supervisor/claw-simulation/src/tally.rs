@@ -61,6 +61,8 @@ pub(crate) struct Tally {
     pub(crate) runs: Runs,
     failed_runs: BTreeMap<&'static str, u64>,
     most_queued: u32,
+    /// Runs of which a process was started, or was to be, and that have no end yet.
+    begun: BTreeSet<RunId>,
     under_way: BTreeSet<RunId>,
     most_at_once: u32,
     pub(crate) starts: u64,
@@ -205,16 +207,16 @@ impl Tally {
                 }
                 let at_once = u32::try_from(self.under_way.len()).unwrap_or(u32::MAX);
                 self.most_at_once = self.most_at_once.max(at_once);
-                if run.attempts > 1 {
+                if !self.begins(run.id) {
                     return;
                 }
-                self.runs.started += 1;
                 let planned = matches!(run.trigger, Trigger::Schedule { .. });
                 if planned && self.minutes.len() < MAX_MINUTES {
                     self.minutes.insert(now.time.as_secs() / 60);
                 }
             }
             RunPhase::Retrying { next, cause } => {
+                self.begins(run.id);
                 self.under_way.remove(&run.id);
                 *self.restarts.entry(cause.code()).or_default() += 1;
                 // The next process of a oneshot is that attempt.
@@ -227,14 +229,24 @@ impl Tally {
                 match outcome {
                     RunOutcome::Succeeded => self.runs.succeeded += 1,
                     RunOutcome::Failed { cause } => {
+                        // Its process could not be started, and it was never said to run.
+                        self.begins(run.id);
                         self.runs.failed += 1;
                         *self.failed_runs.entry(cause.code()).or_default() += 1;
                     }
                     RunOutcome::Cancelled { .. } => self.runs.cancelled += 1,
                     RunOutcome::Interrupted { .. } => self.runs.interrupted += 1,
                 }
+                self.begun.remove(&run.id);
             }
         }
+    }
+
+    /// Counts a run when it is tried for the first time; says whether it was.
+    fn begins(&mut self, run: RunId) -> bool {
+        let is_first = self.begun.insert(run);
+        self.runs.started += u64::from(is_first);
+        is_first
     }
 
     fn slot(&mut self, slot: Wall, fate: SlotFate, away: Option<Away>) {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use claw_core::AgentName;
-use claw_core::spec::{AgentSpec, Overlap};
+use claw_core::spec::{AgentSpec, Mode, Overlap};
 
-use crate::Setting;
 use crate::report::{Agent, Report, Spend, Warning, WarningCode};
 use crate::tally::Tally;
+use crate::{Faults, Setting};
 
 /// From this share of its slots on, in percent, an agent's runs overlap constantly.
 const CONSTANTLY: u64 = 10;
@@ -41,7 +41,7 @@ pub(crate) fn of(
         };
         warnings.extend(given_up(agent));
         warnings.extend(never_ready(agent, report));
-        warnings.extend(overlaps(agent, spec));
+        warnings.extend(overlaps(agent, spec, setting.faults));
         warnings.extend(queue_grows(agent));
         warnings.extend(never_due(agent, spec));
         warnings.extend(over_budget(agent));
@@ -87,12 +87,13 @@ fn never_ready(agent: &Agent, report: &Report) -> Option<Warning> {
         whole(waited.as_secs()),
         names.join(", ")
     );
-    let missing = |name: &&AgentName| report.agents.iter().find(|other| other.name == **name);
-    let never_ran = agent.waits_for.iter().filter_map(|name| missing(&name));
-    let advice = if never_ran
-        .clone()
-        .any(|other| other.runs.started == 0 && other.slots.due == 0)
-    {
+    let never_runs = |other: &Agent| {
+        agent.waits_for.contains(&other.name)
+            && other.mode == Mode::Oneshot
+            && other.runs.started == 0
+            && other.slots.due == 0
+    };
+    let advice = if report.agents.iter().any(never_runs) {
         "look at what it depends on: a oneshot is `completed` when a run of it has succeeded"
     } else {
         "look at what it depends on, and at its probes"
@@ -100,7 +101,7 @@ fn never_ready(agent: &Agent, report: &Report) -> Option<Warning> {
     Some(warning(WarningCode::NeverReady, agent, text, advice))
 }
 
-fn overlaps(agent: &Agent, spec: &AgentSpec) -> Option<Warning> {
+fn overlaps(agent: &Agent, spec: &AgentSpec, faults: Faults) -> Option<Warning> {
     let schedule = spec.schedule.as_ref()?;
     let due = agent.slots.due;
     let (dropped, what) = match schedule.overlap {
@@ -123,7 +124,14 @@ fn overlaps(agent: &Agent, spec: &AgentSpec) -> Option<Warning> {
         "{dropped} of {due} slots of {} {what}, because a run was still under way",
         agent.name
     );
-    let advice = "give its schedule a longer distance, or make its runs shorter";
+    let advice = match (faults, schedule.timeout) {
+        (Faults::Drawn, None) => {
+            "give its schedule a `timeout`, without which nothing ends a run that hangs, or a longer distance"
+        }
+        (Faults::Drawn, Some(_)) | (Faults::None, _) => {
+            "give its schedule a longer distance, or make its runs shorter"
+        }
+    };
     Some(warning(WarningCode::Overlaps, agent, text, advice))
 }
 
@@ -172,12 +180,17 @@ fn restarts_often(agent: &Agent, days: u64) -> Option<Warning> {
         return None;
     }
     let causes: Vec<&str> = agent.restarts.keys().copied().collect();
-    let text = format!(
-        "{} was started again {restarts} times ({})",
-        agent.name,
-        causes.join(", ")
-    );
-    let advice = "set `max_retries`, so that somebody is told, or mend what ends it";
+    let (name, causes) = (&agent.name, causes.join(", "));
+    let (text, advice) = match agent.mode {
+        Mode::Daemon => (
+            format!("{name} was started again {restarts} times ({causes})"),
+            "set `max_retries`, so that somebody is told, or mend what ends it",
+        ),
+        Mode::Oneshot | Mode::Worker => (
+            format!("runs of {name} were tried again {restarts} times ({causes})"),
+            "mend what ends them, or set a lower `max_retries`",
+        ),
+    };
     Some(warning(WarningCode::RestartsOften, agent, text, advice))
 }
 

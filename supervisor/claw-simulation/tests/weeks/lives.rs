@@ -83,6 +83,8 @@ fn who_depends_on_an_agent_that_never_becomes_ready_is_told() {
     };
     let report = simulate(&assume(setting, "database", never));
     assert_eq!(codes(&report), [WarningCode::NeverReady]);
+    let advice = &report.warnings[0].advice;
+    assert!(advice.contains("its probes"), "{advice}");
     assert_eq!(of(&report, "web").starts, 0);
 }
 
