@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use claw_core::AgentName;
 use claw_core::spec::{AgentSpec, Mode, Overlap};
 
-use crate::report::{Agent, Report, Spend, Warning, WarningCode};
+use crate::report::{Agent, Assumed, Report, Spend, Warning, WarningCode};
 use crate::tally::Tally;
 use crate::{Faults, Setting};
 
@@ -124,11 +124,14 @@ fn overlaps(agent: &Agent, spec: &AgentSpec, faults: Faults) -> Option<Warning> 
         "{dropped} of {due} slots of {} {what}, because a run was still under way",
         agent.name
     );
-    let advice = match (faults, schedule.timeout) {
-        (Faults::Drawn, None) => {
+    let advice = match (agent.assumed, faults, schedule.timeout) {
+        (_, Faults::Drawn, None) => {
             "give its schedule a `timeout`, without which nothing ends a run that hangs, or a longer distance"
         }
-        (Faults::Drawn, Some(_)) | (Faults::None, _) => {
+        (Assumed::Default, Faults::None, _) => {
+            "say how long its runs take with `--assume`; nothing is known of them here"
+        }
+        (Assumed::Default | Assumed::Given, _, _) => {
             "give its schedule a longer distance, or make its runs shorter"
         }
     };

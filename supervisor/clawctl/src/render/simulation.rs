@@ -235,7 +235,8 @@ fn budget(budget: &Budget) -> String {
     } = budget;
     let reached = match times_reached {
         0 => "never reached".to_owned(),
-        times => format!("stopped calls in {times} of them"),
+        1 => format!("stopped calls in 1 {period}"),
+        times => format!("stopped calls in {times} {period}s"),
     };
     format!("{scope}: {most_usd} of {limit_usd} USD in the dearest {period}, {reached}")
 }
