@@ -8,7 +8,9 @@ use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
 use claw_daemon::llm::Answers;
 
-use crate::commands::{AgentCommand, EventsCommand, LlmCommand, SandboxCommand, StateCommand};
+use crate::commands::{
+    AgentCommand, EventsCommand, LlmCommand, SandboxCommand, Simulate, StateCommand,
+};
 use crate::complete;
 
 const EXAMPLES: &str = "\
@@ -84,6 +86,7 @@ impl Cli {
     pub(crate) fn global(&self) -> Global {
         let behind = match &self.command {
             Command::Up(up) => up.short.file.as_ref(),
+            Command::Simulate(simulate) => simulate.short.file.as_ref(),
             Command::Validate(short)
             | Command::Plan(short)
             | Command::Apply(short)
@@ -232,6 +235,8 @@ pub(crate) enum Command {
     Plan(FileInShort),
     /// Put the fleet file in force; only what changed restarts
     Apply(FileInShort),
+    /// Let a week of the fleet pass in a second, and say what happens in it
+    Simulate(Simulate),
     /// Print the JSON Schema of the fleet file, for editors
     Schema,
     /// What this machine can do for agents, and what it cannot

@@ -52,6 +52,7 @@ mod rolling;
 mod sandbox_leftovers;
 mod sandboxes;
 mod schedules;
+mod simulate;
 mod stopping;
 mod stored;
 mod takeover;

@@ -15,7 +15,7 @@
 //!
 //! One per agent, and one for all instances that belong to no agent any more.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::action::SlotFate;
@@ -29,6 +29,10 @@ use crate::record::{Record, RecordId};
 use crate::run::Run;
 
 use super::context::Context;
+
+use open::{Entry, Open};
+
+mod open;
 
 /// What the journal refused is offered again after this long.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
@@ -52,7 +56,7 @@ const MAX_OPEN: usize = 1000;
 /// What is open of one agent.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    open: BTreeMap<Key, Entry>,
+    open: Open,
     /// A memory that must survive a power cut has not been acknowledged yet.
     owes_sync: bool,
     /// Ended instances whose `post_stop` hook runs.
@@ -68,14 +72,6 @@ enum Key {
     Run(AgentName, RunId),
     Outcome(InstanceId),
     Slot(AgentName, Wall),
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: RecordId,
-    record: Record,
-    again_at: Mono,
-    offers: u32,
 }
 
 impl Books {
@@ -159,14 +155,16 @@ impl Books {
     /// Takes over what an agent that leaves still owes; its memory is of no use any more, and
     /// must not overwrite that of a successor with its name.
     pub(crate) fn take_over(&mut self, other: Self) {
-        let open = other.open.into_iter();
-        self.open
-            .extend(open.filter(|(key, _)| !matches!(key, Key::Memory(_))));
+        for (key, entry) in other.open.into_entries() {
+            if !matches!(key, Key::Memory(_)) {
+                self.open.insert(key, entry);
+            }
+        }
     }
 
     /// Whether the record stands in these books.
     pub(crate) fn contain(&self, id: RecordId) -> bool {
-        self.open.values().any(|entry| entry.id == id)
+        self.open.key_of(id).is_some()
     }
 
     /// The journal has answered; records that were superseded are nobody's any more.
@@ -176,8 +174,7 @@ impl Books {
         id: RecordId,
         result: &Result<(), String>,
     ) {
-        let found = self.open.iter().find(|(_, entry)| entry.id == id);
-        let Some(key) = found.map(|(key, _)| key.clone()) else {
+        let Some(key) = self.open.key_of(id).cloned() else {
             return;
         };
         if result.is_err() {
@@ -198,18 +195,13 @@ impl Books {
         while let Some((_, id)) = self.superseded.pop_front_if(|(until, _)| *until <= now) {
             cx.expect_no_more(id);
         }
-        let due = self.open.iter().filter(|(_, entry)| entry.again_at <= now);
-        let mut due: Vec<(RecordId, Key)> =
-            due.map(|(key, entry)| (entry.id, key.clone())).collect();
-        due.sort();
-        for (_, key) in due {
-            self.offer_again(cx, &key);
+        for id in self.open.due_by(now) {
+            self.offer_again(cx, id);
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let due = self.open.values().map(|entry| entry.again_at);
-        due.min().map(|at| (at, Why::Journal))
+        self.open.next_at().map(|at| (at, Why::Journal))
     }
 
     fn enter(&mut self, cx: &mut Context<'_>, key: Key, record: Record) -> RecordId {
@@ -227,41 +219,39 @@ impl Books {
     }
 
     fn refused(&mut self, cx: &Context<'_>, key: &Key) {
-        let Some(entry) = self.open.get_mut(key) else {
+        let Some(mut entry) = self.open.remove(key) else {
             return;
         };
-        match key {
-            Key::Slot(..) if entry.offers >= SLOT_OFFERS => {
-                self.open.remove(key);
-            }
+        let distance = match key {
+            Key::Slot(..) if entry.offers >= SLOT_OFFERS => return,
             Key::Slot(..) => {
                 let growth = 1_u32 << entry.offers.min(8);
-                let distance = AFTER_REFUSAL.saturating_mul(growth).min(SLOT_DISTANCE);
-                entry.again_at = cx.after(distance);
+                AFTER_REFUSAL.saturating_mul(growth).min(SLOT_DISTANCE)
             }
-            Key::Memory(_) | Key::Run(..) | Key::Outcome(_) => {
-                entry.again_at = cx.after(AFTER_REFUSAL);
-            }
-        }
+            Key::Memory(_) | Key::Run(..) | Key::Outcome(_) => AFTER_REFUSAL,
+        };
+        entry.again_at = cx.after(distance);
+        self.open.insert(key.clone(), entry);
     }
 
-    fn offer_again(&mut self, cx: &mut Context<'_>, key: &Key) {
-        let Some(entry) = self.open.get_mut(key) else {
+    fn offer_again(&mut self, cx: &mut Context<'_>, silent: RecordId) {
+        let Some(key) = self.open.key_of(silent).cloned() else {
             return;
         };
-        let silent = entry.id;
-        if matches!(key, Key::Slot(..)) && entry.offers >= SLOT_OFFERS {
-            self.open.remove(key);
-        } else {
+        let Some(mut entry) = self.open.remove(&key) else {
+            return;
+        };
+        if !matches!(key, Key::Slot(..)) || entry.offers < SLOT_OFFERS {
             entry.id = cx.record_for(key.agent(), entry.record.clone());
             entry.offers += 1;
             entry.again_at = cx.after(AFTER_SILENCE);
+            self.open.insert(key, entry);
         }
         cx.expect_no_more(silent);
     }
 
     fn release_if_over(&self, cx: &mut Context<'_>, instance: &InstanceId) {
-        let recorded = !self.open.contains_key(&Key::Outcome(instance.clone()));
+        let recorded = !self.open.contains(&Key::Outcome(instance.clone()));
         if recorded && !self.hooks.contains(instance) {
             let instance = instance.clone();
             cx.order(Order::Release { instance });

@@ -1,8 +1,8 @@
 //! The whole core against a world that lies.
 //!
 //! `CLAW_SIM_SEED=7` runs that one world and prints its last steps, `CLAW_SIM_STEPS=50000000`
-//! runs longer. A failure prints the seed with which it comes back, and its last steps
-//! (`CLAW_SIM_TRACED=500` more of them).
+//! runs longer, `CLAW_SIM_THREADS=2` on so many threads. A failure prints the seed with which it
+//! comes back, and its last steps (`CLAW_SIM_TRACED=500` more of them).
 
 #![expect(
     clippy::unwrap_used,
@@ -27,10 +27,13 @@ mod temper;
 mod trace;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use invariants::Violation;
-use sut::Plant;
+use invariants::{Verdict, Violation};
+use planted::Plant;
 use world::World;
 
 /// Steps under faults before a world is left in peace.
@@ -54,11 +57,13 @@ struct Failure {
 fn live(seed: u64, plant: Plant, trace_from: Option<u64>) -> Result<u64, Failure> {
     let mut world = World::new(seed, plant);
     world.trace_from = trace_from;
-    let mut outcome = Ok(());
-    while outcome.is_ok() && world.steps < STEPS_PER_WORLD && world.time < LONGEST {
-        outcome = world.advance();
-    }
-    let outcome = outcome.and_then(|()| ending::come_to_an_end(&mut world));
+    let lived = catch_unwind(AssertUnwindSafe(|| live_in(&mut world)));
+    let outcome = lived.unwrap_or_else(|_| {
+        Err(Violation {
+            rule: "panic",
+            detail: "the message stands above".to_owned(),
+        })
+    });
     match outcome {
         Ok(()) => Ok(world.steps),
         Err(violation) => Err(Failure {
@@ -69,24 +74,54 @@ fn live(seed: u64, plant: Plant, trace_from: Option<u64>) -> Result<u64, Failure
     }
 }
 
+fn live_in(world: &mut World) -> Verdict {
+    while world.steps < STEPS_PER_WORLD && world.time < LONGEST {
+        world.advance()?;
+    }
+    ending::come_to_an_end(world)
+}
+
 /// Runs a world; when it fails, runs it once more and prints how it came to that.
-fn run(seed: u64) -> u64 {
-    match live(seed, Plant::None, None) {
-        Ok(steps) => steps,
-        Err(failure) => {
-            let from = failure
-                .step
-                .saturating_sub(variable("CLAW_SIM_TRACED").unwrap_or(TRACED));
-            let again = live(seed, Plant::None, Some(from));
-            assert!(
-                again.is_err(),
-                "seed {seed} failed and then did not: not deterministic"
-            );
-            panic!(
-                "seed {}, step {}: {}\nagain with: CLAW_SIM_SEED={} cargo test -p claw-core --test simulation",
-                failure.seed, failure.step, failure.violation, failure.seed
-            );
+fn run(seed: u64) -> Result<u64, String> {
+    let failure = match live(seed, Plant::None, None) {
+        Ok(steps) => return Ok(steps),
+        Err(failure) => failure,
+    };
+    let traced = variable("CLAW_SIM_TRACED").unwrap_or(TRACED);
+    let trace_from = failure.step.saturating_sub(traced);
+    let again = match live(seed, Plant::None, Some(trace_from)) {
+        Err(_) => {
+            format!("again with: CLAW_SIM_SEED={seed} cargo test -p claw-core --test simulation")
         }
+        Ok(_) => "it does not when it is run again: not deterministic".to_owned(),
+    };
+    let Failure {
+        step, violation, ..
+    } = failure;
+    Err(format!("seed {seed}, step {step}: {violation}\n{again}"))
+}
+
+/// Runs worlds from one seed on until they have made so many steps, or one breaks a rule. Returns
+/// how many worlds, and how many steps.
+fn run_worlds(first: u64, most: u64, threads: u64) -> Result<(u64, u64), String> {
+    let (next, steps) = (AtomicU64::new(first), AtomicU64::new(0));
+    let broken: OnceLock<String> = OnceLock::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while steps.load(Ordering::Relaxed) < most && broken.get().is_none() {
+                    match run(next.fetch_add(1, Ordering::Relaxed)) {
+                        Ok(lived) => _ = steps.fetch_add(lived, Ordering::Relaxed),
+                        // The first that is told is enough.
+                        Err(failure) => _ = broken.set(failure),
+                    }
+                }
+            });
+        }
+    });
+    match broken.into_inner() {
+        Some(failure) => Err(failure),
+        None => Ok((next.into_inner() - first, steps.into_inner())),
     }
 }
 
@@ -118,13 +153,13 @@ fn a_million_steps_break_no_rule() {
     };
     let least = if chosen.is_some() { 1 } else { STEPS };
     let most = variable("CLAW_SIM_STEPS").unwrap_or(least);
+    // One thread runs the same worlds each time; more of them may differ by the last.
+    let threads = variable("CLAW_SIM_THREADS").unwrap_or(1);
     println!("first seed {first}");
-    let (mut steps, mut seed) = (0, first);
-    while steps < most {
-        steps += run(seed);
-        seed += 1;
+    match run_worlds(first, most, threads) {
+        Ok((worlds, steps)) => println!("{steps} steps in {worlds} worlds"),
+        Err(failure) => panic!("{failure}"),
     }
-    println!("{steps} steps in {} worlds", seed - first);
 }
 
 /// For those who hunt: runs many worlds and counts the rules that break, with a seed for each.
@@ -134,26 +169,15 @@ fn survey_of_broken_rules() {
     let first = variable("CLAW_SIM_SEED").unwrap_or(1);
     let mut broken = std::collections::BTreeMap::<&str, Vec<(u64, String)>>::new();
     for seed in first..first + variable("CLAW_SIM_WORLDS").unwrap_or(200) {
-        let lived = std::panic::catch_unwind(|| live(seed, Plant::None, None));
-        match lived {
-            Ok(Ok(_)) => {}
-            Ok(Err(Failure {
-                violation, step, ..
-            })) => {
-                let detail = format!(
-                    "step {step}: {}",
-                    violation.detail.chars().take(300).collect::<String>()
-                );
-                broken
-                    .entry(violation.rule)
-                    .or_default()
-                    .push((seed, detail));
-            }
-            Err(_) => broken
-                .entry("panic")
-                .or_default()
-                .push((seed, String::new())),
-        }
+        let Err(failure) = live(seed, Plant::None, None) else {
+            continue;
+        };
+        let Failure {
+            violation, step, ..
+        } = failure;
+        let detail: String = violation.detail.chars().take(300).collect();
+        let seeds = broken.entry(violation.rule).or_default();
+        seeds.push((seed, format!("step {step}: {detail}")));
     }
     for (rule, seeds) in &broken {
         println!("{rule}: {}", seeds.len());

@@ -1,13 +1,69 @@
 //! The simulation can fail: each planted bug is found, and by the rule that it breaks.
 
 use crate::live;
-use crate::sut::Plant;
+
+/// A bug to be found. Each stands for a mistake that a supervisor has made in the wild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plant {
+    None,
+    DropsKills,
+    KillsAtOnce,
+    SpawnsTwice,
+    SpawnsBesideTheDying,
+    AnswersTwice,
+    AnswersNot,
+    IgnoresBackoff,
+    ForgetsOutcomes,
+    SpawnsBeforeIntent,
+    RestartsTheUnready,
+    SleepsInThePast,
+    BelievesOldFacts,
+    NeverEnds,
+    StartsTheStopped,
+    ForgetsGenerations,
+    AdoptsNobody,
+    StartsAllAtOnce,
+    ChangesInSilence,
+    NeverWakesUp,
+    ForgetsGoals,
+    ForgetsSlots,
+    StopsOnKeep,
+    StacksProbes,
+    DeliversTwice,
+    DeliversBeforeTheRecord,
+    DeliversToTheUnready,
+    DeliversToTheDying,
+    RedeliversAtOnce,
+    BelievesOldAttempts,
+    IgnoresTheEndOfRuns,
+    IgnoresOverlap,
+    SignalsTheDraining,
+    ChangesAllAtOnce,
+    IgnoresOutages,
+    CountsTwice,
+    LosesExits,
+    NeverAsks,
+    DropsSpawns,
+    SkipsHooks,
+    HurriesTheClock,
+    ForgetsToThaw,
+    ForgetsToFreeze,
+    ReleasesBeforeTheRecord,
+    ProbesTheDying,
+    DrainsTwice,
+    CancelsForTheDead,
+    MiscountsAttempts,
+    ForgetsEndsOfRuns,
+    RevivesRuns,
+    BeginsDuringTheShutdown,
+    EndsTooSoon,
+}
 
 /// A bug must show itself within so many worlds.
 const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 36] = [
+const BUGS: [(Plant, &[&str]); 52] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -46,6 +102,22 @@ const BUGS: [(Plant, &[&str]); 36] = [
     (Plant::ChangesAllAtOnce, &["roll"]),
     (Plant::IgnoresOutages, &["gate"]),
     (Plant::CountsTwice, &["no progress"]),
+    (Plant::LosesExits, &["kill", "stuck", "shutdown"]),
+    (Plant::NeverAsks, &["grace"]),
+    (Plant::DropsSpawns, &["grace"]),
+    (Plant::SkipsHooks, &["hook"]),
+    (Plant::HurriesTheClock, &["backoff", "grace"]),
+    (Plant::ForgetsToThaw, &["frozen"]),
+    (Plant::ForgetsToFreeze, &["frozen"]),
+    (Plant::ReleasesBeforeTheRecord, &["durable"]),
+    (Plant::ProbesTheDying, &["probe"]),
+    (Plant::DrainsTwice, &["drain"]),
+    (Plant::CancelsForTheDead, &["delivery"]),
+    (Plant::MiscountsAttempts, &["durable"]),
+    (Plant::ForgetsEndsOfRuns, &["run"]),
+    (Plant::RevivesRuns, &["run"]),
+    (Plant::BeginsDuringTheShutdown, &["shutdown"]),
+    (Plant::EndsTooSoon, &["shutdown"]),
     (Plant::None, &[]),
 ];
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use claw_core::action::Happened;
 use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
+use claw_core::order::HookOutcome;
 use claw_core::spec::{FleetSpec, Overlap};
 use claw_core::{
     Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, Inheritance,
@@ -15,48 +16,8 @@ use claw_core::{
     Why,
 };
 
+use crate::planted::Plant;
 use crate::temper::Temper;
-
-/// A bug to be found. Each stands for a mistake that a supervisor has made in the wild.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plant {
-    None,
-    DropsKills,
-    KillsAtOnce,
-    SpawnsTwice,
-    SpawnsBesideTheDying,
-    AnswersTwice,
-    AnswersNot,
-    IgnoresBackoff,
-    ForgetsOutcomes,
-    SpawnsBeforeIntent,
-    RestartsTheUnready,
-    SleepsInThePast,
-    BelievesOldFacts,
-    NeverEnds,
-    StartsTheStopped,
-    ForgetsGenerations,
-    AdoptsNobody,
-    StartsAllAtOnce,
-    ChangesInSilence,
-    NeverWakesUp,
-    ForgetsGoals,
-    ForgetsSlots,
-    StopsOnKeep,
-    StacksProbes,
-    DeliversTwice,
-    DeliversBeforeTheRecord,
-    DeliversToTheUnready,
-    DeliversToTheDying,
-    RedeliversAtOnce,
-    BelievesOldAttempts,
-    IgnoresTheEndOfRuns,
-    IgnoresOverlap,
-    SignalsTheDraining,
-    ChangesAllAtOnce,
-    IgnoresOutages,
-    CountsTwice,
-}
 
 /// Tickets of commands that a planted bug gives by itself.
 const FORGED: u64 = u64::MAX;
@@ -68,6 +29,8 @@ pub(crate) struct Sut {
     /// The newest attempt of each run that was delivered, and the last delivery of each worker.
     attempts: BTreeMap<RunId, u32>,
     last: BTreeMap<InstanceId, Order>,
+    /// The last probe.
+    probe: Option<Action>,
 }
 
 impl Sut {
@@ -108,6 +71,7 @@ impl Sut {
             newest: BTreeMap::new(),
             attempts: BTreeMap::new(),
             last: BTreeMap::new(),
+            probe: None,
         };
         let mut actions = sut.spoil(now, None, actions);
         if plant == Plant::RedeliversAtOnce {
@@ -121,6 +85,7 @@ impl Sut {
     }
 
     pub(crate) fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let now = self.clock(now);
         if let (Plant::DeliversToTheUnready, Event::Fact(Fact::Started { instance, .. })) =
             (self.plant, &event)
         {
@@ -151,16 +116,32 @@ impl Sut {
                 Some((at - Duration::from_secs(60), Why::Probe))
             }
             (Plant::NeverWakesUp, Some((_, Why::Backoff))) => None,
+            (Plant::HurriesTheClock, Some((at, why))) => {
+                // Rounded up, so that the hurried clock is never before it.
+                let at = at.since_origin() * 4 / 5 + Duration::from_nanos(1);
+                Some((Mono::new(at), why))
+            }
             (_, deadline) => deadline,
         }
     }
 
     pub(crate) fn status(&self, agent: &AgentName, now: Now) -> Option<AgentStatus> {
-        self.fleet.status(agent, now)
+        self.fleet.status(agent, self.clock(now))
     }
 
     pub(crate) fn statuses(&self, now: Now) -> Vec<AgentStatus> {
-        self.fleet.statuses(now)
+        self.fleet.statuses(self.clock(now))
+    }
+
+    /// The time as the fleet is told it.
+    fn clock(&self, now: Now) -> Now {
+        match self.plant {
+            Plant::HurriesTheClock => Now {
+                mono: Mono::new(now.mono.since_origin() * 5 / 4),
+                ..now
+            },
+            _ => now,
+        }
     }
 
     fn spoil_event(&self, event: Event) -> Event {
@@ -197,7 +178,10 @@ impl Sut {
                     outcome,
                 })
             }
-            (Plant::IgnoresTheEndOfRuns, Event::Fact(Fact::RunFinished { .. })) => Event::Tick,
+            (Plant::IgnoresTheEndOfRuns, Event::Fact(Fact::RunFinished { .. }))
+            | (Plant::LosesExits, Event::Fact(Fact::Gone { .. } | Fact::Lost { .. })) => {
+                Event::Tick
+            }
             (Plant::IgnoresOverlap, Event::Configure { ticket, mut fleet }) => {
                 allow_all(Arc::make_mut(&mut fleet));
                 Event::Configure { ticket, fleet }
@@ -236,15 +220,60 @@ impl Sut {
             };
             spoiled.push(Action::Order(signal));
         }
+        if let Some(Event::Shutdown(ShutdownMode::Stop)) = event {
+            self.spoil_shutdown(now, &mut spoiled);
+        }
         spoiled
+    }
+
+    fn spoil_shutdown(&self, now: Now, out: &mut Vec<Action>) {
+        if self.plant == Plant::EndsTooSoon {
+            out.push(Action::AllStopped);
+        }
+        if self.plant != Plant::BeginsDuringTheShutdown {
+            return;
+        }
+        for (agent, newest) in &self.newest {
+            let record = Record::Intent {
+                instance: InstanceId {
+                    agent: agent.clone(),
+                    generation: Generation(newest.0 + 1),
+                },
+                spec_hash: String::new(),
+                run: None,
+                at: now.wall,
+            };
+            out.push(Action::Record { id: None, record });
+        }
     }
 
     fn spoil_action(&mut self, now: Now, action: Action, out: &mut Vec<Action>) {
         match (self.plant, &action) {
             (_, Action::Reply { ticket, .. }) if ticket.0 == FORGED => {}
             (Plant::DropsKills, Action::Order(Order::Kill { .. }))
+            | (Plant::NeverAsks, Action::Order(Order::Signal { .. } | Order::Drain { .. }))
+            | (Plant::DropsSpawns, Action::Order(Order::Spawn { .. }))
+            | (Plant::ForgetsToThaw, Action::Order(Order::Thaw { .. }))
+            | (Plant::ForgetsToFreeze, Action::Order(Order::Freeze { .. }))
             | (Plant::AnswersNot, Action::Reply { .. })
             | (Plant::NeverEnds, Action::AllStopped) => {}
+            (Plant::SkipsHooks, Action::Order(Order::RunHook { instance, hook, .. })) => {
+                let done = Fact::HookDone {
+                    instance: instance.clone(),
+                    hook: *hook,
+                    outcome: HookOutcome::Success,
+                };
+                for action in self.fleet.step(now, Event::Fact(done)) {
+                    self.spoil_action(now, action, out);
+                }
+            }
+            (Plant::MiscountsAttempts, Action::Order(Order::Deliver { .. })) => {
+                let mut action = action;
+                if let Action::Order(Order::Deliver { run, .. }) = &mut action {
+                    run.attempt += 1;
+                }
+                out.push(action);
+            }
             (_, Action::Record { id, record }) if self.forgets(record) => {
                 if let Some(id) = id {
                     let recorded = Event::Fact(Fact::Recorded(*id));
@@ -272,6 +301,10 @@ impl Sut {
             (self.plant, record),
             (Plant::DeliversBeforeTheRecord, Record::Run(run))
                 if matches!(run.phase, RunPhase::Running { .. })
+        ) || matches!(
+            (self.plant, record),
+            (Plant::ForgetsEndsOfRuns, Record::Run(run))
+                if matches!(run.phase, RunPhase::Finished { .. })
         )
     }
 
@@ -284,8 +317,24 @@ impl Sut {
             (Plant::SpawnsTwice, action @ Action::Order(Order::Spawn { .. }))
             | (Plant::AnswersTwice, action @ Action::Reply { .. })
             | (Plant::DeliversTwice, action @ Action::Order(Order::Deliver { .. }))
+            | (Plant::DrainsTwice, action @ Action::Order(Order::Drain { .. }))
             | (Plant::StacksProbes, action @ Action::Order(Order::Probe { .. })) => {
                 out.push(action)
+            }
+            (Plant::ProbesTheDying, action @ Action::Order(Order::Probe { .. })) => {
+                self.probe = Some(action);
+            }
+            (Plant::ProbesTheDying, Action::Order(Order::Signal { instance, .. })) => {
+                let probe = self.probe.take_if(
+                    |probe| matches!(probe, Action::Order(order) if *order.instance() == instance),
+                );
+                out.extend(probe);
+            }
+            (
+                Plant::RevivesRuns | Plant::ReleasesBeforeTheRecord | Plant::CancelsForTheDead,
+                Action::Record { record, .. },
+            ) => {
+                self.add_to_record(now, record, out);
             }
             (Plant::SignalsTheDraining, Action::Order(Order::Drain { instance, .. })) => {
                 let signal = Order::Signal {
@@ -319,6 +368,27 @@ impl Sut {
                     let start = |agent| Command::Start { agent };
                     self.command(now, start, &announcement.agent, out);
                 }
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// What the bug does beside what is written down.
+    fn add_to_record(&self, now: Now, record: Record, out: &mut Vec<Action>) {
+        match (self.plant, record) {
+            (Plant::RevivesRuns, Record::Run(mut run))
+                if matches!(run.phase, RunPhase::Finished { .. }) =>
+            {
+                run.phase = RunPhase::Running { since: now.wall };
+                let record = Record::Run(run);
+                out.push(Action::Record { id: None, record });
+            }
+            (Plant::ReleasesBeforeTheRecord, Record::Outcome { instance, .. }) => {
+                out.push(Action::Order(Order::Release { instance }));
+            }
+            (Plant::CancelsForTheDead, Record::Outcome { instance, .. }) => {
+                let run = RunId::new(0, 0);
+                out.push(Action::Order(Order::CancelRun { instance, run }));
             }
             (_, _) => {}
         }

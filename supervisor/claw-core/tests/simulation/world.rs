@@ -11,8 +11,9 @@ use jiff::SignedDuration;
 use crate::host::{Clock, Happening, Host, Then};
 use crate::invariants::{Seen, Verdict, Watch};
 use crate::journal::{Answer, Journal, Mood};
+use crate::planted::Plant;
 use crate::random::Random;
-use crate::sut::{Plant, Sut};
+use crate::sut::Sut;
 use crate::{chaos, fleets, providers};
 
 /// When the worlds begin: a day before a change of the clock in Berlin.

@@ -17,6 +17,7 @@ mod plan;
 mod runs;
 mod sandbox;
 mod schema;
+mod simulate;
 mod state;
 mod status;
 mod trigger;
@@ -28,6 +29,7 @@ pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
 pub(crate) use llm::LlmCommand;
 pub(crate) use sandbox::SandboxCommand;
+pub(crate) use simulate::Simulate;
 pub(crate) use state::{SHARED, StateCommand};
 
 use crate::args::{Cli, Command, Global};
@@ -98,6 +100,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Plan(_) => plan::run(global, &client()?).await,
         Command::Apply(_) => apply::run(global, &client()?).await,
         Command::Schema => schema::run(),
+        Command::Simulate(simulate) => simulate::run(global, simulate).await,
         Command::Doctor(_) => doctor::run(global, client().ok()).await,
         Command::Completion { shell } => completion(*shell),
         Command::Version => print::line(&format!("clawctl {}", env!("CARGO_PKG_VERSION"))),

@@ -24,7 +24,7 @@ mod remains;
 mod supervisor;
 
 pub(crate) use api::Api;
-pub(crate) use command::clawctl;
+pub(crate) use command::{Ran, clawctl};
 pub(crate) use configuration::{agent, steps};
 pub(crate) use engine::{Engine, IMAGE};
 pub(crate) use folder::{free_port, program, root};
