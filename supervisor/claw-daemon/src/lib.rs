@@ -31,3 +31,5 @@ pub mod llm;
 pub mod reload;
 pub mod supervise;
 pub mod telemetry;
+
+pub use thread::BLOCKING_KEPT;

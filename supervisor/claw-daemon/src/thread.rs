@@ -8,9 +8,15 @@
 //! is that they wake each other.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+/// How long a thread of a runtime for what blocks is kept without work. tokio panics where it can
+/// neither make the first one nor wait for another, so on a machine without room for a new thread,
+/// one that is there is worth its memory.
+pub const BLOCKING_KEPT: Duration = Duration::from_secs(3600);
 
 /// Ends the thread, with the tasks on it, when dropped.
 #[derive(Debug)]
@@ -27,7 +33,10 @@ impl TaskThread {
     ///
     /// The system gives no thread or no descriptors for its runtime.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_keep_alive(BLOCKING_KEPT)
+            .build()?;
         let tasks = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new()

@@ -71,12 +71,14 @@ pub(crate) fn quick_check(
     let interrupt = conn.get_interrupt_handle();
     let (done, wait) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || match wait.recv_timeout(bound) {
+        let watch = move || match wait.recv_timeout(bound) {
             Err(RecvTimeoutError::Timeout) => interrupt.interrupt(),
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
-        });
+        };
+        // Where there is no room for another thread, it takes as long as it takes.
+        let watching = thread::Builder::new().spawn_scoped(scope, watch);
         let result = problems(conn);
-        drop(done);
+        drop((done, watching));
         result
     })
 }

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
+use claw_daemon::BLOCKING_KEPT;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -42,6 +43,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
+    if supervisor {
+        runtime.thread_keep_alive(BLOCKING_KEPT);
+    }
     let runtime = runtime.enable_all().build()?;
     let result = runtime.block_on(async {
         let global = cli.global();

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use claw_daemon::api::State;
 
-use crate::fleet::{Fleet, agent, holds_for, until};
+use crate::fleet::{Fleet, Process, agent, holds_for, until};
+
+/// More than the user of a fleet has room for.
+const AGENTS: usize = 24;
 
 /// An agent that is probed all the time, and one that fails all the time. Both leave marks.
 fn pair(fleet: &Fleet) -> String {
@@ -52,6 +55,51 @@ fn connections_that_take_all_descriptors_there_are_leave_enough_for_the_agents()
             .ask("/api/health")
             .filter(|(status, _)| *status == 200)
     });
+    fleet.down();
+}
+
+/// Row 17 of the fault matrix. The user of the fleet may have so many threads and processes that its
+/// supervisor has room, and half of its agents.
+#[test]
+fn a_process_that_cannot_be_made_is_tried_again_and_harms_nobody() {
+    const USER: u32 = 64_917;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "SKIP: own_limits::a_process_that_cannot_be_made: only root may become another user"
+        );
+        return;
+    }
+    let policy = "restart_policy: {initial_delay: 100ms, max_delay: 500ms, max_retries: unlimited}";
+    let names: Vec<String> = (0..AGENTS).map(|number| format!("a{number}")).collect();
+    let agents: String = names
+        .iter()
+        .map(|name| agent(name, &["forever"], policy))
+        .collect();
+    let mut fleet = Fleet::new(&agents);
+    fleet.set_user(USER, USER);
+    let words =
+        format!("setpriv --reuid={USER} --regid={USER} --clear-groups prlimit --nproc=60:60");
+    fleet.set_launcher(words.split(' ').map(str::to_owned).collect());
+    fleet.up();
+    let (living, refused) = until("there is no room for some, and for some there is", || {
+        let states = names.iter().map(|name| (name, fleet.agent(name)));
+        let (living, refused): (Vec<_>, Vec<_>) =
+            states.partition(|(_, agent)| agent.state == State::Running);
+        let are_refused = refused.iter().all(|(_, agent)| agent.restarts >= 2);
+        (are_refused && !refused.is_empty() && !living.is_empty()).then_some((living, refused))
+    });
+    let before: Vec<_> = living
+        .iter()
+        .map(|(name, _)| fleet.await_main(name))
+        .collect();
+    let (name, _) = &refused[0];
+    let (_, cause) = &fleet.await_ends(name, 1)[0];
+    assert_eq!(cause, "spawn", "{name}");
+    let (stopped, others) = before.split_first().unwrap();
+    fleet.run(&["stop", living[0].0]).ok();
+    assert!(!stopped.lives());
+    fleet.await_state(name, State::Running);
+    assert!(others.iter().all(Process::lives), "the others go on");
     fleet.down();
 }
 

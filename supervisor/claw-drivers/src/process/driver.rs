@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use claw_core::memory::Recovered;
@@ -488,15 +489,20 @@ impl Inner {
             (instance, usage::of(&group, shim))
         };
         // Each takes some files of the kernel's, which one processor after the other would read.
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let share = live.len().div_ceil(processors).max(USAGE_SHARE);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let shares = live.chunks(share).map(|share| {
                 let measured = move || share.iter().cloned().map(measure).collect::<Vec<_>>();
-                scope.spawn(measured)
+                let thread = thread::Builder::new().spawn_scoped(scope, measured);
+                (thread, measured)
             });
             let threads: Vec<_> = shares.collect();
-            let measured = threads.into_iter().filter_map(|thread| thread.join().ok());
+            let measured = threads.into_iter().map(|(thread, measured)| match thread {
+                Ok(thread) => thread.join().unwrap_or_default(),
+                // There is no room for another thread, which is when somebody looks.
+                Err(_) => measured(),
+            });
             measured.flatten().collect()
         })
     }
