@@ -7,7 +7,7 @@ use crate::sut::Plant;
 const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 36] = [
+const BUGS: [(Plant, &[&str]); 37] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -46,6 +46,7 @@ const BUGS: [(Plant, &[&str]); 36] = [
     (Plant::ChangesAllAtOnce, &["roll"]),
     (Plant::IgnoresOutages, &["gate"]),
     (Plant::CountsTwice, &["no progress"]),
+    (Plant::LetsTheHaltedGo, &["halt"]),
     (Plant::None, &[]),
 ];
 

@@ -10,9 +10,9 @@ use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
 use claw_core::spec::{FleetSpec, Overlap};
 use claw_core::{
-    Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, Inheritance,
-    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, RunId, RunPhase, Ticket,
-    Why,
+    Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, HaltChange,
+    Inheritance, InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, RunId,
+    RunPhase, Ticket, Why,
 };
 
 use crate::temper::Temper;
@@ -56,6 +56,7 @@ pub(crate) enum Plant {
     ChangesAllAtOnce,
     IgnoresOutages,
     CountsTwice,
+    LetsTheHaltedGo,
 }
 
 /// Tickets of commands that a planted bug gives by itself.
@@ -318,6 +319,18 @@ impl Sut {
                 {
                     let start = |agent| Command::Start { agent };
                     self.command(now, start, &announcement.agent, out);
+                }
+            }
+            (Plant::LetsTheHaltedGo, Action::Announce(announcement)) => {
+                if let Happened::SwitchTurned { change } = announcement.happened
+                    && matches!(*change, HaltChange::Halted(_))
+                {
+                    let by = "nobody".to_owned();
+                    let lift = |agent| Command::Lift {
+                        agent,
+                        by: by.clone(),
+                    };
+                    self.command(now, lift, &announcement.agent, out);
                 }
             }
             (_, _) => {}

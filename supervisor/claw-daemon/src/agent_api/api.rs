@@ -336,6 +336,7 @@ impl AgentApi {
             }
             Happened::RunChanged { run } => endpoint.run_changed(run),
             Happened::ProbeFailed { .. }
+            | Happened::SwitchTurned { .. }
             | Happened::SlotSettled { .. }
             | Happened::StaleFact { .. } => {}
         }

@@ -196,6 +196,7 @@ fn next_start(reason: &Reason) -> Option<String> {
         | Reason::NotReady { .. }
         | Reason::Paused
         | Reason::Frozen
+        | Reason::Halted(_)
         | Reason::Ending { .. }
         | Reason::Asked
         | Reason::Completed

@@ -9,6 +9,7 @@ mod down;
 mod events;
 mod exec;
 mod goals;
+mod halt;
 mod llm;
 mod llm_import;
 mod logs;
@@ -30,7 +31,7 @@ pub(crate) use llm::LlmCommand;
 pub(crate) use sandbox::SandboxCommand;
 pub(crate) use state::{SHARED, StateCommand};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Agents, Cli, Command, Global};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::{locate, print};
@@ -60,7 +61,18 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
             agents,
             freeze: false,
         } => goals::run(&client()?, goals::Goal::Pause, agents).await,
-        Command::Resume(agents) => goals::run(&client()?, goals::Goal::Resume, agents).await,
+        Command::Resume {
+            agents,
+            halt: false,
+            ..
+        } => goals::run(&client()?, goals::Goal::Resume, agents).await,
+        Command::Resume {
+            agents,
+            halt: true,
+            yes,
+        } => halt::lift(&client()?, agents, (*yes).into()).await,
+        Command::Halt(halt) => halt::halt(&client()?, halt, global.output).await,
+        Command::ResumeAll { yes } => halt::lift(&client()?, &Agents::all(), (*yes).into()).await,
         Command::Trigger(trigger) => trigger::run(&client()?, trigger, global.output).await,
         Command::Logs(logs) => logs::run(&client()?, logs, global.output).await,
         Command::Runs { agent, limit } => runs::run(&client()?, agent, *limit, global.output).await,

@@ -235,6 +235,14 @@ async fn answer(world: Arc<World>, command: Command) -> Result<Answer, AskError>
             drop(stopped.wait_for(|stopped| *stopped).await);
             return Ok(Answer::Status(Box::new(status)));
         }
+        (Command::Halt { .. } | Command::Lift { .. }, "monitor") => {
+            return Ok(Answer::Status(Box::new(status)));
+        }
+        (Command::Halt { .. }, _) => Refusal::HaltUnrecorded {
+            agent,
+            reason: "the disk is full".to_owned(),
+        },
+        (Command::Lift { .. }, _) => Refusal::NotHalted { agent },
         (Command::Start { .. } | Command::Pause { .. }, _) => {
             return Ok(Answer::Status(Box::new(status)));
         }
