@@ -123,11 +123,9 @@ fn told(announcement: &Announcement) -> Option<(&'static str, Json)> {
                 | PublicState::Stopping
                 | PublicState::Stopped => "agent.changed",
             };
-            let reason = reason.code();
-            (
-                topic,
-                json!({"agent": agent, "state": state.as_str(), "ready": ready, "reason": reason}),
-            )
+            let (state, reason) = (state.as_str(), reason.code());
+            let data = json!({"agent": agent, "state": state, "ready": ready, "reason": reason});
+            (topic, data)
         }
         Happened::RunChanged { run } => {
             let RunPhase::Finished { outcome, .. } = &run.phase else {
