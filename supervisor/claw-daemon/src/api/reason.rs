@@ -32,7 +32,7 @@ pub struct Reason {
     pub since: Option<Time>,
     /// How it is halted, where that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub halt: Option<Halt>,
+    pub halt: Option<Box<Halt>>,
     /// The agents waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
@@ -102,7 +102,7 @@ impl From<&core::Reason> for Reason {
                 ..plain
             },
             core::Reason::Halted(halt) => Self {
-                halt: Some(halt.into()),
+                halt: Some(Box::new(halt.into())),
                 ..plain
             },
             core::Reason::Ending { cause } | core::Reason::NotRestarted { cause } => {

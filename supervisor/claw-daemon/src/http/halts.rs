@@ -81,7 +81,7 @@ pub(super) async fn halt(
         level: level.into(),
         since: state.now(),
         by: link.name(),
-        why: reason.map(checked_reason).transpose()?,
+        why: reason.as_deref().map(checked_reason).transpose()?,
     };
     let commands = agents.into_iter().map(|agent| {
         let halt = halt.clone();
@@ -135,7 +135,7 @@ fn read<T: serde::de::DeserializeOwned>(
 }
 
 /// One line of bounded length: it is shown wherever the agent is.
-fn checked_reason(reason: String) -> Result<String, ApiError> {
+fn checked_reason(reason: &str) -> Result<String, ApiError> {
     let line = reason.trim().to_owned();
     let bad = |detail: String| Err(ApiError::bad_parameter("reason", detail));
     if line.chars().count() > limits::HALT_REASON {

@@ -27,6 +27,7 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
+use goals::Goal;
 pub(crate) use llm::LlmCommand;
 pub(crate) use sandbox::SandboxCommand;
 pub(crate) use state::{SHARED, StateCommand};
@@ -50,27 +51,20 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Status { agent: Some(agent) } => {
             status::one(&client()?, agent, global.output).await
         }
-        Command::Start(agents) => goals::run(&client()?, goals::Goal::Start, agents).await,
-        Command::Stop(agents) => goals::run(&client()?, goals::Goal::Stop, agents).await,
-        Command::Restart(agents) => goals::run(&client()?, goals::Goal::Restart, agents).await,
-        Command::Pause {
-            agents,
-            freeze: true,
-        } => goals::run(&client()?, goals::Goal::Freeze, agents).await,
-        Command::Pause {
-            agents,
-            freeze: false,
-        } => goals::run(&client()?, goals::Goal::Pause, agents).await,
-        Command::Resume {
-            agents,
-            halt: false,
-            ..
-        } => goals::run(&client()?, goals::Goal::Resume, agents).await,
-        Command::Resume {
-            agents,
-            halt: true,
-            yes,
-        } => halt::lift(&client()?, agents, (*yes).into()).await,
+        Command::Start(agents) => goals::run(&client()?, Goal::Start, agents).await,
+        Command::Stop(agents) => goals::run(&client()?, Goal::Stop, agents).await,
+        Command::Restart(agents) => goals::run(&client()?, Goal::Restart, agents).await,
+        Command::Pause { agents, freeze } => {
+            let goal = if *freeze { Goal::Freeze } else { Goal::Pause };
+            goals::run(&client()?, goal, agents).await
+        }
+        Command::Resume { agents, halt, yes } => {
+            if *halt {
+                halt::lift(&client()?, agents, (*yes).into()).await
+            } else {
+                goals::run(&client()?, Goal::Resume, agents).await
+            }
+        }
         Command::Halt(halt) => halt::halt(&client()?, halt, global.output).await,
         Command::ResumeAll { yes } => halt::lift(&client()?, &Agents::all(), (*yes).into()).await,
         Command::Trigger(trigger) => trigger::run(&client()?, trigger, global.output).await,
