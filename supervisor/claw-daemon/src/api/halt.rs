@@ -92,7 +92,8 @@ pub struct Held {
     pub slots: u64,
     /// Runs that were accepted and wait.
     pub runs: u32,
-    /// Events that wait to be delivered to it; absent when the store does not answer.
+    /// Events that wait to be delivered to it; absent when it takes none, or the store does not
+    /// answer.
     pub events: Option<u64>,
 }
 

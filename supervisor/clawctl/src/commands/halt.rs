@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 
-use claw_daemon::api::{HaltRequest, Halted, HaltedList, LiftRequest, routes};
+use claw_daemon::api::{HaltRequest, Halted, HaltedList, LiftRequest, Named, routes};
 
 use crate::args::{Agents, Halt, Output};
 use crate::client::Client;
@@ -80,6 +80,10 @@ pub(crate) async fn lift(
         .collect();
     let free = chosen.iter().find(|name| !halted.contains(name.as_str()));
     if let (Some(free), None) = (free, &agents.matching) {
+        // A name that nobody has is refused for that.
+        client
+            .get::<Named>(&super::goals::path(routes::AGENT, free)?)
+            .await?;
         let message = format!("{free} is not halted");
         return Err(Failure::new(Exit::Refused, message).hint("`clawctl status` lists the agents"));
     }
