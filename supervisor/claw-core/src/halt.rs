@@ -1,11 +1,11 @@
 //! The kill switch: what somebody still lets an agent do.
 //!
 //! ```text
-//!            halt runs      halt freeze        halt kill
-//!   ┌──────┬──────────────┬──────────────────┬──────────────┐
-//!   │ free │ starts       │ its processes    │ nothing of   │
-//!   │      │ nothing new  │ stand still, too │ it is left   │
-//!   └──────┴──────────────┴──────────────────┴──────────────┘
+//!            halt runs      halt egress     halt freeze        halt kill
+//!   ┌──────┬──────────────┬───────────────┬──────────────────┬──────────────┐
+//!   │ free │ starts       │ nothing of it │ its processes    │ nothing of   │
+//!   │      │ nothing new  │ gets out, too │ stand still, too │ it is left   │
+//!   └──────┴──────────────┴───────────────┴──────────────────┴──────────────┘
 //! ```
 //!
 //! A halt is neither a goal nor a pause: it lies above both and leaves them as they are, so that
@@ -23,6 +23,8 @@ use crate::clock::Wall;
 pub enum HaltLevel {
     /// No run, restart or delivery begins; what runs goes on to its end.
     Runs,
+    /// Its calls, connections and events are refused, and those under way are cut.
+    Egress,
     /// Its processes stand still.
     Freeze,
     /// Its processes are killed at once.
@@ -31,13 +33,14 @@ pub enum HaltLevel {
 
 impl HaltLevel {
     /// All of them, from the mildest on.
-    pub const ALL: [Self; 3] = [Self::Runs, Self::Freeze, Self::Kill];
+    pub const ALL: [Self; 4] = [Self::Runs, Self::Egress, Self::Freeze, Self::Kill];
 
     /// The word, as in API, CLI and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Runs => "runs",
+            Self::Egress => "egress",
             Self::Freeze => "freeze",
             Self::Kill => "kill",
         }
@@ -96,6 +99,15 @@ pub enum HaltChange {
 }
 
 impl HaltChange {
+    /// The halt there is now.
+    #[must_use]
+    pub const fn halt(&self) -> Option<&Halt> {
+        match self {
+            Self::Halted(halt) => Some(halt),
+            Self::Lifted { .. } => None,
+        }
+    }
+
     /// When.
     #[must_use]
     pub const fn at(&self) -> Wall {

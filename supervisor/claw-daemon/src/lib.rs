@@ -9,6 +9,7 @@
 
 mod clock;
 mod egress;
+mod halts;
 mod perform;
 mod replicas;
 mod retention;

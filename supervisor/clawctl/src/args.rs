@@ -358,6 +358,8 @@ pub(crate) struct Halt {
 pub(crate) enum HaltLevel {
     /// Nothing new begins; what runs goes on to its end.
     Runs,
+    /// Nothing of theirs gets out: no calls of models, no connections, no events.
+    Egress,
     /// Their processes stand still.
     Freeze,
     /// Their processes are killed at once, and stay down.
@@ -368,6 +370,7 @@ impl From<HaltLevel> for claw_daemon::api::HaltLevel {
     fn from(level: HaltLevel) -> Self {
         match level {
             HaltLevel::Runs => Self::Runs,
+            HaltLevel::Egress => Self::Egress,
             HaltLevel::Freeze => Self::Freeze,
             HaltLevel::Kill => Self::Kill,
         }

@@ -12,6 +12,8 @@ use super::{State, Time};
 pub enum HaltLevel {
     /// No run, restart or delivery begins; what runs goes on to its end.
     Runs,
+    /// Its calls, connections and events are refused, and those under way are cut.
+    Egress,
     /// Its processes stand still.
     Freeze,
     /// Its processes are killed at once.
@@ -83,6 +85,10 @@ pub struct Halted {
     pub halt: Option<Halt>,
     /// What waits for the end of that.
     pub held: Held,
+    /// Why its connections cannot be cut, where they should be and somebody else's network is what
+    /// it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncut: Option<String>,
 }
 
 /// What waits for the end of a halt.
@@ -103,6 +109,7 @@ impl HaltLevel {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Runs => "runs",
+            Self::Egress => "egress",
             Self::Freeze => "freeze",
             Self::Kill => "kill",
         }
@@ -128,6 +135,7 @@ impl From<core::HaltLevel> for HaltLevel {
     fn from(level: core::HaltLevel) -> Self {
         match level {
             core::HaltLevel::Runs => Self::Runs,
+            core::HaltLevel::Egress => Self::Egress,
             core::HaltLevel::Freeze => Self::Freeze,
             core::HaltLevel::Kill => Self::Kill,
         }
@@ -138,6 +146,7 @@ impl From<HaltLevel> for core::HaltLevel {
     fn from(level: HaltLevel) -> Self {
         match level {
             HaltLevel::Runs => Self::Runs,
+            HaltLevel::Egress => Self::Egress,
             HaltLevel::Freeze => Self::Freeze,
             HaltLevel::Kill => Self::Kill,
         }

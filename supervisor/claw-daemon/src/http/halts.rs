@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
-use claw_core::{AgentName, AgentStatus, Answer, Command, Halt, Refusal};
+use claw_core::{AgentName, AgentStatus, Answer, Command, Halt, HaltLevel, InstanceId, Refusal};
 use futures_util::future::join_all;
 
 use super::caller::Link;
@@ -228,9 +228,23 @@ async fn told(state: &ApiState, statuses: &[AgentStatus]) -> HaltedList {
             runs: status.runs.queued,
             events,
         },
+        uncut: uncut(state, status),
     });
     HaltedList {
         agents: agents.collect(),
+    }
+}
+
+/// What goes on although it should be cut.
+fn uncut(state: &ApiState, status: &AgentStatus) -> Option<String> {
+    let halt = status.halt.as_ref()?;
+    let instance = InstanceId {
+        agent: status.name.clone(),
+        generation: status.instance.as_ref()?.generation,
+    };
+    match halt.level {
+        HaltLevel::Egress => (state.ports.uncut)(&instance),
+        HaltLevel::Runs | HaltLevel::Freeze | HaltLevel::Kill => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::args::{Agents, Halt, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::print;
-use crate::render::halt::{review, sentence};
+use crate::render::halt::{review, sentence, uncut};
 
 /// Whether somebody has said that a halt is to be lifted without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub(crate) async fn halt(client: &Client, halt: &Halt, output: Output) -> Result
     }
     for halted in &list.agents {
         print::line(&sentence(halted))?;
+    }
+    for told in list.agents.iter().filter_map(uncut) {
+        print::note(&told);
     }
     Ok(())
 }
@@ -102,6 +105,9 @@ async fn let_go(client: &Client, halted: Vec<Halted>, consent: Consent) -> Resul
         return Ok(());
     }
     print::line(&review(&halted))?;
+    for told in halted.iter().filter_map(uncut) {
+        print::note(&told);
+    }
     agree(consent)?;
     let request = LiftRequest {
         agents: halted.into_iter().map(|halted| halted.agent).collect(),

@@ -16,12 +16,23 @@ pub(crate) fn sentence(halted: &Halted) -> String {
         |halt| {
             let does = match halt.level {
                 HaltLevel::Runs => "begins nothing new; what runs goes on to its end",
+                HaltLevel::Egress => "goes on, and nothing of it gets out through the supervisor",
                 HaltLevel::Freeze => "stands still",
                 HaltLevel::Kill => "is killed and stays down",
             };
             format!("{agent}: halted ({}), it {does}", halt.level)
         },
     )
+}
+
+/// That an agent gets out all the same.
+#[must_use]
+pub(crate) fn uncut(halted: &Halted) -> Option<String> {
+    let (agent, why) = (&halted.agent, halted.uncut.as_ref()?);
+    Some(format!(
+        "egress of {agent} is not ours to cut: {why}; calls of models through the supervisor are \
+         refused, what else it does goes on, and `clawctl halt {agent} --level freeze` stops it"
+    ))
 }
 
 /// The table that is looked at before halts are lifted.

@@ -170,6 +170,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
             let confined = agent.as_str() == "monitor" && live.is_some();
             confined.then(|| (&plan()).into())
         }),
+        uncut: Arc::new(|_instance| Some("sandbox mode none".to_owned())),
         denials: Arc::new(denials),
         learned: Port::new(|agent| async move { learned(&agent) }),
         lockdown: Lockdown::On,
