@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::clock::Wall;
+use crate::halt::HaltChange;
 use crate::id::{InstanceId, RunId, Ticket};
 use crate::name::AgentName;
 use crate::order::{Order, ProbeKind};
@@ -117,6 +118,11 @@ pub enum Happened {
     RunChanged {
         /// The run as it is now.
         run: Arc<Run>,
+    },
+    /// The kill switch was turned: it was halted, halted at another level, or let go.
+    SwitchTurned {
+        /// What was changed.
+        change: Box<HaltChange>,
     },
     /// A due slot of a schedule got its terminal record.
     SlotSettled {

@@ -158,6 +158,8 @@ pub enum Cause {
     Reconfigured,
     /// A newer run took its place (`overlap: replace`).
     Replaced,
+    /// The kill switch: it was killed for it, or its start was called off.
+    Halted,
     /// What ran it is gone with it, its shim or its container; how it ended is not known.
     Lost,
     /// The machine restarted under it.
@@ -216,6 +218,7 @@ impl Cause {
             Self::Asked => "asked",
             Self::Reconfigured => "reconfigured",
             Self::Replaced => "replaced",
+            Self::Halted => "halted",
             Self::Lost => "lost",
             Self::HostReboot => "host_reboot",
         }
@@ -245,6 +248,7 @@ impl fmt::Display for Cause {
             Self::Asked => f.write_str("was stopped on request"),
             Self::Reconfigured => f.write_str("was replaced because its configuration changed"),
             Self::Replaced => f.write_str("was replaced by a newer run"),
+            Self::Halted => f.write_str("was ended by the kill switch"),
             Self::Lost => f.write_str("was lost, and how it ended is not known"),
             Self::HostReboot => f.write_str("ended when the machine restarted"),
         }

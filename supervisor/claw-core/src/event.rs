@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Wall;
 use crate::death::{ExitReport, ExitStatus, SpawnError};
+use crate::halt::Halt;
 use crate::id::{InstanceId, RunId, Ticket};
 use crate::image::Image;
 use crate::models::{ModelCall, ProviderName};
@@ -80,6 +81,21 @@ pub enum Command {
         /// Who.
         agent: AgentName,
     },
+    /// Turn the kill switch, whatever the agent does: from now on it does no more than the level
+    /// allows. Answered when that is written down; a level that is in force is no change.
+    Halt {
+        /// Who.
+        agent: AgentName,
+        /// How, by whom and why; it counts from `since`.
+        halt: Halt,
+    },
+    /// Undo `Halt`.
+    Lift {
+        /// Who.
+        agent: AgentName,
+        /// Who wants it.
+        by: String,
+    },
     /// Ask for one run.
     Trigger {
         /// Who.
@@ -109,6 +125,8 @@ impl Command {
             | Self::Restart { agent }
             | Self::Pause { agent, .. }
             | Self::Resume { agent }
+            | Self::Halt { agent, .. }
+            | Self::Lift { agent, .. }
             | Self::Trigger { agent, .. }
             | Self::Cancel { agent, .. } => agent,
         }
@@ -126,6 +144,14 @@ impl Command {
                 freeze: *freeze,
             },
             Self::Resume { .. } => Self::Resume { agent },
+            Self::Halt { halt, .. } => Self::Halt {
+                agent,
+                halt: halt.clone(),
+            },
+            Self::Lift { by, .. } => Self::Lift {
+                agent,
+                by: by.clone(),
+            },
             Self::Trigger { payload, run, .. } => Self::Trigger {
                 agent,
                 payload: payload.clone(),

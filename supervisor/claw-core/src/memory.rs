@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
 use crate::death::{Cause, ExitReport};
+use crate::halt::KillSwitch;
 use crate::id::{Generation, InstanceId, RunId};
 use crate::image::Image;
 use crate::run::{Run, WorkOutcome};
@@ -19,6 +20,9 @@ pub struct AgentMemory {
     pub goal: Goal,
     /// Whether new work is held back.
     pub hold: Hold,
+    /// Whether somebody has halted it, and the last times somebody did or undid it.
+    #[serde(skip_serializing_if = "KillSwitch::is_untouched")]
+    pub switch: Box<KillSwitch>,
     /// Why the agent is not started although the goal is up.
     pub latch: Option<Latch>,
     /// The last generation handed out.

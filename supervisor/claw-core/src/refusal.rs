@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::clock::Wall;
+use crate::halt::Halt;
 use crate::id::RunId;
 use crate::name::AgentName;
 
@@ -78,6 +79,30 @@ pub enum Refusal {
         /// How many wait.
         queued: u32,
     },
+    /// The kill switch holds the agent.
+    #[error("{agent} is halted: {halt}; `clawctl resume --halt {agent}` lifts that after a review")]
+    Halted {
+        /// Who.
+        agent: AgentName,
+        /// How, since when, and by whom.
+        halt: Halt,
+    },
+    /// The agent is not halted.
+    #[error("{agent} is not halted")]
+    NotHalted {
+        /// Who.
+        agent: AgentName,
+    },
+    /// The agent is halted, and the journal does not know.
+    #[error(
+        "{agent} is halted, but the journal did not take that down: {reason}; it is offered again, and until it is taken a restart of the supervisor would lift the halt"
+    )]
+    HaltUnrecorded {
+        /// Who.
+        agent: AgentName,
+        /// Why.
+        reason: String,
+    },
     /// The agent is not paused.
     #[error("{agent} is not paused")]
     NotPaused {
@@ -116,6 +141,9 @@ impl Refusal {
             Self::BackingOff { .. } => "backing_off",
             Self::Busy { .. } => "busy",
             Self::QueueFull { .. } => "queue_full",
+            Self::Halted { .. } => "halted",
+            Self::NotHalted { .. } => "not_halted",
+            Self::HaltUnrecorded { .. } => "halt_unrecorded",
             Self::NotPaused { .. } => "not_paused",
             Self::Superseded { .. } => "superseded",
             Self::JournalUnavailable { .. } => "journal_unavailable",

@@ -124,7 +124,7 @@ pub fn classify(codes: &ExitCodes, cause: &Cause) -> Class {
         | Cause::Lost => Class::Failure,
         Cause::Spawn { error } => classify_spawn(error.stage),
         Cause::HostReboot => Class::Again,
-        Cause::Asked | Cause::Reconfigured | Cause::Replaced => Class::Ordered,
+        Cause::Asked | Cause::Reconfigured | Cause::Replaced | Cause::Halted => Class::Ordered,
     }
 }
 

@@ -130,6 +130,13 @@ pub fn due(
     }
 }
 
+/// How many slots have fallen due since `last_settled`; of `every`, counted from there.
+#[must_use]
+pub fn passed(schedule: &Schedule, last_settled: Wall, now: Wall) -> u64 {
+    let floor = now.checked_sub(HORIZON).unwrap_or(Wall::MIN);
+    count(schedule, last_settled, last_settled.max(floor), now)
+}
+
 fn earliest_in_time(schedule: &Schedule, now: Wall) -> Wall {
     schedule
         .max_lateness

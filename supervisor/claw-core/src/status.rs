@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
 use crate::death::Cause;
+use crate::halt::{Halt, HaltChange};
 use crate::id::{Generation, RunId};
 use crate::models::{GateStage, ProviderName};
 use crate::name::AgentName;
@@ -104,6 +105,8 @@ pub enum Reason {
     Paused,
     /// Somebody paused and froze it.
     Frozen,
+    /// The kill switch holds it.
+    Halted(Halt),
     /// Failed and waits for its next start.
     BackingOff {
         /// How it ended.
@@ -160,6 +163,7 @@ impl Reason {
             Self::NotReady { .. } => "not_ready",
             Self::Paused => "paused",
             Self::Frozen => "frozen",
+            Self::Halted(_) => "halted",
             Self::BackingOff { .. } => "backing_off",
             Self::Ending { .. } => "ending",
             Self::Asked => "asked",
@@ -192,6 +196,10 @@ pub struct AgentStatus {
     pub status_text: Option<String>,
     /// How its last instance ended.
     pub last_death: Option<(Cause, Wall)>,
+    /// Its halt, if somebody has halted it, whatever state it is in.
+    pub halt: Option<Halt>,
+    /// The last changes of its kill switch, oldest first.
+    pub switch_changes: Vec<HaltChange>,
     /// Runs.
     pub runs: RunSummary,
     /// Failures in a row, per probe.
@@ -224,4 +232,6 @@ pub struct RunSummary {
     pub last: Option<Wall>,
     /// The next slot.
     pub next: Option<Wall>,
+    /// Slots that have fallen due since it was halted, and wait for the end of that.
+    pub held_slots: u64,
 }

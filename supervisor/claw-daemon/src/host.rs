@@ -5,14 +5,15 @@
 //! fails the start and not a running fleet; what the supervisor before us left
 //! running is adopted before anything new is started.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::Fact;
 use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
-use claw_core::memory::Inheritance;
+use claw_core::memory::{AgentMemory, Inheritance};
+use claw_core::{AgentName, Fact};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::{EgressChange, ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, Drivers, OpenInstance};
@@ -39,7 +40,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
-use crate::{descriptors, retention, sandboxes, signals, watch, wiring};
+use crate::{descriptors, halts, retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
 const REMOVALS: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ impl Daemon {
         let (asked, metrics) = ((facts.clone(), handle.clone()), Metrics::new());
         let (store, agent_api) =
             open_agent_api(&data_dir, asked, (&mut loaded, options.answers), &metrics).await?;
-        let (egress, ways) = open_ways(&data_dir, &loaded, &agent_api);
+        let (egress, ways) = open_ways(&data_dir, &loaded, &agent_api, &opened.memory);
         let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
@@ -280,15 +281,19 @@ async fn lock_down(loaded: &Loaded, driver: &Drivers, notes: &mut Vec<String>) -
     }
 }
 
-/// Makes the agents' ways out, and to models, ready to be opened by the drivers.
+/// Makes the agents' ways out, and to models, ready to be opened by the drivers; those that were
+/// shut are shut before.
 fn open_ways(
     data_dir: &DataDir,
     loaded: &Loaded,
     agent_api: &AgentApi,
+    memory: &BTreeMap<AgentName, AgentMemory>,
 ) -> (Egress, mpsc::UnboundedSender<EgressChange>) {
     let own = loaded.supervisor.listen.into_iter().collect();
     let resolver = Arc::new(SystemResolver::default());
-    let egress = Egress::start(data_dir.path(), own, resolver);
+    let halts = agent_api.models().halts().clone();
+    halts::inherit(&halts, memory);
+    let egress = Egress::start(data_dir.path(), own, resolver, halts);
     egress.configure(&loaded.fleet);
     let (ways, changes) = mpsc::unbounded_channel();
     let agent_api = agent_api.clone();

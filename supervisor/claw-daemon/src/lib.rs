@@ -10,6 +10,7 @@
 mod clock;
 mod descriptors;
 mod egress;
+mod halts;
 mod perform;
 mod replicas;
 mod retention;

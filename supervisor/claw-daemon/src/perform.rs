@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::action::Happened;
-use claw_core::{Action, Announcement, Order, PublicState, Reason, Ticket};
+use claw_core::{Action, Announcement, HaltChange, Order, PublicState, Reason, Ticket};
 use claw_drivers::Driver;
 use claw_store::journal::{Entry, Journal};
 
@@ -201,6 +201,14 @@ fn log(announcement: &Announcement) {
         Happened::RunChanged { run } => {
             tracing::debug!(agent, run = %run.id, "run changed");
         }
+        Happened::SwitchTurned { change } => match &**change {
+            HaltChange::Halted(halt) => {
+                tracing::warn!(target: "audit", agent, level = %halt.level, by = %halt.by, why = halt.why.as_deref(), "agent halted");
+            }
+            HaltChange::Lifted { by, halt, .. } => {
+                tracing::warn!(target: "audit", agent, level = %halt.level, %by, "agent's halt lifted");
+            }
+        },
         Happened::SlotSettled { slot, fate, .. } => {
             tracing::debug!(agent, slot = %slot, fate = ?fate, "slot settled");
         }

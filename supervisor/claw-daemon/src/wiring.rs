@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::sandbox::Plan;
+use claw_core::sandbox::{Layer, Plan};
+use claw_core::spec::container::Network;
 use claw_core::{AgentName, AgentSpec, InstanceId, SpawnError, SpawnStage};
 use claw_drivers::container::ContainerDriver;
 use claw_drivers::sandbox::LearnedCall;
@@ -26,8 +27,8 @@ use crate::egress::Egress;
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
 use crate::http::ports::{
-    FindDenials, FindSandbox, FleetPorts, JournalLatency, JournalLoad, Port, SessionQuestion,
-    Subscribe,
+    FindDenials, FindSandbox, FindUncut, FleetPorts, JournalLatency, JournalLoad, Port,
+    SessionQuestion, Subscribe,
 };
 use crate::reload::Reloader;
 use crate::supervise::Handle;
@@ -149,6 +150,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
             async move { driver.usage().await }
         }),
         image_digest: image_digest(&containers),
+        uncut: uncut(Arc::clone(&plans), reloader.clone()),
         sandbox: sandbox(plans, reloader.clone()),
         denials,
         learned,
@@ -224,6 +226,28 @@ fn sandbox(plans: FindPlan, reloader: Reloader) -> FindSandbox {
             None => wanted.then(ProcessSandbox::default),
         }
     })
+}
+
+/// Only what leads through the supervisor can be cut.
+fn uncut(plans: FindPlan, reloader: Reloader) -> FindUncut {
+    Arc::new(move |instance| {
+        let loaded = reloader.current();
+        let spec = loaded.fleet.agents.get(&instance.agent)?;
+        let why = match (&spec.launch.container, plans(instance)) {
+            (Some(container), _) => match container.network {
+                Network::None | Network::Listed(_) => return None,
+                Network::Bridge => "its container is in the engine's own network",
+            },
+            (None, Some(plan)) if plan.layers.iter().any(leads_through_us) => return None,
+            (None, Some(_)) => "its sandbox is in the network of the host",
+            (None, None) => "sandbox mode none",
+        };
+        Some(why.to_owned())
+    })
+}
+
+fn leads_through_us(layer: &Layer) -> bool {
+    matches!(layer, Layer::Network | Layer::OnlyModels)
 }
 
 /// An engine that hangs must not make the supervisor seem to.

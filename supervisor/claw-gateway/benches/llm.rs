@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use claw_gateway::Halts;
 use claw_gateway::llm::budget::{Budgets, CallId, Ledger, Limits};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::Rates;
@@ -240,6 +241,7 @@ async fn gateway(fake: &FakeLlm) -> SocketAddr {
         journal: Arc::new(Nothing),
         clock: Arc::new(SystemClock(Instant::now())),
         observer: Arc::new(Nothing),
+        halts: Halts::default(),
     };
     let gateway = Gateway::new(settings, Ledger::new(budgets), host);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
@@ -249,6 +251,7 @@ async fn gateway(fake: &FakeLlm) -> SocketAddr {
             stream.set_nodelay(true).expect("no delay");
             let caller = Caller {
                 agent: "bench".into(),
+                replica: "bench".into(),
                 instance: "1".into(),
                 run: None,
                 credential: Credential::Trusted,

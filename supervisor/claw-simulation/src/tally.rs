@@ -122,6 +122,7 @@ impl Tally {
             Happened::SlotSettled { slot, fate, .. } => self.slot(slot, fate, away(slot)),
             Happened::Adopted { .. }
             | Happened::ProbeFailed { .. }
+            | Happened::SwitchTurned { .. }
             | Happened::StaleFact { .. } => {}
         }
     }
@@ -184,6 +185,7 @@ impl Tally {
             | Reason::BackingOff { .. }
             | Reason::Ending { .. }
             | Reason::Asked
+            | Reason::Halted(_)
             | Reason::Completed => None,
         }
         .map(|(reason, detail)| {

@@ -97,7 +97,9 @@ impl Cli {
             | Command::Stop(_)
             | Command::Restart(_)
             | Command::Pause { .. }
-            | Command::Resume(_)
+            | Command::Resume { .. }
+            | Command::Halt(_)
+            | Command::ResumeAll { .. }
             | Command::Trigger(_)
             | Command::Logs(_)
             | Command::Runs { .. }
@@ -163,7 +165,25 @@ pub(crate) enum Command {
         freeze: bool,
     },
     /// Let work flow again
-    Resume(Agents),
+    Resume {
+        /// Which
+        #[command(flatten)]
+        agents: Agents,
+        /// Lift their halt, after a review of what it has held back
+        #[arg(long)]
+        halt: bool,
+        /// Do not ask
+        #[arg(short, long, requires = "halt")]
+        yes: bool,
+    },
+    /// The kill switch: agents do no more than a level allows, whoever asks, until it is lifted
+    Halt(Halt),
+    /// Lift every halt, after a review of what they have held back
+    ResumeAll {
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Ask an agent for one run now
     Trigger(Trigger),
     /// What agents wrote
@@ -311,6 +331,55 @@ pub(crate) struct Agents {
         conflicts_with = "names"
     )]
     pub matching: Option<String>,
+}
+
+impl Agents {
+    /// All of them.
+    pub(crate) const fn all() -> Self {
+        Self {
+            names: Vec::new(),
+            all: true,
+            matching: None,
+        }
+    }
+}
+
+/// `clawctl halt`.
+#[derive(Debug, Args)]
+pub(crate) struct Halt {
+    /// Whom
+    #[command(flatten)]
+    pub agents: Agents,
+    /// How much is taken away; each level takes what the one before it does
+    #[arg(long, value_name = "LEVEL")]
+    pub level: HaltLevel,
+    /// Why, for those who find them halted
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// How much a halt takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HaltLevel {
+    /// Nothing new begins; what runs goes on to its end.
+    Runs,
+    /// Nothing of theirs gets out: no calls of models, no connections, no events.
+    Egress,
+    /// Their processes stand still.
+    Freeze,
+    /// Their processes are killed at once, and stay down.
+    Kill,
+}
+
+impl From<HaltLevel> for claw_daemon::api::HaltLevel {
+    fn from(level: HaltLevel) -> Self {
+        match level {
+            HaltLevel::Runs => Self::Runs,
+            HaltLevel::Egress => Self::Egress,
+            HaltLevel::Freeze => Self::Freeze,
+            HaltLevel::Kill => Self::Kill,
+        }
+    }
 }
 
 /// `clawctl trigger`.

@@ -162,6 +162,9 @@ const fn exit_of(code: Code) -> Exit {
         | Code::Busy
         | Code::QueueFull
         | Code::NotPaused
+        | Code::Halted
+        | Code::NotHalted
+        | Code::HaltUnrecorded
         | Code::NotUncertain
         | Code::Superseded
         | Code::JournalUnavailable

@@ -25,6 +25,7 @@ mod exit_codes;
 mod fleet;
 mod gathering;
 mod guide_heavy;
+mod halts;
 mod handovers;
 mod health;
 mod images_heavy;

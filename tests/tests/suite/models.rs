@@ -225,3 +225,41 @@ fn a_supervisor_that_is_killed_with_calls_in_flight_forgets_none_of_their_money(
     });
     fleet.down();
 }
+
+#[test]
+fn an_agent_whose_way_out_is_halted_calls_no_model_and_what_cannot_be_cut_is_said() {
+    let hub = Hub::start();
+    let mut fleet = fleet(&hub, "none", "5");
+    fleet.up();
+    ask(&fleet, 1);
+    assert_eq!(answered(&fleet, 1), ["200"], "{}", fleet.said());
+    let gate = Gate::default();
+    let held = Behaviour {
+        before_head: Pause::Until(gate.clone()),
+        ..Behaviour::tokens(100)
+    };
+    hub.fake.script("big-1", [held]);
+    ask(&fleet, 1);
+    hub.seen(2);
+    let halted = fleet.run(&["halt", "calling", "--level", "egress"]);
+    let uncut = "egress of calling is not ours to cut: sandbox mode none";
+    assert!(halted.err.contains(uncut), "{halted:?}");
+    halted.ok();
+    assert_eq!(answered(&fleet, 2)[1], "403 halted");
+    gate.open();
+    until("the call that was cut is paid for", || {
+        (money(&fleet) == (hub.bill(), 0)).then_some(())
+    });
+
+    fleet.crash_and_up();
+    ask(&fleet, 1);
+    assert_eq!(answered(&fleet, 3)[2], "403 halted");
+    let review = fleet.run(&["resume-all"]);
+    assert!(review.err.contains(uncut), "{review:?}");
+    review.exits(2);
+    fleet.run(&["resume-all", "--yes"]).ok();
+    assert_eq!(hub.fake.seen().len(), 2, "no call was made");
+    ask(&fleet, 1);
+    assert_eq!(answered(&fleet, 4)[3], "200");
+    fleet.down();
+}

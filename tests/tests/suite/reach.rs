@@ -226,3 +226,43 @@ fn without_capture_a_process_finds_its_hosts_through_the_proxy_alone() {
     assert!(blocked.contains(way), "{blocked}");
     fleet.down();
 }
+
+#[test]
+fn a_process_whose_way_out_is_halted_goes_on_and_reaches_nobody_until_it_is_let_go() {
+    let mut fleet = Fleet::new("");
+    let name = "a_process_whose_way_out_is_halted_goes_on_and_reaches_nobody_until_it_is_let_go";
+    if !fleet.confines(name) {
+        return;
+    }
+    let port = serve();
+    script(&fleet);
+    let keys = format!("command: [python3, scripts/asking.py, \"{port}\"]");
+    write(&fleet, ("", &keys), &format!("\"localhost:{port}\""));
+    fleet.up();
+    await_said(&fleet, 1, "200");
+    let before = fleet.await_main("asking").pid;
+    let halted = fleet.run(&["halt", "asking", "--level", "egress"]);
+    assert_eq!(halted.err, "", "all of it could be cut");
+    halted.ok();
+    await_said(&fleet, 2, "403");
+    let blocked = fleet.run(&["sandbox", "why-blocked", "asking"]).ok();
+    assert!(blocked.contains("its agent is halted: egress"), "{blocked}");
+    assert!(
+        blocked.contains("clawctl resume --halt asking"),
+        "{blocked}"
+    );
+
+    fleet.crash_and_up();
+    until("the next supervisor has refused it as well", || {
+        let blocked = fleet.run(&["sandbox", "why-blocked", "asking"]).ok();
+        blocked.contains("its agent is halted").then_some(())
+    });
+    let (_, page) = fleet.api().ask("/metrics").unwrap();
+    let none = "openclaw_egress_requests_total{agent=\"asking\",verdict=\"allowed\"} 0";
+    assert!(page.contains(none), "{page}");
+    let lift = ["resume", "asking", "--halt", "--yes"];
+    assert!(fleet.run(&lift).ok().contains("not halted any more"));
+    await_said(&fleet, 3, "200");
+    assert_eq!(fleet.await_main("asking").pid, before, "it went on");
+    fleet.down();
+}

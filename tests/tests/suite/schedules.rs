@@ -16,7 +16,9 @@ fn slots(fleet: &Fleet, name: &str) -> Vec<(Time, SlotFate)> {
     let mut slots: Vec<(Time, SlotFate)> = kinds
         .filter_map(|transition| match transition.what {
             TransitionKind::Slot { slot, fate, .. } => Some((slot, fate)),
-            TransitionKind::Ended { .. } => None,
+            TransitionKind::Ended { .. }
+            | TransitionKind::Halted { .. }
+            | TransitionKind::HaltLifted { .. } => None,
         })
         .collect();
     slots.sort_by_key(|(slot, _)| *slot);

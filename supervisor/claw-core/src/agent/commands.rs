@@ -28,15 +28,13 @@ impl Agent {
             Command::Restart { .. } => self.restart(cx, ticket),
             Command::Pause { freeze, .. } => self.pause(cx, ticket, freeze),
             Command::Resume { .. } => self.resume(cx, ticket),
+            Command::Halt { halt, .. } => {
+                self.halt(cx, ticket, halt);
+                Ok(())
+            }
+            Command::Lift { by, .. } => self.lift(cx, ticket, by),
             Command::Trigger { payload, run, .. } => {
-                let request = Request::manual(ticket, payload, run);
-                match &mut self.machine {
-                    Machine::Daemon(_) => Err(Refusal::TakesNoRuns {
-                        agent: self.common.name.clone(),
-                    }),
-                    Machine::Oneshot(oneshot) => oneshot.trigger(&self.common, cx, request),
-                    Machine::Worker(worker) => worker.trigger(&self.common, cx, request),
-                }
+                self.trigger(cx, Request::manual(ticket, payload, run))
             }
             Command::Cancel { run, .. } => match &mut self.machine {
                 Machine::Daemon(_) => Err(Refusal::NoSuchRun { run }),
@@ -62,7 +60,8 @@ impl Agent {
         self.follow(cx);
     }
 
-    /// Takes over another spec; what runs under the old one ends first.
+    /// Takes over another spec; what runs under the old one ends first. What is halted stays as it
+    /// is until that is over.
     pub(crate) fn change_by_restart(&mut self, cx: &mut Context<'_>, spec: Arc<AgentSpec>) {
         self.common.place = Place::Member;
         self.common.forgive();
@@ -73,8 +72,10 @@ impl Agent {
             self.common.successor = Some(spec);
         }
         self.common.save(cx);
-        self.machine
-            .restart(&mut self.common, cx, Cause::Reconfigured);
+        if !self.is_halted() {
+            self.machine
+                .restart(&mut self.common, cx, Cause::Reconfigured);
+        }
         self.follow(cx);
     }
 
@@ -93,7 +94,18 @@ impl Agent {
         }
     }
 
+    fn trigger(&mut self, cx: &mut Context<'_>, request: Request) -> Result<(), Refusal> {
+        let agent = self.common.name.clone();
+        self.common.check_not_halted()?;
+        match &mut self.machine {
+            Machine::Daemon(_) => Err(Refusal::TakesNoRuns { agent }),
+            Machine::Oneshot(oneshot) => oneshot.trigger(&self.common, cx, request),
+            Machine::Worker(worker) => worker.trigger(&self.common, cx, request),
+        }
+    }
+
     fn start(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        self.common.check_not_halted()?;
         self.check_not_paused()?;
         let was = self.common.memory.goal;
         let changes = was == Goal::Down
@@ -119,6 +131,7 @@ impl Agent {
     }
 
     fn restart(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        self.common.check_not_halted()?;
         self.check_not_paused()?;
         let was = self.common.memory.goal;
         self.common.memory.goal = Goal::Up;
@@ -156,6 +169,7 @@ impl Agent {
     }
 
     fn resume(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        self.common.check_not_halted()?;
         if self.common.memory.hold == Hold::None {
             let agent = self.common.name.clone();
             return Err(Refusal::NotPaused { agent });

@@ -20,7 +20,6 @@ use crate::deadline::{Deadline, Why, earlier};
 use crate::death::Cause;
 use crate::event::Freeze;
 use crate::id::Generation;
-use crate::memory::Hold;
 use crate::order::Hook;
 use crate::record::RecordId;
 use crate::restart::Counters;
@@ -29,6 +28,7 @@ use crate::spec::AgentSpec;
 use super::context::Context;
 use super::dossier::Common;
 use super::end::End;
+use super::halting::Course;
 use super::instance::{Instance, Life, Report, Standing};
 use super::need::Need;
 use super::verdict::{Then, after};
@@ -154,13 +154,8 @@ impl Daemon {
                 }
             }
             Phase::Live(instance) => {
-                if common.must_end() {
-                    let life = instance.stop(cx, Cause::Asked);
-                    self.live_on(common, cx, life);
-                } else {
-                    let frozen = common.memory.hold == Hold::Frozen;
-                    instance.freeze(cx, if frozen { Freeze::Yes } else { Freeze::No });
-                }
+                let life = common.steer(cx, instance);
+                self.live_on(common, cx, life);
             }
             Phase::PostStop { then, .. } => {
                 if !common.belongs_up() {
@@ -185,7 +180,7 @@ impl Daemon {
     /// Ends what runs for `cause`; the end finds the goal up and starts again.
     pub(crate) fn restart(&mut self, common: &mut Common, cx: &mut Context<'_>, cause: Cause) {
         if let Phase::Live(instance) = &mut self.phase {
-            let life = instance.stop(cx, cause);
+            let life = common.end(cx, instance, cause);
             self.live_on(common, cx, life);
         } else {
             self.start_now(common, cx);
@@ -326,7 +321,7 @@ impl Daemon {
         let Phase::Live(instance) = &mut self.phase else {
             return;
         };
-        if common.memory.hold == Hold::Frozen {
+        if common.course() == Course::Frozen {
             instance.freeze(cx, Freeze::Yes);
         }
         let generation = instance.generation();

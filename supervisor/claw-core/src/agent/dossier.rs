@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::action::Happened;
 use crate::clock::Wall;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, earlier};
 use crate::death::Cause;
+use crate::halt::HaltLevel;
 use crate::id::{Generation, InstanceId};
 use crate::memory::{AgentMemory, Goal, Hold, StartProof};
 use crate::models::{GateStage, ProviderName};
@@ -22,6 +23,7 @@ use crate::spec::{AgentSpec, Mode};
 use super::books::Books;
 use super::context::Context;
 use super::end::{End, EndKind};
+use super::halting::Halting;
 use super::instance::Instance;
 
 /// What both kinds of agent have.
@@ -39,6 +41,8 @@ pub(crate) struct Common {
     /// The outage that its last life died of, until the next one begins.
     pub outage: Option<Outage>,
     pub rest: Rest,
+    /// How far the last change of the kill switch has come.
+    pub halting: Halting,
     pub books: Books,
 }
 
@@ -109,6 +113,7 @@ impl Common {
             missing: Vec::new(),
             outage: None,
             rest: Rest::Gone,
+            halting: Halting::default(),
             books: Books::default(),
         }
     }
@@ -143,7 +148,7 @@ impl Common {
 
     /// Whether something new may be started now.
     pub(crate) fn may_start(&self) -> bool {
-        self.belongs_up() && self.memory.hold == Hold::None
+        self.belongs_up() && self.memory.hold == Hold::None && !self.is_halted()
     }
 
     /// A life that nobody had before.
@@ -255,7 +260,7 @@ impl Common {
     /// Whether an end counts as a failure.
     pub(crate) fn is_failure(&self, end: &End) -> bool {
         match end.kind {
-            EndKind::Clean | EndKind::Unrecorded => false,
+            EndKind::Clean | EndKind::NotBegun | EndKind::Unrecorded => false,
             EndKind::Unclean => true,
             EndKind::Judged => match classify(&self.spec.restart.exit_codes, &end.cause) {
                 Class::Success | Class::Again | Class::Hindered | Class::Ordered => false,
@@ -290,14 +295,15 @@ impl Common {
         cx.announce(&self.name, happened);
     }
 
-    /// Starts the `post_stop` hook of an ended life, if it has one and had begun.
+    /// Starts the `post_stop` hook of an ended life, if it has one and had begun. What stands still
+    /// or is killed for a halt does not go on in its hook.
     pub(crate) fn run_post_stop(
         &mut self,
         cx: &mut Context<'_>,
         instance: &Instance,
     ) -> Option<crate::clock::Mono> {
         let hook = instance.spec().hooks.post_stop.as_ref()?;
-        if !instance.has_started() {
+        if !instance.has_started() || self.enforced() >= Some(HaltLevel::Freeze) {
             return None;
         }
         self.books.hook_begins(instance.id().clone());
@@ -316,7 +322,7 @@ impl Common {
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        self.books.deadline()
+        earlier(self.books.deadline(), self.halting.deadline())
     }
 
     /// Why nothing can be started, as an ending to show where no other is known.

@@ -46,6 +46,8 @@ pub(crate) enum EndKind {
     Clean,
     /// It was asked for, but went otherwise (killed after its grace, or with another code).
     Unclean,
+    /// It was called off before anything was started.
+    NotBegun,
     /// The restart policy judges it.
     Judged,
     /// The journal did not let it begin; tried again, and not the agent's failure.
@@ -67,6 +69,9 @@ impl End {
         let status = report.as_ref().map(|report| report.status);
         let kind = if !is_wish(&cause) {
             EndKind::Judged
+        } else if cause == Cause::Halted {
+            // However it ended: that is what a kill switch is for.
+            EndKind::Clean
         } else if status.is_none_or(|status| is_clean(spec, status)) {
             EndKind::Clean
         } else {
@@ -94,7 +99,7 @@ impl End {
     pub(crate) const fn never_began(cause: Cause) -> Self {
         Self {
             cause,
-            kind: EndKind::Clean,
+            kind: EndKind::NotBegun,
             report: None,
         }
     }
@@ -128,7 +133,11 @@ pub(crate) fn judge(
 /// Whether a cause is a wish of ours and not a failure of the agent.
 pub(crate) const fn is_wish(cause: &Cause) -> bool {
     match cause {
-        Cause::Asked | Cause::Reconfigured | Cause::Replaced | Cause::HostReboot => true,
+        Cause::Asked
+        | Cause::Reconfigured
+        | Cause::Replaced
+        | Cause::Halted
+        | Cause::HostReboot => true,
         Cause::Exit { .. }
         | Cause::Signal { .. }
         | Cause::Oom { .. }

@@ -3,6 +3,7 @@
 use crate::action::Happened;
 use crate::clock::{Now, Wall};
 use crate::death::Cause;
+use crate::halt::HaltLevel;
 use crate::memory::{Goal, Hold, Latch};
 use crate::status::{AgentStatus, PublicState, Reason, RunSummary};
 
@@ -17,7 +18,7 @@ use super::verdict::Then;
 /// What was announced last.
 #[derive(Debug)]
 pub(crate) struct Face {
-    shown: Option<(PublicState, bool, &'static str)>,
+    shown: Option<(PublicState, bool, &'static str, Option<HaltLevel>)>,
     since: Wall,
 }
 
@@ -46,6 +47,8 @@ impl Agent {
                 .map(ToOwned::to_owned),
             last_death: memory.last_death.clone(),
             runs: self.machine.summary(&self.common, now),
+            halt: self.common.shown_halt().cloned(),
+            switch_changes: memory.switch.changes.clone(),
             probes: instance.map_or_else(Vec::new, |instance| instance.health().failures()),
         }
     }
@@ -53,7 +56,8 @@ impl Agent {
     /// Tells the world when state, readiness or the kind of reason changed.
     pub(super) fn show_face(&mut self, cx: &mut Context<'_>) {
         let (state, ready, reason) = self.face(cx.now);
-        let shown = Some((state, ready, reason.code()));
+        let level = self.common.shown_halt().map(|halt| halt.level);
+        let shown = Some((state, ready, reason.code(), level));
         if self.face.shown == shown {
             return;
         }
@@ -133,6 +137,14 @@ fn instance_face(instance: &Instance, common: &Common) -> (PublicState, Reason) 
 
 /// An agent of which nothing runs.
 pub(super) fn resting(common: &Common) -> (PublicState, Reason) {
+    if let Some(halt) = common.shown_halt() {
+        let state = if common.memory.goal == Goal::Down || halt.level == HaltLevel::Kill {
+            PublicState::Stopped
+        } else {
+            PublicState::Paused
+        };
+        return (state, Reason::Halted(halt.clone()));
+    }
     if common.memory.goal == Goal::Down {
         return (PublicState::Stopped, Reason::Asked);
     }
@@ -175,10 +187,13 @@ pub(super) fn queued(common: &Common) -> (PublicState, Reason) {
 }
 
 pub(super) fn is_held(common: &Common) -> bool {
-    common.memory.hold != Hold::None
+    common.memory.hold != Hold::None || common.is_halted()
 }
 
 pub(super) fn held(common: &Common) -> (PublicState, Reason) {
+    if let Some(halt) = common.shown_halt() {
+        return (PublicState::Paused, Reason::Halted(halt.clone()));
+    }
     let reason = match common.memory.hold {
         Hold::Frozen => Reason::Frozen,
         Hold::None | Hold::Paused => Reason::Paused,
@@ -228,12 +243,12 @@ impl Machine {
             Self::Oneshot(oneshot) => RunSummary {
                 succeeded,
                 failed,
-                ..oneshot.runs.summary(now)
+                ..oneshot.runs.summary(common, now)
             },
             Self::Worker(worker) => RunSummary {
                 succeeded,
                 failed,
-                ..worker.runs.summary(now)
+                ..worker.runs.summary(common, now)
             },
         }
     }

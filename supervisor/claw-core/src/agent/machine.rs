@@ -61,6 +61,15 @@ impl Machine {
         }
     }
 
+    /// Slots that fell due while none were planned get their fate.
+    pub(crate) fn replan_slots(&mut self, common: &mut Common, cx: &mut Context<'_>) {
+        match self {
+            Self::Daemon(_) => {}
+            Self::Oneshot(oneshot) => oneshot.runs.replan(common, cx),
+            Self::Worker(worker) => worker.runs.replan(common, cx),
+        }
+    }
+
     pub(crate) fn kill(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         match self {
             Self::Daemon(daemon) => daemon.kill(common, cx),

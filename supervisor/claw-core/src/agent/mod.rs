@@ -18,6 +18,7 @@ mod daemon;
 mod dossier;
 mod end;
 mod face;
+mod halting;
 
 mod health;
 mod instance;
@@ -134,6 +135,7 @@ impl Agent {
         result: &Result<(), String>,
     ) {
         self.common.books.answered(cx, id, result);
+        self.halting_recorded(cx, id, result);
         if self.waiters.knows(id) {
             self.waiter_recorded(cx, id, result);
         } else {
@@ -161,6 +163,7 @@ impl Agent {
     /// Does what is due.
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         self.common.books.tick(cx);
+        self.tick_halting(cx);
         self.tick_waiters(cx);
         self.machine.tick(&mut self.common, cx);
         self.finish(cx);
@@ -230,6 +233,7 @@ impl Agent {
     pub(crate) fn shift(&mut self, gap: Gap, now: Mono) {
         self.machine.shift(gap, now);
         self.waiters.shift(gap.late);
+        self.common.halting.shift(gap.late);
     }
 
     pub(crate) fn need(&self) -> Need {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::death::{Cause, ExitReport, SpawnError, SpawnStage};
+use crate::event::Freeze;
+use crate::halt::HaltLevel;
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{Recovered, StartProof};
 use crate::run::{Run, WorkOutcome};
@@ -12,6 +14,7 @@ use super::context::Context;
 use super::daemon::Daemon;
 use super::dossier::Common;
 use super::end::{End, EndKind};
+use super::halting::Course;
 use super::instance::{Adopted, HadComeUp, Instance};
 use super::machine::Machine;
 use super::verdict::after;
@@ -69,9 +72,10 @@ impl Agent {
     }
 
     /// The fleet file may have been changed while no supervisor was there to see it: what an
-    /// apply would have restarted is restarted now, or in its turn.
-    fn catch_up_with_file(&mut self, cx: &mut Context<'_>, takeover: Takeover) {
-        if !self.common.was_reconfigured() {
+    /// apply would have restarted is restarted now, or in its turn. What is halted stays as it is
+    /// until that is over.
+    pub(super) fn catch_up_with_file(&mut self, cx: &mut Context<'_>, takeover: Takeover) {
+        if self.is_halted() || !self.common.was_reconfigured() {
             return;
         }
         self.common.forgive();
@@ -102,12 +106,12 @@ pub(super) fn take_over(
     if let Recovered::Alive { pid, at, image } = found {
         let id = common.instance(generation);
         let spec = Arc::clone(&common.spec);
-        let hold = common.memory.hold;
+        let frozen = common.course() == Course::Frozen;
         let adopted = Adopted {
             pid,
             at,
             image,
-            hold,
+            frozen: if frozen { Freeze::Yes } else { Freeze::No },
         };
         let mut instance = Instance::adopt(cx, id, spec, None, adopted);
         let unproved = match common.spec.mode {
@@ -138,6 +142,9 @@ pub(super) fn take_over(
 /// How an instance ended that nobody watched.
 pub(super) fn end_of(common: &Common, found: Recovered) -> End {
     match found {
+        Recovered::Ended(report) if common.enforced() == Some(HaltLevel::Kill) => {
+            End::ours(Cause::Halted, Some(report), &common.spec)
+        }
         Recovered::Ended(report) if common.must_end() => {
             End::ours(Cause::Asked, Some(report), &common.spec)
         }

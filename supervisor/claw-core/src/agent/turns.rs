@@ -47,6 +47,7 @@ impl Agent {
             | Standing::Ending(_) => false,
         };
         self.common.place == Place::Member
+            && !self.is_halted()
             && self.common.was_reconfigured()
             && self.machine.newest().is_some_and(stands)
     }
@@ -65,7 +66,7 @@ impl Agent {
             Some(Latch::Completed | Latch::NotRestarted { .. }) => false,
             None | Some(Latch::GaveUp { .. } | Latch::Refused { .. }) => true,
         };
-        let wanted = memory.goal == Goal::Up && memory.hold == Hold::None;
+        let wanted = memory.goal == Goal::Up && memory.hold == Hold::None && !self.is_halted();
         self.common.place == Place::Member && wanted && may_serve && !self.is_ready()
     }
 

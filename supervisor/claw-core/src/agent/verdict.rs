@@ -27,7 +27,7 @@ pub(super) fn after(common: &mut Common, cx: &mut Context<'_>, end: &End) -> The
         return Then::Rest;
     }
     match end.kind {
-        EndKind::Clean | EndKind::Unclean => return Then::Start,
+        EndKind::Clean | EndKind::Unclean | EndKind::NotBegun => return Then::Start,
         EndKind::Unrecorded => {
             // The journal's failure is not the agent's: it delays, and never gives up.
             let nth = common.memory.restarts_in_a_row.saturating_add(1);

@@ -46,6 +46,10 @@ pub(crate) enum Wish {
     Restart { after: Generation },
     /// The hold has changed.
     Hold,
+    /// It is halted.
+    Halt,
+    /// It is halted no more.
+    Lift,
 }
 
 impl Wish {
@@ -54,11 +58,11 @@ impl Wish {
         match (self, newer) {
             (Self::Stop, Self::Start { .. } | Self::Restart { .. })
             | (Self::Start { .. } | Self::Restart { .. }, Self::Stop) => true,
-            (Self::Stop | Self::Hold, Self::Stop | Self::Hold)
-            | (Self::Hold, Self::Start { .. } | Self::Restart { .. })
+            (Self::Stop, Self::Stop | Self::Hold | Self::Halt | Self::Lift)
+            | (Self::Hold | Self::Halt | Self::Lift, _)
             | (
                 Self::Start { .. } | Self::Restart { .. },
-                Self::Start { .. } | Self::Restart { .. } | Self::Hold,
+                Self::Start { .. } | Self::Restart { .. } | Self::Hold | Self::Halt | Self::Lift,
             ) => false,
         }
     }
@@ -161,7 +165,7 @@ impl Agent {
         let granted = |waiter: &mut Waiter| {
             waiter.record.is_none()
                 && match waiter.wish {
-                    Wish::Start { .. } | Wish::Hold => true,
+                    Wish::Start { .. } | Wish::Hold | Wish::Halt | Wish::Lift => true,
                     Wish::Stop => at_rest,
                     Wish::Restart { after } => has_restarted(machine, common, after),
                 }
@@ -186,7 +190,16 @@ impl Agent {
     fn disappoint(&mut self, cx: &mut Context<'_>, failed: Vec<Waiter>, reason: &str) {
         for waiter in failed {
             let reason = reason.to_owned();
-            cx.reply(waiter.ticket, Err(Refusal::JournalUnavailable { reason }));
+            let agent = self.common.name.clone();
+            let refusal = match waiter.wish {
+                Wish::Halt => Refusal::HaltUnrecorded { agent, reason },
+                Wish::Start { .. }
+                | Wish::Stop
+                | Wish::Restart { .. }
+                | Wish::Hold
+                | Wish::Lift => Refusal::JournalUnavailable { reason },
+            };
+            cx.reply(waiter.ticket, Err(refusal));
             if waiter.wish == (Wish::Start { was: Goal::Down }) {
                 self.common.memory.goal = Goal::Down;
                 self.common.save(cx);

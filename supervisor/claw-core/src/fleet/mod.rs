@@ -34,6 +34,7 @@ use crate::agent::{Agent, Report};
 use crate::clock::{Gap, Mono, Now};
 use crate::deadline::{Deadline, Why, earlier};
 use crate::event::{Command, Event, Fact};
+use crate::halt::KillSwitch;
 use crate::id::{Generation, InstanceId, Ticket};
 use crate::name::AgentName;
 use crate::record::RecordId;
@@ -79,8 +80,8 @@ pub struct Fleet {
     /// Those whose slots are planned on the wall clock.
     calendars: BTreeSet<AgentName>,
     orphans: Orphans,
-    /// The last generation of agents that left, in case they come back.
-    retired: BTreeMap<AgentName, Generation>,
+    /// What is kept of agents that left, in case they come back.
+    retired: BTreeMap<AgentName, Retired>,
     source: Source,
     stage: Stage,
     last_step: Mono,
@@ -93,6 +94,15 @@ pub struct Fleet {
 struct Seen {
     need: Need,
     reached: Reached,
+    halted: bool,
+}
+
+/// What is kept of an agent that left.
+#[derive(Debug, Clone, Default)]
+struct Retired {
+    last: Generation,
+    /// Its kill switch, if it left while it was halted.
+    switch: KillSwitch,
 }
 
 impl Fleet {
@@ -276,6 +286,7 @@ impl Fleet {
         let seen = Seen {
             need: agent.need(),
             reached: agent.reached(),
+            halted: agent.is_halted(),
         };
         let at_rest = agent.is_at_rest();
         self.deadlines.set(name, agent.deadline());
@@ -299,6 +310,9 @@ impl Fleet {
             });
             let waiting = waiting.cloned().map(Todo::CheckDependencies);
             turn.todo.extend(waiting);
+        }
+        if !seen.halted && before.is_some_and(|before| before.halted) {
+            turn.todo.push_back(Todo::LetGo(name.clone()));
         }
         if let Some(group) = self.rolls.group_under_way(name) {
             turn.todo.push_back(Todo::Roll(group));
@@ -326,6 +340,12 @@ impl Fleet {
                 Some(Todo::AtRest(name)) => {
                     self.came_to_rest(turn, &name);
                     self.retire_if_gone(turn, &name);
+                }
+                Some(Todo::LetGo(name)) => {
+                    let takeover = self.rolls.takeover(&name);
+                    self.visit(turn, &name, |agent, cx| agent.let_go(cx, takeover));
+                    let group = self.rolls.begin_with(&name);
+                    turn.todo.extend(group.map(Todo::Roll));
                 }
                 Some(Todo::Roll(group)) => self.roll(turn, group),
                 None => {

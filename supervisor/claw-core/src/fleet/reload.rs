@@ -12,11 +12,32 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::spec::FleetSpec;
 
-use super::Fleet;
 use super::dependencies::Dependents;
 use super::rolls::Rolls;
 use super::shutdown::Stage;
 use super::turn::{Todo, Turn};
+use super::{Fleet, Retired};
+
+impl Retired {
+    /// A halt outlives its agent: who comes back under its name is halted as before.
+    pub(super) fn write_down(&self, turn: &mut Turn, agent: &AgentName) {
+        let (agent, last) = (agent.clone(), self.last);
+        if self.switch.halt.is_none() {
+            turn.record(Record::Removed { agent, last });
+            return;
+        }
+        let memory = AgentMemory {
+            last_generation: last,
+            switch: Box::new(self.switch.clone()),
+            ..AgentMemory::default()
+        };
+        turn.record(Record::Memory {
+            agent,
+            memory,
+            synced: true,
+        });
+    }
+}
 
 impl Fleet {
     pub(super) fn configure(&mut self, turn: &mut Turn, ticket: Ticket, fleet: &Arc<FleetSpec>) {
@@ -67,6 +88,7 @@ impl Fleet {
             return;
         }
         let last = agent.last_generation();
+        let switch = agent.switch().cloned().unwrap_or_default();
         self.visit(turn, name, |agent, cx| agent.bid_farewell(cx));
         if let Some(agent) = self.agents.remove(name) {
             self.orphans.take_over(agent.into_books());
@@ -76,11 +98,9 @@ impl Fleet {
         self.starts.note(name, crate::agent::need::Need::Nothing);
         self.calendars.remove(name);
         self.busy.remove(name);
-        self.retired.insert(name.clone(), last);
-        turn.record(Record::Removed {
-            agent: name.clone(),
-            last,
-        });
+        let retired = Retired { last, switch };
+        retired.write_down(turn, name);
+        self.retired.insert(name.clone(), retired);
     }
 
     fn add(&mut self, turn: &mut Turn, name: &AgentName) {
@@ -92,8 +112,10 @@ impl Fleet {
         let Some(spec) = self.spec.agents.get(name) else {
             return;
         };
+        let Retired { last, switch } = self.retired.remove(name).unwrap_or_default();
         let memory = AgentMemory {
-            last_generation: self.retired.remove(name).unwrap_or_default(),
+            last_generation: last,
+            switch: Box::new(switch),
             ..AgentMemory::default()
         };
         let mut agent = Agent::new(name.clone(), Arc::clone(spec), memory, turn.now.wall);

@@ -14,7 +14,6 @@ use crate::death::Cause;
 use crate::id::{Generation, InstanceId, RunId};
 use crate::memory::{AgentMemory, Inheritance, Recovered};
 use crate::name::AgentName;
-use crate::record::Record;
 use crate::run::Run;
 use crate::spec::{FleetSpec, Mode};
 
@@ -100,7 +99,11 @@ impl Fleet {
             if self.spec.agents.contains_key(&name) {
                 legacies.entry(name).or_default().0 = memory;
             } else {
-                self.forget(turn, name, memory.last_generation);
+                let known = self.retired.entry(name.clone()).or_default();
+                if memory.switch.halt.is_some() {
+                    known.switch = *memory.switch;
+                }
+                self.forget(turn, &name, memory.last_generation);
             }
         }
         let mut begun = Begun::default();
@@ -109,7 +112,7 @@ impl Fleet {
         for (instance, run, found) in instances {
             let InstanceId { agent, generation } = &instance;
             if !self.spec.agents.contains_key(agent) {
-                self.forget(turn, agent.clone(), *generation);
+                self.forget(turn, agent, *generation);
                 self.end_orphan(turn, instance, found);
                 continue;
             }
@@ -143,11 +146,10 @@ impl Fleet {
         legacies
     }
 
-    fn forget(&mut self, turn: &mut Turn, agent: AgentName, last: Generation) {
+    fn forget(&mut self, turn: &mut Turn, agent: &AgentName, last: Generation) {
         let known = self.retired.entry(agent.clone()).or_default();
-        *known = (*known).max(last);
-        let last = *known;
-        turn.record(Record::Removed { agent, last });
+        known.last = known.last.max(last);
+        known.write_down(turn, agent);
     }
 
     fn end_orphan(&mut self, turn: &mut Turn, instance: InstanceId, found: Recovered) {

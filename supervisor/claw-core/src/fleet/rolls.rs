@@ -46,6 +46,13 @@ impl Rolls {
         }
     }
 
+    /// Looks at the group of an agent that may have a turn to take.
+    pub(super) fn begin_with(&mut self, agent: &AgentName) -> Option<usize> {
+        let group = self.groups.get(agent).copied()?;
+        self.under_way.insert(group);
+        Some(group)
+    }
+
     /// The group that has to be looked at after this agent has changed.
     pub(super) fn group_under_way(&self, agent: &AgentName) -> Option<usize> {
         if self.under_way.is_empty() {

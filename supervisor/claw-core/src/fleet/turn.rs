@@ -26,6 +26,8 @@ pub(super) enum Todo {
     CheckDependencies(AgentName),
     /// Nothing of it runs any more.
     AtRest(AgentName),
+    /// Its halt is over.
+    LetGo(AgentName),
     /// See whose turn it is to take over another configuration, in the group of this number.
     Roll(usize),
 }

@@ -134,6 +134,7 @@ fn causes_count_as_what_they_are() {
         (Cause::Asked, Class::Ordered),
         (Cause::Reconfigured, Class::Ordered),
         (Cause::Replaced, Class::Ordered),
+        (Cause::Halted, Class::Ordered),
         (Cause::Lost, Class::Failure),
         (Cause::HostReboot, Class::Again),
     ];
@@ -262,6 +263,7 @@ fn what_we_ended_ourselves_is_no_failure() {
     };
     assert_eq!(decided(Cause::Asked), stay);
     assert_eq!(decided(Cause::Replaced), stay);
+    assert_eq!(decided(Cause::Halted), stay);
     assert_eq!(decided(Cause::Reconfigured), restarted(0, counters(5, 5)));
     assert_eq!(decided(Cause::HostReboot), restarted(0, counters(5, 5)));
 }

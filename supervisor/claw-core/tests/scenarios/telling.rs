@@ -2,8 +2,8 @@
 
 use claw_core::action::Happened;
 use claw_core::{
-    Action, AgentStatus, Announcement, Answer, GateStage, Order, Reason, RunId, RunPhase, Trigger,
-    Wall,
+    Action, AgentStatus, Announcement, Answer, GateStage, HaltChange, Order, Reason, RunId,
+    RunPhase, Trigger, Wall,
 };
 
 /// Runs have long ids; a story numbers them.
@@ -99,6 +99,10 @@ impl Teller {
                     run.unwrap_or_default()
                 )
             }
+            Happened::SwitchTurned { change } => match &**change {
+                HaltChange::Halted(halt) => format!("{agent} is halted: {}", halt.level),
+                HaltChange::Lifted { .. } => format!("{agent} is let go"),
+            },
             Happened::StaleFact { detail } => format!("ignored: {detail}"),
         };
         Some(format!("{} {what}", clock(*at)))
@@ -125,6 +129,7 @@ impl Teller {
             | Happened::Ended { .. }
             | Happened::ProbeFailed { .. }
             | Happened::SlotSettled { .. }
+            | Happened::SwitchTurned { .. }
             | Happened::StaleFact { .. } => None,
         }
     }
@@ -169,6 +174,7 @@ fn because(reason: &Reason) -> String {
         Reason::GaveUp { cause, failures } => {
             format!("{code} after {failures} failures, it {cause}")
         }
+        Reason::Halted(halt) => format!("{code}, {}", halt.level),
         Reason::NotRestarted { cause } | Reason::Ending { cause } => format!("{code}, it {cause}"),
         Reason::ProviderDown {
             provider,

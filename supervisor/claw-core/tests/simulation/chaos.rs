@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claw_core::event::{Freeze, ShutdownMode};
-use claw_core::{AgentName, Command, Event, RunId, Ticket};
+use claw_core::{AgentName, Command, Event, Halt, HaltLevel, RunId, Ticket};
 use jiff::SignedDuration;
 
 use crate::fleets;
@@ -62,7 +62,7 @@ fn command(world: &mut World) -> Verdict {
 }
 
 fn any_command(world: &mut World, agent: AgentName) -> Command {
-    match world.random.below(16) {
+    match world.random.below(20) {
         0..4 => Command::Start { agent },
         4..6 => Command::Stop { agent },
         6..8 => Command::Restart { agent },
@@ -75,6 +75,22 @@ fn any_command(world: &mut World, agent: AgentName) -> Command {
             agent,
             payload: None,
             run: None,
+        },
+        15 => Command::Halt {
+            agent,
+            halt: Halt {
+                // What gets out is nothing of the core's: to it, egress is the same as runs.
+                level: world
+                    .random
+                    .pick(&[HaltLevel::Runs, HaltLevel::Freeze, HaltLevel::Kill]),
+                since: world.wall(),
+                by: "chaos".to_owned(),
+                why: None,
+            },
+        },
+        16..19 => Command::Lift {
+            agent,
+            by: "chaos".to_owned(),
         },
         _ => Command::Cancel {
             run: some_run(world),

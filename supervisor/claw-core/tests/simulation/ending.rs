@@ -5,7 +5,7 @@ use std::time::Duration;
 use claw_core::event::{Freeze, ShutdownMode};
 use claw_core::memory::Hold;
 use claw_core::spec::Mode;
-use claw_core::{AgentStatus, Event, PublicState, Reason, RunPhase};
+use claw_core::{AgentStatus, Event, HaltLevel, PublicState, Reason, RunPhase};
 
 use crate::host::Life;
 use crate::invariants::{Verdict, must};
@@ -131,7 +131,10 @@ fn is_idle(status: &AgentStatus) -> bool {
 
 fn is_frozen_as_asked(world: &World, status: &AgentStatus) -> bool {
     let memory = world.journal.contents.agents.get(&status.name);
-    let asked = memory.is_some_and(|memory| memory.hold == Hold::Frozen);
+    let asked = memory.is_some_and(|memory| {
+        let halt = memory.switch.halt.as_ref();
+        memory.hold == Hold::Frozen || halt.is_some_and(|halt| halt.level >= HaltLevel::Freeze)
+    });
     let running = |life: &Life| matches!(life, Life::Running);
     world
         .host

@@ -57,13 +57,14 @@ pub(crate) enum Plant {
     RevivesRuns,
     BeginsDuringTheShutdown,
     EndsTooSoon,
+    LetsTheHaltedGo,
 }
 
 /// A bug must show itself within so many worlds.
 const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 52] = [
+const BUGS: [(Plant, &[&str]); 53] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -118,6 +119,7 @@ const BUGS: [(Plant, &[&str]); 52] = [
     (Plant::RevivesRuns, &["run"]),
     (Plant::BeginsDuringTheShutdown, &["shutdown"]),
     (Plant::EndsTooSoon, &["shutdown"]),
+    (Plant::LetsTheHaltedGo, &["halt"]),
     (Plant::None, &[]),
 ];
 

@@ -5,15 +5,15 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::action::Happened;
+use claw_core::action::{Announcement, Happened};
 use claw_core::event::ShutdownMode;
 use claw_core::memory::Recovered;
 use claw_core::order::HookOutcome;
 use claw_core::spec::{FleetSpec, Overlap};
 use claw_core::{
-    Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, Inheritance,
-    InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, RunId, RunPhase, Ticket,
-    Why,
+    Action, AgentName, AgentStatus, Command, Event, Fact, Fleet, Generation, HaltChange,
+    Inheritance, InstanceId, Mono, Now, Order, ProbeKind, ProbeOutcome, Reason, Record, RunId,
+    RunPhase, Ticket, Why,
 };
 
 use crate::planted::Plant;
@@ -353,21 +353,49 @@ impl Sut {
                 let gone = Fact::Lost { instance };
                 out.extend(self.fleet.step(now, Event::Fact(gone)));
             }
-            (Plant::IgnoresBackoff, Action::Announce(announcement)) => {
-                if let Happened::StateChanged { reason, .. } = announcement.happened
-                    && matches!(reason, Reason::BackingOff { .. })
-                {
-                    let start = |agent| Command::Start { agent };
-                    self.command(now, start, &announcement.agent, out);
-                }
+            (_, Action::Announce(announcement)) => {
+                self.add_to_announcement(now, announcement, out);
             }
-            (Plant::StartsTheStopped, Action::Announce(announcement)) => {
-                if let Happened::StateChanged { reason, .. } = announcement.happened
-                    && reason == Reason::Asked
-                {
-                    let start = |agent| Command::Start { agent };
-                    self.command(now, start, &announcement.agent, out);
-                }
+            (_, _) => {}
+        }
+    }
+
+    /// What the bug does when something has happened.
+    fn add_to_announcement(
+        &mut self,
+        now: Now,
+        Announcement {
+            agent, happened, ..
+        }: Announcement,
+        out: &mut Vec<Action>,
+    ) {
+        let start = |agent| Command::Start { agent };
+        let by = "nobody".to_owned();
+        match (self.plant, happened) {
+            (
+                Plant::IgnoresBackoff,
+                Happened::StateChanged {
+                    reason: Reason::BackingOff { .. },
+                    ..
+                },
+            )
+            | (
+                Plant::StartsTheStopped,
+                Happened::StateChanged {
+                    reason: Reason::Asked,
+                    ..
+                },
+            ) => {
+                self.command(now, start, &agent, out);
+            }
+            (Plant::LetsTheHaltedGo, Happened::SwitchTurned { change })
+                if matches!(*change, HaltChange::Halted(_)) =>
+            {
+                let lift = |agent| Command::Lift {
+                    agent,
+                    by: by.clone(),
+                };
+                self.command(now, lift, &agent, out);
             }
             (_, _) => {}
         }

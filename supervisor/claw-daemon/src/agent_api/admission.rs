@@ -14,8 +14,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use claw_core::redact::Redactor;
 use claw_core::{AgentName, Fact, Generation};
+use claw_gateway::Halt;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
+use serde_json::json;
 use tower::ServiceExt;
 
 use super::api::AgentApi;
@@ -33,6 +35,18 @@ use super::token::{self, Verdict};
 pub(super) struct Context {
     pub(super) api: AgentApi,
     pub(super) endpoint: Arc<Endpoint>,
+}
+
+impl Context {
+    /// Keeps in what would get out of an agent that is halted.
+    pub(super) fn check_not_halted(&self, code: Code) -> Result<(), Fault> {
+        let agent = &self.endpoint.agent;
+        let halt = self.api.models().halts().of(agent.as_str());
+        halt.map_or(Ok(()), |Halt { told, lift }| {
+            let message = format!("{agent} is halted: {told}; `{lift}` lifts that");
+            Err(Fault::new(code, message).detail(json!({ "reason": "halted" })))
+        })
+    }
 }
 
 /// Which life of the agent asks.

@@ -318,6 +318,10 @@ impl AgentApi {
 
     /// Hears what has happened. Called by the supervision loop.
     pub(crate) fn observe(&self, announcement: &Announcement) {
+        if let Happened::SwitchTurned { change } = &announcement.happened {
+            let halts = self.shared.models.halts();
+            crate::halts::turn(halts, &announcement.agent, change.halt());
+        }
         let Some(endpoint) = self.endpoint(&announcement.agent) else {
             return;
         };
@@ -336,6 +340,7 @@ impl AgentApi {
             }
             Happened::RunChanged { run } => endpoint.run_changed(run),
             Happened::ProbeFailed { .. }
+            | Happened::SwitchTurned { .. }
             | Happened::SlotSettled { .. }
             | Happened::StaleFact { .. } => {}
         }

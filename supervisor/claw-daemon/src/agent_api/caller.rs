@@ -49,6 +49,7 @@ impl AgentApi {
         let Life { instance, run } = endpoint.life(generation)?;
         Some(Caller {
             agent: endpoint.identity().as_str().into(),
+            replica: endpoint.agent.as_str().into(),
             instance,
             run,
             credential: match came_by {

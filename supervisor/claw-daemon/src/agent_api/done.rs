@@ -99,6 +99,9 @@ pub(super) async fn done(
     report.check()?;
     let work = Work::of(&id)?;
     let done = report.done(&context.endpoint, work, &id)?;
+    if !done.events.is_empty() {
+        context.check_not_halted(Code::Unavailable)?;
+    }
     if !done.commits.is_empty() {
         write_rate::turn(&context).await?;
     }

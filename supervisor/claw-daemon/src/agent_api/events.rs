@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::admission::{Context, WholeBody, json as answer};
-use super::fault::Fault;
+use super::fault::{Code, Fault};
 use super::origin::Origin;
 use super::outgoing::{self, Emitted};
 use super::wire;
@@ -19,6 +19,7 @@ pub(super) async fn publish(
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let emitted: Emitted<'_> = wire::read(&body)?;
+    context.check_not_halted(Code::Unavailable)?;
     let event = emitted.event(&origin)?;
     let id = event.id.clone();
     let receipts = store(&context, vec![event]).await?;
@@ -47,6 +48,7 @@ pub(super) async fn publish_many(
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let many: Many<'_> = wire::read(&body)?;
+    context.check_not_halted(Code::Unavailable)?;
     let events = outgoing::events(&many.events, &origin)?;
     let ids = match outgoing::idempotency(&headers, &context.endpoint)? {
         None => {

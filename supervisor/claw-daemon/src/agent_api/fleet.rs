@@ -63,6 +63,7 @@ pub(super) async fn command(
     WholeBody(body): WholeBody,
 ) -> Result<Response, Fault> {
     let agent = managed(&context, &name)?;
+    context.check_not_halted(Code::Refused)?;
     let asked: Asked<'_> = wire::read_or_default(&body)?;
     if context.api.replicas().identity(&agent) == context.endpoint.identity() {
         return Err(Fault::new(
@@ -196,6 +197,7 @@ fn next_start(reason: &Reason) -> Option<String> {
         | Reason::NotReady { .. }
         | Reason::Paused
         | Reason::Frozen
+        | Reason::Halted(_)
         | Reason::Ending { .. }
         | Reason::Asked
         | Reason::Completed

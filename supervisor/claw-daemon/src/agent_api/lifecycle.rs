@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use claw_core::action::Happened;
-use claw_core::{Announcement, PublicState, RunOutcome, RunPhase};
+use claw_core::{AgentName, Announcement, HaltChange, PublicState, RunOutcome, RunPhase};
 use claw_store::Store;
 use claw_store::bus::{Level, NewEvent, Publisher};
 use serde_json::{Value as Json, json};
@@ -123,11 +123,9 @@ fn told(announcement: &Announcement) -> Option<(&'static str, Json)> {
                 | PublicState::Stopping
                 | PublicState::Stopped => "agent.changed",
             };
-            let reason = reason.code();
-            (
-                topic,
-                json!({"agent": agent, "state": state.as_str(), "ready": ready, "reason": reason}),
-            )
+            let (state, reason) = (state.as_str(), reason.code());
+            let data = json!({"agent": agent, "state": state, "ready": ready, "reason": reason});
+            (topic, data)
         }
         Happened::RunChanged { run } => {
             let RunPhase::Finished { outcome, .. } = &run.phase else {
@@ -150,7 +148,19 @@ fn told(announcement: &Announcement) -> Option<(&'static str, Json)> {
             let data = json!({"agent": agent, "probe": probe.to_string(), "detail": detail, "consecutive": consecutive});
             ("agent.probe_failed", data)
         }
+        Happened::SwitchTurned { change } => turned(agent, change),
         Happened::SlotSettled { .. } | Happened::StaleFact { .. } => return None,
     };
     Some((topic, data))
+}
+
+/// The event that a turn of the kill switch is.
+fn turned(agent: &AgentName, change: &HaltChange) -> (&'static str, Json) {
+    match change {
+        HaltChange::Halted(halt) => ("agent.halted", json!({"agent": agent, "halt": halt})),
+        HaltChange::Lifted { by, halt, .. } => (
+            "agent.halt_lifted",
+            json!({"agent": agent, "halt": halt, "by": by}),
+        ),
+    }
 }

@@ -18,6 +18,7 @@ pub(super) async fn run(
     if !context.endpoint.worker().may_run_in(&name) {
         return Err(forbidden(&name));
     }
+    context.check_not_halted(Code::Refused)?;
     let asked: SandboxCommand = wire::read(&body)?;
     drop(body);
     if asked.image.is_some() {

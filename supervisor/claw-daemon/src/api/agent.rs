@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cause, ProcessSandbox, Reason, Time};
+use super::{Cause, Halt, ProcessSandbox, Reason, Time};
 
 /// All agents of the fleet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -59,6 +59,9 @@ pub struct Agent {
     pub ready: bool,
     /// Why it is in this state.
     pub reason: Reason,
+    /// How it is halted; absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Halt>,
     /// Since when it is in this state.
     #[schema(value_type = String, format = DateTime)]
     pub since: Time,
@@ -266,6 +269,7 @@ impl Agent {
             state: status.state.into(),
             ready: status.ready,
             reason: (&status.reason).into(),
+            halt: status.halt.as_ref().map(Into::into),
             since: status.since,
             uptime_seconds: started.map_or(0.0, |at| seconds_between(at, now)),
             instance: status.instance.as_ref().map(Into::into),

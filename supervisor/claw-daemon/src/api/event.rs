@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cause, Reason, Run, SlotFate, State, Time};
+use super::{Cause, Halt, Reason, Run, SlotFate, State, Time};
 
 /// One event. The SSE stream sends it as `data`, with `id` and `type` as its `id` and `event`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -73,6 +73,18 @@ pub enum Happened {
         /// The run as it is now.
         run: Box<Run>,
     },
+    /// It was halted, or halted at another level.
+    Halted {
+        /// How.
+        halt: Halt,
+    },
+    /// Its halt was lifted.
+    HaltLifted {
+        /// How it was halted.
+        halt: Halt,
+        /// Who lifted that.
+        by: String,
+    },
     /// A due slot of a schedule was settled.
     SlotSettled {
         /// The planned time.
@@ -120,6 +132,8 @@ impl Happened {
             Self::Ended { .. } => "ended",
             Self::ProbeFailed { .. } => "probe_failed",
             Self::RunChanged { .. } => "run_changed",
+            Self::Halted { .. } => "halted",
+            Self::HaltLifted { .. } => "halt_lifted",
             Self::SlotSettled { .. } => "slot_settled",
             Self::StaleFact { .. } => "stale_fact",
             Self::Lagged { .. } => "lagged",
@@ -197,6 +211,13 @@ impl From<&core::action::Happened> for Happened {
             H::RunChanged { run } => Self::RunChanged {
                 run: Box::new(run.as_ref().into()),
             },
+            H::SwitchTurned { change } => match &**change {
+                core::HaltChange::Halted(halt) => Self::Halted { halt: halt.into() },
+                core::HaltChange::Lifted { by, halt, .. } => Self::HaltLifted {
+                    halt: halt.into(),
+                    by: by.clone(),
+                },
+            },
             H::SlotSettled { slot, fate, run } => Self::SlotSettled {
                 slot: *slot,
                 fate: (*fate).into(),
@@ -232,6 +253,10 @@ fn sentence(agent: &str, happened: &Happened) -> String {
             probe.as_str()
         ),
         Happened::RunChanged { run } => format!("run {} of {agent} is {}", run.id, run.state),
+        Happened::Halted { halt } => format!("{agent} was halted: {halt}"),
+        Happened::HaltLifted { halt, by } => {
+            format!("the halt of {agent} was lifted by {by}; it was {halt}")
+        }
         Happened::SlotSettled { slot, fate, .. } => {
             format!("the slot {slot} of {agent} {}", fate.sentence())
         }

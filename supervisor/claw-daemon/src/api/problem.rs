@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Run, Time};
+use super::{Halt, Run, Time};
 
 /// An error (RFC 9457). Programs look at `code`, people read `detail`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +34,9 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Time>,
+    /// How the agent is halted, for `halted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Halt>,
     /// The query parameter, header or body field at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<String>,
@@ -107,6 +110,12 @@ codes! {
     NotRunning = "not_running",
     /// The agent is paused (409).
     Paused = "paused",
+    /// The kill switch holds the agent (409).
+    Halted = "halted",
+    /// The agent is not halted (409).
+    NotHalted = "not_halted",
+    /// The agent is halted, and the journal does not know (503).
+    HaltUnrecorded = "halt_unrecorded",
     /// The agent is stopped (409).
     Stopped = "stopped",
     /// The agent is being stopped (409).

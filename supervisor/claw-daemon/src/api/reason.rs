@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Time;
+use super::{Halt, Time};
 
 /// Why an agent is in its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -30,6 +30,9 @@ pub struct Reason {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Time>,
+    /// How it is halted, where that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<Box<Halt>>,
     /// The agents waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
@@ -48,6 +51,7 @@ impl Reason {
             failures: None,
             provider: None,
             since: None,
+            halt: None,
             agents: Vec::new(),
             runs: Vec::new(),
         }
@@ -95,6 +99,10 @@ impl From<&core::Reason> for Reason {
                     .map(ToString::to_string)
                     .into_iter()
                     .collect(),
+                ..plain
+            },
+            core::Reason::Halted(halt) => Self {
+                halt: Some(Box::new(halt.into())),
                 ..plain
             },
             core::Reason::Ending { cause } | core::Reason::NotRestarted { cause } => {
@@ -162,6 +170,7 @@ fn sentence(reason: &core::Reason) -> String {
         core::Reason::NotReady { detail } => format!("runs, but is not ready: {detail}"),
         core::Reason::Paused => "was paused".to_owned(),
         core::Reason::Frozen => "was paused and frozen".to_owned(),
+        core::Reason::Halted(halt) => format!("halted: {halt}"),
         core::Reason::BackingOff {
             cause, failures, ..
         } => format!("{cause} ({})", in_a_row(*failures)),
@@ -190,7 +199,7 @@ fn in_a_row(failures: u32) -> String {
 pub struct Cause {
     /// The stable code: `exit`, `signal`, `oom`, `probe`, `watchdog`, `protocol`, `no_progress`,
     /// `start_timeout`, `run_timeout`, `run_failed`, `run_lost`, `spawn`, `hook`, `asked`,
-    /// `reconfigured`, `replaced`, `lost`, `host_reboot`.
+    /// `reconfigured`, `replaced`, `halted`, `lost`, `host_reboot`.
     pub code: String,
     /// One sentence fragment for people, such as `exited with code 3`.
     pub text: String,
@@ -247,6 +256,7 @@ impl From<&core::Cause> for Cause {
             | core::Cause::Asked
             | core::Cause::Reconfigured
             | core::Cause::Replaced
+            | core::Cause::Halted
             | core::Cause::Lost
             | core::Cause::HostReboot => plain,
         }

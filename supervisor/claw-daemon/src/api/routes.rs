@@ -18,6 +18,10 @@ pub const RESTART: &str = "/api/agents/{name}/restart";
 pub const PAUSE: &str = "/api/agents/{name}/pause";
 /// Undo pause.
 pub const RESUME: &str = "/api/agents/{name}/resume";
+/// The kill switch: what is halted, and more.
+pub const HALT: &str = "/api/halt";
+/// Let go of what is halted.
+pub const RESUME_ALL: &str = "/api/resume-all";
 /// One run, now.
 pub const TRIGGER: &str = "/api/agents/{name}/trigger";
 /// Runs of an agent.

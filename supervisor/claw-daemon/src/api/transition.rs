@@ -4,7 +4,7 @@ use claw_core as core;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Cause, Image, Time};
+use super::{Cause, Halt, Image, Time};
 
 /// The last transitions of an agent, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +45,18 @@ pub enum TransitionKind {
         /// What it was made of; absent for processes, and when it was never started.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         image: Option<Image>,
+    },
+    /// It was halted, or halted at another level.
+    Halted {
+        /// How.
+        halt: Halt,
+    },
+    /// Its halt was lifted.
+    HaltLifted {
+        /// How it was halted.
+        halt: Halt,
+        /// Who lifted that.
+        by: String,
     },
     /// A due slot of the schedule was settled.
     Slot {
@@ -104,6 +116,29 @@ impl SlotFate {
             Self::CaughtUp => "was caught up",
             Self::Interrupted => "was cut off before its run was started",
             Self::Held => "was held: the agent was paused or stopped",
+        }
+    }
+}
+
+impl From<&core::HaltChange> for Transition {
+    fn from(change: &core::HaltChange) -> Self {
+        let (text, what) = match change {
+            core::HaltChange::Halted(halt) => (
+                format!("was halted: {halt}"),
+                TransitionKind::Halted { halt: halt.into() },
+            ),
+            core::HaltChange::Lifted { by, halt, .. } => (
+                format!("was let go by {by}; it was halted: {halt}"),
+                TransitionKind::HaltLifted {
+                    halt: halt.into(),
+                    by: by.clone(),
+                },
+            ),
+        };
+        Self {
+            at: change.at(),
+            text,
+            what,
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use claw_core::{AgentName, FleetSpec, InstanceId};
 use claw_drivers::process::EgressChange;
+use claw_gateway::Halts;
 use claw_gateway::egress::policy::Reason;
 use claw_gateway::egress::{
     Counters, Decision, EgressProxy, FAKE_NETWORK, Listeners, RememberedDenial, Resolver, Settings,
@@ -64,6 +65,7 @@ struct Shared {
     decisions: mpsc::Sender<Decision>,
     /// Where the supervisor listens, which no agent reaches.
     own: Vec<SocketAddr>,
+    halts: Halts,
     ways: Mutex<Ways>,
 }
 
@@ -82,23 +84,33 @@ struct Past {
 }
 
 impl Egress {
-    /// Begins to record; on the runtime of the caller.
+    /// Begins to record and to follow the halts of agents; on the runtime of the caller.
     pub(crate) fn start(
         data_dir: &Path,
         own: Vec<SocketAddr>,
         resolver: Arc<dyn Resolver>,
+        halts: Halts,
     ) -> Self {
         let (decisions, receiver) = mpsc::channel(DECISIONS);
         Recorder::start(data_dir.to_owned(), receiver);
-        Self {
+        let mut turns = halts.subscribe();
+        let egress = Self {
             shared: Arc::new(Shared {
                 runtime: Handle::current(),
                 resolver,
                 decisions,
                 own,
+                halts,
                 ways: Mutex::default(),
             }),
-        }
+        };
+        let turned = egress.clone();
+        egress.shared.runtime.spawn(async move {
+            while turns.changed().await.is_ok() {
+                turned.put_in_force(&turned.ways());
+            }
+        });
+        egress
     }
 
     /// Puts the hosts of a fleet into force. What runs goes by them from here on; connections that
@@ -106,11 +118,25 @@ impl Egress {
     pub(crate) fn configure(&self, fleet: &FleetSpec) {
         let settings = rules::of_fleet(fleet, &self.shared.own);
         let mut ways = self.ways();
-        for (instance, proxy) in &ways.open {
-            proxy.replace(rules::of_agent(&settings, &instance.agent));
-        }
         ways.past.retain(|agent, _| settings.contains_key(agent));
         ways.settings = settings;
+        self.put_in_force(&ways);
+    }
+
+    /// Has all proxies go by the hosts and the halts of their agents.
+    fn put_in_force(&self, ways: &Ways) {
+        for (instance, proxy) in &ways.open {
+            proxy.replace(self.settings_of(ways, &instance.agent));
+        }
+    }
+
+    fn settings_of(&self, ways: &Ways, agent: &AgentName) -> Settings {
+        let Settings { policy, limits } = rules::of_agent(&ways.settings, agent);
+        let policy = match self.shared.halts.of(agent.as_str()) {
+            Some(halt) => policy.halted(halt),
+            None => policy,
+        };
+        Settings { policy, limits }
     }
 
     /// Follows what the drivers say of their instances' networks, until they are gone. What is said
@@ -154,7 +180,7 @@ impl Egress {
     fn open(&self, instance: InstanceId, listeners: Listeners) {
         let _runtime = self.shared.runtime.enter();
         let mut ways = self.ways();
-        let settings = rules::of_agent(&ways.settings, &instance.agent);
+        let settings = self.settings_of(&ways, &instance.agent);
         let shared = &self.shared;
         let started = EgressProxy::start(
             instance.agent.as_str(),

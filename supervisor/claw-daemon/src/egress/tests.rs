@@ -30,6 +30,11 @@ fn listener() -> (Listeners, std::net::SocketAddr) {
     (listeners, address)
 }
 
+fn started(data: &Path, halts: Halts) -> Egress {
+    let resolver = Arc::new(SystemResolver::default());
+    Egress::start(data, Vec::new(), resolver, halts)
+}
+
 /// The status that a request for a tunnel is answered with.
 async fn asked(proxy: std::net::SocketAddr, host: &'static str) -> String {
     let asking = move || {
@@ -61,7 +66,7 @@ fn fs_text(file: &Path) -> String {
 #[tokio::test]
 async fn a_reload_changes_what_is_reached_and_all_of_it_is_on_record() {
     let data = tempfile::tempdir().unwrap();
-    let egress = Egress::start(data.path(), Vec::new(), Arc::new(SystemResolver::default()));
+    let egress = started(data.path(), Halts::default());
     egress.configure(&fleet("[api.example.com]"));
     let instance: InstanceId = InstanceId {
         agent: "coder".parse().unwrap(),
@@ -99,9 +104,52 @@ async fn a_reload_changes_what_is_reached_and_all_of_it_is_on_record() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_halted_reaches_nobody_before_and_after_it_is_started_again() {
+    let data = tempfile::tempdir().unwrap();
+    let halts = Halts::default();
+    let agent: AgentName = "coder".parse().unwrap();
+    let halt = |level| claw_core::Halt {
+        level,
+        since: "2026-01-01T00:00:00Z".parse().unwrap(),
+        by: "root".to_owned(),
+        why: None,
+    };
+    crate::halts::turn(&halts, &agent, Some(&halt(claw_core::HaltLevel::Runs)));
+    let egress = started(data.path(), halts.clone());
+    egress.configure(&fleet("[api.example.com]"));
+    let (listeners, proxy) = listener();
+    let instance = |generation| InstanceId {
+        agent: agent.clone(),
+        generation: claw_core::Generation(generation),
+    };
+    egress.open(instance(3), listeners);
+    let denied = async |proxy, why: &str| {
+        let limit = Instant::now() + Duration::from_secs(20);
+        loop {
+            assert_eq!(asked(proxy, "localhost:9").await, "403");
+            let reason = egress.denials(&agent)[0].reason.clone();
+            if reason.contains(why) {
+                return;
+            }
+            assert!(Instant::now() < limit, "{reason}");
+        }
+    };
+    denied(proxy, "no line of `allowed_network` names it").await;
+    crate::halts::turn(&halts, &agent, Some(&halt(claw_core::HaltLevel::Egress)));
+    denied(proxy, "egress since 2026-01-01T00:00:00Z by root").await;
+    egress.configure(&fleet("[\"localhost:9\"]"));
+    denied(proxy, "its agent is halted").await;
+    let (listeners, next) = listener();
+    egress.open(instance(4), listeners);
+    denied(next, "its agent is halted").await;
+    crate::halts::turn(&halts, &agent, None);
+    denied(proxy, "its address").await;
+}
+
+#[tokio::test]
 async fn a_listener_for_models_goes_to_who_serves_them_also_where_no_host_is_reached() {
     let data = tempfile::tempdir().unwrap();
-    let egress = Egress::start(data.path(), Vec::new(), Arc::new(SystemResolver::default()));
+    let egress = started(data.path(), Halts::default());
     let (changes, followed) = mpsc::unbounded_channel();
     let (sender, mut models) = mpsc::unbounded_channel();
     egress.follow(followed, move |change| sender.send(change).unwrap());

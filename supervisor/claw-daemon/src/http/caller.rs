@@ -13,7 +13,10 @@ use crate::api::Code;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Connected to the unix socket, as the supervisor's own user or root.
-    Admin,
+    Admin {
+        /// The user.
+        uid: u32,
+    },
     /// Connected to the unix socket as somebody else.
     Stranger {
         /// The user.
@@ -37,14 +40,16 @@ impl Caller {
         let judged = Self::of_uid(peer.uid(), rustix::process::geteuid().as_raw());
         // Processes of other containers have no number here.
         match peer.pid().filter(|pid| *pid > 0) {
-            Some(pid) if judged == Self::Admin && is_confined(pid) => Self::Confined { pid },
+            Some(pid) if matches!(judged, Self::Admin { .. }) && is_confined(pid) => {
+                Self::Confined { pid }
+            }
             Some(_) | None => judged,
         }
     }
 
     pub(super) const fn of_uid(uid: u32, own: u32) -> Self {
         if uid == 0 || uid == own {
-            Self::Admin
+            Self::Admin { uid }
         } else {
             Self::Stranger { uid }
         }
@@ -68,10 +73,20 @@ impl Link {
         }
     }
 
+    /// Who it is, as it is remembered of what they did.
+    pub(super) fn name(&self) -> String {
+        match &self.caller {
+            Caller::Admin { uid: 0 } => "root".to_owned(),
+            Caller::Admin { uid } | Caller::Stranger { uid } => format!("user {uid}"),
+            Caller::Confined { pid } => format!("process {pid}"),
+            Caller::Local { .. } => "somebody of this machine".to_owned(),
+        }
+    }
+
     /// Refuses what only the supervisor's own user may do.
     pub(super) fn admin_only(&self, what: &str) -> Result<(), ApiError> {
         match self.caller {
-            Caller::Admin => Ok(()),
+            Caller::Admin { .. } => Ok(()),
             Caller::Stranger { .. } | Caller::Confined { .. } | Caller::Local { .. } => {
                 let detail = format!(
                     "{what} is allowed on the control socket only, because over TCP the user \
@@ -86,7 +101,9 @@ impl Link {
 /// Makes a request one of the supervisor's own user, as from the control socket.
 #[cfg(test)]
 pub(crate) fn as_admin(request: &mut axum::extract::Request) {
-    request.extensions_mut().insert(Link::new(Caller::Admin));
+    request
+        .extensions_mut()
+        .insert(Link::new(Caller::Admin { uid: 0 }));
 }
 
 #[cfg(test)]
@@ -95,8 +112,8 @@ mod tests {
 
     #[test]
     fn root_and_the_own_user_are_admin_and_all_others_strangers() {
-        assert_eq!(Caller::of_uid(0, 1000), Caller::Admin);
-        assert_eq!(Caller::of_uid(1000, 1000), Caller::Admin);
+        assert_eq!(Caller::of_uid(0, 1000), Caller::Admin { uid: 0 });
+        assert_eq!(Caller::of_uid(1000, 1000), Caller::Admin { uid: 1000 });
         assert_eq!(Caller::of_uid(1001, 1000), Caller::Stranger { uid: 1001 });
         assert_eq!(Caller::of_uid(1001, 0), Caller::Stranger { uid: 1001 });
     }
@@ -105,6 +122,7 @@ mod tests {
     async fn the_kernel_tells_who_connected() {
         let (left, _right) = tokio::net::UnixStream::pair().unwrap();
         let peer = left.peer_cred().unwrap();
-        assert_eq!(Caller::of_peer(&peer), Caller::Admin);
+        let uid = peer.uid();
+        assert_eq!(Caller::of_peer(&peer), Caller::Admin { uid });
     }
 }

@@ -29,7 +29,7 @@ fn admit(request: &Request) -> Result<(), ApiError> {
         return Err(forbidden("the connection is not known"));
     };
     match &link.caller {
-        Caller::Admin => Ok(()),
+        Caller::Admin { .. } => Ok(()),
         Caller::Stranger { uid } => Err(forbidden(&format!(
             "user {uid} may not use this socket; only the supervisor's own user and root may"
         ))),

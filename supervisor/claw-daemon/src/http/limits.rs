@@ -95,6 +95,12 @@ pub(super) const TRANSITIONS: u32 = 20;
 /// See [`TRANSITIONS`].
 pub(super) const TRANSITIONS_MOST: u32 = 500;
 
+/// The longest reason of a halt, in characters.
+pub(super) const HALT_REASON: usize = 500;
+
+/// How long the store may take to say how many events wait for an agent.
+pub(super) const FIGURES_TIME: Duration = Duration::from_secs(2);
+
 /// The longest idempotency key.
 pub(super) const KEY: usize = 255;
 

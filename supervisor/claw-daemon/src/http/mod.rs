@@ -24,6 +24,7 @@ mod exec;
 mod extract;
 mod goals;
 mod guard;
+mod halts;
 mod health;
 mod hooks;
 mod idempotency;

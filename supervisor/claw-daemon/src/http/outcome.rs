@@ -50,6 +50,8 @@ async fn seen(
         | Happened::Adopted { .. }
         | Happened::Ended { .. }
         | Happened::ProbeFailed { .. }
+        | Happened::Halted { .. }
+        | Happened::HaltLifted { .. }
         | Happened::SlotSettled { .. }
         | Happened::StaleFact { .. } => Ok(None),
     }

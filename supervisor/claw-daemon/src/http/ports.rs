@@ -61,6 +61,10 @@ pub type FindWebhook = Arc<dyn Fn(&str) -> Option<Arc<Webhook>> + Send + Sync>;
 /// Finds the container of an agent.
 pub type FindContainer = Arc<dyn Fn(&AgentName) -> Option<Container> + Send + Sync>;
 
+/// Says why the supervisor cannot cut the connections of a live instance; `None`: it can, or there
+/// are none.
+pub type FindUncut = Arc<dyn Fn(&InstanceId) -> Option<String> + Send + Sync>;
+
 /// How an agent is confined as a process; `None`: it is not, or is a container.
 pub type FindSandbox =
     Arc<dyn Fn(&AgentName, Option<&InstanceId>) -> Option<ProcessSandbox> + Send + Sync>;
@@ -96,6 +100,8 @@ pub struct Ports {
     pub image_digest: Port<InstanceId, Option<String>>,
     /// How an agent, with its live instance, is confined as a process.
     pub sandbox: FindSandbox,
+    /// Why the connections of a live instance cannot be cut.
+    pub uncut: FindUncut,
     /// What agents were not allowed to reach.
     pub denials: FindDenials,
     /// What an agent has called that the usual filter of system calls refuses.

@@ -30,6 +30,7 @@ impl ApiError {
             run: None,
             run_id: None,
             until: None,
+            halt: None,
             parameter: None,
             retry_after_ms: None,
             errors: Vec::new(),
@@ -144,7 +145,13 @@ impl From<Refusal> for ApiError {
             | Refusal::GaveUp { agent }
             | Refusal::QueueFull { agent, .. }
             | Refusal::NotPaused { agent }
+            | Refusal::NotHalted { agent }
+            | Refusal::HaltUnrecorded { agent, .. }
             | Refusal::Superseded { agent } => problem.agent = Some(agent.to_string()),
+            Refusal::Halted { agent, halt } => {
+                problem.agent = Some(agent.to_string());
+                problem.halt = Some(halt.into());
+            }
             Refusal::BackingOff { agent, until } => {
                 problem.agent = Some(agent.to_string());
                 problem.until = Some(*until);
@@ -166,6 +173,9 @@ const fn code(refusal: &Refusal) -> Code {
         Refusal::NoSuchRun { .. } => Code::NoSuchRun,
         Refusal::TakesNoRuns { .. } => Code::TakesNoRuns,
         Refusal::Paused { .. } => Code::Paused,
+        Refusal::Halted { .. } => Code::Halted,
+        Refusal::NotHalted { .. } => Code::NotHalted,
+        Refusal::HaltUnrecorded { .. } => Code::HaltUnrecorded,
         Refusal::Stopped { .. } => Code::Stopped,
         Refusal::Stopping { .. } => Code::Stopping,
         Refusal::GaveUp { .. } => Code::GaveUp,
@@ -201,6 +211,8 @@ const fn status(code: Code) -> StatusCode {
         Code::TakesNoRuns
         | Code::NotRunning
         | Code::Paused
+        | Code::Halted
+        | Code::NotHalted
         | Code::Stopped
         | Code::Stopping
         | Code::GaveUp
@@ -215,6 +227,7 @@ const fn status(code: Code) -> StatusCode {
         | Code::SandboxUnusable
         | Code::IdempotencyInProgress => StatusCode::CONFLICT,
         Code::JournalUnavailable
+        | Code::HaltUnrecorded
         | Code::StoreUnavailable
         | Code::EngineUnavailable
         | Code::ShuttingDown
@@ -247,6 +260,9 @@ const fn title(code: Code) -> &'static str {
         Code::TakesNoRuns => "The agent takes no runs",
         Code::NotRunning => "The agent is not running",
         Code::Paused => "The agent is paused",
+        Code::Halted => "The agent is halted",
+        Code::NotHalted => "The agent is not halted",
+        Code::HaltUnrecorded => "The halt is not written down",
         Code::Stopped => "The agent is stopped",
         Code::Stopping => "The agent is being stopped",
         Code::GaveUp => "The agent was given up",

@@ -19,8 +19,9 @@ use super::docs::{self, Document};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{
-    agent_state, agents, bus, config, denials, envelope, events, exec, goals, guard, health, hooks,
-    idempotency, learned, llm, logs, metrics, runs, sandboxes, seek, shared_state, transitions,
+    agent_state, agents, bus, config, denials, envelope, events, exec, goals, guard, halts, health,
+    hooks, idempotency, learned, llm, logs, metrics, runs, sandboxes, seek, shared_state,
+    transitions,
 };
 use crate::api::routes as paths;
 use crate::api::{BusEvent, Code, Problem};
@@ -69,6 +70,8 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(goals::restart))
         .routes(routes!(goals::pause))
         .routes(routes!(goals::resume))
+        .routes(routes!(halts::list, halts::halt))
+        .routes(routes!(halts::lift))
         .routes(routes!(transitions::list))
         .routes(routes!(runs::trigger))
         .routes(routes!(runs::list))

@@ -12,7 +12,7 @@ use crate::api::{Problem, TransitionList, routes};
 
 /// What happened lately
 ///
-/// Ends of instances and settled slots, newest first, from the journal.
+/// Ends of instances, settled slots and turns of the kill switch, newest first.
 #[utoipa::path(
     get, path = routes::TRANSITIONS, tag = "agents",
     params(
@@ -33,9 +33,15 @@ pub(super) async fn list(
     params.only(&["limit"])?;
     let limit = params.read("limit", params::count(limits::TRANSITIONS_MOST))?;
     let limit = limit.unwrap_or(limits::TRANSITIONS).max(1);
-    state.status(&agent).await?;
+    let status = state.status(&agent).await?;
     let question = (agent.clone(), limit);
-    let transitions = state.ports.journal.transitions.call(question).await?;
+    let mut transitions = state.ports.journal.transitions.call(question).await?;
+    if !status.switch_changes.is_empty() {
+        let turned = status.switch_changes.iter().map(Into::into);
+        transitions.extend(turned);
+        transitions.sort_by_key(|transition| std::cmp::Reverse(transition.at));
+        transitions.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
     Ok(Json(TransitionList {
         agent: agent.to_string(),
         transitions,

@@ -42,6 +42,7 @@ use std::time::Duration;
 
 use claw_core::spec::Launch;
 use claw_core::{AgentName, Fact, FleetSpec};
+use claw_gateway::Halts;
 use claw_gateway::llm::serve::{Clock, Gateway};
 use claw_store::StoreError;
 use claw_store::store::OpenError;
@@ -146,6 +147,8 @@ struct Shared {
     thread: OnceLock<TaskThread>,
     clock: Arc<dyn Clock>,
     told: Told,
+    /// Whose calls are cut.
+    halts: Halts,
     sources: Sources,
     /// Once the fleet file has asked for models.
     started: OnceCell<Started>,
@@ -185,6 +188,7 @@ impl Models {
                 thread: OnceLock::new(),
                 clock,
                 told,
+                halts: Halts::default(),
                 started: OnceCell::new(),
                 doors: Mutex::default(),
                 serving: watch::Sender::new(false),
@@ -233,6 +237,11 @@ impl Models {
     /// The gateway, once there is one.
     pub(crate) fn gateway(&self) -> Option<&Gateway> {
         self.shared.started.get().map(|started| &started.gateway)
+    }
+
+    /// Whose calls are cut. Other ways out go by the same.
+    pub(crate) fn halts(&self) -> &Halts {
+        &self.shared.halts
     }
 
     /// Tells a program where it finds models, if it has access to any. Called by the supervision

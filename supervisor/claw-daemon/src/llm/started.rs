@@ -103,6 +103,7 @@ pub(super) async fn start(
         journal: Arc::clone(&journal) as _,
         clock: Arc::clone(&shared.clock),
         observer: Arc::clone(&observer) as _,
+        halts: shared.halts.clone(),
     };
     let gateway = Gateway::new(settings, ledger, host);
     // Limits that were lowered meanwhile may be passed already.

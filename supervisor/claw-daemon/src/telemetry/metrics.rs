@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use claw_core::action::Happened;
 use claw_core::{
-    AgentName, AgentStatus, Announcement, Cause, InstanceId, ProbeKind, Run, RunOutcome, RunPhase,
+    AgentName, AgentStatus, Announcement, Cause, HaltLevel, InstanceId, ProbeKind, Run, RunOutcome,
+    RunPhase,
 };
 use claw_drivers::driver::Usage;
 use claw_gateway::llm::budget::Balance;
@@ -84,6 +85,7 @@ struct Scraped {
     start_time: Family<Of, SecondsGauge>,
     phase: Family<OfPhase, Gauge>,
     ready: Family<Of, Gauge>,
+    halted: Family<OfLevel, Gauge>,
     restarts: Family<Of, Counter>,
     cpu: Family<Of, SecondsCounter>,
     memory: Family<Of, Gauge>,
@@ -208,6 +210,7 @@ impl Metrics {
             | Happened::Started { .. }
             | Happened::Adopted { .. }
             | Happened::Ended { .. }
+            | Happened::SwitchTurned { .. }
             | Happened::SlotSettled { .. } => {}
         }
         self.books().seen.insert(agent.clone());
@@ -362,6 +365,8 @@ impl Scraped {
         registry.register("agent_phase", phase, scraped.phase.clone());
         let ready = "1 if the agent may be given work";
         registry.register("agent_ready", ready, scraped.ready.clone());
+        let halted = "1 for the level at which the agent is halted, 0 for the others";
+        registry.register("agent_halted", halted, scraped.halted.clone());
         let restarts = "Restarts by the restart policy";
         registry.register("restarts", restarts, scraped.restarts.clone());
         let cpu = "Processor time of the agent's instances";
@@ -386,6 +391,7 @@ impl Scraped {
         self.start_time.clear();
         self.phase.clear();
         self.ready.clear();
+        self.halted.clear();
         self.restarts.clear();
         self.cpu.clear();
         self.memory.clear();
@@ -430,6 +436,15 @@ impl Scraped {
             };
             let is = i64::from(phase == state);
             self.phase.get_or_create(&label).set(is);
+        }
+        for level in HaltLevel::ALL {
+            let label = OfLevel {
+                agent: label.agent.clone(),
+                level: level.as_str(),
+            };
+            let halt = status.halt.as_ref();
+            let is = i64::from(halt.is_some_and(|halt| halt.level == level));
+            self.halted.get_or_create(&label).set(is);
         }
         let ready = i64::from(status.ready);
         self.ready.get_or_create(&label).set(ready);

@@ -165,7 +165,8 @@ fn supervised() -> Supervised {
     let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
     let last_good = dir.path().join("last-good.yaml");
     let resolver = Arc::new(claw_gateway::egress::SystemResolver::default());
-    let egress = Egress::start(dir.path(), Vec::new(), resolver);
+    let halts = agent_api.models().halts().clone();
+    let egress = Egress::start(dir.path(), Vec::new(), resolver, halts);
     let owners = (handle.clone(), agent_api.clone(), egress.clone());
     let reloader = Reloader::new(file, last_good, environment, owners, loaded);
     let data_dir = dir.path().to_owned();

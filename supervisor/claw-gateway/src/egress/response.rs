@@ -107,7 +107,8 @@ pub(super) async fn finish(mut client: TcpStream, answer: &[u8]) {
 fn status_of(reason: &Reason) -> u16 {
     match reason {
         Reason::BadHost(_) | Reason::BadRequest(_) => 400,
-        Reason::NotListed
+        Reason::Halted(_)
+        | Reason::NotListed
         | Reason::PortNotListed { .. }
         | Reason::Blocked { .. }
         | Reason::NotThroughProxy

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use claw_gateway::egress::{CloseCause, Verdict};
+use claw_gateway::Halt;
+use claw_gateway::egress::{CloseCause, Settings, Verdict};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -167,6 +168,31 @@ async fn a_reload_closes_what_it_denies_and_nothing_else() {
         answer.contains("`*.internal` (blocked_network[0]) blocks it"),
         "{answer}"
     );
+    world.proxy.replace(Rules::allowing(&[&target]).settings());
+    echoed(&mut world.tunnel(&target).await).await;
+}
+
+#[tokio::test]
+async fn a_halt_closes_what_is_open_and_refuses_the_rest_until_it_is_lifted() {
+    let (mut world, _upstream, target) = world(|_| {}).await;
+    let mut open = world.tunnel(&target).await;
+    echoed(&mut open).await;
+    let Settings { policy, limits } = Rules::allowing(&[&target]).settings();
+    let halt = Halt {
+        told: "egress since 2026-01-01T00:00:00Z by uid 1000".into(),
+        lift: "clawctl resume --halt coder".into(),
+    };
+    let policy = policy.halted(halt);
+    world.proxy.replace(Settings { policy, limits });
+    assert_eq!(to_end(open).await, "");
+    assert_eq!(closed_because(&mut world).await, CloseCause::PolicyChanged);
+    let answer = world
+        .said(format!("CONNECT {target} HTTP/1.1\r\n\r\n"))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let sentence = "is denied: its agent is halted: egress since 2026-01-01T00:00:00Z by uid 1000; \
+                    to allow it, run `clawctl resume --halt coder`";
+    assert!(world.denial().await.ends_with(sentence), "{answer}");
     world.proxy.replace(Rules::allowing(&[&target]).settings());
     echoed(&mut world.tunnel(&target).await).await;
 }

@@ -5,6 +5,7 @@ mod budgets;
 mod cache;
 mod client;
 mod crossings;
+mod halts;
 mod hang_ups;
 mod limits;
 mod mixed;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use claw_gateway::Halts;
 use claw_gateway::llm::budget::{Account, Balance, Budgets, CallId, Ledger, Limits, Period, Scope};
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::rates::{Rates, Tariff, TokenRates};
@@ -75,6 +76,7 @@ pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) book: Arc<Book>,
+    pub(crate) halts: Halts,
     pub(crate) address: SocketAddr,
     /// How many connections have ended.
     pub(crate) closed: watch::Sender<u64>,
@@ -86,10 +88,12 @@ impl World {
         let fake = FakeLlm::start().await.expect("a provider");
         let settings = settings(&setup, &fake);
         let (clock, book) = (Arc::new(TestClock::default()), Arc::new(Book::default()));
+        let halts = Halts::default();
         let host = Host {
             journal: Arc::clone(&book) as _,
             clock: Arc::clone(&clock) as _,
             observer: Arc::clone(&book) as _,
+            halts: halts.clone(),
         };
         let ledger = Ledger::new(budgets(setup.daily, setup.fleet_daily));
         let gateway = Gateway::new(settings, ledger, host);
@@ -102,6 +106,7 @@ impl World {
             gateway,
             clock,
             book,
+            halts,
             address,
             closed,
             setup,
@@ -291,6 +296,7 @@ fn price() -> Price {
 fn caller(agent: &str) -> Caller {
     Caller {
         agent: agent.into(),
+        replica: agent.into(),
         instance: "1".into(),
         run: None,
         credential: Credential::Token(Arc::new(|token| {

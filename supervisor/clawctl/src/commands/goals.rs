@@ -81,7 +81,12 @@ async fn ask(client: &Client, goal: Goal, name: &str) -> Result<Named, Failure> 
     client.post(&path, None).await
 }
 
-async fn selected(client: &Client, agents: &Agents) -> Result<Vec<String>, Failure> {
+/// The names that a command line picks: those it gives, or all that match.
+///
+/// # Errors
+///
+/// Nobody matches, or no supervisor answers.
+pub(super) async fn selected(client: &Client, agents: &Agents) -> Result<Vec<String>, Failure> {
     if !agents.all && agents.matching.is_none() {
         return Ok(agents.names.clone());
     }

@@ -9,6 +9,7 @@ mod down;
 mod events;
 mod exec;
 mod goals;
+mod halt;
 mod llm;
 mod llm_import;
 mod logs;
@@ -27,12 +28,13 @@ mod why;
 
 pub(crate) use agent::AgentCommand;
 pub(crate) use dead::EventsCommand;
+use goals::Goal;
 pub(crate) use llm::LlmCommand;
 pub(crate) use sandbox::SandboxCommand;
 pub(crate) use simulate::Simulate;
 pub(crate) use state::{SHARED, StateCommand};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Agents, Cli, Command, Global};
 use crate::client::Client;
 use crate::exit::Failure;
 use crate::{locate, print};
@@ -51,18 +53,22 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Status { agent: Some(agent) } => {
             status::one(&client()?, agent, global.output).await
         }
-        Command::Start(agents) => goals::run(&client()?, goals::Goal::Start, agents).await,
-        Command::Stop(agents) => goals::run(&client()?, goals::Goal::Stop, agents).await,
-        Command::Restart(agents) => goals::run(&client()?, goals::Goal::Restart, agents).await,
-        Command::Pause {
-            agents,
-            freeze: true,
-        } => goals::run(&client()?, goals::Goal::Freeze, agents).await,
-        Command::Pause {
-            agents,
-            freeze: false,
-        } => goals::run(&client()?, goals::Goal::Pause, agents).await,
-        Command::Resume(agents) => goals::run(&client()?, goals::Goal::Resume, agents).await,
+        Command::Start(agents) => goals::run(&client()?, Goal::Start, agents).await,
+        Command::Stop(agents) => goals::run(&client()?, Goal::Stop, agents).await,
+        Command::Restart(agents) => goals::run(&client()?, Goal::Restart, agents).await,
+        Command::Pause { agents, freeze } => {
+            let goal = if *freeze { Goal::Freeze } else { Goal::Pause };
+            goals::run(&client()?, goal, agents).await
+        }
+        Command::Resume { agents, halt, yes } => {
+            if *halt {
+                halt::lift(&client()?, agents, (*yes).into()).await
+            } else {
+                goals::run(&client()?, Goal::Resume, agents).await
+            }
+        }
+        Command::Halt(halt) => halt::halt(&client()?, halt, global.output).await,
+        Command::ResumeAll { yes } => halt::lift(&client()?, &Agents::all(), (*yes).into()).await,
         Command::Trigger(trigger) => trigger::run(&client()?, trigger, global.output).await,
         Command::Logs(logs) => logs::run(&client()?, logs, global.output).await,
         Command::Runs { agent, limit } => runs::run(&client()?, agent, *limit, global.output).await,

@@ -78,7 +78,9 @@ async fn history(
 fn line(transition: &Transition) -> String {
     let evidence = match &transition.what {
         TransitionKind::Ended { exit, image, .. } => evidence(exit.as_ref(), image.as_ref()),
-        TransitionKind::Slot { .. } => String::new(),
+        TransitionKind::Halted { .. }
+        | TransitionKind::HaltLifted { .. }
+        | TransitionKind::Slot { .. } => String::new(),
     };
     format!(
         "{} {}{}",

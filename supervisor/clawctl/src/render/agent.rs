@@ -80,6 +80,7 @@ pub(crate) fn one(agent: &Agent, around: &Around<'_>, now: Time) -> String {
         field("Reason", &agent.reason.text),
         field("Ready", if agent.ready { "yes" } else { "no" }),
     ];
+    lines.extend(halt(agent));
     lines.extend(details(agent, now));
     lines.extend(spent.map(|spent| field("Models", spent)));
     lines.extend(confinement(agent));
@@ -92,6 +93,19 @@ pub(crate) fn one(agent: &Agent, around: &Around<'_>, now: Time) -> String {
         );
     }
     lines.join("\n")
+}
+
+/// Its halt, where that is not the reason anyway.
+fn halt(agent: &Agent) -> Option<String> {
+    let halt = agent.halt.as_ref()?;
+    let shown = agent.reason.halt.is_some();
+    let lift = format!("`clawctl resume --halt {}` lifts it", agent.name);
+    let text = if shown {
+        lift
+    } else {
+        format!("{} by {}; {lift}", halt.level, halt.by)
+    };
+    Some(field("Halt", &text))
 }
 
 /// The last host that it was not let out to, and who tells more.

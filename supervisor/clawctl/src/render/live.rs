@@ -156,6 +156,8 @@ mod tests {
             restarts: 0,
             status_text: None,
             last_death: None,
+            halt: None,
+            switch_changes: Vec::new(),
             runs: RunSummary::default(),
             probes: Vec::new(),
         };

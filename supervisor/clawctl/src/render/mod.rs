@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod explain;
+pub(crate) mod halt;
 pub(crate) mod image;
 pub(crate) mod live;
 pub(crate) mod llm;

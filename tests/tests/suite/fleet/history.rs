@@ -27,7 +27,9 @@ impl Fleet {
                 TransitionKind::Ended {
                     generation, cause, ..
                 } => Some((generation, cause.code)),
-                TransitionKind::Slot { .. } => None,
+                TransitionKind::Halted { .. }
+                | TransitionKind::HaltLifted { .. }
+                | TransitionKind::Slot { .. } => None,
             })
             .collect()
     }

@@ -27,9 +27,9 @@ use std::time::Duration;
 use crate::action::Happened;
 use crate::clock::{Mono, Wall};
 use crate::death::{Cause, ExitStatus, SpawnError, SpawnStage};
+use crate::event::Freeze;
 use crate::id::{Generation, InstanceId};
 use crate::image::Image;
-use crate::memory::Hold;
 use crate::models::ProviderName;
 use crate::order::{Hook, Order, RunContext};
 use crate::record::{Record, RecordId};
@@ -170,7 +170,7 @@ impl Instance {
             pid,
             at,
             image,
-            hold,
+            frozen,
         } = adopted;
         let mut instance = Self::new(id, spec, run, Phase::Up);
         instance.process = Some(Process { pid, at, image });
@@ -179,7 +179,7 @@ impl Instance {
             pid,
         };
         cx.announce(&instance.id.agent, happened);
-        if hold != Hold::Frozen {
+        if frozen == Freeze::No {
             let instance = instance.id.clone();
             cx.order(Order::Thaw { instance });
         }
@@ -398,7 +398,7 @@ pub(crate) struct Adopted {
     pub pid: u32,
     pub at: Wall,
     pub image: Option<Image>,
-    pub hold: Hold,
+    pub frozen: Freeze,
 }
 
 /// Whether an adopted instance had come up under an earlier supervisor.

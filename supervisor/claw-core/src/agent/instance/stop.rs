@@ -165,6 +165,7 @@ impl Instance {
             | Cause::Asked
             | Cause::Reconfigured
             | Cause::Replaced
+            | Cause::Halted
             | Cause::Lost
             | Cause::HostReboot => self.spec.shutdown.timeout,
         }

@@ -90,7 +90,7 @@ impl Oneshot {
             let outcome = RunOutcome::Cancelled { cause };
             self.runs.finish(common, cx, index, outcome);
         } else if let Some(instance) = live_of(work) {
-            let life = instance.stop(cx, cause.clone());
+            let life = common.end(cx, instance, cause.clone());
             self.live_on(common, cx, run, life);
         } else {
             self.runs.call_off(common, cx, index, cause.clone());
@@ -136,6 +136,8 @@ impl Oneshot {
 fn attempt(common: &Common, end: &End) -> Attempt {
     let cause = end.cause.clone();
     match end.kind {
+        EndKind::NotBegun if cause == Cause::Halted => return Attempt::NotBegun(cause),
+        EndKind::NotBegun => return Attempt::CalledOff(cause),
         EndKind::Clean | EndKind::Unclean if cause != Cause::HostReboot => {
             return Attempt::CalledOff(cause);
         }

@@ -3,13 +3,13 @@
 use crate::death::Cause;
 use crate::event::Freeze;
 use crate::id::{Generation, RunId};
-use crate::memory::Hold;
 use crate::order::Hook;
 use crate::record::RecordId;
 use crate::run::RunPhase;
 
 use super::super::context::Context;
 use super::super::dossier::Common;
+use super::super::halting::Course;
 use super::super::instance::{Instance, Life, Report};
 use super::super::runs::{Heard, changed};
 use super::process::{Process, Stage, Then, Work, live_of, post_stop_of};
@@ -48,7 +48,9 @@ impl Oneshot {
                 }
             }
             Heard::NotOurs => {
-                self.for_each_live(common, cx, |instance, cx| instance.recorded(cx, id, result));
+                self.for_each_live(common, cx, |_, instance, cx| {
+                    instance.recorded(cx, id, result)
+                });
             }
         }
         self.tidy(common);
@@ -88,13 +90,13 @@ impl Oneshot {
         &mut self,
         common: &mut Common,
         cx: &mut Context<'_>,
-        mut act: impl FnMut(&mut Instance, &mut Context<'_>) -> Life,
+        mut act: impl FnMut(&Common, &mut Instance, &mut Context<'_>) -> Life,
     ) {
         let ids: Vec<RunId> = self.runs.works.iter().map(Work::id).collect();
         for id in ids {
             let work = self.runs.works.iter_mut().find(|work| work.id() == id);
             if let Some(instance) = work.and_then(live_of) {
-                let life = act(instance, cx);
+                let life = act(common, instance, cx);
                 self.live_on(common, cx, id, life);
             }
         }
@@ -102,7 +104,9 @@ impl Oneshot {
 
     /// Ends every live instance, each with its grace.
     pub(super) fn stop_all(&mut self, common: &mut Common, cx: &mut Context<'_>, cause: &Cause) {
-        self.for_each_live(common, cx, |instance, cx| instance.stop(cx, cause.clone()));
+        self.for_each_live(common, cx, |common, instance, cx| {
+            common.end(cx, instance, cause.clone())
+        });
     }
 
     /// After each change of a life: over, or started.
@@ -127,7 +131,7 @@ impl Oneshot {
         let Stage::AtWork(Process::Live(instance)) = &mut work.stage else {
             return;
         };
-        if common.memory.hold == Hold::Frozen {
+        if common.course() == Course::Frozen {
             instance.freeze(cx, Freeze::Yes);
         }
         let Some(since) = instance.live().started_at else {

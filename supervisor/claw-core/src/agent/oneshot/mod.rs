@@ -26,7 +26,7 @@ use super::dossier::{Common, Place};
 use super::instance::Instance;
 use super::need::Need;
 use super::runs::{AtStart, Request, Runs, is_given_up, may_run, overlap};
-use process::{Process, Stage, Work, live_of};
+use process::{Process, Stage, Work};
 
 /// The most runs that may live at once under `overlap: allow`. More would be a flood of triggers,
 /// not a plan; the rest waits.
@@ -77,11 +77,9 @@ impl Oneshot {
     /// Brings runs and slots after goal, hold, latch and place.
     pub(crate) fn follow(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         self.runs.follow(common, cx);
-        if common.must_end() {
-            self.stop_all(common, cx, &Cause::Asked);
-        } else {
-            self.freeze_all(common, cx);
-        }
+        self.for_each_live(common, cx, |common, instance, cx| {
+            common.steer(cx, instance)
+        });
         self.arm_if_wanted(common, cx);
         self.tidy(common);
     }
@@ -110,7 +108,9 @@ impl Oneshot {
     }
 
     pub(crate) fn kill(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        self.for_each_live(common, cx, |instance, cx| instance.kill(cx, Cause::Asked));
+        self.for_each_live(common, cx, |_, instance, cx| {
+            instance.kill(cx, Cause::Asked)
+        });
     }
 
     /// Its dependencies are there.
@@ -134,7 +134,7 @@ impl Oneshot {
     pub(crate) fn tick(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         self.runs.tick(common, cx);
         self.tick_post_stop(common, cx);
-        self.for_each_live(common, cx, Instance::tick);
+        self.for_each_live(common, cx, |_, instance, cx| instance.tick(cx));
         self.runs.settle_due(common, cx, crate::slots::Downtime::Up);
         self.tidy(common);
     }
@@ -180,16 +180,6 @@ impl Oneshot {
     fn arm_if_wanted(&mut self, common: &mut Common, cx: &mut Context<'_>) {
         if !self.has_live() {
             self.runs.arm_if_wanted(common, cx, AtStart::Runs);
-        }
-    }
-
-    fn freeze_all(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        let freeze = match common.memory.hold {
-            Hold::Frozen => crate::event::Freeze::Yes,
-            Hold::None | Hold::Paused => crate::event::Freeze::No,
-        };
-        for instance in self.runs.works.iter_mut().filter_map(live_of) {
-            instance.freeze(cx, freeze);
         }
     }
 

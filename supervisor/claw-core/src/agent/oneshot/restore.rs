@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::clock::Wall;
 use crate::death::Cause;
+use crate::event::Freeze;
 use crate::id::Generation;
 use crate::memory::Recovered;
 use crate::run::{Run, RunPhase};
@@ -14,6 +15,7 @@ use crate::run::{Run, RunPhase};
 use super::super::context::Context;
 use super::super::dossier::Common;
 use super::super::end::{End, EndKind};
+use super::super::halting::Course;
 use super::super::instance::{Adopted, HadComeUp, Instance};
 use super::super::restore::{Found, end_of};
 use super::Oneshot;
@@ -92,12 +94,12 @@ impl Oneshot {
             work.run.image = None;
         }
         if let Recovered::Alive { pid, at, image } = found {
-            let hold = common.memory.hold;
+            let frozen = common.course() == Course::Frozen;
             let adopted = Adopted {
                 pid,
                 at,
                 image,
-                hold,
+                frozen: if frozen { Freeze::Yes } else { Freeze::No },
             };
             self.adopt(common, cx, index, adopted);
             return;

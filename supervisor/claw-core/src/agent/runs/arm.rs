@@ -39,7 +39,7 @@ impl<W> Runs<W> {
         unscheduled: AtStart,
     ) {
         let wanted = common.belongs_up() && common.memory.armed_since.is_none();
-        if !wanted || common.successor.is_some() {
+        if !wanted || common.is_halted() || common.successor.is_some() {
             return;
         }
         let now = cx.now.wall;
@@ -103,7 +103,8 @@ impl<W> Runs<W> {
 
     /// Another spec is in force: slots follow it from now on.
     pub(crate) fn retune(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        if common.memory.armed_since.is_none() {
+        // What is halted takes it over when it plans again.
+        if common.memory.armed_since.is_none() || common.is_halted() {
             return;
         }
         let planned = self.plan.as_ref().map(Plan::schedule);

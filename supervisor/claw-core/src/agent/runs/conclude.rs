@@ -290,7 +290,8 @@ fn failed(cause: Cause) -> RunOutcome {
         | Cause::Hook { .. }
         | Cause::Asked
         | Cause::Reconfigured
-        | Cause::Replaced => RunOutcome::Failed { cause },
+        | Cause::Replaced
+        | Cause::Halted => RunOutcome::Failed { cause },
     }
 }
 

@@ -23,6 +23,7 @@ use crate::death::Cause;
 use crate::id::RunId;
 use crate::memory::{Goal, Latch};
 use crate::refusal::Refusal;
+use crate::slots;
 use crate::spec::{Mode, Overlap};
 use crate::status::RunSummary;
 
@@ -78,7 +79,7 @@ impl<W> Runs<W> {
     }
 
     /// Runs in short, without the counters of memory.
-    pub(crate) fn summary(&self, now: crate::clock::Now) -> RunSummary {
+    pub(crate) fn summary(&self, common: &Common, now: crate::clock::Now) -> RunSummary {
         let count = |of: fn(&Work<W>) -> bool| {
             let counted = self.works.iter().filter(|work| of(work)).count();
             u32::try_from(counted).unwrap_or(u32::MAX)
@@ -88,14 +89,16 @@ impl<W> Runs<W> {
             queued: count(Work::is_waiting),
             last: self.last_end,
             next: self.plan.as_ref().and_then(|plan| plan.next(now)),
+            held_slots: held_slots(common, now),
             ..RunSummary::default()
         }
     }
 
     /// Brings what waits after goal and place.
     pub(crate) fn follow(&mut self, common: &mut Common, cx: &mut Context<'_>) {
-        if common.place != Place::Member {
-            // Slots that fall due from now on are for the next supervisor.
+        if common.place != Place::Member || common.is_halted() {
+            // Slots that fall due from now on are for the next supervisor, or for the end of the
+            // halt.
             self.plan = None;
         }
         if common.memory.goal == Goal::Down || common.place == Place::Leaving {
@@ -176,6 +179,17 @@ impl<W: AtWork> Runs<W> {
     }
 }
 
+/// How many slots have fallen due since it was halted.
+fn held_slots(common: &Common, now: crate::clock::Now) -> u64 {
+    let memory = &common.memory;
+    let armed = memory.armed_since.filter(|_| common.is_halted());
+    let (Some(schedule), Some(armed)) = (&common.spec.schedule, armed) else {
+        return 0;
+    };
+    let settled = memory.last_slot.map_or(armed, |last| last.max(armed));
+    slots::passed(schedule, settled, now.wall)
+}
+
 /// What a new run does beside others.
 pub(crate) fn overlap(common: &Common) -> Overlap {
     let schedule = common.spec.schedule.as_ref();
@@ -187,6 +201,7 @@ pub(crate) fn overlap(common: &Common) -> Overlap {
 pub(crate) fn may_run(common: &Common) -> bool {
     common.memory.goal == Goal::Up
         && common.memory.hold == crate::memory::Hold::None
+        && !common.is_halted()
         && common.place == Place::Member
         && common.successor.is_none()
         && !is_given_up(common)

@@ -50,7 +50,8 @@ impl<W> Runs<W> {
         let latest = slots.chain(common.memory.last_slot).filter(believed).max();
         common.memory.last_slot = latest.or(common.memory.last_slot);
         // One that was given up is planned too: its slots are held.
-        let wanted = common.memory.goal == Goal::Up && common.place == Place::Member;
+        let wanted =
+            common.memory.goal == Goal::Up && common.place == Place::Member && !common.is_halted();
         if let Some(armed) = common.memory.armed_since.filter(|_| wanted) {
             self.plan_from(common, cx, armed);
             self.settle_due(common, cx, Downtime::Down);

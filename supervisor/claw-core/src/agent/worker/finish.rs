@@ -270,7 +270,7 @@ pub(super) fn interrupted(common: &Common, end: &End) -> Attempt {
     if cause == Cause::HostReboot || !is_wish(&cause) {
         let judged = Cause::Lost;
         Attempt::Ended { cause, judged }
-    } else if common.must_end() {
+    } else if common.must_end() || cause == Cause::Halted {
         Attempt::CalledOff(cause)
     } else {
         Attempt::CutOff(cause)

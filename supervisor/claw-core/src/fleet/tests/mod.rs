@@ -3,6 +3,7 @@
 mod commands;
 mod daemons;
 mod engines;
+mod halts;
 mod health;
 mod images;
 mod models;

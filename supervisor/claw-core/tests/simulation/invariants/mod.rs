@@ -4,6 +4,7 @@
 mod backoffs;
 mod deliveries;
 mod faces;
+mod halts;
 mod instances;
 mod orders;
 mod outages;
@@ -80,6 +81,7 @@ pub(crate) struct Watch {
     runs: runs::Runs,
     deliveries: deliveries::Deliveries,
     faces: faces::Faces,
+    halts: halts::Halts,
     rolls: rolls::Rolls,
     outages: outages::Outages,
     /// The memory of each agent as it was written down last.
@@ -102,6 +104,7 @@ impl Watch {
         })?;
         self.instances.learn(seen)?;
         self.tickets.step(seen, &self.instances)?;
+        self.halts.step(seen)?;
         self.backoffs.learn(seen);
         self.runs.learn(seen);
         self.deliveries.learn(seen);
@@ -187,6 +190,7 @@ impl Watch {
         time: Duration,
     ) -> Verdict {
         self.tickets.check_promises(journal)?;
+        self.halts.inherit(inheritance)?;
         self.backoffs
             .inherit(spec, &self.memories, &inheritance.agents);
         self.memories = inheritance.agents.clone();

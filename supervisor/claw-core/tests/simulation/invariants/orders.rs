@@ -7,7 +7,9 @@ use std::time::Duration;
 use claw_core::event::ShutdownMode;
 use claw_core::memory::{AgentMemory, Goal, Hold};
 use claw_core::spec::{AgentSpec, Check, Mode, Overlap};
-use claw_core::{Action, AgentName, Event, Fact, Hook, InstanceId, Order, ProbeKind, Record};
+use claw_core::{
+    Action, AgentName, Event, Fact, HaltLevel, Hook, InstanceId, Order, ProbeKind, Record,
+};
 
 use super::instances::{Known, Signalled};
 use super::{Instances, Seen, Verdict, must};
@@ -97,7 +99,7 @@ impl Instances {
                 self.spawned(seen, id, spec)
             }
             Order::Signal { .. } => self.signals(seen, id),
-            Order::Kill { .. } => self.kills(seen, id),
+            Order::Kill { .. } => self.kills(seen, id, memories),
             Order::Freeze { .. } => {
                 self.known.entry(id.clone()).or_default().frozen = true;
                 Ok(())
@@ -219,13 +221,21 @@ impl Instances {
         Ok(())
     }
 
-    fn kills(&mut self, seen: &Seen<'_>, id: &InstanceId) -> Verdict {
+    fn kills(
+        &mut self,
+        seen: &Seen<'_>,
+        id: &InstanceId,
+        memories: &BTreeMap<AgentName, AgentMemory>,
+    ) -> Verdict {
+        let halt = memories.get(&id.agent).map(|memory| &memory.switch.halt);
+        let halt = halt.and_then(Option::as_ref);
+        let halted = halt.is_some_and(|halt| halt.level >= HaltLevel::Freeze);
         let hastened = self.shutdown == Some(ShutdownMode::Hasten);
         let Some(known) = self.known.get_mut(id) else {
             return must(false, "stale", || format!("{id} is killed and unknown"));
         };
         let again = std::mem::replace(&mut known.killed, true);
-        if hastened || again || known.hook {
+        if hastened || halted || again || known.hook {
             return Ok(());
         }
         let shortest = graces(seen, id, known).0;

@@ -60,7 +60,10 @@ fn should_serve(memory: &AgentMemory) -> bool {
         Some(Latch::Completed | Latch::NotRestarted { .. }) => false,
         None | Some(Latch::GaveUp { .. } | Latch::Refused { .. }) => true,
     };
-    memory.goal == Goal::Up && memory.hold == Hold::None && may_serve
+    memory.goal == Goal::Up
+        && memory.hold == Hold::None
+        && memory.switch.halt.is_none()
+        && may_serve
 }
 
 /// What is of another mode is ended at once.

@@ -18,6 +18,8 @@ const DESCRIBED: &[&str] = &[
     routes::RESTART,
     routes::PAUSE,
     routes::RESUME,
+    routes::HALT,
+    routes::RESUME_ALL,
     routes::TRIGGER,
     routes::RUNS,
     routes::CANCEL,

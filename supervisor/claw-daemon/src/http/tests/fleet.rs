@@ -170,6 +170,7 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
             let confined = agent.as_str() == "monitor" && live.is_some();
             confined.then(|| (&plan()).into())
         }),
+        uncut: Arc::new(|_instance| Some("sandbox mode none".to_owned())),
         denials: Arc::new(denials),
         learned: Port::new(|agent| async move { learned(&agent) }),
         lockdown: Lockdown::On,
@@ -235,6 +236,14 @@ async fn answer(world: Arc<World>, command: Command) -> Result<Answer, AskError>
             drop(stopped.wait_for(|stopped| *stopped).await);
             return Ok(Answer::Status(Box::new(status)));
         }
+        (Command::Halt { .. } | Command::Lift { .. }, "monitor") => {
+            return Ok(Answer::Status(Box::new(status)));
+        }
+        (Command::Halt { .. }, _) => Refusal::HaltUnrecorded {
+            agent,
+            reason: "the disk is full".to_owned(),
+        },
+        (Command::Lift { .. }, _) => Refusal::NotHalted { agent },
         (Command::Start { .. } | Command::Pause { .. }, _) => {
             return Ok(Answer::Status(Box::new(status)));
         }

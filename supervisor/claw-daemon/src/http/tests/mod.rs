@@ -4,6 +4,7 @@ mod answers;
 mod bad_calls;
 mod documents;
 mod fleet;
+mod halts;
 mod hooks;
 mod idempotency;
 mod listeners;
@@ -55,7 +56,7 @@ fn call(method: Method, target: &str) -> Call {
         target: target.to_owned(),
         headers: vec![("x-request-id".to_owned(), "test".to_owned())],
         body: Vec::new(),
-        caller: Caller::Admin,
+        caller: Caller::Admin { uid: 0 },
     }
 }
 

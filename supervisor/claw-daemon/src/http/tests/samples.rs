@@ -106,6 +106,8 @@ fn status(agent: &str, state: PublicState) -> AgentStatus {
         restarts: 0,
         status_text: None,
         last_death: None,
+        halt: None,
+        switch_changes: Vec::new(),
         runs: RunSummary::default(),
         probes: Vec::new(),
     }

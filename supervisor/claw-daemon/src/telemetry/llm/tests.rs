@@ -110,6 +110,7 @@ fn with_end(call: CallRecord, ending: Ending, spent: &str) -> CallRecord {
 fn caller(agent: &str) -> Caller {
     Caller {
         agent: agent.into(),
+        replica: agent.into(),
         instance: "1".into(),
         run: None,
         credential: Credential::Trusted,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::pattern::DEFAULT_PORTS;
 use super::{AddressKind, HostError, Pattern, Source};
+use crate::Halt;
 
 /// A request that was denied. Its `Display` says what, why, and which line of the fleet file
 /// would allow it.
@@ -24,6 +25,8 @@ pub struct Denial {
 /// Why a request was denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
+    /// The agent is halted.
+    Halted(Halt),
     /// What was asked for is no host.
     BadHost(HostError),
     /// No line allows the host.
@@ -87,6 +90,7 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Halted(_) => "halted",
             Self::BadHost(_) => "bad_host",
             Self::NotListed => "not_listed",
             Self::PortNotListed { .. } => "port_not_listed",
@@ -113,7 +117,8 @@ impl Reason {
     pub fn rule(&self) -> Option<&Source> {
         match self {
             Self::PortNotListed { rule, .. } | Self::Blocked { rule, .. } => Some(rule),
-            Self::BadHost(_)
+            Self::Halted(_)
+            | Self::BadHost(_)
             | Self::NotListed
             | Self::NotThroughProxy
             | Self::MetadataName
@@ -134,11 +139,12 @@ impl Reason {
 }
 
 impl Denial {
-    /// What to change in the fleet file to allow the request; `None` if no line can.
+    /// What to change in the fleet file, or to do, to allow the request; `None` if nothing can.
     #[must_use]
     pub fn fix(&self) -> Option<String> {
         let place = &self.place;
         match &self.reason {
+            Reason::Halted(halt) => Some(format!("run `{}`", halt.lift)),
             Reason::NotListed | Reason::PortNotListed { .. } => {
                 let line = self.line();
                 Some(format!("add `- {line}` below `{place}.allowed_network`"))
@@ -192,6 +198,7 @@ impl Denial {
 
     fn why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
+            Reason::Halted(halt) => write!(f, "its agent is halted: {}", halt.told),
             Reason::BadHost(error) => write!(f, "{error}"),
             Reason::NotListed => f.write_str("no line of `allowed_network` names it"),
             Reason::PortNotListed { rule, pattern } => match pattern.port() {

@@ -11,6 +11,7 @@ use super::pattern::DEFAULT_PORTS;
 use super::{
     AddressKind, Denial, DnsName, Host, NetworkError, Pattern, PatternError, Reason, network,
 };
+use crate::Halt;
 
 /// Names under which clouds hand out credentials. What they resolve to is refused as well.
 const METADATA_NAMES: [&str; 6] = [
@@ -132,6 +133,7 @@ pub struct EgressPolicy {
     private_networks: Vec<IpNet>,
     sni: SniRule,
     own_listeners: Vec<SocketAddr>,
+    halt: Option<Halt>,
 }
 
 impl EgressPolicy {
@@ -150,12 +152,20 @@ impl EgressPolicy {
             private_networks: read(&rules.private_networks, network, &mut errors),
             sni: rules.sni,
             own_listeners: rules.own_listeners.clone(),
+            halt: None,
         };
         if errors.is_empty() {
             Ok(policy)
         } else {
             Err(errors)
         }
+    }
+
+    /// The same rules as long as the agent is halted: nothing passes.
+    #[must_use]
+    pub fn halted(self, halt: Halt) -> Self {
+        let halt = Some(halt);
+        Self { halt, ..self }
     }
 
     /// Whether TLS must name its host.
@@ -251,6 +261,9 @@ impl EgressPolicy {
     }
 
     fn reason_against(&self, host: &Host, port: u16) -> Result<&Source, Reason> {
+        if let Some(halt) = &self.halt {
+            return Err(Reason::Halted(halt.clone()));
+        }
         if let Some(reason) = self.blocked_by(host, port) {
             return Err(reason);
         }

@@ -87,6 +87,7 @@ impl Conclusion {
             | Denial::Answer(_)
             | Denial::BrokeOff
             | Denial::Unjudged { .. }
+            | Denial::Halted { .. }
             | Denial::Unrecorded
             | Denial::Limited { .. }
             | Denial::Misconfigured { .. } => Self::Passing,

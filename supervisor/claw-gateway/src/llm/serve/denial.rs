@@ -11,6 +11,7 @@ use super::body::AnswerBody;
 use super::endpoint::MAX_BODY;
 use super::host::Place;
 use super::settings::RefusalStatus;
+use crate::Halt;
 use crate::llm::budget::Refused;
 use crate::llm::route::Spent;
 use crate::llm::translate::Untranslatable;
@@ -109,6 +110,10 @@ pub(super) enum Denial {
         "nobody could judge whether the {place} is safe, so it does not pass; see the supervisor's log"
     )]
     Unjudged { place: Place },
+    #[error(
+        "{agent} is halted: {}; until `{}` lifts that, it calls no model", .halt.told, .halt.lift
+    )]
+    Halted { agent: String, halt: Halt },
     #[error("the gateway cannot record calls, so it makes none; see the supervisor's log")]
     Unrecorded,
     #[error("provider {provider} is left alone for a while after its failures")]
@@ -179,7 +184,7 @@ impl Denial {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::Unauthorized => RefusalKind::Unauthorized,
-            Self::NoAccess { .. } => RefusalKind::Forbidden,
+            Self::NoAccess { .. } | Self::Halted { .. } => RefusalKind::Forbidden,
             Self::NoSuchPath { .. } | Self::UnknownModel { .. } | Self::NotRecorded { .. } => {
                 RefusalKind::NotFound
             }
@@ -242,6 +247,7 @@ impl Denial {
             Self::BrokeOff => "answer_broke_off",
             Self::Unsafe { .. } => "unsafe_content",
             Self::Unjudged { .. } => "content_not_judged",
+            Self::Halted { .. } => "halted",
             Self::Unrecorded => "journal_unavailable",
             Self::Cooling { .. } => "provider_cooling",
             Self::Limited { .. } => "provider_rate_limit",
@@ -266,6 +272,7 @@ impl Denial {
             Self::Misconfigured { .. } => 1,
             Self::Unauthorized
             | Self::NoAccess { .. }
+            | Self::Halted { .. }
             | Self::NoSuchPath { .. }
             | Self::TooLarge
             | Self::Unread
@@ -307,6 +314,7 @@ impl Denial {
             Self::ProviderFailed { retry_after, .. } => *retry_after,
             Self::Unauthorized
             | Self::NoAccess { .. }
+            | Self::Halted { .. }
             | Self::NoSuchPath { .. }
             | Self::TooLarge
             | Self::Unread

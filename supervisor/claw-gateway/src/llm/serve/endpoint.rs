@@ -122,7 +122,8 @@ impl Exchange {
         let answered = match (admitted, api) {
             (Err(denial), _) => Err(denial),
             (Ok(agent), Some(api)) if head.method == Method::POST => {
-                self.call(&settings, agent, (api, head, body)).await
+                let call = self.call(&settings, agent, (api, head, body));
+                self.unless_halted(call).await
             }
             (Ok(agent), _) => self
                 .other(&settings, agent, (&head, side))
@@ -189,6 +190,24 @@ impl Exchange {
         agent.ok_or_else(|| Denial::NoAccess {
             agent: self.caller.agent.to_string(),
         })
+    }
+
+    /// A call for as long as its agent is not halted. Who waits for it hangs up then, so that it is
+    /// settled as any is that nobody waits for.
+    async fn unless_halted(
+        &self,
+        call: impl Future<Output = Result<Response<Taped>, Denial>>,
+    ) -> Result<Response<Taped>, Denial> {
+        let halted = || self.shared.host.halts.halted(&self.caller.replica);
+        let answered = tokio::select! {
+            biased;
+            halt = halted() => {
+                let agent = self.caller.replica.to_string();
+                return Err(Denial::Halted { agent, halt });
+            }
+            answered = call => answered,
+        };
+        answered.map(|response| response.map(|body| body.until(halted())))
     }
 
     async fn call(

@@ -16,6 +16,7 @@ use super::endpoint;
 use super::host::{Caller, Clock, Event, Journal, Observer};
 use super::provider_state::ProviderStates;
 use super::settings::{Caching, Settings};
+use crate::Halts;
 use crate::llm::budget::{Alert, Budgets, Ledger};
 use crate::llm::route::HourlyTokens;
 use crate::llm::upstream::Client;
@@ -29,6 +30,8 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
+    /// Whose calls are cut.
+    pub halts: Halts,
 }
 
 /// The way of all agents to language models. Clones are the same gateway.

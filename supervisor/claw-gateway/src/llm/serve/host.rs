@@ -223,6 +223,8 @@ impl fmt::Display for Place {
 pub struct Caller {
     /// The agent.
     pub agent: Arc<str>,
+    /// Which replica of it, by its own name; the agent itself, if it has none. Halts are of these.
+    pub replica: Arc<str>,
     /// Which life of it, as the host names it; that of the token, where one is shown.
     pub instance: Arc<str>,
     /// The unit of work, if it is known; likewise.

@@ -1,4 +1,5 @@
-//! Bodies of answers, which are copied on their way where they are recorded or kept.
+//! Bodies of answers, which are copied on their way where they are recorded or kept, and break off
+//! when their agent is halted.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::body::{AnswerBody, BrokeOff};
 use super::cache::Keeping;
+use crate::Halt;
 use crate::llm::cassette::{Recorder, Recording};
 
 /// The longest answer that is recorded, in bytes.
@@ -20,6 +22,7 @@ const LONGEST: usize = 16 * 1024 * 1024;
 pub(super) struct Taped {
     body: AnswerBody,
     tape: Option<Box<Tape>>,
+    halted: Option<Pin<Box<dyn Future<Output = Halt> + Send>>>,
 }
 
 /// What records an answer.
@@ -58,6 +61,7 @@ pub(super) fn copied(
     response.map(|body| Taped {
         body,
         tape: tape.is_wanted().then(|| Box::new(tape)),
+        halted: None,
     })
 }
 
@@ -84,7 +88,26 @@ impl Tape {
 impl Taped {
     /// An answer of which nobody wants a copy.
     pub(super) const fn plain(body: AnswerBody) -> Self {
-        Self { body, tape: None }
+        Self {
+            body,
+            tape: None,
+            halted: None,
+        }
+    }
+
+    /// The same answer until its agent is halted. What is there in one piece needs no end.
+    pub(super) fn until(mut self, halted: impl Future<Output = Halt> + Send + 'static) -> Self {
+        if matches!(self.body, AnswerBody::Stream(_)) {
+            self.halted = Some(Box::pin(halted));
+        }
+        self
+    }
+
+    fn poll_halted(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.halted {
+            Some(halted) => halted.as_mut().poll(context).map(drop),
+            None => Poll::Pending,
+        }
     }
 
     fn copy(&mut self, data: &Bytes) {
@@ -135,6 +158,10 @@ impl Body for Taped {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        if self.poll_halted(context).is_ready() {
+            (self.halted, self.tape) = (None, None);
+            self.body = AnswerBody::Breaking;
+        }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
