@@ -80,9 +80,7 @@ fn any_command(world: &mut World, agent: AgentName) -> Command {
             agent,
             halt: Halt {
                 // What gets out is nothing of the core's: to it, egress is the same as runs.
-                level: world
-                    .random
-                    .pick(&[HaltLevel::Runs, HaltLevel::Freeze, HaltLevel::Kill]),
+                level: world.random.pick(&HaltLevel::ALL),
                 since: world.wall(),
                 by: "chaos".to_owned(),
                 why: None,

@@ -99,7 +99,11 @@ fn is_stable(world: &World, status: &AgentStatus, all: &[AgentStatus]) -> bool {
         .next
         .is_none_or(|next| next + jiff::SignedDuration::from_secs(30) >= world.wall());
     match (&status.state, &status.reason) {
-        (PublicState::Running, _) if spec.mode == Mode::Oneshot => next_is_ahead,
+        (PublicState::Running, _)
+            if spec.mode == Mode::Oneshot || is_still_oneshot(world, status) =>
+        {
+            next_is_ahead
+        }
         (PublicState::Running, _) => {
             status.ready && status.instance.is_some() && next_is_ahead && moves_on(world, status)
         }
@@ -110,6 +114,14 @@ fn is_stable(world: &World, status: &AgentStatus, all: &[AgentStatus]) -> bool {
         }),
         (PublicState::Initializing | PublicState::Error | PublicState::Stopping, _) => false,
     }
+}
+
+/// A run may take for ever, and the mode that the file says since has to wait for it.
+fn is_still_oneshot(world: &World, status: &AgentStatus) -> bool {
+    let mut processes = world.host.processes.iter();
+    processes.any(|(id, process)| {
+        id.agent == status.name && process.lives() && process.spec.mode == Mode::Oneshot
+    })
 }
 
 /// Nothing that was given to a worker lies in its hands for ever.
