@@ -177,6 +177,15 @@ impl Delivery {
         self.frozen_since.get_or_insert(now);
     }
 
+    pub(super) const fn is_frozen(&self) -> bool {
+        self.frozen_since.is_some()
+    }
+
+    /// Whether the instance was told to drop it, and has time to.
+    pub(super) const fn is_cancelling(&self) -> bool {
+        matches!(self.phase, Phase::Cancelling { .. })
+    }
+
     /// It is not, or not any more.
     pub(super) fn thaw(&mut self, now: Mono) {
         if let Some(since) = self.frozen_since.take()
@@ -214,7 +223,8 @@ impl Delivery {
     /// Somebody who calls a run off does not wait for a frozen tree to be thawed by somebody else.
     fn stands_still_when_frozen(&self) -> bool {
         match &self.phase {
-            Phase::Resuming { .. } | Phase::Working { .. } => true,
+            Phase::Resuming { called_off, .. } => called_off.is_none(),
+            Phase::Working { .. } => true,
             Phase::Cancelling { cause, .. } => !is_wish(cause),
             Phase::Recording { .. } | Phase::Overdue { .. } => false,
         }

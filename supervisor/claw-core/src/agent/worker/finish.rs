@@ -69,6 +69,11 @@ impl Worker {
             Some(Phase::Resuming { .. } | Phase::Cancelling { .. } | Phase::Overdue { .. }) => {
                 if let Stage::AtWork(delivery) = &mut self.runs.works[index].stage {
                     delivery.note_called_off(cause);
+                    let is_resuming = matches!(delivery.phase(), Phase::Resuming { .. });
+                    // One that is frozen cannot say what it works on.
+                    if is_resuming && delivery.is_frozen() {
+                        self.order_cancel(common, cx, index, cause.clone());
+                    }
                 }
             }
             None => self.runs.call_off(common, cx, index, cause.clone()),
@@ -89,8 +94,13 @@ impl Worker {
                     self.put_off(common, cx, index, "it has not answered in time");
                 }
                 Due::NotResumed => {
-                    self.resumption = Resumption::NotAwaited;
-                    self.not_resumed(common, cx, index);
+                    let frozen = delivery.filter(|delivery| delivery.is_frozen());
+                    if let Some(cause) = frozen.and_then(Delivery::called_off).cloned() {
+                        self.order_cancel(common, cx, index, cause);
+                    } else {
+                        self.resumption = Resumption::NotAwaited;
+                        self.not_resumed(common, cx, index);
+                    }
                 }
                 Due::TimeUp => self.order_cancel(common, cx, index, Cause::RunTimeout),
                 Due::GraceOver => self.give_up(common, cx, index),
@@ -161,6 +171,10 @@ impl Worker {
             }
         }
         self.resumption = Resumption::NotAwaited;
+        // What it was to drop when it was frozen.
+        let works = self.runs.works.iter();
+        let unheard = works.filter(|work| work.at_work().is_some_and(Delivery::is_cancelling));
+        let unheard: Vec<RunId> = unheard.map(Work::id).collect();
         let runs: Vec<(RunId, u32)> = self.resuming().collect();
         for (run, attempt) in runs {
             let Some(index) = self.runs.position(run) else {
@@ -173,7 +187,7 @@ impl Worker {
             }
         }
         for (run, _) in running {
-            if self.delivered(*run).is_none() {
+            if self.delivered(*run).is_none() || unheard.contains(run) {
                 self.order_drop(cx, *run);
             }
         }

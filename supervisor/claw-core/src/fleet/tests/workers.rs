@@ -536,6 +536,19 @@ fn a_run_that_is_called_off_before_the_adopted_worker_speaks_ends_either_way() {
 }
 
 #[test]
+fn a_run_that_is_called_off_in_an_adopted_worker_that_is_frozen_waits_for_nobody() {
+    let (mut world, run) = busy(Overlap::Queue);
+    world.ask(pause(Freeze::Yes));
+    let mut world = taken_over(&world, run);
+    world.pass(secs(60));
+    let before = world.done.len();
+    world.ask_later(cancel(run));
+    assert_eq!(orders(&world.done[before..]), ["cancel a#1"]);
+    let actions = world.pass(secs(30));
+    assert_eq!(orders(&actions), ["thaw a#1", "drain a#1", "signal 15 a#1"]);
+}
+
+#[test]
 fn a_worker_that_had_never_been_ready_is_so_no_sooner_for_the_next_supervisor() {
     let mut world = World::new(vec![("a", worker(Overlap::Queue))]);
     let run = run_of(&mut world);
