@@ -1,5 +1,7 @@
 //! What is asked.
 
+use std::cmp::Reverse;
+
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
@@ -103,9 +105,44 @@ fn kept_since(conn: &Connection) -> Result<Option<jiff::civil::Date>, rusqlite::
     query.query_row([KEPT_SINCE], |row| date(row, 0)).optional()
 }
 
+/// A page of calls, from where they ended and from where they are in flight. A few rows of each are
+/// read, and not all of both: SQLite would sort them all.
 pub(super) fn calls(
     conn: &Connection,
     filter: &CallFilter,
+) -> Result<Vec<CallRow>, rusqlite::Error> {
+    let ended_too = format!("{ADMITTED}, {ENDED}");
+    let mut calls = page(conn, filter, ("llm_call", &ended_too), |row| {
+        Ok(CallRow {
+            admitted: admitted(row)?,
+            ended: Some(ended(row, 13)?),
+        })
+    })?;
+    // What a call in flight costs is not known, and not uncertain.
+    if !filter.uncertain {
+        let in_flight = page(conn, filter, ("llm_hold", ADMITTED), |row| {
+            let admitted = admitted(row)?;
+            Ok(CallRow {
+                admitted,
+                ended: None,
+            })
+        })?;
+        calls.extend(in_flight);
+        calls.sort_unstable_by_key(|call| Reverse(call.admitted.id));
+        calls.truncate(page_rows(filter) as usize);
+    }
+    Ok(calls)
+}
+
+fn page_rows(filter: &CallFilter) -> u32 {
+    filter.limit.min(CHORE_ROWS)
+}
+
+fn page(
+    conn: &Connection,
+    filter: &CallFilter,
+    (table, columns): (&str, &str),
+    read: impl FnMut(&Row<'_>) -> Result<CallRow, rusqlite::Error>,
 ) -> Result<Vec<CallRow>, rusqlite::Error> {
     let conditions = [
         filter.before.map(|id| ("id < ?", Value::from(column(id)))),
@@ -123,18 +160,13 @@ pub(super) fn calls(
         values.push(value);
     }
     sql.push("true");
-    values.push(filter.limit.min(CHORE_ROWS).into());
+    values.push(page_rows(filter).into());
     let sql = format!(
-        "SELECT {ADMITTED}, {ENDED} FROM llm_every_call WHERE {} ORDER BY id DESC LIMIT ?",
+        "SELECT {columns} FROM {table} WHERE {} ORDER BY id DESC LIMIT ?",
         sql.join(" AND ")
     );
     let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map(params_from_iter(values), |row| {
-        Ok(CallRow {
-            admitted: admitted(row)?,
-            ended: ended(row, 13)?,
-        })
-    })?;
+    let rows = query.query_map(params_from_iter(values), read)?;
     rows.collect()
 }
 
@@ -156,13 +188,10 @@ fn admitted(row: &Row<'_>) -> Result<Admitted, rusqlite::Error> {
     })
 }
 
-fn ended(row: &Row<'_>, from: usize) -> Result<Option<EndedCall>, rusqlite::Error> {
-    let Some(outcome) = row.get(from)? else {
-        return Ok(None);
-    };
+fn ended(row: &Row<'_>, from: usize) -> Result<EndedCall, rusqlite::Error> {
     let at = |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(UnixMs));
-    Ok(Some(EndedCall {
-        outcome,
+    Ok(EndedCall {
+        outcome: row.get(from)?,
         spent: row.get(from + 1)?,
         uncertain: row.get(from + 2)?,
         tokens: tokens(|index| row.get(from + 3 + index).map(number))?,
@@ -172,7 +201,7 @@ fn ended(row: &Row<'_>, from: usize) -> Result<Option<EndedCall>, rusqlite::Erro
         started_at: at(from + 13)?,
         first_byte_at: at(from + 14)?,
         ended_at: at(from + 15)?,
-    }))
+    })
 }
 
 /// The counts of tokens, by their place among them.

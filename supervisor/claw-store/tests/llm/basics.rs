@@ -145,7 +145,6 @@ async fn calls_of_a_store_from_before_holds_go_on() {
             "INSERT INTO llm_call (id, admitted_at, day, agent, run, provider, model, model_id,
                 held, estimate, rates, clamped, request_hash, corrected)
             SELECT * FROM llm_hold;
-            DROP VIEW llm_every_call;
             DROP TABLE llm_hold;
             CREATE INDEX llm_call_in_flight ON llm_call (id) WHERE outcome IS NULL;
             PRAGMA user_version = 3",
@@ -285,6 +284,10 @@ async fn calls_are_paged_and_filtered() {
         let agent = if id % 2 == 0 { "a" } else { "b" };
         bench.reserve(admitted(id, agent, DAY)).await;
     }
+    // The others are in flight, newer ones and older ones.
+    for id in [2, 3, 6, 7, 8] {
+        bench.settle(id, ended(1, i64::from(id == 6))).await;
+    }
     let ids = async |filter: CallFilter| {
         let calls = bench.store.llm_calls(filter).await.unwrap();
         calls
@@ -307,6 +310,12 @@ async fn calls_are_paged_and_filtered() {
         ..CallFilter::default()
     };
     assert_eq!(ids(of_run).await, [9, 7]);
+    let uncertain = CallFilter {
+        uncertain: true,
+        limit: 100,
+        ..CallFilter::default()
+    };
+    assert_eq!(ids(uncertain).await, [6]);
 }
 
 #[tokio::test]

@@ -23,14 +23,3 @@ INSERT INTO llm_hold (id, admitted_at, day, agent, run, provider, model, model_i
   FROM llm_call WHERE outcome IS NULL;
 DELETE FROM llm_call WHERE outcome IS NULL;
 DROP INDEX llm_call_in_flight;
-
-CREATE VIEW llm_every_call AS
-  SELECT id, admitted_at, day, agent, run, provider, model, model_id, held, estimate, rates,
-    clamped, request_hash, outcome, spent, uncertain, input, cache_read, cache_write_5m,
-    cache_write_1h, output, reasoning, searches, model_served, status, attempts, started_at,
-    first_byte_at, ended_at
-  FROM llm_call
-  UNION ALL
-  SELECT id, admitted_at, day, agent, run, provider, model, model_id, held, estimate, rates,
-    clamped, request_hash, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL
-  FROM llm_hold;
