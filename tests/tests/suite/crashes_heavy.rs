@@ -272,6 +272,11 @@ fn random_kills_of_supervisors_and_shims_leave_one_outcome_for_each_generation()
         }
     }
     fleet.await_answer();
+    for name in names.iter().step_by(2) {
+        let main = fleet.await_main(name);
+        let living = living_copies(&fleet, name, &fleet.processes());
+        assert_eq!(living, [main], "one copy of {name}");
+    }
     for name in &names {
         fleet.await_main(name);
         fleet.run(&["stop", name]).ok();
@@ -324,17 +329,18 @@ fn kill_a_shim(fleet: &Fleet, dice: &mut Dice) {
 }
 
 fn assert_no_second_copy(fleet: &Fleet, names: &[String]) {
-    let processes: Vec<Process> = fleet
-        .processes()
-        .into_iter()
-        .filter(|process| !process.is_shim() && !process.is_spawner())
-        .collect();
+    let processes = fleet.processes();
     for name in names {
-        let marks = format!("mark {} ", fleet.place(&format!("{name}.starts")));
-        let copies = processes
-            .iter()
-            .filter(|process| process.command.contains(&marks));
-        let living: Vec<&Process> = copies.filter(|process| process.lives()).collect();
+        let living = living_copies(fleet, name, &processes);
         assert!(living.len() <= 1, "copies of {name}: {living:?}");
     }
+}
+
+fn living_copies(fleet: &Fleet, name: &str, processes: &[Process]) -> Vec<Process> {
+    let marks = format!("mark {} ", fleet.place(&format!("{name}.starts")));
+    let own = processes
+        .iter()
+        .filter(|process| !process.is_shim() && !process.is_spawner());
+    let copies = own.filter(|process| process.command.contains(&marks));
+    copies.filter(|process| process.lives()).cloned().collect()
 }
