@@ -294,9 +294,9 @@ pub fn until_money(cause: &Cause, now: Wall, random: u64) -> Duration {
     wait.min(MONEY_WAIT) + jitter(MONEY_SPREAD, 100, random)
 }
 
-/// The longest that [`until_money`] says of such an end.
-pub(crate) fn longest_wait_for_money(cause: &Cause) -> Duration {
-    resets_at(cause).map_or(Duration::ZERO, |_| MONEY_WAIT + MONEY_SPREAD)
+/// The longest that [`until_money`] can have said of an end at that time.
+pub(crate) fn longest_wait_for_money(cause: &Cause, at: Wall) -> Duration {
+    until_money(cause, at, u64::MAX)
 }
 
 const fn resets_at(cause: &Cause) -> Option<Wall> {

@@ -209,7 +209,9 @@ impl Common {
         let jitter = f64::from(restart.jitter_percent) / 100.0;
         let longest = restart.max_delay.max(restart.initial_delay);
         let last = self.memory.last_death.as_ref();
-        let for_money = last.map_or(Duration::ZERO, |(cause, _)| longest_wait_for_money(cause));
+        let for_money = last.map_or(Duration::ZERO, |(cause, at)| {
+            longest_wait_for_money(cause, *at)
+        });
         longest
             .saturating_add(longest.mul_f64(jitter))
             .max(for_money)

@@ -369,3 +369,23 @@ fn a_start_waits_for_money_but_no_longer_than_a_day() {
     assert_eq!(wait(&out_of_money(None), u64::MAX), 0);
     assert_eq!(wait(&EXIT_1, u64::MAX), 0);
 }
+
+#[test]
+fn money_that_was_there_again_at_the_end_is_waited_for_by_nobody() {
+    use crate::death::NoProgress;
+    use crate::models::CallFailure;
+    let ended = Wall::UNIX_EPOCH + Duration::from_secs(7200);
+    let out_of_money = |resets_at| {
+        let detail = "nothing left".to_owned();
+        let resets_at = Some(Wall::UNIX_EPOCH + Duration::from_secs(resets_at));
+        Cause::NoProgress(Box::new(NoProgress {
+            failure: CallFailure::OverBudget { detail, resets_at },
+            calls: 20,
+            since: Wall::UNIX_EPOCH,
+        }))
+    };
+    let longest = |resets_at| longest_wait_for_money(&out_of_money(resets_at), ended).as_secs();
+    assert_eq!(longest(0), 0);
+    assert_eq!(longest(7200 + 100), 160);
+    assert_eq!(longest(7200 + 30 * 86_400), 86_460);
+}

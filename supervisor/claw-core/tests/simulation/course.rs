@@ -63,10 +63,7 @@ impl Host {
         if process.life != Life::Starting {
             return Vec::new();
         }
-        process.life = Life::Running;
-        process.since = clock.wall;
-        process.temper.start(clock.time);
-        let mut follows = process.temper.course(id, random);
+        let mut follows = process.live(id, clock, random);
         if process.temper.spawning == Spawning::Works {
             let fact = Fact::Started {
                 instance: id.clone(),

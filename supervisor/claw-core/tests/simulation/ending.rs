@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use claw_core::event::{Freeze, ShutdownMode};
+use claw_core::event::{Command, Freeze, ShutdownMode};
 use claw_core::memory::Hold;
 use claw_core::spec::Mode;
-use claw_core::{AgentStatus, Event, HaltLevel, PublicState, Reason, RunPhase};
+use claw_core::{AgentName, AgentStatus, Event, HaltLevel, PublicState, Reason, RunPhase};
 
+use crate::chaos;
 use crate::host::Life;
 use crate::invariants::{Verdict, must};
 use crate::journal::Mood;
@@ -42,6 +43,7 @@ pub(crate) fn come_to_an_end(world: &mut World) -> Verdict {
         }
     }
     stable?;
+    freeze_somebody(world)?;
     world.step(&Event::Shutdown(ShutdownMode::Stop))?;
     run_until(world, SHUTDOWN, |world| world.stopped)?;
     must(world.stopped, "shutdown", || {
@@ -58,6 +60,21 @@ pub(crate) fn come_to_an_end(world: &mut World) -> Verdict {
         format!("{alive:?} is left over")
     })?;
     world.watch.check_end(&world.journal)
+}
+
+/// In some worlds somebody lies frozen when the fleet is told to end.
+fn freeze_somebody(world: &mut World) -> Verdict {
+    let agents: Vec<AgentName> = world.spec.agents.keys().cloned().collect();
+    if agents.is_empty() || world.random.chance(70) {
+        return Ok(());
+    }
+    let agent = world.random.pick(&agents);
+    let freeze = Freeze::Yes;
+    let command = Command::Pause { agent, freeze };
+    let ticket = chaos::ticket(world);
+    world.step(&Event::Command { ticket, command })?;
+    run_until(world, Duration::from_secs(10), |_| false)?;
+    check_stable(world)
 }
 
 fn run_until(world: &mut World, most: Duration, done: impl Fn(&World) -> bool) -> Verdict {

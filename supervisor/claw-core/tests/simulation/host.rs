@@ -95,6 +95,14 @@ impl Process {
             Life::Planned | Life::Gone(_) | Life::Lost | Life::Never | Life::Rebooted => false,
         }
     }
+
+    /// It runs from now on; what its life holds follows.
+    pub(crate) fn live(&mut self, id: &InstanceId, clock: Clock, random: &mut Random) -> Vec<Then> {
+        self.life = Life::Running;
+        self.since = clock.wall;
+        self.temper.start(clock.time);
+        self.temper.course(id, random)
+    }
 }
 
 /// The world's clocks as the machine sees them.
@@ -333,19 +341,22 @@ impl Host {
     }
 
     /// The supervisor died: what only it would have carried on is over.
-    pub(crate) fn supervisor_died(&mut self, random: &mut Random, wall: Wall) {
+    /// What was being started is up or never will be.
+    pub(crate) fn supervisor_died(&mut self, clock: Clock, random: &mut Random) -> Vec<Then> {
         self.lose_untaken();
-        for process in self.processes.values_mut() {
+        let mut follows = Vec::new();
+        for (id, process) in &mut self.processes {
             process.hook = None;
-            if process.life == Life::Starting {
-                process.since = wall;
-                process.life = if random.chance(50) {
-                    Life::Running
-                } else {
-                    Life::Never
-                };
+            if process.life != Life::Starting {
+                continue;
+            }
+            if random.chance(50) {
+                follows.extend(process.live(id, clock, random));
+            } else {
+                process.life = Life::Never;
             }
         }
+        follows
     }
 
     /// What a new supervisor finds of an instance that the journal has no outcome for.

@@ -402,8 +402,9 @@ impl World {
         self.away_until = Duration::ZERO;
         self.journal.supervisor_died();
         self.watch.supervisor_died();
-        let wall = self.wall();
-        self.host.supervisor_died(&mut self.random, wall);
+        let clock = self.clock();
+        let follows = self.host.supervisor_died(clock, &mut self.random);
+        self.follow(follows);
         self.after(back_after, Item::Restore);
     }
 }
