@@ -32,7 +32,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The file is something else.
-    #[error("{} is not a journal: {detail}; move it aside, or point the data directory somewhere else", path.display())]
+    #[error("{} is not a journal: {detail}; `clawctl doctor --fix` keeps it aside and restores the last copy, or move it away, or point the data directory somewhere else", path.display())]
     NotAJournal {
         /// The file.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum JournalError {
         detail: String,
     },
     /// The file is broken.
-    #[error("{} is damaged: {detail}; stop the supervisor, keep a copy, then restore a backup of it, or move it and its -wal and -shm files aside to start with an empty history", path.display())]
+    #[error("{} is damaged: {detail}; `clawctl doctor --fix` keeps it aside and restores the last copy that is whole; to start with an empty history, move it and its -wal and -shm files away", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum JournalError {
         detail: String,
     },
     /// The database is there and its write-ahead log is not.
-    #[error("{wal} is missing or empty, but {path} was not closed cleanly, so what was recorded last is lost; put the -wal file back, or accept the loss with: sqlite3 {path} \"DELETE FROM meta WHERE key='open'\"", wal = wal.display(), path = path.display())]
+    #[error("{wal} is missing or empty, but {path} was not closed cleanly, so what was recorded last is lost; put the -wal file back, or accept the loss with `clawctl doctor --fix`", wal = wal.display(), path = path.display())]
     WalMissing {
         /// The database.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum JournalError {
         wal: PathBuf,
     },
     /// The write-ahead log is there and its database is not.
-    #[error("{} is missing, but {} is there; put the database back, or move the -wal and -shm files aside to start with an empty history", path.display(), wal.display())]
+    #[error("{} is missing, but {} is there; put the database back, or let `clawctl doctor --fix` restore the last copy; to start with an empty history, move the -wal and -shm files away", path.display(), wal.display())]
     DatabaseMissing {
         /// The database.
         path: PathBuf,

@@ -63,6 +63,7 @@
 //! [`OurDeath`]: claw_core::Durability::OurDeath
 //! [`PowerCut`]: claw_core::Durability::PowerCut
 
+mod backup;
 mod config;
 mod error;
 mod files;
@@ -83,6 +84,7 @@ mod sync;
 mod time;
 mod writer;
 
+pub use backup::{Backup, accept_lost_log, back_up, backups, restore, verify};
 pub use config::ConfigGeneration;
 pub use error::{CallError, CloseError, JournalError, ReadError};
 pub use handle::{Ack, Entry, Journal};

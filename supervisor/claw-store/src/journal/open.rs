@@ -106,7 +106,7 @@ pub(super) fn open(
     Ok((shared, opened))
 }
 
-fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, JournalError> {
+pub(super) fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, JournalError> {
     let conn = database::connect(path, mode, OPEN_BUSY_TIMEOUT)
         .map_err(|error| JournalError::from_sqlite(path, "open", error))?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -114,7 +114,7 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, JournalError> {
 }
 
 /// Refuses what is not ours or newer than we are, before anything is written.
-fn identify(path: &Path, conn: &Connection) -> Result<(), JournalError> {
+pub(super) fn identify(path: &Path, conn: &Connection) -> Result<(), JournalError> {
     let failed = |error| JournalError::from_sqlite(path, "read", error);
     let application: i64 = conn
         .pragma_query_value(None, "application_id", |row| row.get(0))
@@ -137,7 +137,11 @@ fn identify(path: &Path, conn: &Connection) -> Result<(), JournalError> {
 }
 
 /// Checks the structure of the database, for a bounded time.
-fn check(path: &Path, conn: &Connection, notes: &mut Vec<String>) -> Result<(), JournalError> {
+pub(super) fn check(
+    path: &Path,
+    conn: &Connection,
+    notes: &mut Vec<String>,
+) -> Result<(), JournalError> {
     match database::quick_check(conn, CHECK_TIME) {
         Ok(problems) if problems.is_empty() => Ok(()),
         Ok(problems) => Err(JournalError::Damaged {

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use claw_store::journal::accept_lost_log;
 use claw_store::{JournalError, Options};
 use rusqlite::Connection;
 
@@ -194,11 +195,10 @@ fn a_log_that_was_deleted_is_missed() {
         let missing = matches!(error, JournalError::WalMissing { .. });
         assert!(missing, "{error:?}");
     }
-    let remedy = Connection::open(&copy).unwrap();
-    let sql = "DELETE FROM meta WHERE key='open'";
-    remedy.execute_batch(sql).unwrap();
-    drop(remedy);
+    let aside = copy.with_file_name("aside");
+    accept_lost_log(&copy, &aside).unwrap();
     Bench::open(&copy).close();
+    assert!(aside.join(copy.file_name().unwrap()).exists());
 }
 
 #[test]

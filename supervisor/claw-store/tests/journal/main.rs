@@ -4,6 +4,7 @@
     reason = "a failed step of a test is a failed test, in its helpers too"
 )]
 
+mod backups;
 mod basics;
 mod classes;
 mod crash;
