@@ -1,6 +1,7 @@
 //! A run is never at work twice at once, and each slot of a schedule has one fate and one run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use claw_core::action::{Happened, SlotFate};
 use claw_core::memory::Recovered;
@@ -251,10 +252,17 @@ impl Runs {
         self.announced.clear();
         self.reshaped.clear();
         // The clock was set back, and the memory of that was lost: the time in between is nobody's.
+        // An open run of a slot that lies ahead says the same: no slot up to it is planned again.
         self.settled.retain(|agent, settled| {
+            let mut runs = inheritance.runs.iter().filter(|run| run.agent == *agent);
+            let is_ahead =
+                |run: &Arc<Run>| matches!(run.trigger, Trigger::Schedule { slot } if slot > *settled);
             let memory = inheritance.agents.get(agent);
             let settled = Some(*settled);
-            memory.is_none_or(|memory| memory.last_slot <= settled && memory.armed_since <= settled)
+            !runs.any(is_ahead)
+                && memory.is_none_or(|memory| {
+                    memory.last_slot <= settled && memory.armed_since <= settled
+                })
         });
         for known in self.known.values_mut() {
             known.finished = true;
