@@ -133,6 +133,8 @@ impl Backoffs {
         self.reconfigured.clear();
         for (agent, known) in known {
             let backoff = self.known.entry(agent.clone()).or_default();
+            // A generation that the journal never took is used again.
+            backoff.counted = backoff.counted.min(known.last_generation);
             let hash = spec.agents.get(agent).map(|spec| spec.hash());
             let reconfigured = known.started_with.is_some() && known.started_with != hash;
             let forgotten = written.get(agent).is_some_and(|written| {
