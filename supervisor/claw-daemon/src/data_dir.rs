@@ -7,6 +7,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// The journal's database.
+pub(crate) const JOURNAL: &str = "journal.db";
+
+/// The database of state and events.
+pub(crate) const STORE: &str = "store.db";
+
+/// The database of calls to models.
+pub(crate) const CALLS: &str = "llm/calls.db";
+
+/// The copies of the journal.
+pub(crate) const BACKUPS: &str = "backups";
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -118,13 +130,19 @@ impl DataDir {
     /// The journal's database.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal.db")
+        self.path.join(JOURNAL)
     }
 
     /// The database of state and events.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.path.join("store.db")
+        self.path.join(STORE)
+    }
+
+    /// Where copies of the journal go.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.path.join(BACKUPS)
     }
 
     /// The control API's socket.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use claw_core::event::ShutdownMode;
 use claw_core::fleet::Fleet;
 use claw_core::memory::{AgentMemory, Inheritance};
-use claw_core::{AgentName, Fact};
+use claw_core::{AgentName, Fact, Wall};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::{EgressChange, ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, Drivers, OpenInstance};
@@ -27,6 +27,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::agent_api::{self, AgentApi};
 use crate::api::Lockdown;
+use crate::backups::Backups;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
@@ -116,7 +117,7 @@ impl Daemon {
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
         notes.extend(watch_file(&reloader));
-        retention::start(Arc::clone(driver.process()), reloader.clone());
+        tend(&data_dir, &driver, &reloader);
         let loaded = reloader.current();
         let lockdown = lock_down(&loaded, &driver, &mut notes).await;
         let ports = wiring::ports(wiring::Parts {
@@ -192,7 +193,12 @@ impl Daemon {
         self.agent_api.models().close().await;
         self.agent_api.sandboxes().close().await;
         let (journal, store, driver) = (self.journal, self.store, self.driver);
-        let closing = move || (store.close(), journal.close());
+        let backups = Backups::of(&self.data_dir);
+        let closing = move || {
+            let closed = (store.close(), journal.close());
+            backups.make(Wall::now());
+            closed
+        };
         match tokio::task::spawn_blocking(closing).await {
             Ok((store, journal)) => {
                 if let Err(error) = store {
@@ -263,6 +269,12 @@ fn watch_file(reloader: &Reloader) -> Option<String> {
     let started = watch::start(reloader.clone());
     let error = started.err()?;
     Some(format!("changes of the fleet file go unnoticed: {error}"))
+}
+
+/// What is done from time to time: old logs go, and the journal is copied.
+fn tend(data_dir: &DataDir, driver: &Drivers, reloader: &Reloader) {
+    retention::start(Arc::clone(driver.process()), reloader.clone());
+    Backups::of(data_dir).start();
 }
 
 /// Takes the descriptors that the supervisor needs, and gives up what it has no use for, once

@@ -7,6 +7,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backups;
 mod clock;
 mod descriptors;
 mod egress;
@@ -30,6 +31,7 @@ pub mod host;
 pub mod http;
 pub mod llm;
 pub mod reload;
+pub mod repair;
 pub mod supervise;
 pub mod telemetry;
 

@@ -25,6 +25,32 @@ impl Schema {
         self.steps.len() as i64
     }
 
+    /// Keeps a copy of an older file, as `NAME.vVERSION` beside it, for whoever goes back to the
+    /// version that wrote it: a migrated file is refused there. Says so, or why there is none.
+    pub(crate) fn keep_older(&self, conn: &Connection, path: &Path) -> Option<String> {
+        let version = version_of(conn).ok()?;
+        if version == 0 || version >= self.known() {
+            return None;
+        }
+        let mut kept = path.as_os_str().to_owned();
+        kept.push(format!(".v{version}"));
+        let kept = Path::new(&kept);
+        if kept.exists() {
+            return None;
+        }
+        Some(match copy(conn, kept) {
+            Ok(()) => format!(
+                "{} is brought up to date; as it was, it is kept as {}",
+                path.display(),
+                kept.display()
+            ),
+            Err(error) => format!(
+                "{} is brought up to date, and could not be kept as it was: {error}",
+                path.display()
+            ),
+        })
+    }
+
     /// Brings a file to the known version, each step with its number in one transaction.
     pub(crate) fn migrate(&self, conn: &mut Connection) -> Result<(), rusqlite::Error> {
         for (version, step) in (1_i64..).zip(self.steps) {
@@ -43,6 +69,14 @@ impl Schema {
 /// The version of the schema in a file.
 pub(crate) fn version_of(conn: &Connection) -> Result<i64, rusqlite::Error> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Writes what a connection sees to a file that is not there yet. It reads in one transaction, so
+/// the copy is of one moment, however long it takes
+/// (<https://www.sqlite.org/lang_vacuum.html#vacuuminto>).
+pub(crate) fn copy(conn: &Connection, to: &Path) -> Result<(), rusqlite::Error> {
+    let to = to.to_str().ok_or(rusqlite::Error::InvalidPath(to.into()))?;
+    conn.execute("VACUUM INTO ?1", [to]).map(drop)
 }
 
 /// A connection that never checkpoints behind our back: neither after a commit nor when it is
@@ -119,6 +153,30 @@ mod tests {
         newer.migrate(&mut conn).unwrap();
         conn.execute_batch("SELECT * FROM a, b").unwrap();
         assert_eq!(version_of(&conn).unwrap(), 2);
+    }
+
+    #[test]
+    fn an_older_file_is_kept_as_it_was_and_a_new_or_known_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let mut conn = Connection::open(&path).unwrap();
+        let (old, new) = (
+            schema(&["CREATE TABLE a (x)"]),
+            schema(&["CREATE TABLE a (x)", "DROP TABLE a"]),
+        );
+        assert_eq!(old.keep_older(&conn, &path), None);
+        old.migrate(&mut conn).unwrap();
+        assert_eq!(old.keep_older(&conn, &path), None);
+        conn.execute_batch("INSERT INTO a VALUES (7)").unwrap();
+
+        let said = new.keep_older(&conn, &path).unwrap();
+        assert!(said.contains("a.db.v1"), "{said}");
+        new.migrate(&mut conn).unwrap();
+        let kept = Connection::open(directory.path().join("a.db.v1")).unwrap();
+        let seven: i64 = kept
+            .query_row("SELECT x FROM a", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!((seven, version_of(&kept).unwrap()), (7, 1));
     }
 
     #[test]

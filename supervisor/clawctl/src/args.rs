@@ -90,7 +90,7 @@ impl Cli {
             Command::Validate(short)
             | Command::Plan(short)
             | Command::Apply(short)
-            | Command::Doctor(short) => short.file.as_ref(),
+            | Command::Doctor { short, .. } => short.file.as_ref(),
             Command::Down(_)
             | Command::Status { .. }
             | Command::Start(_)
@@ -259,8 +259,15 @@ pub(crate) enum Command {
     Simulate(Simulate),
     /// Print the JSON Schema of the fleet file, for editors
     Schema,
-    /// What this machine can do for agents, and what it cannot
-    Doctor(FileInShort),
+    /// What this machine can do for agents, and what it cannot; what is wrong with the data directory
+    Doctor {
+        /// The fleet file, in short.
+        #[command(flatten)]
+        short: FileInShort,
+        /// Mend what is wrong with the data directory; what is replaced is kept
+        #[arg(long)]
+        fix: bool,
+    },
     /// Print the set-up for completion in a shell
     Completion {
         /// The shell

@@ -44,6 +44,7 @@ mod rates;
 mod reach;
 mod registries;
 mod reload;
+mod repairs;
 mod repeats;
 mod replicas;
 mod requirements_heavy;

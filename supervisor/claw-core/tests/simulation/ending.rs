@@ -74,7 +74,7 @@ fn freeze_somebody(world: &mut World) -> Verdict {
     let ticket = chaos::ticket(world);
     world.step(&Event::Command { ticket, command })?;
     run_until(world, Duration::from_secs(10), |_| false)?;
-    check_stable(world)
+    check_frozen(world)
 }
 
 fn run_until(world: &mut World, most: Duration, done: impl Fn(&World) -> bool) -> Verdict {
@@ -100,7 +100,14 @@ fn check_stable(world: &World) -> Verdict {
                 .map(|other| (&other.name, other.state, &other.reason));
             format!("{status:?} among {:?}", others.collect::<Vec<_>>())
         })?;
-        must(is_frozen_as_asked(world, status), "frozen", || {
+    }
+    check_frozen(world)
+}
+
+fn check_frozen(world: &World) -> Verdict {
+    let statuses = world.sut.iter().flat_map(|sut| sut.statuses(world.now()));
+    for status in statuses {
+        must(is_frozen_as_asked(world, &status), "frozen", || {
             format!("the tree of {status:#?}")
         })?;
     }

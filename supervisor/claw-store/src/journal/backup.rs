@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use claw_core::Wall;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
 use super::error::JournalError;
 use super::files::{self, Found, Log};
 use super::mark::{self, Mark};
 use super::{load, open};
+use crate::database;
 
 /// Copies that are kept whatever their age.
 const NEWEST: usize = 3;
@@ -59,7 +60,8 @@ pub fn back_up(path: &Path, directory: &Path, at: Wall) -> Result<Backup, Journa
     remove(&fresh).map_err(io)?;
     let conn = open::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     open::identify(path, &conn)?;
-    copy(&conn, &fresh).map_err(|error| JournalError::from_sqlite(path, "copy", error))?;
+    database::copy(&conn, &fresh)
+        .map_err(|error| JournalError::from_sqlite(path, "copy", error))?;
     drop(conn);
     fs::set_permissions(&fresh, Permissions::from_mode(0o600)).map_err(io)?;
     File::open(&fresh)
@@ -168,13 +170,6 @@ fn set_aside(path: &Path, aside: &Path) -> Result<(), JournalError> {
         }
     }
     Ok(())
-}
-
-/// `VACUUM INTO` reads in one transaction, so the copy is of one moment, however long it takes
-/// (<https://www.sqlite.org/lang_vacuum.html#vacuuminto>).
-fn copy(conn: &Connection, to: &Path) -> Result<(), rusqlite::Error> {
-    let to = to.to_str().ok_or(rusqlite::Error::InvalidPath(to.into()))?;
-    conn.execute("VACUUM INTO ?1", [to]).map(drop)
 }
 
 fn superfluous(newest_first: &[Backup]) -> impl Iterator<Item = &Backup> {

@@ -89,6 +89,7 @@ pub(super) fn open(
     }
     check(path, &conn, &mut notes)?;
     use_log(&conn).map_err(failed("write"))?;
+    notes.extend(SCHEMA.keep_older(&conn, path));
     SCHEMA
         .migrate(&mut conn)
         .map_err(failed("bring up to date"))?;

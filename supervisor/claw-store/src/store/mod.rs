@@ -44,7 +44,7 @@ mod writer;
 pub use clock::{Clock, ManualClock, SystemClock, UnixMs};
 pub use error::{OpenError, StoreCloseError, StoreError};
 pub use handle::Store;
-pub use open::{EventLimits, StoreOptions};
+pub use open::{EventLimits, StoreOptions, verify};
 
 pub(crate) use core::{Core, Kind};
 pub(crate) use open::LoadError;

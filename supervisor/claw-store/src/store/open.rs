@@ -142,6 +142,9 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenErr
     let failed = |doing| move |error: rusqlite::Error| from_sqlite(path, doing, error);
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
         .map_err(failed("write"))?;
+    if let Some(note) = SCHEMA.keep_older(&conn, path) {
+        tracing::info!("{note}");
+    }
     SCHEMA
         .migrate(&mut conn)
         .map_err(failed("bring up to date"))?;
@@ -156,6 +159,22 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenErr
         },
     })?;
     start(path, core, options, lock)
+}
+
+/// Looks whether the store at `path` could be opened, and changes nothing; `false`: there is none.
+/// Blocks while it checks the file, at most some seconds.
+///
+/// # Errors
+///
+/// It could not be opened, with the reason that opening it would give.
+pub fn verify(path: &Path) -> Result<bool, OpenError> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PAGE_CACHE)?;
+    identify(path, &conn)?;
+    check(path, &conn)?;
+    Ok(true)
 }
 
 const WRITES: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE;

@@ -1,18 +1,21 @@
 //! `clawctl doctor`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use claw_core::sandbox::{Abilities, plan};
 use claw_daemon::api::{
     Engine, Health, LlmPriceList, Lockdown, SandboxList, SandboxReport, routes,
 };
 use claw_daemon::config::{self, Environment, Loaded};
+use claw_daemon::repair;
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::Capabilities;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::repair::{DataReport, Mending, mend};
 use crate::args::{Global, Output};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
@@ -25,7 +28,11 @@ struct Found {
     limits: Capabilities,
     sandbox: SandboxReport,
     engine: Engine,
+    data: Option<DataReport>,
 }
+
+/// How long a supervisor may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// This executable, which tries things out in a process of its own.
 const ITSELF: &str = "/proc/self/exe";
@@ -34,9 +41,13 @@ const ITSELF: &str = "/proc/self/exe";
 ///
 /// # Errors
 ///
-/// The machine cannot enforce limits at all, the fleet file is broken, or its agents need an
-/// engine or a sandbox that cannot be had.
-pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), Failure> {
+/// The machine cannot enforce limits at all, the fleet file is broken, its agents need an engine or
+/// a sandbox that cannot be had, or something of the data directory is wrong and was not mended.
+pub(crate) async fn run(
+    global: &Global,
+    client: Option<Client>,
+    mending: Mending,
+) -> Result<(), Failure> {
     let file = locate::fleet_file(global).ok();
     let data_dir = file.as_deref().map_or_else(std::env::temp_dir, |file| {
         config::data_dir_of(file, &Environment::variables_of_process())
@@ -49,18 +60,26 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
         Some(Err(_)) | None => None,
     };
     let machine = abilities();
+    let examination = file.as_ref().map(|_| repair::examine(&data_dir));
     let found = Found {
+        data: examination
+            .as_ref()
+            .map(|examination| DataReport::of(&data_dir, examination)),
         limits: Capabilities::probe(&data_dir),
         sandbox: (&machine).into(),
-        engine: engine(configured, data_dir).await,
+        engine: engine(configured, data_dir.clone()).await,
     };
     if global.output != Output::Table {
-        return print::document(&found, global.output);
+        print::document(&found, global.output)?;
+        return examination.map_or(Ok(()), |found| mend(&data_dir, &found, mending));
     }
     print::line(&found.limits.to_string())?;
     print::line(&found.sandbox.to_string())?;
     print::line(&found.engine.to_string())?;
-    if let Some(client) = client {
+    if let Some(data) = &found.data {
+        print::line(&data.to_string())?;
+    }
+    if let Some(client) = answering(client).await? {
         for line in lockdown(&client)
             .await
             .into_iter()
@@ -80,7 +99,21 @@ pub(crate) async fn run(global: &Global, client: Option<Client>) -> Result<(), F
             file.display()
         ))?;
     }
+    examination.map_or(Ok(()), |found| mend(&data_dir, &found, mending))?;
     judge(&found, loaded.as_ref(), &machine)
+}
+
+/// The supervisor, if one runs; one that is there and stuck is said to be so, and asked nothing.
+async fn answering(client: Option<Client>) -> Result<Option<Client>, Failure> {
+    let Some(client) = client else {
+        return Ok(None);
+    };
+    let asking = client.get::<Health>(routes::HEALTH);
+    if tokio::time::timeout(PATIENCE, asking).await.is_ok() {
+        return Ok(Some(client));
+    }
+    print::line("supervisor   is there and does not answer")?;
+    Ok(None)
 }
 
 /// Whether the supervisor that runs has locked itself down.

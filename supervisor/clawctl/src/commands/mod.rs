@@ -15,6 +15,7 @@ mod llm_import;
 mod logs;
 mod payload;
 mod plan;
+mod repair;
 mod runs;
 mod sandbox;
 mod schema;
@@ -107,7 +108,7 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
         Command::Apply(_) => apply::run(global, &client()?).await,
         Command::Schema => schema::run(),
         Command::Simulate(simulate) => simulate::run(global, simulate).await,
-        Command::Doctor(_) => doctor::run(global, client().ok()).await,
+        Command::Doctor { fix, .. } => doctor::run(global, client().ok(), (*fix).into()).await,
         Command::Completion { shell } => completion(*shell),
         Command::Version => print::line(&format!("clawctl {}", env!("CARGO_PKG_VERSION"))),
     }

@@ -1,6 +1,8 @@
 //! `clawctl up`: the supervisor itself.
 
+use std::fs::DirBuilder;
 use std::io::IsTerminal;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -99,7 +101,11 @@ async fn detach(file: &Path, up: &Up) -> Result<(), Failure> {
     let file = std::fs::canonicalize(file)?;
     let socket = locate::socket_of(&file);
     let folder = socket.parent().map(Path::to_owned).unwrap_or_default();
-    std::fs::create_dir_all(&folder)?;
+    // As the supervisor would make it: what lies in it is nobody else's to read.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)?;
     let log_path = folder.join("supervisor.log");
     let log = std::fs::OpenOptions::new()
         .create(true)
