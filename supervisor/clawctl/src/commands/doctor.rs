@@ -89,6 +89,7 @@ pub(crate) async fn run(
             print::line(&line)?;
         }
     }
+    examination.map_or(Ok(()), |found| mend(&data_dir, &found, mending))?;
     let loaded = loaded.transpose();
     let loaded =
         loaded.map_err(|diagnostics| super::validate::report(&diagnostics, global.output))?;
@@ -99,7 +100,6 @@ pub(crate) async fn run(
             file.display()
         ))?;
     }
-    examination.map_or(Ok(()), |found| mend(&data_dir, &found, mending))?;
     judge(&found, loaded.as_ref(), &machine)
 }
 
