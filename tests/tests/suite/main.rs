@@ -22,6 +22,8 @@ mod escapes;
 mod examples;
 mod exec;
 mod exit_codes;
+mod fault_proxy;
+mod faulty_ways;
 mod fleet;
 mod gathering;
 mod guide_heavy;
