@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use claw_failpoint::Step;
 use tokio::runtime::Handle;
 
 /// A crash is followed by a restart, which needs the same folder and both processors; its
@@ -67,10 +68,12 @@ impl Waiting {
 
 /// Removes a run directory; one that cannot be removed is left to the next sweep.
 pub(super) fn remove(dir: &Path) {
+    claw_failpoint::before(Step::InstanceRemoval);
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(dir = %dir.display(), %error, "a run directory could not be removed");
         }
         Ok(()) | Err(_) => {}
     }
+    claw_failpoint::after(Step::InstanceRemoval);
 }
