@@ -17,6 +17,7 @@ use claw_core::{AgentName, Fact, Wall};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
 use claw_drivers::process::{EgressChange, ProcessConfig, ProcessDriver};
 use claw_drivers::{Driver, Drivers, OpenInstance};
+use claw_failpoint::Step;
 use claw_gateway::egress::SystemResolver;
 use claw_store::journal::{self, Ack, Journal, Opened};
 use claw_store::store::EventLimits;
@@ -135,7 +136,7 @@ impl Daemon {
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
         let server = http::serve(listeners, state);
-        tell_manager(&[NotifyState::Ready]);
+        tell_ready();
         Ok(Self {
             handle,
             feed,
@@ -344,6 +345,12 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
     }
 }
 
+/// Tells who waits for the start that it is over.
+fn tell_ready() {
+    claw_failpoint::after(Step::Start);
+    tell_manager(&[NotifyState::Ready]);
+}
+
 /// Tells systemd, where it started us, how we are.
 fn tell_manager(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
@@ -433,12 +440,15 @@ async fn inherit(
         })
         .collect();
     let driver = Arc::clone(driver);
+    claw_failpoint::before(Step::Recovery);
     let recovering = thread
         .tasks()
         .spawn(async move { driver.recover(open).await });
+    let instances = recovering.await.map_err(ending)?;
+    claw_failpoint::after(Step::Recovery);
     Ok(Inheritance {
         agents: opened.memory,
-        instances: recovering.await.map_err(ending)?,
+        instances,
         runs: opened.open_runs.into_iter().map(Arc::new).collect(),
         ..Inheritance::default()
     })

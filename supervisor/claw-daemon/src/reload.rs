@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use claw_core::plan::{Change, ChangeKind, ReloadClass, diff};
 use claw_core::{AgentName, Answer, Command, FleetSpec};
+use claw_failpoint::Step;
 use tokio::sync::Mutex;
 
 use crate::agent_api::AgentApi;
@@ -248,7 +249,10 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
         .open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    std::fs::rename(&fresh, path)
+    claw_failpoint::before(Step::LastGood);
+    std::fs::rename(&fresh, path)?;
+    claw_failpoint::after(Step::LastGood);
+    Ok(())
 }
 
 fn fixed_keys(old: &Loaded, new: &Loaded) -> Result<(), ReloadFailure> {

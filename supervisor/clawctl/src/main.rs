@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
 use claw_daemon::BLOCKING_KEPT;
+use claw_failpoint::Step;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     if let Some(code) = claw_drivers::process::reenter() {
         return ExitCode::from(code);
     }
+    claw_failpoint::before(Step::Start);
     CompleteEnv::with_factory(Cli::command).complete();
     let cli = Cli::parse();
     match run(&cli) {

@@ -8,6 +8,7 @@
 
 mod abuse;
 mod agent_protocol;
+mod anomalies;
 mod caller;
 mod chains;
 mod commands;
@@ -15,6 +16,7 @@ mod conformance_table;
 mod container_escapes;
 mod containers;
 mod containers_heavy;
+mod crash_points;
 mod crashes_heavy;
 mod dice;
 mod durability_heavy;

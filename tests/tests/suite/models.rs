@@ -52,13 +52,13 @@ const PROMPT: u64 = 1_000_000;
 const ANSWER: u64 = 2_000_000;
 
 /// A provider on a runtime of its own.
-struct Hub {
+pub(crate) struct Hub {
     runtime: Runtime,
     fake: FakeLlm,
 }
 
 impl Hub {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = Runtime::new().unwrap();
         let fake = runtime.block_on(FakeLlm::start()).unwrap();
         Self { runtime, fake }
@@ -70,7 +70,7 @@ impl Hub {
         until(&format!("{calls} calls arrive"), seen)
     }
 
-    fn bill(&self) -> u64 {
+    pub(crate) fn bill(&self) -> u64 {
         self.fake.bill(PROMPT, ANSWER)
     }
 }
@@ -94,7 +94,7 @@ fn write(fleet: &Fleet, hub: &Hub, sandbox: &str, daily: &str) {
 }
 
 /// A fleet whose agent asks when it is told to.
-fn fleet(hub: &Hub, sandbox: &str, daily: &str) -> Fleet {
+pub(crate) fn fleet(hub: &Hub, sandbox: &str, daily: &str) -> Fleet {
     let mut fleet = Fleet::new("");
     fleet.set_env("HUB_KEY", KEY);
     fs::create_dir(fleet.path("scripts")).unwrap();
@@ -105,7 +105,7 @@ fn fleet(hub: &Hub, sandbox: &str, daily: &str) -> Fleet {
 }
 
 /// Has the agent make so many calls at once.
-fn ask(fleet: &Fleet, calls: usize) {
+pub(crate) fn ask(fleet: &Fleet, calls: usize) {
     let path = fleet.path("scripts/asks");
     let before = fs::read_to_string(&path).unwrap();
     // Written beside, so that half a line is never read.
@@ -115,7 +115,7 @@ fn ask(fleet: &Fleet, calls: usize) {
 }
 
 /// What the agent was answered, once it was so often.
-fn answered(fleet: &Fleet, count: usize) -> Vec<String> {
+pub(crate) fn answered(fleet: &Fleet, count: usize) -> Vec<String> {
     until(&format!("{count} answers came"), || {
         let output = fleet.output("calling");
         let lines = output.lines();
@@ -127,7 +127,7 @@ fn answered(fleet: &Fleet, count: usize) -> Vec<String> {
 }
 
 /// What of today's money of the agent is spent and uncertain, in pico-USD.
-fn money(fleet: &Fleet) -> (u64, u64) {
+pub(crate) fn money(fleet: &Fleet) -> (u64, u64) {
     let budgets: serde_json::Value = fleet.api().get("/api/llm/budget?agent=calling");
     let windows = budgets["windows"].as_array().unwrap().iter();
     let mut own = windows.filter(|window| window["scope"] == "agent" && window["window"] == "day");

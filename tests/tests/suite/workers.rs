@@ -40,7 +40,7 @@ class Counter(Agent):
 "#;
 
 /// Writes down what it hears, and how often it has heard something.
-const LISTENER: &str = r#"
+pub(crate) const LISTENER: &str = r#"
 from openclaw import Agent, on
 
 class Listener(Agent):

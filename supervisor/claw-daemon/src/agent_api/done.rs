@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use claw_core::run::WorkOutcome;
 use claw_core::{Fact, Generation, InstanceId, RunId};
+use claw_failpoint::Step;
 use claw_store::StoreError;
 use claw_store::bus::{Done, Held, LastReport, LeaseId, Outcome, Repeated, Settle};
 use claw_store::state::{Commit, Look, Mark};
@@ -137,6 +138,7 @@ impl Ending {
             Work::Run(run) => self.with_fence(endpoint, run, done),
             Work::Events(_) => done,
         };
+        claw_failpoint::before(Step::WorkDone);
         let completed = match context.api.shared.store.transact(done).await {
             Ok(completed) => completed,
             Err(StoreError::StaleLease(_)) => {
@@ -147,6 +149,7 @@ impl Ending {
             }
             Err(error) => return Err(error.into()),
         };
+        claw_failpoint::after(Step::WorkDone);
         if completed.repeated == Repeated::First {
             endpoint.series.take(&self.metrics);
         }

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use claw_failpoint::Step;
 use claw_gateway::llm::budget::CallId;
 use claw_gateway::llm::money::Money;
 use claw_gateway::llm::serve::{CachedCall, CallRecord, Journal, JournalError, Written};
@@ -99,7 +100,9 @@ async fn write_ends(store: &Store, ends: &Mutex<Ends>) {
     }
     // A settlement that a power cut takes is made up for at the next start: the call is lost
     // then, and all that was held for it counts.
+    claw_failpoint::before(Step::Settlement);
     let settled = store.settle_llm_calls(calls, Level::Os).await;
+    claw_failpoint::after(Step::Settlement);
     for (place, waiting) in waiting.into_iter().enumerate() {
         let own = match &settled {
             Ok(settled) => settled.get(place).copied().ok_or(StoreError::Closed),
@@ -118,8 +121,11 @@ impl Journal for StoreJournal {
     fn reserve<'a>(&'a self, call: &'a CallRecord) -> Written<'a> {
         let level = self.durability();
         Box::pin(async move {
+            claw_failpoint::before(Step::Reservation);
             let written = self.store.reserve_llm_call(rows::admitted(call), level);
-            written.await.map_err(failed)
+            written.await.map_err(failed)?;
+            claw_failpoint::after(Step::Reservation);
+            Ok(())
         })
     }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::account::Account;
 use super::cgroup::{Capabilities, Cgroups};
-use super::cleanup::Cleanup;
+use super::cleanup::{Cleanup, Remains};
 use super::config::{EgressChange, ProcessConfig, StartError};
 use super::confine::{Confined, Sandboxes};
 use super::descriptors;
@@ -281,7 +281,11 @@ impl ProcessDriver {
             tracing::warn!(%instance, "an instance that is not gone was released; it is kept");
             return;
         }
-        self.cleanup.remove(self.inner.paths.instance(instance));
+        let inner = &self.inner;
+        self.cleanup.remove(Remains {
+            dir: inner.paths.instance(instance),
+            group: inner.cgroups.every(&inspect::group_name(instance)),
+        });
     }
 }
 

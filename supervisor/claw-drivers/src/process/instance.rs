@@ -8,6 +8,7 @@ use std::sync::Arc;
 use claw_core::notification::{Notification, Parsed};
 use claw_core::order::RunContext;
 use claw_core::{AgentSpec, ExitStatus, Fact, InstanceId, SpawnError, SpawnStage};
+use claw_failpoint::Step;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -192,7 +193,11 @@ impl Follower {
                         None => return,
                     },
                 },
-                Some(request) = self.requests.recv() => connection.send(&request).await,
+                Some(request) = self.requests.recv() => {
+                    claw_failpoint::before(Step::Signal);
+                    connection.send(&request).await;
+                    claw_failpoint::after(Step::Signal);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use claw_failpoint::Step;
 use rustix::fs::MemfdFlags;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
@@ -151,7 +152,9 @@ impl Link {
         let mut descriptors = vec![theirs.as_fd()];
         descriptors.extend(body.as_ref().map(AsFd::as_fd));
         descriptors.extend(stdin.as_ref().map(AsFd::as_fd));
+        claw_failpoint::before(Step::Launch);
         self.send(&message, &descriptors).await?;
+        claw_failpoint::after(Step::Launch);
         Ok(ours)
     }
 
@@ -204,6 +207,7 @@ impl Server {
             .arg0("claw-spawner")
             .arg(entry::SPAWNER)
             .env_clear()
+            .envs(claw_failpoint::inherited())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(turn.share().map_err(failed)?))
             .stderr(Stdio::null())

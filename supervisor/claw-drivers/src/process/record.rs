@@ -18,6 +18,7 @@ use std::path::Path;
 
 use claw_core::sandbox::Plan;
 use claw_core::{ExitReport, InstanceId, Wall};
+use claw_failpoint::Step;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,15 @@ impl InstanceDir {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = rustix::fs::openat(self.0.as_fd(), &temporary, flags, mode)?;
         File::from(file).write_all(&serde_json::to_vec(record)?)?;
-        Ok(rustix::fs::renameat(&self.0, &temporary, &self.0, name)?)
+        let step = if name == RUN {
+            Step::RunRecord
+        } else {
+            Step::ExitRecord
+        };
+        claw_failpoint::before(step);
+        rustix::fs::renameat(&self.0, &temporary, &self.0, name)?;
+        claw_failpoint::after(step);
+        Ok(())
     }
 
     /// Reads a record; `None` when there is none.

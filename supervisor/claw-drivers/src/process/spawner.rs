@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use claw_core::{SpawnError, SpawnStage, Wall};
+use claw_failpoint::Step;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::ForkResult;
@@ -225,6 +226,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Launch>> {
 /// Forks a shim; its number, unless the fork failed.
 fn launch_shim(launch: Launch, buffer: &mut [u8], own: &Own) -> Option<i32> {
     let mut retries = FORK_RETRIES.iter();
+    claw_failpoint::before(Step::ShimFork);
     let forked = loop {
         // SAFETY: this process has one thread, so the child may do whatever the parent may.
         match unsafe { nix::unistd::fork() } {
@@ -242,6 +244,7 @@ fn launch_shim(launch: Launch, buffer: &mut [u8], own: &Own) -> Option<i32> {
             std::process::exit(code)
         }
         Ok(ForkResult::Parent { child }) => {
+            claw_failpoint::after(Step::ShimFork);
             forget_secrets(&launch.body, buffer);
             Some(child.as_raw())
         }

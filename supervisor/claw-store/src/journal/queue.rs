@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use claw_core::{Durability, Record, RecordId};
+use claw_core::{Durability, Record, RecordId, RunPhase};
+use claw_failpoint::Step;
 use tokio::sync::oneshot;
 
 use super::config::ConfigGeneration;
@@ -169,6 +170,32 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl What {
+    /// What a test calls the commit of it.
+    pub(super) fn step(&self) -> Option<Step> {
+        let record = match self {
+            Self::Record(record) => record,
+            Self::Config(_) => return None,
+            Self::Remember(_) => return Some(Step::Answer),
+        };
+        Some(match record {
+            Record::Intent { .. } => Step::Intent,
+            Record::Started { .. } => Step::StartedRow,
+            Record::Outcome { .. } => Step::Outcome,
+            Record::Memory { synced: true, .. } => Step::Goal,
+            Record::Memory { synced: false, .. } => Step::RestartWait,
+            Record::Run(run) => match run.phase {
+                RunPhase::Queued => Step::RunQueued,
+                RunPhase::Running { .. } => Step::RunBegun,
+                RunPhase::Retrying { .. } => Step::RunRetried,
+                RunPhase::Finished { .. } => Step::RunFinished,
+            },
+            Record::Slot { .. } => Step::Slot,
+            Record::Removed { .. } => Step::Removal,
+        })
     }
 }
 

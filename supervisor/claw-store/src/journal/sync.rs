@@ -11,6 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use claw_failpoint::Step;
 use rusqlite::Connection;
 
 use super::error::CloseError;
@@ -203,7 +204,9 @@ impl Syncer {
             return Err(reason);
         }
         let began = Instant::now();
+        claw_failpoint::before(Step::JournalSync);
         let synced = still_linked(&self.wal).and_then(|()| (self.fdatasync)(&self.wal));
+        claw_failpoint::after(Step::JournalSync);
         self.meters.sync.record(began.elapsed());
         synced.map_err(|error| {
             let reason = format!("the journal could not be synced to disk: {error}");

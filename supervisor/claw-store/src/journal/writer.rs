@@ -163,7 +163,10 @@ impl Writer {
                 Err(Unwritten::Broken(error)) => return Err(error),
             }
         }
+        let steps = || jobs.iter().filter_map(|job| job.what.step());
+        steps().for_each(claw_failpoint::before);
         self.conn.prepare_cached("COMMIT")?.execute([])?;
+        steps().for_each(claw_failpoint::after);
         Ok(results)
     }
 

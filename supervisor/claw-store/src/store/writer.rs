@@ -13,6 +13,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use claw_failpoint::Step;
 use rusqlite::Connection;
 
 use super::core::Core;
@@ -153,7 +154,9 @@ impl Writer {
         if let Some(error) = self.core.broken.take() {
             return Err(error);
         }
+        claw_failpoint::before(Step::StoreCommit);
         self.core.run("COMMIT")?;
+        claw_failpoint::after(Step::StoreCommit);
         self.log.written(jobs, bytes);
         Ok(())
     }
@@ -254,11 +257,13 @@ impl Log {
     /// Makes everything that is committed durable; the first failure is for ever.
     fn sync(&mut self) -> Result<(), StoreError> {
         let began = Instant::now();
+        claw_failpoint::before(Step::StoreSync);
         if self.failed.is_none()
             && let Err(error) = (self.fdatasync)(&self.wal)
         {
             self.failed = Some(format!("its log could not be synced to disk: {error}"));
         }
+        claw_failpoint::after(Step::StoreSync);
         self.sync_time = began.elapsed();
         self.refusal().map_or(Ok(()), Err)
     }

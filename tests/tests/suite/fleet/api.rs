@@ -56,13 +56,24 @@ impl Api {
         body: &str,
         (name, value): (&str, &str),
     ) -> (u16, serde_json::Value) {
+        let answer = self.offer(path, body, (name, value));
+        answer.expect("the supervisor answers")
+    }
+
+    /// The same, where the supervisor may die instead of answering.
+    #[track_caller]
+    pub(crate) fn offer(
+        &self,
+        path: &str,
+        body: &str,
+        (name, value): (&str, &str),
+    ) -> Option<(u16, serde_json::Value)> {
         let request = request("POST", path).header(name, value);
         let body = Full::new(Bytes::from(body.to_owned()));
-        let answer = self.finish(request.body(body).unwrap());
-        let (status, text) = answer.expect("the supervisor answers");
+        let (status, text) = self.finish(request.body(body).unwrap())?;
         let value =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
-        (status, value)
+        Some((status, value))
     }
 
     fn exchange(&self, method: &str, path: &str, body: Option<&str>) -> Option<(u16, String)> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -234,6 +234,23 @@ impl Fleet {
         let mut child = self.supervisor.take().expect("a supervisor runs");
         let status = until("the supervisor ends", || child.try_wait().unwrap());
         status.code()
+    }
+
+    /// How the supervisor has ended, if it has.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.spawners.extend(Process::spawners_of(self.pid()));
+        let child = self.supervisor.as_mut().expect("a supervisor runs");
+        let status = child.try_wait().unwrap()?;
+        self.supervisor = None;
+        Some(status)
+    }
+
+    /// Waits until the supervisor has been killed by itself.
+    pub(crate) fn await_killed(&mut self) {
+        self.spawners.extend(Process::spawners_of(self.pid()));
+        let mut child = self.supervisor.take().expect("a supervisor runs");
+        let status = until("the supervisor is killed", || child.try_wait().unwrap());
+        assert_eq!(status.signal(), Some(9), "{status}: {}", self.said());
     }
 
     /// Kills the supervisor and starts another.

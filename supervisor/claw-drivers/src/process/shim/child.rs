@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use claw_core::{InstanceId, SpawnError, SpawnStage, Wall};
+use claw_failpoint::Step;
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::SigSet;
@@ -177,7 +178,10 @@ fn become_program(
 ) -> SpawnError {
     let prepared = prepare(birth, entrances, parent);
     match prepared {
-        Ok(program) => exec::execute(&program),
+        Ok(program) => {
+            claw_failpoint::before(Step::Exec);
+            exec::execute(&program)
+        }
         Err(error) => error,
     }
 }

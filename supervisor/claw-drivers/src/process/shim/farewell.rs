@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use claw_core::{ExitReport, SpawnError};
+use claw_failpoint::Step;
 use rustix::event::{PollFd, PollFlags};
 
 use super::deadline::until;
@@ -53,17 +54,25 @@ pub(super) fn finish(
         // A supervisor that ends on this word removes the directory above the groups. One that is
         // still busy is removed after it, so that nobody waits.
         Departure::Asked => {
+            claw_failpoint::before(Step::GroupRemoval);
             task.group.remove().ok();
-            peer.tell(&Report::Gone(report.clone()));
+            claw_failpoint::after(Step::GroupRemoval);
+            tell_end(&mut peer, report);
         }
         // A successor may be waiting for this word. To take down a process is work for the kernel,
         // which would do it on the processor where that one is started.
         Departure::Unasked => {
-            peer.tell(&Report::Gone(report.clone()));
+            tell_end(&mut peer, report);
             signal::pause(HEAD_START);
         }
     }
     leave(task, &dir, peer)
+}
+
+fn tell_end(peer: &mut Peer, report: &ExitReport) {
+    claw_failpoint::before(Step::ExitReport);
+    peer.tell(&Report::Gone(report.clone()));
+    claw_failpoint::after(Step::ExitReport);
 }
 
 /// The program could not be executed: takes everything back, as if it had never been tried.

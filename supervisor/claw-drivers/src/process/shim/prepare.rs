@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use claw_core::{SpawnError, SpawnStage};
+use claw_failpoint::Step;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -74,7 +75,9 @@ pub(super) fn prepare(
     };
     become_session().map_err(broken("set up the shim"))?;
     let dir = open_dir(&task.dir).map_err(broken("make the run directory"))?;
+    claw_failpoint::before(Step::Lock);
     let lock = dir.lock().map_err(broken("take the lock"))?;
+    claw_failpoint::after(Step::Lock);
     check(task, &dir, &lock, supervisor)?;
     for path in &task.data_dirs {
         make_data_dir(path, task)?;

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use claw_core::{ExitReport, ExitStatus, SpawnError, Wall};
+use claw_failpoint::Step;
 use rustix::event::{PollFd, PollFlags};
 
 use super::child::{self, Birth, ControllingTerminal, RecordSlot};
@@ -119,6 +120,7 @@ pub(in crate::process) fn run(
             .as_ref()
             .map(|(_, socket)| std::os::fd::AsFd::as_fd(socket)),
     };
+    claw_failpoint::before(Step::ChildFork);
     let newborn = match child::spawn(&birth) {
         Ok(newborn) => newborn,
         Err(error) => {
@@ -128,6 +130,7 @@ pub(in crate::process) fn run(
             return code;
         }
     };
+    claw_failpoint::after(Step::ChildFork);
     // The child has its own copy by now; this one held the secrets too.
     program.fill(0);
     drop((ends, stdin));
@@ -400,6 +403,7 @@ impl Shim {
         if let Some(error) = child::verdict(verdict) {
             return Some(error);
         }
+        claw_failpoint::after(Step::Exec);
         // It was said before the program was executed.
         self.last_word = self.hear_keeper().or(self.last_word);
         let Phase::Starting { held, .. } = &mut self.phase else {
@@ -425,7 +429,9 @@ impl Shim {
             ports: Some(ports.unwrap_or_default()),
         };
         let report = Report::Started(standing.clone());
+        claw_failpoint::before(Step::StartReport);
         self.peer.tell_with(&report, &self.listeners);
+        claw_failpoint::after(Step::StartReport);
         self.standing = Some(standing);
         None
     }
