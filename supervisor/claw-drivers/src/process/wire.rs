@@ -7,8 +7,9 @@
 //!  supervisor ◄──stream──► shim          lines of JSON: [`Report`] up, [`Request`] down
 //! ```
 //!
-//! A shim outlives the supervisor that made it and may meet a newer one, so these types only
-//! ever grow: new fields have defaults, unknown requests and reports are skipped.
+//! A shim outlives the supervisor that made it and may meet a newer one or an older one, so these
+//! types only ever grow: new fields have defaults, unknown requests and reports are skipped. What
+//! has grown when stands in [`super::protocol`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
+use super::protocol::Protocol;
 use crate::sandbox::{Confinement, LearnedCall, Ports};
 use crate::session::TerminalSize;
 
@@ -238,6 +240,9 @@ pub(crate) enum Report {
 /// Where an instance stands; the first line to every supervisor that connects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Standing {
+    /// What the shim speaks.
+    #[serde(default = "Protocol::first")]
+    pub(crate) protocol: Protocol,
     pub(crate) main: ProcessIdentity,
     /// The first process of its namespaces, if it has its own.
     #[serde(default)]
@@ -292,5 +297,6 @@ mod tests {
             panic!("{before}");
         };
         assert_eq!((standing.main.pid, standing.ports), (7, None));
+        assert_eq!(standing.protocol, Protocol::first());
     }
 }
