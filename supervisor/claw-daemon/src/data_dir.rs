@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// The name of the journal's database.
+pub(crate) const JOURNAL: &str = "journal.db";
+/// The name of the database of state and events.
+pub(crate) const STORE: &str = "store.db";
+/// The name of the control API's socket.
+pub(crate) const CONTROL_SOCKET: &str = crate::api::routes::SOCKET_NAME;
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -118,19 +125,19 @@ impl DataDir {
     /// The journal's database.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal.db")
+        self.path.join(JOURNAL)
     }
 
     /// The database of state and events.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.path.join("store.db")
+        self.path.join(STORE)
     }
 
     /// The control API's socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
-        self.path.join("control.sock")
+        self.path.join(CONTROL_SOCKET)
     }
 
     /// The last fleet file that was in force.

@@ -40,6 +40,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
+use crate::upgrade::{Upgrades, Watched};
 use crate::{descriptors, halts, retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
@@ -54,6 +55,8 @@ pub struct Options {
     pub environment: Environment,
     /// Where the answers of models come from.
     pub answers: Answers,
+    /// Who watches the process.
+    pub watched: Watched,
 }
 
 /// A running supervisor.
@@ -130,6 +133,12 @@ impl Daemon {
             confinement: wiring::Confinement::of(&driver, &egress),
             egress,
             lockdown,
+            upgrade: wiring::upgrade(Upgrades::new(
+                options.watched,
+                data_dir.path().to_owned(),
+                Arc::clone(driver.process()),
+                handle.clone(),
+            )),
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());

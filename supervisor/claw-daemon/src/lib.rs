@@ -32,5 +32,6 @@ pub mod llm;
 pub mod reload;
 pub mod supervise;
 pub mod telemetry;
+pub mod upgrade;
 
 pub use thread::BLOCKING_KEPT;

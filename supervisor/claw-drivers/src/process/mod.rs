@@ -43,6 +43,7 @@ mod session;
 mod shim;
 mod signal;
 mod spawner;
+mod succession;
 mod turn;
 mod usage;
 mod wire;
@@ -55,6 +56,7 @@ pub use entry::reenter;
 pub use execute::Executed;
 pub use link::LinkError;
 pub use procfs::is_confined;
+pub use succession::{Outcome, Successor};
 
 pub(crate) use cgroup::usage_of_process;
 pub(crate) use driver::Inner;

@@ -53,6 +53,19 @@ pub(crate) enum Task {
     Session(Box<SessionTask>),
     /// Connect in the network of an instance, and hand over the connection.
     Connect(ConnectTask),
+    /// Start another supervisor when this one has ended.
+    Succeed(Box<SuccessionTask>),
+}
+
+/// Who comes after which supervisor; see [`super::succession`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SuccessionTask {
+    pub(crate) supervisor: ProcessIdentity,
+    pub(crate) binary: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) outcome: PathBuf,
+    pub(crate) patience: Duration,
 }
 
 /// A connection that is made in the network of an instance.
