@@ -261,3 +261,20 @@ fn an_agent_of_a_shim_that_is_not_understood_goes_on_until_it_is_restarted() {
     assert_eq!(fleet.ends("foreign"), [(1, "asked".to_owned())]);
     fleet.down();
 }
+
+/// Whoever starts the other one at once must not find the first still on its way out.
+#[test]
+fn an_end_is_waited_for_whatever_the_executables_are_called() {
+    let fleet = background(&agent("kept", &["forever"], ""));
+    let (main, old) = (fleet.await_main("kept"), supervisor(&fleet));
+    let binary = copy(&fleet);
+    let mut ending = fleet.command_of(binary.to_str().unwrap());
+    let ended = ending.args(["down", "--keep"]).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(!old.lives(), "it is still ending");
+    let mut starting = fleet.command_of(binary.to_str().unwrap());
+    let started = starting.args(["up", "--detach"]).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    assert_eq!(fleet.await_main("kept"), main);
+    down(&fleet);
+}
