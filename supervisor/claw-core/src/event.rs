@@ -204,6 +204,14 @@ pub enum Fact {
         /// Which.
         instance: InstanceId,
     },
+    /// The instance runs on, but whoever holds it cannot be talked to: it is ended when that is
+    /// ordered, and nothing is heard of it before. Said once, and never taken back.
+    NeedsRestart {
+        /// Which.
+        instance: InstanceId,
+        /// Why, for people.
+        reason: String,
+    },
     /// The main process runs.
     Started {
         /// Whose.

@@ -85,6 +85,11 @@ pub enum Reason {
         /// Why.
         detail: String,
     },
+    /// Its process runs on, but is held by a shim that cannot be talked to until it is restarted.
+    NeedsRestart {
+        /// Why.
+        detail: String,
+    },
     /// Its process runs; startup probe or `READY=1` is awaited.
     StartingUp,
     /// A daemon runs.
@@ -156,6 +161,7 @@ impl Reason {
             Self::Spawning => "spawning",
             Self::Preparing { .. } => "preparing",
             Self::Unobserved { .. } => "unobserved",
+            Self::NeedsRestart { .. } => "needs_restart",
             Self::StartingUp => "starting_up",
             Self::Up => "up",
             Self::Waiting => "waiting",

@@ -19,6 +19,9 @@ pub(crate) const CALLS: &str = "llm/calls.db";
 /// The copies of the journal.
 pub(crate) const BACKUPS: &str = "backups";
 
+/// The control API's socket.
+pub(crate) const CONTROL_SOCKET: &str = crate::api::routes::SOCKET_NAME;
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -148,7 +151,7 @@ impl DataDir {
     /// The control API's socket.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
-        self.path.join("control.sock")
+        self.path.join(CONTROL_SOCKET)
     }
 
     /// The last fleet file that was in force.

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::agent_api::{self, AgentApi};
-use crate::api::Lockdown;
+use crate::api::{Lockdown, UpgradeBegun};
 use crate::backups::Backups;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
@@ -35,6 +35,7 @@ use crate::data_dir::DataDir;
 use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
+use crate::http::ports::{Port, Ports, UpgradeQuestion, UpgradeRefusal};
 use crate::http::{self, Listeners};
 use crate::llm::{Answers, Models, Told};
 use crate::perform::Performer;
@@ -42,6 +43,7 @@ use crate::reload::{Reloader, remember};
 use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
+use crate::upgrade::{Upgrades, Watched};
 use crate::{descriptors, halts, retention, sandboxes, signals, watch, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
@@ -56,6 +58,8 @@ pub struct Options {
     pub environment: Environment,
     /// Where the answers of models come from.
     pub answers: Answers,
+    /// Who watches the process.
+    pub watched: Watched,
 }
 
 /// A running supervisor.
@@ -132,11 +136,10 @@ impl Daemon {
             confinement: wiring::Confinement::of(&driver, &egress),
             egress,
             lockdown,
+            upgrade: upgrade(options.watched, &data_dir, &driver, &handle),
             data_dir: data_dir.path().to_owned(),
         });
-        let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
-        let server = http::serve(listeners, state);
-        tell_ready();
+        let server = answer(listeners, (ports, metrics), &data_dir);
         Ok(Self {
             handle,
             feed,
@@ -270,6 +273,30 @@ fn watch_file(reloader: &Reloader) -> Option<String> {
     let started = watch::start(reloader.clone());
     let error = started.err()?;
     Some(format!("changes of the fleet file go unnoticed: {error}"))
+}
+
+/// Gives the supervisor's place to another executable when it is asked to.
+fn upgrade(
+    watched: Watched,
+    data_dir: &DataDir,
+    driver: &Drivers,
+    handle: &Handle,
+) -> Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>> {
+    let (data_dir, processes) = (data_dir.path().to_owned(), Arc::clone(driver.process()));
+    let handle = handle.clone();
+    wiring::upgrade(Upgrades::new(watched, data_dir, processes, handle))
+}
+
+/// Serves the control API, and says so.
+fn answer(
+    listeners: Listeners,
+    (ports, metrics): (Ports, Metrics),
+    data_dir: &DataDir,
+) -> http::Running {
+    let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
+    let server = http::serve(listeners, state);
+    tell_ready();
+    server
 }
 
 /// What is done from time to time: old logs go, and the journal is copied.

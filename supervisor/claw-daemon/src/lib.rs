@@ -34,5 +34,6 @@ pub mod reload;
 pub mod repair;
 pub mod supervise;
 pub mod telemetry;
+pub mod upgrade;
 
 pub use thread::BLOCKING_KEPT;

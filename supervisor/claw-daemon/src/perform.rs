@@ -149,6 +149,13 @@ fn log_state(agent: &str, (state, ready): (PublicState, bool), reason: &Reason) 
             reason = code,
             "nobody knows how it is: {detail}"
         );
+    } else if let Reason::NeedsRestart { detail } = reason {
+        tracing::warn!(
+            agent,
+            state = word,
+            reason = code,
+            "needs a restart: {detail}"
+        );
     } else if state == PublicState::Error {
         tracing::warn!(agent, state = word, reason = code, "agent failed");
     } else {

@@ -22,16 +22,17 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 
 use crate::agent_api::AgentApi;
-use crate::api::{Degraded, Engine, Event, Lockdown, Part, ProcessSandbox};
+use crate::api::{Degraded, Engine, Event, Lockdown, Part, ProcessSandbox, UpgradeBegun};
 use crate::egress::Egress;
 use crate::feed::{Feed, Item};
 use crate::http::Ports;
 use crate::http::ports::{
     FindDenials, FindSandbox, FindUncut, FleetPorts, JournalLatency, JournalLoad, Port,
-    SessionQuestion, Subscribe,
+    SessionQuestion, Subscribe, UpgradeQuestion, UpgradeRefusal,
 };
 use crate::reload::Reloader;
 use crate::supervise::Handle;
+use crate::upgrade::Upgrades;
 
 /// The parts of a running supervisor that the API asks.
 pub(crate) struct Parts<D> {
@@ -55,6 +56,8 @@ pub(crate) struct Parts<D> {
     pub(crate) confinement: Confinement,
     /// Whether the supervisor has locked itself down.
     pub(crate) lockdown: Lockdown,
+    /// Gives the supervisor's place to another executable.
+    pub(crate) upgrade: Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>>,
     /// Where logs lie.
     pub(crate) data_dir: PathBuf,
 }
@@ -133,6 +136,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
                 learned,
             },
         lockdown,
+        upgrade,
         data_dir,
     } = parts;
     let degraded = journal.clone();
@@ -155,6 +159,7 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         denials,
         learned,
         lockdown,
+        upgrade,
         session: session(sessions, reloader.clone()),
         llm: agent_api.models().ports(),
         engine: engine(containers, reloader.clone()),
@@ -165,6 +170,17 @@ pub(crate) fn ports<D: Driver>(parts: Parts<D>) -> Ports {
         journal_load: Arc::new(move || Some(journal_load(&load))),
         now: jiff::Timestamp::now,
     }
+}
+
+/// Upgrades of a running supervisor.
+pub(crate) fn upgrade(
+    upgrades: Upgrades,
+) -> Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>> {
+    let upgrades = Arc::new(upgrades);
+    Port::new(move |question| {
+        let upgrades = Arc::clone(&upgrades);
+        async move { upgrades.begin(question).await }
+    })
 }
 
 fn image_digest(containers: &Arc<ContainerDriver>) -> Port<InstanceId, Option<String>> {

@@ -175,6 +175,7 @@ impl Tally {
             | Reason::Spawning
             | Reason::Preparing { .. }
             | Reason::Unobserved { .. }
+            | Reason::NeedsRestart { .. }
             | Reason::StartingUp
             | Reason::Up
             | Reason::Waiting

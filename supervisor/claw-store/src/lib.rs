@@ -78,6 +78,8 @@ pub mod journal;
 pub mod llm;
 pub mod state;
 pub mod store;
+mod version;
 
 pub use journal::{Ack, Entry, Journal, JournalError, Opened, Options, Reader};
 pub use store::{Store, StoreError, StoreOptions};
+pub use version::{Database, SchemaVersion, VersionError};

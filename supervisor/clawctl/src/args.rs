@@ -111,6 +111,8 @@ impl Cli {
             | Command::Llm { .. }
             | Command::Schema
             | Command::Completion { .. }
+            | Command::Upgrade(_)
+            | Command::CheckData { .. }
             | Command::Version => None,
         };
         let named = behind
@@ -143,6 +145,14 @@ pub(crate) enum Command {
     Up(Up),
     /// Stop every agent, and the supervisor
     Down(Down),
+    /// Give the place of the running supervisor to another executable; agents go on
+    Upgrade(Upgrade),
+    /// Which databases of a data directory this executable understands, as JSON
+    #[command(hide = true)]
+    CheckData {
+        /// The data directory
+        data_dir: PathBuf,
+    },
     /// How the agents are, or one of them in full
     Status {
         /// One agent
@@ -279,6 +289,10 @@ pub(crate) enum Command {
 
 /// `clawctl up`.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a flag of the command line is a bool"
+)]
 pub(crate) struct Up {
     /// The fleet file, in short.
     #[command(flatten)]
@@ -293,6 +307,9 @@ pub(crate) struct Up {
     /// What the supervisor logs of itself, such as `info` or `claw_daemon=debug`
     #[arg(long, value_name = "FILTER", env = "OPENCLAW_LOG_LEVEL")]
     pub log_level: Option<String>,
+    /// Set where nobody watches the process: `--detach` sends it to the background so
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub unwatched: bool,
     /// How it logs
     #[arg(
         long,
@@ -318,6 +335,17 @@ pub(crate) struct Down {
     /// End the supervisor and leave the agents running
     #[arg(long)]
     pub keep: bool,
+}
+
+/// `clawctl upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The executable, newer or older
+    #[arg(long, value_name = "PATH")]
+    pub binary: PathBuf,
+    /// How long it may take until it is ready; then the old one is started again
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = complete::duration)]
+    pub timeout: Duration,
 }
 
 /// Which agents.

@@ -167,6 +167,15 @@ impl Client {
         }
     }
 
+    /// The process of the supervisor as it is numbered here, if it is on this machine and asked over
+    /// its socket.
+    pub(crate) async fn peer(&self) -> Option<i32> {
+        let Ok(Connection::Unix(stream)) = self.connect().await else {
+            return None;
+        };
+        stream.peer_cred().ok()?.pid().filter(|pid| *pid > 0)
+    }
+
     fn host(&self) -> &str {
         match &self.target {
             Target::Socket(_) => "localhost",

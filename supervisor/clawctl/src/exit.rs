@@ -173,6 +173,7 @@ const fn exit_of(code: Code) -> Exit {
         | Code::TooManyStreams
         | Code::ReloadBusy
         | Code::NeedsRestart
+        | Code::UpgradeRefused
         | Code::IdempotencyKeyReused
         | Code::VersionConflict
         | Code::RateLimited

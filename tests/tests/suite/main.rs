@@ -63,5 +63,6 @@ mod stopping;
 mod stored;
 mod takeover;
 mod tidy;
+mod upgrades;
 mod webhooks;
 mod workers;

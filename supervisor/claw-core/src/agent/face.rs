@@ -121,6 +121,10 @@ fn instance_face(instance: &Instance, common: &Common) -> (PublicState, Reason) 
         Standing::Recording | Standing::Spawning => (PublicState::Initializing, Reason::Spawning),
         Standing::PreStart => (PublicState::Initializing, Reason::PreStart),
         Standing::Preparing(detail) => (PublicState::Initializing, Reason::Preparing { detail }),
+        Standing::StartingUp | Standing::Up if let Some(detail) = instance.mute() => {
+            let detail = detail.to_owned();
+            (PublicState::Running, Reason::NeedsRestart { detail })
+        }
         Standing::StartingUp => (PublicState::Initializing, Reason::StartingUp),
         Standing::Up if instance.is_ready() => (PublicState::Running, Reason::Up),
         Standing::Up if let Some(detail) = instance.unobserved() => {

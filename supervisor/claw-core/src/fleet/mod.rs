@@ -186,6 +186,7 @@ impl Fleet {
             Fact::Preparing { instance, detail } => (instance, Report::Preparing(detail)),
             Fact::Unobserved { instance, reason } => (instance, Report::Unobserved(reason)),
             Fact::Observed { instance } => (instance, Report::Observed),
+            Fact::NeedsRestart { instance, reason } => (instance, Report::NeedsRestart(reason)),
             Fact::Started {
                 instance,
                 pid,

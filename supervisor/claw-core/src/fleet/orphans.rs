@@ -122,6 +122,7 @@ impl Orphans {
             Report::Preparing(_)
             | Report::Unobserved(_)
             | Report::Observed
+            | Report::NeedsRestart(_)
             | Report::Started { .. }
             | Report::MainExited(_)
             | Report::Probed(..)

@@ -194,6 +194,7 @@ fn because(reason: &Reason) -> String {
         | Reason::Spawning
         | Reason::Preparing { .. }
         | Reason::Unobserved { .. }
+        | Reason::NeedsRestart { .. }
         | Reason::StartingUp
         | Reason::Up
         | Reason::Waiting

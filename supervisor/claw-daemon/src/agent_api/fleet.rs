@@ -190,6 +190,7 @@ fn next_start(reason: &Reason) -> Option<String> {
         | Reason::Spawning
         | Reason::Preparing { .. }
         | Reason::Unobserved { .. }
+        | Reason::NeedsRestart { .. }
         | Reason::StartingUp
         | Reason::Up
         | Reason::Waiting

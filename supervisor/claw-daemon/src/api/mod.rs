@@ -24,6 +24,7 @@ mod run;
 mod sandbox;
 mod stored;
 mod transition;
+mod upgrade;
 
 pub mod routes;
 
@@ -57,6 +58,7 @@ pub use stored::{
     StateVersion, StateVersionList, StateWritten,
 };
 pub use transition::{Exit, SlotFate, Transition, TransitionKind, TransitionList};
+pub use upgrade::{DataCheck, DataFile, UpgradeBegun, UpgradeRequest};
 
 /// A point in time as it travels: RFC 3339, in UTC.
 pub type Time = jiff::Timestamp;

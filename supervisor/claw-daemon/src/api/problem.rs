@@ -202,6 +202,8 @@ codes! {
     ReloadBusy = "reload_busy",
     /// The change takes a new supervisor; nothing was changed (409).
     NeedsRestart = "needs_restart",
+    /// The supervisor goes on as it is: the executable cannot take its place, or not in this way (409).
+    UpgradeRefused = "upgrade_refused",
     /// The idempotency key was used for another request (422).
     IdempotencyKeyReused = "idempotency_key_reused",
     /// The first request with this idempotency key is under way (409).

@@ -113,6 +113,7 @@ impl From<&core::Reason> for Reason {
             | core::Reason::Spawning
             | core::Reason::Preparing { .. }
             | core::Reason::Unobserved { .. }
+            | core::Reason::NeedsRestart { .. }
             | core::Reason::StartingUp
             | core::Reason::Up
             | core::Reason::Waiting
@@ -162,6 +163,7 @@ fn sentence(reason: &core::Reason) -> String {
         core::Reason::Unobserved { detail } => {
             format!("nobody knows whether it still runs: {detail}")
         }
+        core::Reason::NeedsRestart { detail } => format!("runs, and needs a restart: {detail}"),
         core::Reason::StartingUp => "runs, and has yet to say that it is up".to_owned(),
         core::Reason::Up => "runs".to_owned(),
         core::Reason::Waiting => "waits for its next slot or trigger".to_owned(),

@@ -104,6 +104,8 @@ pub const CONFIG_PLAN: &str = "/api/config/plan";
 pub const CONFIG_APPLY: &str = "/api/config/apply";
 /// End the supervisor.
 pub const SHUTDOWN: &str = "/api/shutdown";
+/// Another executable in place of the supervisor's.
+pub const UPGRADE: &str = "/api/upgrade";
 /// Metrics.
 pub const METRICS: &str = "/api/metrics";
 /// Metrics, where Prometheus looks by default.

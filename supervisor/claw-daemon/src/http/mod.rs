@@ -52,6 +52,7 @@ mod state;
 mod stored_state;
 mod stream_request;
 mod transitions;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;

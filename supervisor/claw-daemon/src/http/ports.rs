@@ -5,6 +5,7 @@
 //! small fleet in memory, and the server is the same for both.
 
 mod llm;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use futures_util::stream::BoxStream;
 use super::idempotency::Stored;
 use crate::api::{
     Applied, Container, Degraded, Denial, Engine, Event, FieldError, Lockdown, LogLine, LogStream,
-    Plan, ProcessSandbox, Time, Transition,
+    Plan, ProcessSandbox, Time, Transition, UpgradeBegun,
 };
 use crate::config::{Replicas, Webhook};
 pub use crate::telemetry::metrics::{JournalLatency, JournalLoad};
 pub use llm::{Balances, FindLlm, LlmPorts, NotReconciled, Prices, Reconciliation};
+pub use upgrade::{UpgradeQuestion, UpgradeRefusal};
 
 /// A question that is answered some time later.
 pub struct Port<I, O>(Arc<dyn Fn(I) -> BoxFuture<'static, O> + Send + Sync>);
@@ -120,6 +122,8 @@ pub struct Ports {
     pub degraded: Arc<dyn Fn() -> Vec<Degraded> + Send + Sync>,
     /// How the journal's writer does; `None` where it cannot be told.
     pub journal_load: Arc<dyn Fn() -> Option<JournalLoad> + Send + Sync>,
+    /// Gives the supervisor's place to another executable.
+    pub upgrade: Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>>,
     /// The wall clock.
     pub now: fn() -> Time,
 }

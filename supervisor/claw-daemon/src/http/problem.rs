@@ -223,6 +223,7 @@ const fn status(code: Code) -> StatusCode {
         | Code::Superseded
         | Code::ReloadBusy
         | Code::NeedsRestart
+        | Code::UpgradeRefused
         | Code::NotUncertain
         | Code::SandboxUnusable
         | Code::IdempotencyInProgress => StatusCode::CONFLICT,
@@ -306,6 +307,7 @@ const fn title(code: Code) -> &'static str {
         Code::InvalidConfig => "Invalid configuration",
         Code::ReloadBusy => "Another change is under way",
         Code::NeedsRestart => "The supervisor must be restarted",
+        Code::UpgradeRefused => "No upgrade",
         Code::IdempotencyKeyReused => "Idempotency key reused",
         Code::IdempotencyInProgress => "The first request is under way",
         Code::WaitTimedOut => "The wait timed out",

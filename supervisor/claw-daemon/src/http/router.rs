@@ -21,7 +21,7 @@ use super::state::ApiState;
 use super::{
     agent_state, agents, bus, config, denials, envelope, events, exec, goals, guard, halts, health,
     hooks, idempotency, learned, llm, logs, metrics, runs, sandboxes, seek, shared_state,
-    transitions,
+    transitions, upgrade,
 };
 use crate::api::routes as paths;
 use crate::api::{BusEvent, Code, Problem};
@@ -123,6 +123,7 @@ pub(super) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(health::shutdown))
+        .routes(routes!(upgrade::upgrade))
         .routes(routes!(metrics::scrape))
 }
 

@@ -181,6 +181,9 @@ fn supervised() -> Supervised {
         agent_api,
         confinement: super::Confinement::unknown(),
         lockdown: crate::api::Lockdown::Off,
+        upgrade: crate::http::ports::Port::new(|_question| async {
+            Err(crate::http::ports::UpgradeRefusal::Service)
+        }),
         data_dir: data_dir.clone(),
     };
     let app = crate::http::app(ApiState::new(ports(parts), metrics, data_dir));

@@ -30,6 +30,7 @@ use super::learned::Learned;
 use super::link::Link;
 use super::paths::{self, Paths};
 use super::procfs::ProcessIdentity;
+use super::recover::Touch;
 use super::turn::Turn;
 use super::wire::{ExecEnd, Request, Standing};
 use super::{inspect, launch, procfs, recover, run_dir, usage};
@@ -331,9 +332,14 @@ impl Driver for ProcessDriver {
         }
         let mut recovered = Vec::with_capacity(answers.len());
         for answer in answers {
-            if let Some((connection, standing)) = answer.alive {
+            if let Some(touch) = answer.alive {
                 let follower = self.follower(answer.open.instance.clone(), Told::Started);
-                self.start_task(follower.adopt(connection, standing));
+                match touch {
+                    Touch::Heard(connection, standing) => {
+                        self.start_task(follower.adopt(connection, standing));
+                    }
+                    Touch::Mute(mute) => self.start_task(follower.watch(mute)),
+                }
             }
             recovered.push((answer.open.instance, answer.open.run, answer.recovered));
         }

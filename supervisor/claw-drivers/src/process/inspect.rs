@@ -3,6 +3,7 @@
 //! ```text
 //!  exit record ─────────────────────────────► ended
 //!  else lock held ──► shim's socket ────────► alive
+//!          └───────── no language in common ─► foreign
 //!  else run record, or a populated cgroup ──► kill the tree: lost
 //!  else ────────────────────────────────────► never started
 //! ```
@@ -18,7 +19,8 @@ use rustix::process::{Pid, PidfdFlags};
 use super::cgroup::Group;
 use super::driver::Inner;
 use super::procfs::ProcessIdentity;
-use super::record::{InstanceDir, Lock, RunRecord, SHIM_SOCKET};
+use super::protocol::Gap;
+use super::record::{InstanceDir, Lock, RecordHead, RunRecord, SHIM_SOCKET, Written};
 use super::signal;
 
 /// A shim that holds its lock listens a moment later, or is about to end.
@@ -40,6 +42,11 @@ pub(super) enum Found {
     Alive {
         stream: UnixStream,
         record: Option<Box<RunRecord>>,
+    },
+    /// Its shim lives, and cannot be talked to.
+    Foreign {
+        head: RecordHead,
+        gap: Gap,
     },
     Ended(ExitReport),
     Lost,
@@ -75,37 +82,41 @@ fn try_inspect(inner: &Inner, instance: &InstanceId) -> io::Result<Found> {
             // It may have ended between the two looks.
             return Ok(match dir.exit_record()? {
                 Some(report) => Found::Ended(report),
-                None => without_shim(&group, dir.run_record()?.as_ref()),
+                None => without_shim(&group, dir.written()?.map(|record| record.main())),
             });
         }
+        let record = match dir.written()? {
+            Some(Written::Foreign(head, gap)) => return Ok(Found::Foreign { head, gap }),
+            Some(Written::Whole(record)) => Some(record),
+            None => None,
+        };
         if let Ok(stream) = UnixStream::connect(dir.short_path(SHIM_SOCKET)) {
-            let record = dir.run_record()?.map(Box::new);
             return Ok(Found::Alive { stream, record });
         }
         if Instant::now() >= deadline {
             tracing::error!(%instance, "a shim holds its lock and does not listen; its tree is ended");
-            end_tree(&group, dir.run_record()?.as_ref());
+            end_tree(&group, record.map(|record| record.main));
             return Ok(Found::Lost);
         }
         signal::pause(CONNECT_STEP);
     }
 }
 
-fn without_shim(group: &Group, record: Option<&RunRecord>) -> Found {
-    if record.is_none() && !group.is_populated() {
+fn without_shim(group: &Group, main: Option<ProcessIdentity>) -> Found {
+    if main.is_none() && !group.is_populated() {
         remove_group(group);
         return Found::NeverStarted;
     }
-    end_tree(group, record);
+    end_tree(group, main);
     Found::Lost
 }
 
 /// Kills a whole tree and removes its groups. Signals go to members of our own cgroup, and to a
-/// main process whose start time says that it is the one in the record.
-pub(super) fn end_tree(group: &Group, record: Option<&RunRecord>) {
+/// `main` process, if its start time says that it is the one in the record.
+pub(super) fn end_tree(group: &Group, main: Option<ProcessIdentity>) {
     let deadline = Instant::now() + KILL_PATIENCE;
-    if let Some(record) = record {
-        kill_verified(record.main);
+    if let Some(main) = main {
+        signal_verified(main, signal::KILL);
     }
     while group.is_populated() && Instant::now() < deadline {
         if let Err(error) = group.kill() {
@@ -129,9 +140,9 @@ fn remove_group(group: &Group) {
     }
 }
 
-/// Kills a process if it still is the one that is meant. The descriptor is opened first: from
+/// Signals a process if it still is the one that is meant. The descriptor is opened first: from
 /// then on the number cannot pass to another process unseen.
-fn kill_verified(identity: ProcessIdentity) {
+pub(super) fn signal_verified(identity: ProcessIdentity, number: i32) {
     let Some(pid) = Pid::from_raw(identity.pid) else {
         return;
     };
@@ -139,7 +150,7 @@ fn kill_verified(identity: ProcessIdentity) {
         return;
     };
     if identity.is_there() {
-        signal::send_by_fd(pidfd.as_fd(), signal::KILL);
+        signal::send_by_fd(pidfd.as_fd(), number);
     }
 }
 
@@ -148,6 +159,14 @@ pub(super) fn is_locked(inner: &Inner, instance: &InstanceId) -> bool {
     let dir = InstanceDir::open(&inner.paths.instance(instance));
     dir.and_then(|dir| dir.lock())
         .is_ok_and(|lock| matches!(lock, Lock::Held))
+}
+
+/// Whether no shim holds the instance's lock, for certain.
+pub(super) fn is_released(inner: &Inner, instance: &InstanceId) -> bool {
+    match InstanceDir::open(&inner.paths.instance(instance)) {
+        Ok(dir) => dir.lock().is_ok_and(|lock| matches!(lock, Lock::Ours(_))),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// The name of an instance's groups.

@@ -18,6 +18,7 @@ use super::config::EgressChange;
 use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::launch;
+use super::mute::{self, Mute};
 use crate::sandbox::{Ports, Sockets};
 
 use super::wire::{self, LINE_LIMIT, Report, Request, Standing};
@@ -232,6 +233,27 @@ impl Follower {
         }
     }
 
+    /// Follows an instance whose shim cannot be talked to, by what needs no words.
+    pub(super) async fn watch(mut self, mute: Mute) {
+        let fact = Fact::NeedsRestart {
+            instance: self.instance.clone(),
+            reason: mute.reason(&self.instance),
+        };
+        self.inner.tell(fact).await;
+        loop {
+            let looking = mute::release(&self.inner, &self.instance);
+            tokio::select! {
+                () = looking => match self.settle().await {
+                    Some(connection) => return self.follow(connection).await,
+                    None => return,
+                },
+                Some(request) = self.requests.recv() => {
+                    mute.carry_out(&self.inner, &self.instance, request).await;
+                }
+            }
+        }
+    }
+
     async fn tell(&mut self, report: Report) {
         let instance = self.instance.clone();
         match report {
@@ -305,12 +327,8 @@ impl Follower {
         if self.told == Told::End {
             return None;
         }
-        let (inner, instance) = (Arc::clone(&self.inner), self.instance.clone());
-        let inspected = tokio::task::spawn_blocking(move || inspect::inspect(&inner, &instance));
-        // The runtime is ending when this fails: nobody is left to tell.
-        let found = inspected.await.ok()?;
         let instance = self.instance.clone();
-        match found {
+        match self.look().await? {
             Found::Alive { stream, .. } => return connect(stream),
             Found::Ended(report) => self.tell(Report::Gone(report)).await,
             Found::Lost => self.end(Fact::Lost { instance }).await,
@@ -322,9 +340,26 @@ impl Follower {
                 };
                 self.end(Fact::SpawnFailed { instance, error }).await;
             }
-            Found::NeverStarted => self.end(Fact::Lost { instance }).await,
+            Found::NeverStarted | Found::Foreign { .. } => self.end(Fact::Lost { instance }).await,
         }
         None
+    }
+
+    /// What became of the instance; of one whose shim cannot be talked to, once that is gone. `None`
+    /// when the runtime is ending: nobody is left to tell.
+    async fn look(&self) -> Option<Found> {
+        loop {
+            let (inner, instance) = (Arc::clone(&self.inner), self.instance.clone());
+            let inspecting =
+                tokio::task::spawn_blocking(move || inspect::inspect(&inner, &instance));
+            match inspecting.await.ok()? {
+                Found::Foreign { .. } => mute::release(&self.inner, &self.instance).await,
+                found @ (Found::Alive { .. }
+                | Found::Ended(_)
+                | Found::Lost
+                | Found::NeverStarted) => return Some(found),
+            }
+        }
     }
 }
 

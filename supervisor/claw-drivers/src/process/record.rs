@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
+use super::protocol::{Gap, Protocol};
 
 /// The name of the lock file.
 pub(crate) const LOCK: &str = "lock";
@@ -43,6 +44,9 @@ const RECORD_LIMIT: u64 = 64 * 1024;
 /// That an instance was started, as what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunRecord {
+    /// What its shim speaks.
+    #[serde(default = "Protocol::first")]
+    pub(crate) protocol: Protocol,
     pub(crate) instance: InstanceId,
     pub(crate) shim: ProcessIdentity,
     pub(crate) main: ProcessIdentity,
@@ -55,6 +59,34 @@ pub(crate) struct RunRecord {
     /// The first process of its namespaces, if it has its own.
     #[serde(default)]
     pub(crate) keeper: Option<ProcessIdentity>,
+}
+
+/// What every version of a run record says alike, and so all that may be read of one that is not
+/// understood otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub(crate) struct RecordHead {
+    #[serde(default = "Protocol::first")]
+    pub(crate) protocol: Protocol,
+    pub(crate) main: ProcessIdentity,
+    pub(crate) at: Wall,
+}
+
+/// A run record, as far as it is understood.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Whole(Box<RunRecord>),
+    /// Its shim speaks what this supervisor does not.
+    Foreign(RecordHead, Gap),
+}
+
+impl Written {
+    /// The main process.
+    pub(crate) fn main(&self) -> ProcessIdentity {
+        match self {
+            Self::Whole(record) => record.main,
+            Self::Foreign(head, _) => head.main,
+        }
+    }
 }
 
 /// An open instance directory.
@@ -130,6 +162,12 @@ impl InstanceDir {
     ///
     /// A record that is there and cannot be read or understood is an error, not `None`.
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let bytes = self.bytes(name)?;
+        let record = bytes.map(|bytes| serde_json::from_slice(&bytes));
+        Ok(record.transpose()?)
+    }
+
+    fn bytes(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
@@ -137,7 +175,19 @@ impl InstanceDir {
         };
         let mut bytes = Vec::new();
         file.take(RECORD_LIMIT).read_to_end(&mut bytes)?;
-        Ok(Some(serde_json::from_slice(&bytes)?))
+        Ok(Some(bytes))
+    }
+
+    /// The run record, whoever has written it.
+    pub(crate) fn written(&self) -> io::Result<Option<Written>> {
+        let Some(bytes) = self.bytes(RUN)? else {
+            return Ok(None);
+        };
+        let head: RecordHead = serde_json::from_slice(&bytes)?;
+        Ok(Some(match head.protocol.gap() {
+            Some(gap) => Written::Foreign(head, gap),
+            None => Written::Whole(serde_json::from_slice(&bytes)?),
+        }))
     }
 
     /// The run record.

@@ -14,8 +14,9 @@ use super::cleanup;
 use super::driver::Inner;
 use super::inspect::{self, Found};
 use super::instance::{self, Connection};
+use super::mute::Mute;
 use super::paths::instance_of_group;
-use super::record::RunRecord;
+use super::procfs::ProcessIdentity;
 use super::signal;
 use super::wire::{self, Report, Request, Standing};
 use crate::driver::OpenInstance;
@@ -33,11 +34,19 @@ const SHIM_STEP: Duration = Duration::from_millis(5);
 /// How many instances are looked at together: each look may take a thread.
 const AT_ONCE: usize = 64;
 
-/// What was found of one open instance, and the connection to it if it lives.
+/// What was found of one open instance.
 pub(super) struct Answer {
     pub(super) open: OpenInstance,
     pub(super) recovered: Recovered,
-    pub(super) alive: Option<(Connection, Option<Standing>)>,
+    pub(super) alive: Option<Touch>,
+}
+
+/// How an instance that lives is followed from here on.
+pub(super) enum Touch {
+    /// By its shim, which may have said already where it stands.
+    Heard(Connection, Option<Standing>),
+    /// Without its shim.
+    Mute(Mute),
 }
 
 /// Looks at every open instance.
@@ -94,9 +103,16 @@ async fn look_at(inner: Arc<Inner>, open: OpenInstance) -> Answer {
     }
 }
 
-async fn settle(found: Found) -> (Recovered, Option<(Connection, Option<Standing>)>) {
+async fn settle(found: Found) -> (Recovered, Option<Touch>) {
     let (stream, record) = match found {
         Found::Alive { stream, record } => (stream, record),
+        Found::Foreign { head, gap } => {
+            let mute = Mute {
+                main: head.main,
+                gap,
+            };
+            return (alive(head.main, head.at), Some(Touch::Mute(mute)));
+        }
         Found::Ended(report) => return (Recovered::Ended(report), None),
         Found::Lost => return (Recovered::Lost, None),
         Found::NeverStarted => return (Recovered::NeverStarted, None),
@@ -107,31 +123,37 @@ async fn settle(found: Found) -> (Recovered, Option<(Connection, Option<Standing
     let first = tokio::time::timeout(STANDING_PATIENCE, connection.next()).await;
     match (first, record) {
         (Ok(Some(Report::Started(standing))), _) => {
-            let alive = Recovered::Alive {
-                pid: standing.main.pid.unsigned_abs(),
-                at: standing.at,
-                image: None,
+            let recovered = alive(standing.main, standing.at);
+            let touch = match standing.protocol.gap() {
+                None => Touch::Heard(connection, Some(standing)),
+                Some(gap) => Touch::Mute(Mute {
+                    main: standing.main,
+                    gap,
+                }),
             };
-            (alive, Some((connection, Some(standing))))
+            (recovered, Some(touch))
         }
         (Ok(Some(Report::SpawnFailed(_))), _) => (Recovered::NeverStarted, None),
         // The shim says nothing yet, or something else first: its record says the same.
-        (_, Some(record)) => {
-            let alive = Recovered::Alive {
-                pid: record.main.pid.unsigned_abs(),
-                at: record.at,
-                image: None,
-            };
-            (alive, Some((connection, None)))
-        }
+        (_, Some(record)) => (
+            alive(record.main, record.at),
+            Some(Touch::Heard(connection, None)),
+        ),
         (_, None) => {
-            let alive = Recovered::Alive {
-                pid: 0,
-                at: Wall::now(),
-                image: None,
-            };
-            (alive, Some((connection, None)))
+            let unknown = ProcessIdentity { pid: 0, start: 0 };
+            (
+                alive(unknown, Wall::now()),
+                Some(Touch::Heard(connection, None)),
+            )
         }
+    }
+}
+
+fn alive(main: ProcessIdentity, at: Wall) -> Recovered {
+    Recovered::Alive {
+        pid: main.pid.unsigned_abs(),
+        at,
+        image: None,
     }
 }
 
@@ -142,8 +164,13 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
             continue;
         }
         tracing::info!(%instance, "ending what an earlier supervisor left");
-        if let Found::Alive { stream, record } = inspect::inspect(inner, &instance) {
-            end_alive(inner, &instance, stream, record.as_deref());
+        match inspect::inspect(inner, &instance) {
+            Found::Alive { stream, record } => {
+                let main = record.map(|record| record.main);
+                end_alive(inner, &instance, Some(stream), main);
+            }
+            Found::Foreign { head, .. } => end_alive(inner, &instance, None, Some(head.main)),
+            Found::Ended(_) | Found::Lost | Found::NeverStarted => {}
         }
         cleanup::remove(&inner.paths.instance(&instance));
     }
@@ -155,24 +182,28 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
     }
 }
 
-/// Ends a tree whose shim lives. The shim is asked, because without cgroups it alone knows the
+/// Ends a tree whose shim lives. A shim that can be talked to is asked, because without cgroups it alone knows the
 /// whole tree; the group is killed all the same, in case the shim is stopped or stuck.
 fn end_alive(
     inner: &Inner,
     instance: &InstanceId,
-    mut stream: UnixStream,
-    record: Option<&RunRecord>,
+    stream: Option<UnixStream>,
+    main: Option<ProcessIdentity>,
 ) {
-    // One that hangs up is ending already.
-    stream.write_all(&wire::line(&Request::Kill)).ok();
     let group = inner.cgroups.every(&inspect::group_name(instance));
-    if group.tree.is_some() {
-        inspect::end_tree(&group, record);
+    if let Some(mut stream) = stream {
+        // One that hangs up is ending already.
+        stream.write_all(&wire::line(&Request::Kill)).ok();
+        if group.tree.is_some() {
+            inspect::end_tree(&group, main);
+        }
+    } else {
+        inspect::end_tree(&group, main);
     }
     // Its last act is to leave a report in the directory that is about to go.
     let deadline = Instant::now() + SHIM_PATIENCE;
     while inspect::is_locked(inner, instance) && Instant::now() < deadline {
         signal::pause(SHIM_STEP);
     }
-    inspect::end_tree(&group, record);
+    inspect::end_tree(&group, main);
 }

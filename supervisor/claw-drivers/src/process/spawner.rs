@@ -31,7 +31,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::WaitOptions;
 
 use super::wire::{FLAG_MEMORY_FILE, FLAG_STDIN, INLINE_LIMIT, MESSAGE_LIMIT, Report, Task};
-use super::{procfs, shim, signal, wire};
+use super::{procfs, shim, signal, succession, wire};
 
 /// Waits between attempts to fork; a machine out of processes for longer is a failed start.
 const FORK_RETRIES: [Duration; 3] = [
@@ -326,6 +326,10 @@ fn become_shim(launch: Launch, buffer: &mut [u8], turn: OwnedFd) -> i32 {
         Ok(Task::Connect(task)) => {
             drop(turn);
             shim::connect(&task, launch.stream)
+        }
+        Ok(Task::Succeed(task)) => {
+            drop(turn);
+            succession::run(&task, program, launch.stream)
         }
         Err(_) => 1,
     }

@@ -7,8 +7,9 @@
 //!  supervisor ◄──stream──► shim          lines of JSON: [`Report`] up, [`Request`] down
 //! ```
 //!
-//! A shim outlives the supervisor that made it and may meet a newer one, so these types only
-//! ever grow: new fields have defaults, unknown requests and reports are skipped.
+//! A shim outlives the supervisor that made it and may meet a newer one or an older one, so these
+//! types only ever grow: new fields have defaults, unknown requests and reports are skipped. What
+//! has grown when stands in [`super::protocol`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::procfs::ProcessIdentity;
+use super::protocol::Protocol;
 use crate::sandbox::{Confinement, LearnedCall, Ports};
 use crate::session::TerminalSize;
 
@@ -51,6 +53,19 @@ pub(crate) enum Task {
     Session(Box<SessionTask>),
     /// Connect in the network of an instance, and hand over the connection.
     Connect(ConnectTask),
+    /// Start another supervisor when this one has ended.
+    Succeed(Box<SuccessionTask>),
+}
+
+/// Who comes after which supervisor; see [`super::succession`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SuccessionTask {
+    pub(crate) supervisor: ProcessIdentity,
+    pub(crate) binary: PathBuf,
+    pub(crate) socket: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) outcome: PathBuf,
+    pub(crate) patience: Duration,
 }
 
 /// A connection that is made in the network of an instance.
@@ -238,6 +253,9 @@ pub(crate) enum Report {
 /// Where an instance stands; the first line to every supervisor that connects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Standing {
+    /// What the shim speaks.
+    #[serde(default = "Protocol::first")]
+    pub(crate) protocol: Protocol,
     pub(crate) main: ProcessIdentity,
     /// The first process of its namespaces, if it has its own.
     #[serde(default)]
@@ -292,5 +310,6 @@ mod tests {
             panic!("{before}");
         };
         assert_eq!((standing.main.pid, standing.ports), (7, None));
+        assert_eq!(standing.protocol, Protocol::first());
     }
 }

@@ -1,7 +1,7 @@
 //! Deaths of the shim, the spawner and the supervisor.
 
 use claw_core::memory::Recovered;
-use claw_core::{ExitStatus, Fact, Order};
+use claw_core::{ExitStatus, Fact, InstanceId, Order};
 use claw_drivers::Driver;
 use claw_drivers::process::{Backend, CgroupChoice};
 
@@ -181,4 +181,82 @@ async fn sweep_with(choice: CgroupChoice) {
     assert!(!lives(swept));
     assert!(lives(kept));
     eventually("its directory's", || !world.instance_dir(&unknown).exists()).await;
+}
+
+/// Rewrites the run record of an instance, as a shim of another age would have written it.
+fn rewrite(world: &World, instance: &InstanceId, change: impl Fn(&mut serde_json::Value)) {
+    let path = world.instance_dir(instance).join("run.json");
+    let mut record = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    std::fs::write(&path, record.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_of_another_age_that_can_be_talked_to_is() {
+    for protocol in [
+        serde_json::Value::Null,
+        serde_json::json!({"speaks": 9, "understood_by": 1, "more": [1]}),
+    ] {
+        let mut world = World::new().await;
+        let (instance, main) = world.started(script("exec sleep 1000")).await;
+        world.crash();
+        rewrite(&world, &instance, |record| {
+            let record = record.as_object_mut().unwrap();
+            record.remove("protocol").unwrap();
+            if !protocol.is_null() {
+                record.insert("protocol".to_owned(), protocol.clone());
+            }
+        });
+        world.restart().await;
+        let open = world.open(&instance);
+        let recovered = world.driver().recover(vec![open]).await;
+        let alive = |pid: u32| pid == main.cast_unsigned();
+        assert!(
+            matches!(recovered[..], [(_, _, Recovered::Alive { pid, .. })] if alive(pid)),
+            "{recovered:?}"
+        );
+        world.order(Order::Kill {
+            instance: instance.clone(),
+        });
+        assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(9));
+        let mute = |fact: &Fact| matches!(fact, Fact::NeedsRestart { .. });
+        assert!(!world.passed.iter().any(mute), "{:?}", world.passed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_shim_cannot_be_talked_to_goes_on_and_can_be_ended() {
+    for choice in [CgroupChoice::Auto, CgroupChoice::Only(Backend::None)] {
+        let mut world = World::with(choice).await;
+        let (instance, main) = world.started(script("exec sleep 1000")).await;
+        world.crash();
+        rewrite(&world, &instance, |record| {
+            record["protocol"] = serde_json::json!({"speaks": 9, "understood_by": 8});
+            record["group"] = "written in another way".into();
+        });
+        world.restart().await;
+        let open = world.open(&instance);
+        let recovered = world.driver().recover(vec![open]).await;
+        assert!(
+            matches!(recovered[..], [(_, _, Recovered::Alive { .. })]),
+            "{recovered:?}"
+        );
+        let reason = world
+            .find(|fact| match fact {
+                Fact::NeedsRestart { reason, .. } => Some(reason.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(
+            reason,
+            "its shim speaks version 9 of the protocol, this supervisor understands 1 to 2; \
+             `clawctl restart agent`"
+        );
+        assert!(lives(main));
+        world.order(Order::Signal {
+            instance: instance.clone(),
+            signal: 15,
+        });
+        assert_eq!(world.gone(&instance).await.status, ExitStatus::Signal(15));
+    }
 }

@@ -95,4 +95,5 @@ pub use reader::Reader;
 pub use row::{Counts, Ended, InstanceRow, SlotRow};
 pub use stats::{Latency, Stats};
 
+pub(crate) use schema::SCHEMA;
 pub(crate) use sync::checkpoint;

@@ -3,7 +3,7 @@
 use crate::database::Schema;
 
 /// The files are marked as "claw".
-pub(super) const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     application_id: 0x636c_6177,
     steps: &[
         include_str!("schema/0001.sql"),

@@ -45,6 +45,7 @@ pub use clock::{Clock, ManualClock, SystemClock, UnixMs};
 pub use error::{OpenError, StoreCloseError, StoreError};
 pub use handle::Store;
 pub use open::{EventLimits, StoreOptions, verify};
+pub(crate) use schema::SCHEMA;
 
 pub(crate) use core::{Core, Kind};
 pub(crate) use open::LoadError;

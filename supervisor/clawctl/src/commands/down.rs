@@ -18,14 +18,15 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///
 /// No supervisor answers, or it does not end.
 pub(crate) async fn run(client: &Client, down: &Down) -> Result<(), Failure> {
-    let health: Health = client.get(routes::HEALTH).await?;
+    // What it calls itself in a container would be another process here.
+    let process = client.peer().await.and_then(Process::of);
     let mode = if down.keep { "keep" } else { "stop" };
     client
         .tell(&format!("{}?mode={mode}", routes::SHUTDOWN))
         .await?;
     let gone = wait::until(LIMIT, async || {
         matches!(client.get::<Health>(routes::HEALTH).await, Err(failure) if failure.exit == Exit::Unreachable)
-            && !runs(health.pid)
+            && !process.as_ref().is_some_and(Process::runs)
     });
     if !gone.await {
         return Err(Failure::new(
@@ -39,20 +40,26 @@ pub(crate) async fn run(client: &Client, down: &Down) -> Result<(), Failure> {
     })
 }
 
-/// Whether it is still a process of ours. The number of a supervisor in a container is that of
-/// something else here, which is not to be waited for.
-fn runs(pid: u32) -> bool {
-    let Some((name, rest)) = stat(&pid.to_string()) else {
-        return false;
-    };
-    let ours = stat("self").is_some_and(|(own, _)| own == name);
-    ours && !rest.starts_with(" Z")
+/// A process that cannot be taken for another one that got its number later.
+struct Process {
+    pid: i32,
+    /// Clock ticks since boot, from `/proc/PID/stat`.
+    start: String,
 }
 
-/// The name of a process, and what its state begins.
-fn stat(process: &str) -> Option<(String, String)> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let (name, rest) = stat.rsplit_once(')')?;
-    let (_, name) = name.split_once('(')?;
-    Some((name.to_owned(), rest.to_owned()))
+impl Process {
+    /// The process of that number, unless there is none or it is a zombie.
+    fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let lives = fields.next()? != "Z";
+        let start = fields.nth(18)?.to_owned();
+        lives.then_some(Self { pid, start })
+    }
+
+    fn runs(&self) -> bool {
+        Self::of(self.pid).is_some_and(|now| now.start == self.start)
+    }
 }

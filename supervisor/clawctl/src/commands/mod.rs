@@ -24,6 +24,7 @@ mod state;
 mod status;
 mod trigger;
 pub(crate) mod up;
+mod upgrade;
 mod validate;
 mod why;
 
@@ -50,6 +51,8 @@ pub(crate) async fn dispatch(global: &Global, command: &Command) -> Result<(), F
     match command {
         Command::Up(up) => up::run(global, up).await,
         Command::Down(down) => down::run(&client()?, down).await,
+        Command::Upgrade(upgrade) => upgrade::run(&client()?, upgrade, global.output).await,
+        Command::CheckData { data_dir } => upgrade::check(data_dir),
         Command::Status { agent: None } => status::all(&client()?, global.output).await,
         Command::Status { agent: Some(agent) } => {
             status::one(&client()?, agent, global.output).await

@@ -14,6 +14,7 @@ use claw_daemon::error::StartError;
 use claw_daemon::host::{Daemon, Options};
 use claw_daemon::llm::Answers;
 use claw_daemon::telemetry::logging::{self, Format};
+use claw_daemon::upgrade::Watched;
 use claw_drivers::process::close_on_exec;
 
 use crate::args::{Global, LogFormat, Output, Up};
@@ -54,6 +55,11 @@ pub(crate) async fn run(global: &Global, up: &Up) -> Result<(), Failure> {
             ..Environment::of_process()
         },
         answers: up.llm.clone(),
+        watched: if up.unwatched {
+            Watched::Nobody
+        } else {
+            Watched::ByStarter
+        },
     };
     let daemon = Daemon::start(options)
         .await
@@ -113,7 +119,8 @@ async fn detach(file: &Path, up: &Up) -> Result<(), Failure> {
         .open(&log_path)?;
     let begins = log.metadata()?.len();
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--file").arg(&file).arg("up").process_group(0);
+    command.arg("--file").arg(&file).args(["up", "--unwatched"]);
+    command.process_group(0);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

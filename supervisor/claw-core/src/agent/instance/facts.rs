@@ -22,6 +22,7 @@ pub(crate) enum Report {
     Preparing(String),
     Unobserved(String),
     Observed,
+    NeedsRestart(String),
     Started {
         pid: u32,
         at: Wall,
@@ -51,6 +52,7 @@ impl Report {
             Self::Preparing(_) => "preparation",
             Self::Unobserved(_) => "loss of sight",
             Self::Observed => "sight",
+            Self::NeedsRestart(_) => "need of a restart",
             Self::Started { .. } => "start",
             Self::SpawnFailed(_) => "failed spawn",
             Self::MainExited(_) => "exit",
@@ -86,6 +88,7 @@ impl Instance {
             Report::Preparing(detail) => self.prepares(cx, detail),
             Report::Unobserved(reason) => self.unobserved = Some(reason),
             Report::Observed => self.unobserved = None,
+            Report::NeedsRestart(reason) => self.mute = Some(reason),
             Report::Started { pid, at, image } => self.started(cx, Process { pid, at, image }),
             Report::SpawnFailed(error) => return self.spawn_failed(cx, error),
             Report::MainExited(status) => self.main_exited(cx, status),

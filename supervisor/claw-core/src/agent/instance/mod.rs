@@ -71,6 +71,8 @@ pub(crate) struct Instance {
     failure: Option<String>,
     /// Why nobody knows whether it still runs.
     unobserved: Option<String>,
+    /// Why nothing more is heard of it in this life.
+    mute: Option<String>,
 }
 
 #[derive(Debug)]
@@ -210,6 +212,7 @@ impl Instance {
             status_text: None,
             failure: None,
             unobserved: None,
+            mute: None,
         }
     }
 
@@ -268,6 +271,11 @@ impl Instance {
     /// Why nobody knows whether it still runs, if so.
     pub(crate) fn unobserved(&self) -> Option<&str> {
         self.unobserved.as_deref()
+    }
+
+    /// Why nothing more is heard of it until it is restarted, if so.
+    pub(crate) fn mute(&self) -> Option<&str> {
+        self.mute.as_deref()
     }
 
     /// Whether it finishes what it works on before its signal comes.

@@ -68,7 +68,7 @@ impl Instance {
             Phase::Spawning { give_up, .. } => Some((*give_up, Why::Spawn)),
             Phase::Up if self.frozen_since.is_some() => None,
             Phase::Up => earlier(
-                self.health.deadline(),
+                self.health.deadline().filter(|_| self.mute.is_none()),
                 self.run_deadline.map(|at| (at, Why::RunTimeout)),
             ),
             Phase::Draining { signal_at, .. } => Some((*signal_at, Why::Grace)),

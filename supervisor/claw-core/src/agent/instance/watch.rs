@@ -97,8 +97,11 @@ impl Instance {
         if self.run_deadline.is_some_and(|at| at <= cx.mono()) {
             return self.stop(cx, Cause::RunTimeout);
         }
-        let findings = self.health.tick(cx.mono());
-        self.act_on(cx, findings);
+        // The silence of one that cannot be heard says nothing.
+        if self.mute.is_none() {
+            let findings = self.health.tick(cx.mono());
+            self.act_on(cx, findings);
+        }
         Life::GoesOn
     }
 

@@ -34,6 +34,7 @@ impl Worker {
             Report::Preparing(_)
             | Report::Unobserved(_)
             | Report::Observed
+            | Report::NeedsRestart(_)
             | Report::Started { .. }
             | Report::SpawnFailed(_)
             | Report::MainExited(_)

@@ -1,14 +1,15 @@
-//! What an engine that runs instances for us, and may be slow or away, means for an agent.
+//! What whoever runs instances for us, and may be slow, away or of another age, means for an agent.
 
 use crate::death::{SpawnError, SpawnStage};
 use crate::event::Fact;
-use crate::status::PublicState::{Error, Initializing, Running, Stopped};
+use crate::status::PublicState::{Error, Initializing, Running, Stopped, Stopping};
 use crate::status::Reason;
 
 use super::world::{
-    World, daemon, deliveries, orders, outcomes, secs, spawns, start, trigger, worker,
+    World, daemon, deliveries, orders, outcomes, probe, restart, secs, spawns, start, trigger,
+    worker,
 };
-use crate::spec::Overlap;
+use crate::spec::{Check, Overlap};
 
 fn fetching(world: &World, agent: &str) -> Fact {
     Fact::Preparing {
@@ -100,4 +101,25 @@ fn whom_nobody_can_ask_about_is_given_no_work() {
     let actions = world.fact(observed);
     assert_eq!(deliveries(&actions).count(), 1);
     assert!(world.status("a").ready);
+}
+
+#[test]
+fn the_silence_of_one_that_cannot_be_heard_ends_nothing_and_a_restart_ends_the_silence() {
+    let mut spec = daemon();
+    spec.probes.liveness = Some(probe(Check::Heartbeat, 10, 1));
+    let mut world = World::new(vec![("a", spec)]);
+    world.started("a");
+    let mute = Fact::NeedsRestart {
+        instance: world.newest("a"),
+        reason: "its shim speaks version 5".to_owned(),
+    };
+    world.fact(mute);
+    assert_eq!(world.face("a"), (Running, "needs_restart"));
+    assert!(orders(&world.pass(secs(3600))).is_empty());
+    world.ask_later(restart("a"));
+    assert_eq!(world.face("a"), (Stopping, "ending"));
+    world.exits("a", 0);
+    world.started("a");
+    assert_eq!(world.face("a"), (Running, "up"));
+    assert!(!orders(&world.pass(secs(3600))).is_empty());
 }

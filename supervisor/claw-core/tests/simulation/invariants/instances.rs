@@ -189,6 +189,7 @@ impl Instances {
             | Fact::RunFinished { .. }
             | Fact::Observed { .. }
             | Fact::Unobserved { .. }
+            | Fact::NeedsRestart { .. }
             | Fact::ModelCall { .. }
             | Fact::ProviderDown { .. }
             | Fact::ProviderUp { .. }
@@ -218,11 +219,8 @@ impl Instances {
                 outcome,
                 ..
             } => {
-                if known
-                    .probes
-                    .get(probe)
-                    .is_some_and(|(last, _)| last == sequence)
-                {
+                let awaited = known.probes.get(probe);
+                if awaited.is_some_and(|(last, _)| last == sequence) {
                     known.probes.remove(probe);
                 }
                 let passed = *outcome == ProbeOutcome::Success;
@@ -332,6 +330,7 @@ pub(crate) fn instance_of(fact: &Fact) -> Option<&InstanceId> {
         | Fact::Resumed { instance, .. }
         | Fact::Preparing { instance, .. }
         | Fact::Unobserved { instance, .. }
+        | Fact::NeedsRestart { instance, .. }
         | Fact::Observed { instance }
         | Fact::HookDone { instance, .. } => Some(instance),
     }

@@ -253,6 +253,26 @@ async fn the_supervisor_is_ended_from_the_socket_only() {
     assert_eq!(over_tcp.send(&fleet).await.status, 403);
 }
 
+#[tokio::test]
+async fn the_supervisor_is_upgraded_from_the_socket_only_and_told_the_whole_path() {
+    let fleet = Fleet::new();
+    for (body, status) in [
+        (r#"{"binary": "/opt/clawctl"}"#, 409),
+        (r#"{"binary": "clawctl"}"#, 400),
+        (r#"{"binary": "/opt/clawctl", "timeout_seconds": 0.5}"#, 400),
+        (r#"{"binary": "/opt/clawctl", "timeout_seconds": 601}"#, 400),
+        (r#"{"binary": "/opt/clawctl", "force": true}"#, 400),
+    ] {
+        let answer = post("/api/upgrade").json(body).send(&fleet).await;
+        assert_eq!(answer.status, status, "{body}");
+    }
+    let over_tcp = post("/api/upgrade")
+        .json(r#"{"binary": "/opt/clawctl"}"#)
+        .header("host", "localhost")
+        .over_tcp();
+    assert_eq!(over_tcp.send(&fleet).await.status, 403);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_trigger_that_waits_answers_the_outcome() {
     let fleet = Fleet::new();

@@ -27,7 +27,7 @@ use crate::http::idempotency::Stored;
 use crate::http::ports::{
     AskError, ConfigPorts, ConfigSource, Current, FleetPorts, Following, JournalFailure,
     JournalPorts, LogError, LogPage, LogQuestion, Port, Ports, ReloadFailure, RunsQuestion,
-    SessionQuestion,
+    SessionQuestion, UpgradeQuestion, UpgradeRefusal,
 };
 use crate::http::router;
 use crate::http::state::ApiState;
@@ -174,6 +174,10 @@ fn ports(world: &Arc<World>, data_dir: &Path) -> Ports {
         denials: Arc::new(denials),
         learned: Port::new(|agent| async move { learned(&agent) }),
         lockdown: Lockdown::On,
+        upgrade: Port::new(|question: UpgradeQuestion| async move {
+            let binary = question.binary;
+            Err(UpgradeRefusal::Foreground { binary })
+        }),
         session: Port::new(|question: SessionQuestion| async move { Err(no_session(&question)) }),
         store: store.unwrap(),
         sandboxes: crate::sandboxes::start(data_dir, None),

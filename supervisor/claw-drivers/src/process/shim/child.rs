@@ -21,6 +21,7 @@ use super::{confined, exec, guest};
 use crate::process::cgroup::{CgroupError, Entrances, Group};
 use crate::process::fork::{self, Forked};
 use crate::process::procfs::ProcessIdentity;
+use crate::process::protocol::Protocol;
 use crate::process::record::{InstanceDir, RUN, RunRecord};
 use crate::process::signal;
 use crate::process::spawner::IGNORED;
@@ -311,6 +312,7 @@ pub(super) fn write_record(
     birth: &Birth<'_>,
 ) -> io::Result<()> {
     let record = RunRecord {
+        protocol: Protocol::OURS,
         instance: slot.instance.clone(),
         shim: parentage.shim,
         main: parentage.main,

@@ -19,6 +19,7 @@ use super::peer::Peer;
 use super::prepare::{self, Holdings};
 use super::tree::{self, Children};
 use crate::process::procfs::{self, ProcessIdentity};
+use crate::process::protocol::Protocol;
 use crate::process::signal;
 use crate::process::wire::{Report, Request, ShimTask, Standing};
 use crate::sandbox::Confinement;
@@ -421,6 +422,7 @@ impl Shim {
         let confinement = self.task.confinement.as_deref();
         let ports = confinement.map(Confinement::ports);
         let standing = Standing {
+            protocol: Protocol::OURS,
             main: keeper.map_or(identity, |(_, main)| main),
             keeper: keeper.map(|(keeper, _)| keeper),
             at: Wall::now(),
