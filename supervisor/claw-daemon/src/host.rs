@@ -41,7 +41,7 @@ use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
 use crate::upgrade::{Upgrades, Watched};
-use crate::{descriptors, halts, retention, sandboxes, signals, watch, wiring};
+use crate::{descriptors, halts, retention, sandboxes, signals, watch, watchdog, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
 const REMOVALS: Duration = Duration::from_secs(5);
@@ -144,6 +144,7 @@ impl Daemon {
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
         let server = http::serve(listeners, state);
         tell_manager(&[NotifyState::Ready]);
+        watchdog::start(handle.clone());
         Ok(Self {
             handle,
             feed,

@@ -18,6 +18,7 @@ mod sandboxes;
 mod signals;
 mod thread;
 mod watch;
+mod watchdog;
 mod wiring;
 
 pub mod agent_api;
