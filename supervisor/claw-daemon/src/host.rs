@@ -26,13 +26,14 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::agent_api::{self, AgentApi};
-use crate::api::Lockdown;
+use crate::api::{Lockdown, UpgradeBegun};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded, OnExit};
 use crate::data_dir::DataDir;
 use crate::egress::Egress;
 use crate::error::StartError;
 use crate::feed::Feed;
+use crate::http::ports::{Port, UpgradeQuestion, UpgradeRefusal};
 use crate::http::{self, Listeners};
 use crate::llm::{Answers, Models, Told};
 use crate::perform::Performer;
@@ -133,18 +134,12 @@ impl Daemon {
             confinement: wiring::Confinement::of(&driver, &egress),
             egress,
             lockdown,
-            upgrade: wiring::upgrade(Upgrades::new(
-                options.watched,
-                data_dir.path().to_owned(),
-                Arc::clone(driver.process()),
-                handle.clone(),
-            )),
+            upgrade: upgrades(options.watched, &data_dir, &driver, &handle),
             data_dir: data_dir.path().to_owned(),
         });
         let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
         let server = http::serve(listeners, state);
-        tell_manager(&[NotifyState::Ready]);
-        watchdog::start(handle.clone());
+        tell_manager_of_start(&handle);
         Ok(Self {
             handle,
             feed,
@@ -340,6 +335,23 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
         }
         Err(_also_broken) => Err(StartError::Config(broken)),
     }
+}
+
+fn upgrades(
+    watched: Watched,
+    data_dir: &DataDir,
+    driver: &Drivers,
+    handle: &Handle,
+) -> Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>> {
+    let processes = Arc::clone(driver.process());
+    let data_dir = data_dir.path().to_owned();
+    wiring::upgrade(Upgrades::new(watched, data_dir, processes, handle.clone()))
+}
+
+/// Tells systemd, where it started us, that we are ready, and from here on that we are well.
+fn tell_manager_of_start(handle: &Handle) {
+    tell_manager(&[NotifyState::Ready]);
+    watchdog::start(handle.clone());
 }
 
 /// Tells systemd, where it started us, how we are.
