@@ -119,8 +119,7 @@ impl Daemon {
         agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
-        notes.extend(watch_file(&reloader));
-        retention::start(Arc::clone(driver.process()), reloader.clone());
+        notes.extend(go_by_file(&reloader, &driver));
         let loaded = reloader.current();
         let lockdown = lock_down(&loaded, &driver, &mut notes).await;
         let ports = wiring::ports(wiring::Parts {
@@ -263,8 +262,10 @@ async fn start_drivers(
     Ok((thread, Arc::new(drivers)))
 }
 
-/// Goes by the fleet file whenever it changes; what to say if that cannot be.
-fn watch_file(reloader: &Reloader) -> Option<String> {
+/// Goes by the fleet file whenever it changes, and deletes what it keeps no longer; what to say if
+/// the first cannot be.
+fn go_by_file(reloader: &Reloader, driver: &Drivers) -> Option<String> {
+    retention::start(Arc::clone(driver.process()), reloader.clone());
     let started = watch::start(reloader.clone());
     let error = started.err()?;
     Some(format!("changes of the fleet file go unnoticed: {error}"))
