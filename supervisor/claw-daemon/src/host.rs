@@ -44,7 +44,7 @@ use crate::supervise::{self, Handle, Senders};
 use crate::telemetry::metrics::Metrics;
 use crate::thread::TaskThread;
 use crate::upgrade::{Upgrades, Watched};
-use crate::{descriptors, halts, retention, sandboxes, signals, watch, wiring};
+use crate::{descriptors, halts, retention, sandboxes, signals, watch, watchdog, wiring};
 
 /// An engine that is slow or away is not waited for longer than this at the end.
 const REMOVALS: Duration = Duration::from_secs(5);
@@ -121,8 +121,8 @@ impl Daemon {
         agent_api.set_reloader(reloader.clone());
         signals::listen(handle.clone(), reloader.clone(), first_signal)
             .map_err(|source| StartError::Signals { source })?;
-        notes.extend(watch_file(&reloader));
-        tend(&data_dir, &driver, &reloader);
+        notes.extend(go_by_file(&reloader, &driver));
+        Backups::of(&data_dir).start();
         let loaded = reloader.current();
         let lockdown = lock_down(&loaded, &driver, &mut notes).await;
         let ports = wiring::ports(wiring::Parts {
@@ -136,10 +136,10 @@ impl Daemon {
             confinement: wiring::Confinement::of(&driver, &egress),
             egress,
             lockdown,
-            upgrade: upgrade(options.watched, &data_dir, &driver, &handle),
+            upgrade: upgrades(options.watched, &data_dir, &driver, &handle),
             data_dir: data_dir.path().to_owned(),
         });
-        let server = answer(listeners, (ports, metrics), &data_dir);
+        let server = answer(listeners, (ports, metrics), &data_dir, &handle);
         Ok(Self {
             handle,
             feed,
@@ -268,23 +268,13 @@ async fn start_drivers(
     Ok((thread, Arc::new(drivers)))
 }
 
-/// Goes by the fleet file whenever it changes; what to say if that cannot be.
-fn watch_file(reloader: &Reloader) -> Option<String> {
+/// Goes by the fleet file whenever it changes, and deletes what it keeps no longer; what to say if
+/// the first cannot be.
+fn go_by_file(reloader: &Reloader, driver: &Drivers) -> Option<String> {
+    retention::start(Arc::clone(driver.process()), reloader.clone());
     let started = watch::start(reloader.clone());
     let error = started.err()?;
     Some(format!("changes of the fleet file go unnoticed: {error}"))
-}
-
-/// Gives the supervisor's place to another executable when it is asked to.
-fn upgrade(
-    watched: Watched,
-    data_dir: &DataDir,
-    driver: &Drivers,
-    handle: &Handle,
-) -> Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>> {
-    let (data_dir, processes) = (data_dir.path().to_owned(), Arc::clone(driver.process()));
-    let handle = handle.clone();
-    wiring::upgrade(Upgrades::new(watched, data_dir, processes, handle))
 }
 
 /// Serves the control API, and says so.
@@ -292,17 +282,12 @@ fn answer(
     listeners: Listeners,
     (ports, metrics): (Ports, Metrics),
     data_dir: &DataDir,
+    handle: &Handle,
 ) -> http::Running {
     let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
     let server = http::serve(listeners, state);
-    tell_ready();
+    tell_ready(handle);
     server
-}
-
-/// What is done from time to time: old logs go, and the journal is copied.
-fn tend(data_dir: &DataDir, driver: &Drivers, reloader: &Reloader) {
-    retention::start(Arc::clone(driver.process()), reloader.clone());
-    Backups::of(data_dir).start();
 }
 
 /// Takes the descriptors that the supervisor needs, and gives up what it has no use for, once
@@ -372,10 +357,23 @@ fn load(options: &Options, notes: &mut Vec<String>) -> Result<Loaded, StartError
     }
 }
 
-/// Tells who waits for the start that it is over.
-fn tell_ready() {
+fn upgrades(
+    watched: Watched,
+    data_dir: &DataDir,
+    driver: &Drivers,
+    handle: &Handle,
+) -> Port<UpgradeQuestion, Result<UpgradeBegun, UpgradeRefusal>> {
+    let processes = Arc::clone(driver.process());
+    let data_dir = data_dir.path().to_owned();
+    wiring::upgrade(Upgrades::new(watched, data_dir, processes, handle.clone()))
+}
+
+/// Tells who waits for the start that it is over, and the service manager from here on that we are
+/// well.
+fn tell_ready(handle: &Handle) {
     claw_failpoint::after(Step::Start);
     tell_manager(&[NotifyState::Ready]);
+    watchdog::start(handle.clone());
 }
 
 /// Tells systemd, where it started us, how we are.

@@ -19,6 +19,7 @@ mod sandboxes;
 mod signals;
 mod thread;
 mod watch;
+mod watchdog;
 mod wiring;
 
 pub mod agent_api;

@@ -182,8 +182,9 @@ pub(super) fn sweep(inner: &Inner, kept: &BTreeSet<InstanceId>) {
     }
 }
 
-/// Ends a tree whose shim lives. A shim that can be talked to is asked, because without cgroups it alone knows the
-/// whole tree; the group is killed all the same, in case the shim is stopped or stuck.
+/// Ends a tree whose shim lives. A shim that can be talked to is asked, because without cgroups it
+/// alone knows the whole tree; the group is killed all the same, in case the shim is stopped or
+/// stuck.
 fn end_alive(
     inner: &Inner,
     instance: &InstanceId,

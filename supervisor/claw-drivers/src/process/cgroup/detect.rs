@@ -397,10 +397,26 @@ impl Trial<'_> {
 /// The group of version 2 below which ours are.
 fn own_v2(mounts: &Mounts) -> Result<PathBuf, String> {
     let own = mounts.own_v2().ok_or("no version 2 hierarchy is mounted")?;
-    Ok(match (own.file_name(), own.parent()) {
+    let own = match (own.file_name(), own.parent()) {
         (Some(name), Some(parent)) if name == OWN_LEAF => parent.to_owned(),
         (Some(_) | None, _) => own,
-    })
+    };
+    let holder = holder_beside(&own).filter(|holder| holder.is_dir());
+    Ok(holder.unwrap_or(own))
+}
+
+/// The unit of systemd that holds the agents of a supervisor which is a unit itself:
+/// `NAME-agents.service` beside `NAME.service`, `NAME-agents@X.service` beside `NAME@X.service`.
+/// systemd cannot start a unit again below whose group controllers are given out and processes are
+/// left, so that must not be the supervisor's own (systemd 254 and later can, with
+/// `DelegateSubgroup=`).
+fn holder_beside(own: &Path) -> Option<PathBuf> {
+    let unit = own.file_name()?.to_str()?.strip_suffix(".service")?;
+    let holder = match unit.split_once('@') {
+        Some((name, instance)) => format!("{name}-agents@{instance}.service"),
+        None => format!("{unit}-agents.service"),
+    };
+    Some(own.with_file_name(holder))
 }
 
 /// Makes a controller available below `own`. Version 2 wants a group that hands out controllers
@@ -436,4 +452,24 @@ fn enable(own: &Path, controller: &str) -> Result<(), String> {
 
 fn sentence(error: &CgroupError) -> String {
     format!("{error}: {}", error.io())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_of_a_unit_are_held_by_the_unit_beside_it() {
+        let holder = |own: &str| holder_beside(Path::new(own));
+        assert_eq!(
+            holder("/sys/fs/cgroup/system.slice/openclaw.service"),
+            Some("/sys/fs/cgroup/system.slice/openclaw-agents.service".into())
+        );
+        assert_eq!(
+            holder("/sys/fs/cgroup/system.slice/claw@two.service"),
+            Some("/sys/fs/cgroup/system.slice/claw-agents@two.service".into())
+        );
+        assert_eq!(holder("/sys/fs/cgroup/user.slice/session-1.scope"), None);
+        assert_eq!(holder("/"), None);
+    }
 }
