@@ -7,7 +7,7 @@ use std::time::Duration;
 use claw_core::order::RunContext;
 use claw_core::spec::{AgentSpec, Check, Mode, Overlap};
 use claw_core::{
-    Action, Event, Fact, Inheritance, InstanceId, Order, Record, Run, RunId, RunPhase,
+    Action, AgentName, Event, Fact, Inheritance, InstanceId, Order, Record, Run, RunId, RunPhase,
 };
 
 use super::{Instances, Seen, Verdict, must};
@@ -22,6 +22,9 @@ const TEARDOWN: Duration = Duration::from_secs(5);
 pub(crate) struct Deliveries {
     /// What is in the hands of workers, as far as the supervisor was told.
     live: BTreeMap<RunId, Delivery>,
+    /// How many at once were in order when a delivery was decided and handed to the journal: the
+    /// configuration may change before that answers.
+    decided: BTreeMap<RunId, usize>,
     /// Drains that were ordered, and when.
     drains: BTreeMap<InstanceId, Duration>,
 }
@@ -110,7 +113,12 @@ impl Deliveries {
             Action::Record {
                 record: Record::Run(run),
                 ..
-            } => self.written(seen, run, instances),
+            } => {
+                if matches!(run.phase, RunPhase::Running { .. }) {
+                    self.decided.insert(run.id, most_of(seen, &run.agent));
+                }
+                self.written(seen, run, instances)
+            }
             _ => Ok(()),
         }
     }
@@ -154,7 +162,8 @@ impl Deliveries {
         let others = self.live.values();
         let others = others.filter(|other| other.instance.agent == id.agent);
         let others: Vec<&Delivery> = others.collect();
-        let most = seen.spec.agents.get(&id.agent).map_or(1, |spec| most(spec));
+        let decided = self.decided.remove(&run.run).unwrap_or(0);
+        let most = most_of(seen, &id.agent).max(decided);
         must(others.len() < most, "overlap", || {
             format!("run {} is given to {id} beside {others:?}", run.run)
         })?;
@@ -224,6 +233,7 @@ impl Deliveries {
         at: Duration,
     ) {
         self.drains.clear();
+        self.decided.clear();
         self.live.retain(|run, delivery| {
             let open = inheritance.runs.iter().any(|open| open.id == *run);
             open && instances.live.contains(&delivery.instance)
@@ -239,6 +249,10 @@ impl Deliveries {
 fn is_unchecked(spec: &Arc<AgentSpec>) -> bool {
     let readiness = spec.probes.readiness.as_ref();
     readiness.is_none_or(|probe| probe.check == Check::Heartbeat)
+}
+
+fn most_of(seen: &Seen<'_>, agent: &AgentName) -> usize {
+    seen.spec.agents.get(agent).map_or(1, |spec| most(spec))
 }
 
 fn most(spec: &AgentSpec) -> usize {
