@@ -307,9 +307,9 @@ pub(crate) struct Up {
     /// What the supervisor logs of itself, such as `info` or `claw_daemon=debug`
     #[arg(long, value_name = "FILTER", env = "OPENCLAW_LOG_LEVEL")]
     pub log_level: Option<String>,
-    /// Set where nobody watches the process: `--detach` sends it to the background so
-    #[arg(long, hide = true, conflicts_with = "detach")]
-    pub unwatched: bool,
+    /// Who watches the process: nobody where `--detach` has sent it to the background
+    #[arg(long, hide = true, value_name = "WHO", default_value = "starter")]
+    pub watched_by: WatchedBy,
     /// How it logs
     #[arg(
         long,
@@ -318,6 +318,15 @@ pub(crate) struct Up {
         default_value = "text"
     )]
     pub log_format: LogFormat,
+}
+
+/// Who watches the process of a supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WatchedBy {
+    /// Whoever has started it.
+    Starter,
+    /// Nobody.
+    Nobody,
 }
 
 /// How the supervisor logs.

@@ -17,7 +17,7 @@ use claw_daemon::telemetry::logging::{self, Format};
 use claw_daemon::upgrade::Watched;
 use claw_drivers::process::close_on_exec;
 
-use crate::args::{Global, LogFormat, Output, Up};
+use crate::args::{Global, LogFormat, Output, Up, WatchedBy};
 use crate::client::Client;
 use crate::exit::{Exit, Failure};
 use crate::locate::{self, Target};
@@ -55,10 +55,9 @@ pub(crate) async fn run(global: &Global, up: &Up) -> Result<(), Failure> {
             ..Environment::of_process()
         },
         answers: up.llm.clone(),
-        watched: if up.unwatched {
-            Watched::Nobody
-        } else {
-            Watched::ByStarter
+        watched: match up.watched_by {
+            WatchedBy::Nobody => Watched::Nobody,
+            WatchedBy::Starter => Watched::ByStarter,
         },
     };
     let daemon = Daemon::start(options)
@@ -119,7 +118,8 @@ async fn detach(file: &Path, up: &Up) -> Result<(), Failure> {
         .open(&log_path)?;
     let begins = log.metadata()?.len();
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--file").arg(&file).args(["up", "--unwatched"]);
+    command.arg("--file").arg(&file).arg("up");
+    command.args(["--watched-by", "nobody"]);
     command.process_group(0);
     command
         .stdin(Stdio::null())
