@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::fleet::{Fleet, Process, agent, steps};
 
 /// What shifts the clock of programs, where it is installed.
-fn faketime(test: &str) -> Option<PathBuf> {
+pub(crate) fn faketime(test: &str) -> Option<PathBuf> {
     let found = PathBuf::from("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1");
     if found.exists() {
         return Some(found);

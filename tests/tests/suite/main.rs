@@ -58,6 +58,7 @@ mod sandboxes;
 mod schedules;
 mod simulate;
 mod small_disk;
+mod soak_heavy;
 mod stopping;
 mod stored;
 mod takeover;
