@@ -8,6 +8,7 @@
 
 mod abuse;
 mod agent_protocol;
+mod battery_table;
 mod caller;
 mod chains;
 mod clocks;
