@@ -4,8 +4,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+/// How often a lock is looked at that a process had which is no more, and how long it is in between:
+/// some seconds, on a machine where a fork takes its time.
+const LOOKS: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The journal's database.
 pub(crate) const JOURNAL: &str = "journal.db";
@@ -76,17 +84,13 @@ impl DataDir {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(at)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match take(&mut lock, pause) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(DataDirError::Held {
-                    holder: holder(&mut lock),
-                    path,
-                });
-            }
-            Err(errno) => return Err(at(errno.into())),
+            Err(Taken::Held(holder)) => return Err(DataDirError::Held { holder, path }),
+            Err(Taken::Io(error)) => return Err(at(error)),
         }
-        lock.set_len(0)
+        lock.rewind()
+            .and_then(|()| lock.set_len(0))
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(at)?;
         Ok(Self { path, _lock: lock })
@@ -161,13 +165,49 @@ impl DataDir {
     }
 }
 
-fn holder(lock: &mut File) -> String {
+/// Why a lock is not ours.
+#[derive(Debug)]
+enum Taken {
+    /// Somebody has it; by whom it was written last.
+    Held(String),
+    Io(io::Error),
+}
+
+/// Takes the lock. A supervisor that was killed in the middle of a fork has left its copy of the
+/// lock to a child, which lets go of it with the program it executes: whoever is named and is no
+/// more is waited for, with `pause` between two looks.
+fn take(lock: &mut File, mut pause: impl FnMut()) -> Result<(), Taken> {
+    let mut looks = 0;
+    loop {
+        match flock(&*lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(errno) => return Err(Taken::Io(errno.into())),
+        }
+        match holder(lock) {
+            Some(pid) if looks < LOOKS && test_kill_process(pid) == Err(Errno::SRCH) => pause(),
+            Some(pid) => {
+                return Err(Taken::Held(format!("process {}", pid.as_raw_nonzero())));
+            }
+            None => return Err(Taken::Held("of unknown process id".to_owned())),
+        }
+        looks += 1;
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing runs yet that could wait for anything, and nobody tells of a lock that is let go"
+)]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
+fn holder(lock: &mut File) -> Option<Pid> {
     let mut text = String::new();
     let read = lock.rewind().and_then(|()| lock.read_to_string(&mut text));
-    match (read, text.trim()) {
-        (Ok(_), pid) if !pid.is_empty() => format!("process {pid}"),
-        _ => "of unknown process id".to_owned(),
-    }
+    read.ok()
+        .and_then(|_| Pid::from_raw(text.trim().parse().ok()?))
 }
 
 #[cfg(test)]
@@ -192,5 +232,38 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(DataDir::own(dir.path()).unwrap());
         DataDir::own(dir.path()).unwrap();
+    }
+
+    /// A lock in the hands of somebody, named for a process that is no more.
+    fn left_behind(path: &Path) -> (File, File) {
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        let pid = dead.id();
+        dead.wait().unwrap();
+        fs::write(path, format!("{pid}\n")).unwrap();
+        let held = File::open(path).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        (
+            held,
+            File::options().read(true).write(true).open(path).unwrap(),
+        )
+    }
+
+    #[test]
+    fn what_a_dead_owner_left_to_a_child_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (held, mut lock) = left_behind(&dir.path().join("lock"));
+        let mut held = Some(held);
+        take(&mut lock, || drop(held.take())).unwrap();
+        assert!(held.is_none());
+    }
+
+    #[test]
+    fn what_is_never_let_go_of_is_refused_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_held, mut lock) = left_behind(&dir.path().join("lock"));
+        let mut pauses = 0;
+        let taken = take(&mut lock, || pauses += 1);
+        assert!(matches!(taken, Err(Taken::Held(_))), "{taken:?}");
+        assert_eq!(pauses, LOOKS);
     }
 }

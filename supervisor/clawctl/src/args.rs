@@ -289,10 +289,6 @@ pub(crate) enum Command {
 
 /// `clawctl up`.
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "a flag of the command line is a bool"
-)]
 pub(crate) struct Up {
     /// The fleet file, in short.
     #[command(flatten)]

@@ -1,74 +1,12 @@
 //! Case 25 and its kin: what lies on disk is old or new, never empty, and a loss is said.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
 use std::time::Duration;
 
 use claw_daemon::api::{Health, State};
-use nix::mount::{MsFlags, umount};
 
 use crate::fleet::{Fleet, Process, agent, holds_for, until};
-
-/// A small disk of its own.
-struct SmallDisk {
-    folder: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// `None`, with a word, when this user may mount nothing.
-    fn mounted(size: &str, test: &str) -> Option<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("claw-disk-")
-            .tempdir()
-            .unwrap();
-        let options = format!("size={size},mode=755");
-        let mounted = nix::mount::mount(
-            Some("tmpfs"),
-            folder.path(),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        );
-        match mounted {
-            Ok(()) => Some(Self { folder }),
-            Err(error) => {
-                eprintln!("SKIP {test}: a small disk cannot be mounted: {error}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Writes until nothing fits any more.
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("ballast");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .unwrap();
-        for size in [1 << 20, 1 << 12, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = until("the small disk is idle", || {
-            match umount(self.folder.path()) {
-                Err(nix::Error::EBUSY) => None,
-                other => Some(other),
-            }
-        });
-        unmounted.unwrap();
-    }
-}
+use crate::small_disk::SmallDisk;
 
 /// Rows 9 and 10 of the fault matrix: the agent goes on and is probed, its output is dropped and
 /// counted, the supervisor says that it is degraded, and all mends itself.

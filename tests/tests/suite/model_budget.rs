@@ -1,7 +1,6 @@
 //! An agent spends its money, is told so, and has some again on the next day.
 
 use std::fs;
-use std::path::PathBuf;
 
 use claw_daemon::api::RunState;
 use fakellm::FakeLlm;
@@ -9,6 +8,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan, Unit, tz::TimeZone};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::clocks::faketime;
 use crate::fleet::{Fleet, until};
 
 /// Asks until there is no answer, and says what it was told.
@@ -35,16 +35,6 @@ while True:
     if told[0] != 200:
         break
 "#;
-
-/// What shifts the clock of programs, where it is installed.
-fn faketime(test: &str) -> Option<PathBuf> {
-    let found = PathBuf::from("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1");
-    if found.exists() {
-        return Some(found);
-    }
-    eprintln!("SKIP {test}: there is no libfaketime");
-    None
-}
 
 /// How much later than now it is noon of a day in UTC.
 fn noon(days: i64) -> SignedDuration {

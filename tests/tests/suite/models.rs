@@ -136,7 +136,8 @@ pub(crate) fn money(fleet: &Fleet) -> (u64, u64) {
     (amount("spent_usd"), amount("uncertain_usd"))
 }
 
-fn pico(usd: &str) -> u64 {
+/// An amount in USD, in pico-USD.
+pub(crate) fn pico(usd: &str) -> u64 {
     let (whole, part) = usd.split_once('.').unwrap_or((usd, ""));
     format!("{whole}{part:0<12}").parse().unwrap()
 }

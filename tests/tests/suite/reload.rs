@@ -1,5 +1,6 @@
 //! Case 23: the fleet file changes under a running fleet.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use claw_daemon::api::{Applied, State};
@@ -226,4 +227,73 @@ fn a_change_that_takes_a_new_supervisor_is_refused_whole() {
     assert_eq!(list.code, Some(4));
     fleet.write("reload: \"off\"", &agent("a", &["forever"], ""));
     fleet.down();
+}
+
+/// Row 31 of the fault matrix: the file is a link that is turned again and again, while several
+/// ask for a reload at once. What is in force is one version of the file, and at the end the last.
+#[test]
+fn versions_that_follow_each_other_while_others_reload_are_never_mixed() {
+    const VERSIONS: usize = 40;
+    let mut fleet = Fleet::new("");
+    let of = |number: usize| {
+        let value = format!("env: {{VALUE: \"{number}\"}}");
+        ["a", "b", "c"]
+            .map(|name| agent(name, &["forever"], &value))
+            .concat()
+    };
+    let turn = |fleet: &Fleet, number: usize| {
+        fleet.write("", &of(number));
+        let version = fleet.path(&format!("version-{number}"));
+        std::fs::rename(fleet.file(), &version).unwrap();
+        let link = fleet.path("link");
+        std::os::unix::fs::symlink(&version, &link).unwrap();
+        std::fs::rename(link, fleet.file()).unwrap();
+    };
+    turn(&fleet, 0);
+    fleet.up();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let appliers = [(), ()].map(|()| {
+            threads.spawn(|| {
+                let mut applied = 0;
+                while !over.load(Ordering::Relaxed) {
+                    // Between two versions there is no file for a moment; that is said, and no harm.
+                    applied += usize::from(fleet.run(&["apply"]).code == Some(0));
+                    fleet.signal(Signal::HUP);
+                }
+                applied
+            })
+        });
+        let seen: Vec<_> = (1..=VERSIONS)
+            .map(|number| {
+                turn(&fleet, number);
+                values_in_force(&fleet)
+            })
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        for values in seen {
+            assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+        }
+        let applied: usize = appliers.into_iter().map(|one| one.join().unwrap()).sum();
+        assert!(applied > 0, "no reload got through");
+    });
+    fleet.run(&["apply"]).ok();
+    let last = VERSIONS.to_string();
+    assert_eq!(values_in_force(&fleet), [(); 3].map(|()| last.clone()));
+    for main in mains(&fleet) {
+        until("it runs the last version", || {
+            let environment = std::fs::read(format!("/proc/{}/environ", main.pid)).ok()?;
+            let last = format!("VALUE={VERSIONS}\0");
+            String::from_utf8_lossy(&environment)
+                .contains(&last)
+                .then_some(())
+        });
+    }
+    fleet.down();
+}
+
+/// The value in the environment of each of the three, as the configuration in force has it.
+fn values_in_force(fleet: &Fleet) -> [serde_json::Value; 3] {
+    let config: serde_json::Value = fleet.api().get("/api/config");
+    ["a", "b", "c"].map(|name| config["fleet"]["agents"][name]["launch"]["env"]["VALUE"].clone())
 }

@@ -80,6 +80,49 @@ fn slots_that_fell_due_while_the_supervisor_was_down_have_exactly_one_fate() {
     fleet.down();
 }
 
+/// Row 15 of the fault matrix: a supervisor that stood still, as on a machine that slept, makes up
+/// for what fell due as the policy says, once.
+#[test]
+fn slots_that_fell_due_while_the_supervisor_stood_still_have_exactly_one_fate() {
+    let mut fleet = Fleet::new("");
+    let policies = ["none", "one"];
+    let agents = policies.map(|policy| {
+        let marks = fleet.place(policy);
+        let keys =
+            format!("schedule: {{cron: \"* * * * * *\", catch_up: {policy}, overlap: queue}}");
+        agent(policy, &["mark", &marks], &keys)
+    });
+    fleet.write("", &agents.concat());
+    fleet.up();
+    for policy in policies {
+        fleet.await_lines(policy, 1);
+    }
+    fleet.signal(Signal::STOP);
+    let until_then = jiff::Timestamp::now() + 5.seconds();
+    until("five seconds are over", || {
+        (jiff::Timestamp::now() > until_then).then_some(())
+    });
+    fleet.signal(Signal::CONT);
+    for policy in policies {
+        let settled = until("slots run again in their time", || {
+            let settled = slots(&fleet, policy);
+            let late = settled.iter().rposition(|(_, fate)| *fate != SlotFate::Ran);
+            late.is_some_and(|place| settled.len() > place + 2)
+                .then_some(settled)
+        });
+        let times: Vec<i64> = settled.iter().map(|(slot, _)| slot.as_second()).collect();
+        assert!(
+            times.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "each once: {settled:#?}"
+        );
+        let caught_up = count(&settled, SlotFate::CaughtUp);
+        let most = usize::from(policy == "one");
+        assert!(count(&settled, SlotFate::Missed) >= 2, "{settled:#?}");
+        assert!(caught_up <= most, "{policy}: {settled:#?}");
+    }
+    fleet.down();
+}
+
 /// A run that was late by more than it may be is missed, whatever the policy.
 #[test]
 fn a_slot_later_than_it_may_be_is_missed() {

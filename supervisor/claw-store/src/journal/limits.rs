@@ -37,6 +37,9 @@ pub const BUSY_CHECKPOINT_PAGES: u64 = 8_000;
 /// Pages in the WAL (128 MiB) from which the writer checkpoints itself, waiting for the disk.
 pub const INLINE_CHECKPOINT_PAGES: u64 = 32_768;
 
+/// Pages by which the WAL grows before the writer tries that again when the sync thread was at it.
+pub const INLINE_RETRY_PAGES: u64 = 64;
+
 /// How long the check of the database at open may take; what is left then is not checked.
 pub const CHECK_TIME: Duration = Duration::from_secs(5);
 

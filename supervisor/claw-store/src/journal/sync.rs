@@ -221,7 +221,9 @@ impl Syncer {
             return;
         }
         match checkpoint(&self.conn, "PASSIVE") {
-            Ok(found) => {
+            // The writer makes one just now.
+            Ok(None) => {}
+            Ok(Some(found)) => {
                 let whole = found.in_log == found.moved;
                 let left = if whole { 0 } else { found.in_log };
                 self.meters.wal_pages.store(left, Relaxed);
@@ -258,15 +260,24 @@ pub(crate) struct Checkpointed {
     pub(crate) moved: u64,
 }
 
-/// Checkpoints on the given connection.
-pub(crate) fn checkpoint(conn: &Connection, mode: &str) -> Result<Checkpointed, rusqlite::Error> {
+/// Checkpoints on the given connection. Nothing is found where another connection makes a
+/// checkpoint at the same time: SQLite tells of that in the first column, and leaves the others at
+/// -1, which says nothing of how long the log is.
+pub(crate) fn checkpoint(
+    conn: &Connection,
+    mode: &str,
+) -> Result<Option<Checkpointed>, rusqlite::Error> {
     conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let (busy, in_log, moved): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if busy != 0 && in_log < 0 {
+            return Ok(None);
+        }
         // Both are -1 when there is no log.
         let pages = |n: i64| u64::try_from(n).unwrap_or(0);
-        Ok(Checkpointed {
-            in_log: pages(row.get(1)?),
-            moved: pages(row.get(2)?),
-        })
+        Ok(Some(Checkpointed {
+            in_log: pages(in_log),
+            moved: pages(moved),
+        }))
     })
 }
 
@@ -285,5 +296,49 @@ fn still_linked(wal: &File) -> io::Result<()> {
     match wal.metadata()?.nlink() {
         0 => Err(io::Error::other("its -wal file was deleted")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open(path: &std::path::Path) -> Connection {
+        let conn = Connection::open(path).unwrap();
+        let mode = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0";
+        conn.execute_batch(mode).unwrap();
+        conn
+    }
+
+    /// The other one waits for a reader, and has the checkpoint for itself as long as it waits.
+    #[test]
+    fn a_checkpoint_beside_another_one_does_not_find_an_empty_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let own = open(&path);
+        own.execute_batch("CREATE TABLE t (n)").unwrap();
+        let reader = open(&path);
+        let read = "BEGIN; SELECT count(*) FROM t";
+        reader.execute_batch(read).unwrap();
+        own.execute_batch("INSERT INTO t VALUES (1)").unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let other = open(&path);
+                other.busy_timeout(Duration::from_secs(60)).unwrap();
+                while checkpoint(&other, "RESTART").unwrap().is_none() {
+                    std::thread::yield_now();
+                }
+            });
+            // Until the other one has begun, the log is found, and it is not empty.
+            while let Some(found) = checkpoint(&own, "PASSIVE").unwrap() {
+                assert!(found.in_log > 0);
+                std::thread::yield_now();
+            }
+            reader.execute_batch("COMMIT").unwrap();
+        });
+        let found = checkpoint(&own, "PASSIVE").unwrap().unwrap();
+        assert_eq!(found.in_log, found.moved);
     }
 }

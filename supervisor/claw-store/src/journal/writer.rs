@@ -17,7 +17,8 @@ use claw_core::Durability;
 use rusqlite::{Connection, ErrorCode};
 
 use super::limits::{
-    BUSY_CHECKPOINT_PAGES, IDLE, IDLE_CHECKPOINT_PAGES, INLINE_CHECKPOINT_PAGES, RETRY,
+    BUSY_CHECKPOINT_PAGES, IDLE, IDLE_CHECKPOINT_PAGES, INLINE_CHECKPOINT_PAGES,
+    INLINE_RETRY_PAGES, RETRY,
 };
 use super::mark;
 use super::queue::{Answer, Job, Queue, Taken, What};
@@ -292,19 +293,27 @@ impl Writer {
             self.checkpoint_at = BUSY_CHECKPOINT_PAGES;
             self.inline_at = INLINE_CHECKPOINT_PAGES;
         } else if pages >= self.inline_at && self.meters.degraded().is_none() {
-            self.inline_at = pages + INLINE_CHECKPOINT_PAGES;
-            self.checkpoint_inline();
+            self.inline_at = pages + self.checkpoint_inline();
         } else if pages >= self.checkpoint_at {
             self.checkpoint_at = pages + IDLE_CHECKPOINT_PAGES;
             self.syncs.checkpoint();
         }
     }
 
-    fn checkpoint_inline(&self) {
+    /// Checkpoints, and says by how many pages the log may grow before this is done again.
+    fn checkpoint_inline(&self) -> u64 {
         match sync::checkpoint(&self.conn, "PASSIVE") {
-            Ok(found) if found.in_log == found.moved => self.meters.wal_pages.store(0, Relaxed),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(reason = self.explain(&error), "checkpoint failed"),
+            Ok(Some(found)) if found.in_log == found.moved => {
+                self.meters.wal_pages.store(0, Relaxed);
+                INLINE_CHECKPOINT_PAGES
+            }
+            Ok(Some(_)) => INLINE_CHECKPOINT_PAGES,
+            // The sync thread makes one just now, and cannot come to the end of a log that grows.
+            Ok(None) => INLINE_RETRY_PAGES,
+            Err(error) => {
+                tracing::debug!(reason = self.explain(&error), "checkpoint failed");
+                INLINE_CHECKPOINT_PAGES
+            }
         }
     }
 

@@ -44,6 +44,9 @@ pub const CHECKPOINT_PAGES: u64 = 4_000;
 /// Pages in the log (128 MiB) from which the writer makes it itself, waiting for the disk.
 pub const INLINE_CHECKPOINT_PAGES: u64 = 32_768;
 
+/// Pages by which the log grows before the writer tries that again when the thread beside was at it.
+pub const INLINE_RETRY_PAGES: u64 = 64;
+
 /// How long `close` waits for what is queued.
 pub const CLOSE_TIME: Duration = Duration::from_secs(10);
 

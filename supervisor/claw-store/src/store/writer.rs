@@ -19,7 +19,9 @@ use rusqlite::Connection;
 use super::core::Core;
 use super::error::{StoreCloseError, StoreError};
 use super::handle::Signals;
-use super::limits::{CHECKPOINT_PAGES, CHORES, GATHERING, INLINE_CHECKPOINT_PAGES, RETRY};
+use super::limits::{
+    CHECKPOINT_PAGES, CHORES, GATHERING, INLINE_CHECKPOINT_PAGES, INLINE_RETRY_PAGES, RETRY,
+};
 use super::open::SyncFn;
 use super::queue::{Answer, Expected, Job, Queue, Taken};
 use crate::bus::Level;
@@ -282,10 +284,15 @@ impl Log {
 
     /// Moves what is left and lets the next commit begin the log anew.
     fn restart(&mut self, conn: &Connection) {
-        self.pages = 0;
-        self.checkpoint_at = CHECKPOINT_PAGES;
-        if let Err(error) = checkpoint(conn, "PASSIVE") {
-            tracing::debug!(%error, "the store's log could not be restarted");
-        }
+        self.pages = match checkpoint(conn, "PASSIVE") {
+            Ok(Some(_)) => 0,
+            // The thread beside makes one just now, and cannot come to the end of a log that grows.
+            Ok(None) => INLINE_CHECKPOINT_PAGES - INLINE_RETRY_PAGES,
+            Err(error) => {
+                tracing::debug!(%error, "the store's log could not be restarted");
+                0
+            }
+        };
+        self.checkpoint_at = self.pages + CHECKPOINT_PAGES;
     }
 }

@@ -213,6 +213,11 @@ impl Fleet {
         self.supervisor.as_ref().expect("a supervisor runs")
     }
 
+    /// How the supervisor ended, if it has by itself.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.supervisor.as_mut()?.try_wait().unwrap()
+    }
+
     /// Kills the supervisor, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.spawners.extend(Process::spawners_of(self.pid()));

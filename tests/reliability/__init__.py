@@ -1,0 +1,1 @@
+"""Programs that show what the supervisor promises: the battery of faults, and weeks in minutes."""

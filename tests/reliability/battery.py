@@ -1,0 +1,228 @@
+"""Runs the tests that `tests/battery.toml` names and writes their results into the README."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parents[2]
+BATTERY = ROOT / "tests/battery.toml"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- battery -->", "<!-- end of battery -->"
+SKIP = re.compile(r"^\s*SKIP[: ]\s*(?P<what>[^\n]*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A fault, what is promised in it, and the tests that show it."""
+
+    number: int
+    fault: str
+    promise: str
+    tests: tuple[str, ...]
+    open: str
+    absent: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test came to; `why` it was skipped, if it was."""
+
+    state: Literal["passed", "failed", "skipped"]
+    seconds: float
+    why: str = ""
+
+
+def rows() -> list[Row]:
+    """All rows of the battery, by their numbers."""
+    listed = tomllib.loads(BATTERY.read_text())["row"]
+    found = [
+        Row(
+            number=row["number"],
+            fault=row["fault"],
+            promise=row["promise"],
+            tests=tuple(row["tests"]),
+            open=row.get("open", ""),
+            absent=row.get("absent", ""),
+        )
+        for row in listed
+    ]
+    return sorted(found, key=lambda row: row.number)
+
+
+def package(name: str) -> str:
+    """The package that a test is of."""
+    return re.split("::| ", name)[0]
+
+
+def expression(names: set[str]) -> str:
+    """The filter of nextest that selects exactly these tests."""
+    parts = []
+    for name in sorted(names):
+        binary, test = name.split(" ")
+        parts.append(f"(binary_id(={binary}) & test(={test}))")
+    return " + ".join(parts)
+
+
+def binaries(names: set[str]) -> list[str]:
+    """The binaries of these tests, as arguments of cargo; no others are built."""
+    found = set()
+    for name in names:
+        _, _, binary = name.split(" ")[0].partition("::")
+        found.add(("--test", binary) if binary else ("--lib",))
+    return [word for words in sorted(found) for word in words]
+
+
+def target() -> Path:
+    """The target directory."""
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
+    text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return Path(json.loads(text)["target_directory"])
+
+
+def run(names: set[str], of: str, kept: Path) -> None:
+    """Runs the tests of a package, whatever becomes of them, and keeps their report."""
+    report = target() / "nextest/battery/junit.xml"
+    report.unlink(missing_ok=True)
+    if of == "claw-tests" and "CLAWCTL" not in os.environ:
+        # These tests run it, and cargo knows nothing of that.
+        subprocess.run(["cargo", "build", "--package", "clawctl", "--locked"], cwd=ROOT, check=True)
+    own = {name for name in names if package(name) == of}
+    command = ["cargo", "nextest", "run", "--locked", "--profile", "battery", "--package", of]
+    subprocess.run([*command, *binaries(own), "-E", expression(own)], cwd=ROOT, check=False)
+    if not report.exists():
+        sys.exit(f"scripts/battery: no test of {of} was run; why not stands above")
+    kept.mkdir(parents=True, exist_ok=True)
+    report.rename(kept / f"{of}.xml")
+
+
+def outcomes(report: Path) -> dict[str, Outcome]:
+    """What a report in the form of JUnit tells of each test."""
+    found = {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        seconds = float(case.get("time", "0"))
+        said = "\n".join(
+            part.text or "" for kind in ("system-out", "system-err") for part in case.findall(kind)
+        )
+        skipped = SKIP.search(said)
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome = Outcome("failed", seconds)
+        elif skipped is not None:
+            outcome = Outcome("skipped", seconds, reason(skipped["what"]))
+        else:
+            outcome = Outcome("passed", seconds)
+        found[f"{case.get('classname')} {case.get('name')}"] = outcome
+    return found
+
+
+def reason(said: str) -> str:
+    """Why a test was skipped, without its name."""
+    return said.split(": ", 1)[-1].strip().replace("|", "/")
+
+
+def result(row: Row, found: dict[str, Outcome]) -> str:
+    """What a row came to, in words of the table."""
+    if row.absent:
+        return f"not here: {row.absent}"
+    if not row.tests:
+        return f"not proven yet: {row.open}"
+    of_row = [found.get(name) for name in row.tests]
+    failed = [
+        name.split("::")[-1]
+        for name, outcome in zip(row.tests, of_row, strict=True)
+        if outcome and outcome.state == "failed"
+    ]
+    if failed:
+        return f"**fails**: {', '.join(failed)}"
+    if None in of_row:
+        return "not checked here: not all of its tests were run"
+    skipped = [outcome.why for outcome in of_row if outcome and outcome.state == "skipped"]
+    if skipped:
+        return f"not checked here: {skipped[0]}"
+    return f"holds in part; not proven yet: {row.open}" if row.open else "holds"
+
+
+def control_groups() -> str:
+    """The version of control groups that limits are given with here."""
+    mounts = Path("/proc/self/mounts").read_text()
+    kinds = {line.split(" ")[2] for line in mounts.splitlines()}
+    if "cgroup" in kinds:
+        return "version 1 and 2" if "cgroup2" in kinds else "version 1"
+    return "version 2" if "cgroup2" in kinds else "none"
+
+
+def table(battery: list[Row], found: dict[str, Outcome]) -> str:
+    """The part of the README between its marks."""
+    names = {name for row in battery for name in row.tests}
+    states = [found[name].state if name in found else "not run" for name in names]
+    counted = f"{len(names)} tests: {states.count('passed')} passed"
+    for state in ("failed", "skipped", "not run"):
+        if state in states:
+            counted += f", {states.count(state)} {state}"
+    kernel = platform.release().split("-")[0]
+    lines = [
+        f"{counted}. Linux {kernel}, control groups of {control_groups()}.",
+        "",
+        "| | fault | promise | result | s |",
+        "|---|---|---|---|---|",
+    ]
+    for row in battery:
+        spent = sum(found[name].seconds for name in row.tests if name in found)
+        seconds = f"{spent:.1f}" if row.tests else ""
+        cells = [str(row.number), row.fault, row.promise, result(row, found), seconds]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Puts a table between the marks of the README."""
+    readme = README.read_text()
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"scripts/battery: README.md has no {BEGIN} and {END}")
+    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def main() -> int:
+    """Runs the battery; 1 if a promise does not hold."""
+    parser = argparse.ArgumentParser(prog="scripts/battery", description=__doc__)
+    parser.add_argument("--row", type=int, action="append", help="only this one; writes nothing")
+    parser.add_argument(
+        "--package", action="append", help="only its tests; of others, what they came to last"
+    )
+    arguments = parser.parse_args()
+    battery = rows()
+    if arguments.row:
+        battery = [row for row in battery if row.number in arguments.row]
+    names = {name for row in battery for name in row.tests}
+    kept = target() / ("battery-row" if arguments.row else "battery")
+    if not arguments.package:
+        shutil.rmtree(kept, ignore_errors=True)
+    for of in sorted({package(name) for name in names}):
+        if not arguments.package or of in arguments.package:
+            run(names, of, kept)
+    found = {}
+    for report in kept.glob("*.xml"):
+        found.update(outcomes(report))
+    text = table(battery, found)
+    print(text)
+    if not arguments.row:
+        write(text)
+    missing = not arguments.package and any(name not in found for name in names)
+    return int("**fails**" in text or missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
