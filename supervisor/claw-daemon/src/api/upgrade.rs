@@ -12,8 +12,8 @@ pub struct UpgradeRequest {
     /// The executable, an absolute path.
     #[schema(value_type = String)]
     pub binary: PathBuf,
-    /// Seconds that it may take until it is ready, 1 to 600; 30 if nothing is said. The same holds
-    /// for the way back.
+    /// Seconds that it may take until it is ready, 1 to 600; 30 if nothing is said. The way
+    /// back may take a minute at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
 }

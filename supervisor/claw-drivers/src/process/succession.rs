@@ -35,6 +35,9 @@ use super::signal;
 use super::spawner::IGNORED;
 use super::wire::{self, Program, Report, SuccessionTask, Task, Watchdog};
 
+/// The old executable has come up before, and after it there is nothing else to try.
+const WAY_BACK: Duration = Duration::from_secs(60);
+
 /// Between looks at a supervisor that comes up; a person does not notice this.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -59,7 +62,7 @@ pub struct Successor {
     pub log: PathBuf,
     /// Where the [`Outcome`] is written, as JSON, whole or not at all.
     pub outcome: PathBuf,
-    /// How long it may take until it is ready; the same for the way back.
+    /// How long it may take until it is ready; for the way back at least a minute.
     pub patience: Duration,
 }
 
@@ -158,11 +161,15 @@ pub(super) fn run(task: &SuccessionTask, program: &[u8], stream: OwnedFd) -> i32
     if rustix::net::send(&stream, &ready, rustix::net::SendFlags::NOSIGNAL).is_err() {
         return 1;
     }
+    let back = SuccessionTask {
+        patience: task.patience.max(WAY_BACK),
+        ..task.clone()
+    };
     await_end(task.supervisor);
     drop(stream);
     let outcome = match start(task, &task.binary, &program) {
         Ok(pid) => Outcome::TakenOver { pid },
-        Err(reason) => match start(task, Path::new("/proc/self/exe"), &program) {
+        Err(reason) => match start(&back, Path::new("/proc/self/exe"), &program) {
             Ok(pid) => Outcome::WentBack { pid, reason },
             Err(back) => Outcome::Down { reason, back },
         },

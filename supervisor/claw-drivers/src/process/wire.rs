@@ -58,7 +58,7 @@ pub(crate) enum Task {
 }
 
 /// Who comes after which supervisor; see [`super::succession`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SuccessionTask {
     pub(crate) supervisor: ProcessIdentity,
     pub(crate) binary: PathBuf,

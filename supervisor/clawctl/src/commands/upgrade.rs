@@ -19,6 +19,9 @@ use crate::{print, wait};
 /// for nobody, but its disk may be slow.
 const ENDING: Duration = Duration::from_secs(60);
 
+/// What the old executable may take at least, if it has to come up again.
+const WAY_BACK: Duration = Duration::from_secs(60);
+
 /// What an upgrade came to, for programs.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -65,7 +68,7 @@ pub(crate) async fn run(client: &Client, upgrade: &Upgrade, output: Output) -> R
             before.version
         ));
     }
-    let limit = ENDING + upgrade.timeout * 2;
+    let limit = ENDING + upgrade.timeout + upgrade.timeout.max(WAY_BACK);
     match await_outcome(&begun.outcome, limit).await? {
         Outcome::TakenOver { pid } => {
             let report = Report {

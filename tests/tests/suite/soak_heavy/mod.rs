@@ -49,7 +49,10 @@ struct Soak {
 
 impl Soak {
     fn new() -> Self {
-        let dice = Dice::new();
+        let dice = match std::env::var_os("CLAW_SOAK_MINUTES") {
+            Some(_) => Dice::new(),
+            None => Dice::usual(4711),
+        };
         let mut fleet = Fleet::new("");
         let disk = SmallDisk::mounted(DISK, "soak_heavy: full disks");
         if let Some(disk) = &disk {
