@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import re
 import shutil
@@ -75,15 +74,6 @@ def expression(names: set[str]) -> str:
     return " + ".join(parts)
 
 
-def binaries(names: set[str]) -> list[str]:
-    """The binaries of these tests, as arguments of cargo; no others are built."""
-    found = set()
-    for name in names:
-        _, _, binary = name.split(" ")[0].partition("::")
-        found.add(("--test", binary) if binary else ("--lib",))
-    return [word for words in sorted(found) for word in words]
-
-
 def target() -> Path:
     """The target directory."""
     command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
@@ -91,20 +81,19 @@ def target() -> Path:
     return Path(json.loads(text)["target_directory"])
 
 
-def run(names: set[str], of: str, kept: Path) -> None:
-    """Runs the tests of a package, whatever becomes of them, and keeps their report."""
-    report = target() / "nextest/battery/junit.xml"
-    report.unlink(missing_ok=True)
-    if of == "claw-tests" and "CLAWCTL" not in os.environ:
-        # These tests run it, and cargo knows nothing of that.
-        subprocess.run(["cargo", "build", "--package", "clawctl", "--locked"], cwd=ROOT, check=True)
-    own = {name for name in names if package(name) == of}
-    command = ["cargo", "nextest", "run", "--locked", "--profile", "battery", "--package", of]
-    subprocess.run([*command, *binaries(own), "-E", expression(own)], cwd=ROOT, check=False)
-    if not report.exists():
-        sys.exit(f"scripts/battery: no test of {of} was run; why not stands above")
-    kept.mkdir(parents=True, exist_ok=True)
-    report.rename(kept / f"{of}.xml")
+def run(names: set[str], report: Path) -> None:
+    """Runs tests, whatever becomes of them, and keeps their report."""
+    made = target() / "nextest/battery/junit.xml"
+    made.unlink(missing_ok=True)
+    # As `scripts/test` builds, so that nothing is built twice. The tests run `clawctl`, and cargo
+    # knows nothing of that.
+    subprocess.run(["cargo", "build", "--workspace", "--locked"], cwd=ROOT, check=True)
+    command = ["cargo", "nextest", "run", "--locked", "--profile", "battery", "--workspace"]
+    subprocess.run([*command, "-E", expression(names)], cwd=ROOT, check=False)
+    if not made.exists():
+        sys.exit("scripts/battery: no test was run; why not stands above")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    made.rename(report)
 
 
 def outcomes(report: Path) -> dict[str, Outcome]:
@@ -208,13 +197,15 @@ def main() -> int:
         battery = [row for row in battery if row.number in arguments.row]
     names = {name for row in battery for name in row.tests}
     kept = target() / ("battery-row" if arguments.row else "battery")
-    if not arguments.package:
+    if arguments.package:
+        for of in arguments.package:
+            run({name for name in names if package(name) == of}, kept / f"{of}.xml")
+    else:
         shutil.rmtree(kept, ignore_errors=True)
-    for of in sorted({package(name) for name in names}):
-        if not arguments.package or of in arguments.package:
-            run(names, of, kept)
+        run(names, kept / "all.xml")
     found = {}
-    for report in kept.glob("*.xml"):
+    # Those of a package come after those of all, which are older.
+    for report in sorted(kept.glob("*.xml")):
         found.update(outcomes(report))
     text = table(battery, found)
     print(text)
