@@ -61,6 +61,7 @@ const DESCRIBED: &[&str] = &[
     routes::CONFIG_PLAN,
     routes::CONFIG_APPLY,
     routes::SHUTDOWN,
+    routes::UPGRADE,
     routes::METRICS,
 ];
 
