@@ -131,7 +131,9 @@ impl Outages {
                     })?;
                 }
                 let ours = matches!(cause, Cause::Asked | Cause::Reconfigured | Cause::Replaced);
-                let oneshot = instances.mode_of(instance) == Some(Mode::Oneshot);
+                // What comes next goes by the file of now: a run of its own waits for nobody.
+                let now = seen.spec.agents.get(&instance.agent).map(|spec| spec.mode);
+                let oneshot = [instances.mode_of(instance), now].contains(&Some(Mode::Oneshot));
                 if *failed && !ours && !oneshot {
                     self.dies(seen.time, instance, calls);
                 }
