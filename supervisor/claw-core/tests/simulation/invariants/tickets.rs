@@ -47,6 +47,13 @@ impl Tickets {
                 } => {
                     self.goals.remove(agent);
                 }
+                // Of one that left the fleet halted, the halt is remembered and nothing else.
+                Action::Record {
+                    id: None,
+                    record: Record::Memory { agent, .. },
+                } if !seen.spec.agents.contains_key(agent) => {
+                    self.goals.remove(agent);
+                }
                 _ => {}
             }
         }
