@@ -192,13 +192,14 @@ fn end_alive(
     main: Option<ProcessIdentity>,
 ) {
     let group = inner.cgroups.every(&inspect::group_name(instance));
-    if let Some(mut stream) = stream {
+    // Open until it is over: a shim that cannot say where it stands to whoever has connected does
+    // not hear him out.
+    let asked = stream.map(|mut stream| {
         // One that hangs up is ending already.
         stream.write_all(&wire::line(&Request::Kill)).ok();
-        if group.tree.is_some() {
-            inspect::end_tree(&group, main);
-        }
-    } else {
+        stream
+    });
+    if asked.is_none() || group.tree.is_some() {
         inspect::end_tree(&group, main);
     }
     // Its last act is to leave a report in the directory that is about to go.
@@ -206,5 +207,6 @@ fn end_alive(
     while inspect::is_locked(inner, instance) && Instant::now() < deadline {
         signal::pause(SHIM_STEP);
     }
+    drop(asked);
     inspect::end_tree(&group, main);
 }

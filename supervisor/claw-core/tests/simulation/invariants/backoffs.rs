@@ -140,6 +140,7 @@ impl Backoffs {
             let forgotten = written.get(agent).is_some_and(|written| {
                 written.restarts_in_a_row != known.restarts_in_a_row
                     || written.next_start != known.next_start
+                    || written.latch != known.latch
             });
             if reconfigured {
                 self.reconfigured.insert(agent.clone());
