@@ -54,6 +54,13 @@ enum OwnWord {
     NotNeeded,
 }
 
+/// Whether a process was begun, or asked for, with the probes that are configured so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    Yes,
+    NotYet,
+}
+
 /// The health of one instance.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -131,8 +138,9 @@ impl Health {
     }
 
     /// Other probes are configured now; what was found so far stays, and so does a check under way.
-    pub(crate) fn retune(&mut self, spec: &AgentSpec, now: Mono) {
+    pub(crate) fn retune(&mut self, spec: &AgentSpec, begun: Begun, now: Mono) {
         let old = std::mem::replace(self, Self::new(spec));
+        let waited = old.waits_for_ready();
         self.stage = old.stage;
         self.said = old.said;
         self.flights = old.flights;
@@ -143,8 +151,9 @@ impl Health {
         retune(&mut self.liveness, old.liveness, now);
         retune(&mut self.readiness, old.readiness, now);
         let hears = self.readiness.as_ref().is_some_and(Track::is_heartbeat);
-        let told_before = heard || self.own_word == OwnWord::Needed;
-        if self.stage == Stage::Up && hears && !told_before && self.said == Said::Nothing {
+        let told_before = heard || waited || self.own_word == OwnWord::Needed;
+        let begun = begun == Begun::Yes;
+        if begun && hears && !told_before && self.said == Said::Nothing {
             // Nobody had told it to say so.
             self.said = Said::Ready;
         }

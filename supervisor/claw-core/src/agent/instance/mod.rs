@@ -39,7 +39,7 @@ use crate::status::LiveInstance;
 use super::calls::Requests;
 use super::context::Context;
 use super::end::{End, Ending};
-use super::health::Health;
+use super::health::{Begun, Health};
 
 /// An intent that the journal does not acknowledge in this time is given up; the agent backs off
 /// and tries again. Longer than a database lock of another process usually lasts.
@@ -341,7 +341,16 @@ impl Instance {
     /// Takes over another spec without a restart.
     pub(crate) fn retune(&mut self, cx: &Context<'_>, spec: Arc<AgentSpec>) {
         if self.spec.probes != spec.probes {
-            self.health.retune(&spec, cx.mono());
+            let begun = match &self.phase {
+                Phase::Recording { .. } | Phase::PreStart { .. } => Begun::NotYet,
+                Phase::CallingOff { .. }
+                | Phase::Spawning { .. }
+                | Phase::Up
+                | Phase::Draining { .. }
+                | Phase::Stopping { .. }
+                | Phase::Killing { .. } => Begun::Yes,
+            };
+            self.health.retune(&spec, begun, cx.mono());
         }
         self.spec = spec;
     }

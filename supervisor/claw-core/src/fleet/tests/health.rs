@@ -258,6 +258,17 @@ fn an_own_check_is_forgotten_when_the_file_asks_something_else() {
 }
 
 #[test]
+fn who_was_not_told_that_it_must_say_so_is_ready_when_it_has_come_up() {
+    let mut spec = daemon();
+    let mut world = World::new(vec![("a", spec.clone())]);
+    assert!(orders(&world.done).contains(&"spawn a#1".to_owned()));
+    spec.probes.readiness = Some(probe(Check::Heartbeat, 15, 2));
+    world.configure(vec![("a", spec)]);
+    world.started("a");
+    assert_eq!(world.face("a"), (Running, "up"));
+}
+
+#[test]
 fn a_missing_heartbeat_and_a_trigger_end_it() {
     let mut world = World::new(vec![("a", with_liveness(Check::Heartbeat))]);
     world.started("a");
