@@ -107,11 +107,12 @@ impl Agent {
     fn start(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
         self.common.check_not_halted()?;
         self.check_not_paused()?;
-        let was = self.common.memory.goal;
-        let changes = was == Goal::Down
+        let was = self.common.goal_in_force();
+        let changes = self.common.memory.goal == Goal::Down
             || self.common.memory.latch.is_some()
             || self.common.memory.next_start.is_some();
         self.common.memory.goal = Goal::Up;
+        self.common.stopping.call_off();
         self.common.forgive();
         let record = self.common.promise(cx, changes.into());
         self.wait(cx, ticket, Wish::Start { was }, record);
@@ -120,11 +121,15 @@ impl Agent {
     }
 
     fn stop(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
+        let was = self.common.goal_in_force();
         let changes = self.common.memory.goal == Goal::Up || self.common.memory.hold != Hold::None;
         self.common.memory.goal = Goal::Down;
         self.common.memory.hold = Hold::None;
         self.common.memory.next_start = None;
         let record = self.common.promise(cx, changes.into());
+        if was == Goal::Up {
+            self.common.stopping.begin(cx, record);
+        }
         self.wait(cx, ticket, Wish::Stop, record);
         self.machine.follow(&mut self.common, cx);
         Ok(())
@@ -135,6 +140,7 @@ impl Agent {
         self.check_not_paused()?;
         let was = self.common.memory.goal;
         self.common.memory.goal = Goal::Up;
+        self.common.stopping.call_off();
         self.common.forgive();
         let record = self.common.promise(cx, (was == Goal::Down).into());
         if record.is_none() {

@@ -25,6 +25,7 @@ use super::context::Context;
 use super::end::{End, EndKind};
 use super::halting::Halting;
 use super::instance::Instance;
+use super::stopping::Stopping;
 
 /// What both kinds of agent have.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(crate) struct Common {
     pub rest: Rest,
     /// How far the last change of the kill switch has come.
     pub halting: Halting,
+    /// How far the last stop has come.
+    pub stopping: Stopping,
     pub books: Books,
 }
 
@@ -114,6 +117,7 @@ impl Common {
             outage: None,
             rest: Rest::Gone,
             halting: Halting::default(),
+            stopping: Stopping::default(),
             books: Books::default(),
         }
     }
@@ -134,6 +138,15 @@ impl Common {
     pub(crate) fn was_reconfigured(&self) -> bool {
         let started_with = self.memory.started_with.as_ref();
         started_with.is_some_and(|hash| *hash != self.spec_hash)
+    }
+
+    /// The goal that what runs has to obey.
+    pub(crate) const fn goal_in_force(&self) -> Goal {
+        if self.stopping.is_settled() {
+            self.memory.goal
+        } else {
+            Goal::Up
+        }
     }
 
     /// Whether what runs must end.
@@ -324,7 +337,8 @@ impl Common {
     }
 
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        earlier(self.books.deadline(), self.halting.deadline())
+        let switches = earlier(self.halting.deadline(), self.stopping.deadline());
+        earlier(self.books.deadline(), switches)
     }
 
     /// Why nothing can be started, as an ending to show where no other is known.

@@ -24,7 +24,7 @@ use crate::record::RecordId;
 use crate::refusal::Refusal;
 
 use super::context::Context;
-use super::dossier::Common;
+use super::dossier::{Common, Place};
 use super::instance::{Instance, Life, Standing};
 use super::waiters::{JOURNAL_WAIT, Wish};
 use super::{Agent, Takeover};
@@ -119,9 +119,10 @@ impl Common {
     pub(crate) fn course(&self) -> Course {
         let enforced = self.enforced();
         let stands_still = enforced >= Some(HaltLevel::Freeze);
-        if enforced == Some(HaltLevel::Kill) || self.must_end() && stands_still {
+        let must_end = self.must_end() && !self.awaits_word_of_stop();
+        if enforced == Some(HaltLevel::Kill) || must_end && stands_still {
             Course::Killed
-        } else if self.must_end() {
+        } else if must_end {
             Course::Ends
         } else if stands_still || self.memory.hold == Hold::Frozen {
             Course::Frozen
@@ -130,29 +131,39 @@ impl Common {
         }
     }
 
-    /// Whether a start under way is called off: nothing of it runs yet, and nothing shall.
-    fn calls_off(&self, instance: &Instance) -> bool {
-        self.is_halted()
-            && match instance.standing() {
-                Standing::Recording | Standing::PreStart => true,
-                Standing::Spawning
-                | Standing::Preparing(_)
-                | Standing::StartingUp
-                | Standing::Up
-                | Standing::Ending(_) => false,
-            }
+    /// Whether it must end for a stop alone that is not on record yet.
+    fn awaits_word_of_stop(&self) -> bool {
+        !self.stopping.is_settled() && matches!(self.place, Place::Member | Place::Closing)
+    }
+
+    /// Whether and why a start under way is called off: nothing of it runs yet, and nothing shall.
+    fn calls_off(&self, instance: &Instance) -> Option<Cause> {
+        let cause = if self.is_halted() {
+            Cause::Halted
+        } else if self.must_end() {
+            Cause::Asked
+        } else {
+            return None;
+        };
+        match instance.standing() {
+            Standing::Recording | Standing::PreStart => Some(cause),
+            Standing::Spawning
+            | Standing::Preparing(_)
+            | Standing::StartingUp
+            | Standing::Up
+            | Standing::Ending(_) => None,
+        }
     }
 
     /// Brings an instance after the course.
     pub(crate) fn steer(&self, cx: &mut Context<'_>, instance: &mut Instance) -> Life {
-        match self.course() {
-            Course::Killed => return instance.kill(cx, Cause::Halted),
-            Course::Ends => return instance.stop(cx, Cause::Asked),
-            Course::Frozen | Course::Runs if self.calls_off(instance) => {
-                return instance.stop(cx, Cause::Halted);
-            }
-            Course::Frozen => instance.freeze(cx, Freeze::Yes),
-            Course::Runs => instance.freeze(cx, Freeze::No),
+        let called_off = self.calls_off(instance);
+        match (self.course(), called_off) {
+            (Course::Killed, _) => return instance.kill(cx, Cause::Halted),
+            (Course::Ends, _) => return instance.stop(cx, Cause::Asked),
+            (Course::Frozen | Course::Runs, Some(cause)) => return instance.stop(cx, cause),
+            (Course::Frozen, None) => instance.freeze(cx, Freeze::Yes),
+            (Course::Runs, None) => instance.freeze(cx, Freeze::No),
         }
         Life::GoesOn
     }

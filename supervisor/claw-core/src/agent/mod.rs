@@ -27,6 +27,7 @@ pub(crate) mod need;
 mod oneshot;
 mod restore;
 mod runs;
+mod stopping;
 mod track;
 mod turns;
 mod verdict;
@@ -136,6 +137,7 @@ impl Agent {
     ) {
         self.common.books.answered(cx, id, result);
         self.halting_recorded(cx, id, result);
+        self.stopping_recorded(cx, id);
         if self.waiters.knows(id) {
             self.waiter_recorded(cx, id, result);
         } else {
@@ -164,6 +166,7 @@ impl Agent {
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         self.common.books.tick(cx);
         self.tick_halting(cx);
+        self.tick_stopping(cx);
         self.tick_waiters(cx);
         self.machine.tick(&mut self.common, cx);
         self.finish(cx);
@@ -234,6 +237,7 @@ impl Agent {
         self.machine.shift(gap, now);
         self.waiters.shift(gap.late);
         self.common.halting.shift(gap.late);
+        self.common.stopping.shift(gap.late);
     }
 
     pub(crate) fn need(&self) -> Need {

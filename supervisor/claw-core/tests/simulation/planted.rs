@@ -58,13 +58,14 @@ pub(crate) enum Plant {
     BeginsDuringTheShutdown,
     EndsTooSoon,
     LetsTheHaltedGo,
+    SignalsBeforeTheRecord,
 }
 
 /// A bug must show itself within so many worlds.
 const WORLDS: u64 = 200;
 
 /// Bugs and the rules of which one must complain.
-const BUGS: [(Plant, &[&str]); 53] = [
+const BUGS: [(Plant, &[&str]); 54] = [
     (Plant::DropsKills, &["kill", "starts"]),
     (Plant::KillsAtOnce, &["grace"]),
     (Plant::SpawnsTwice, &["generation"]),
@@ -120,6 +121,7 @@ const BUGS: [(Plant, &[&str]); 53] = [
     (Plant::BeginsDuringTheShutdown, &["shutdown"]),
     (Plant::EndsTooSoon, &["shutdown"]),
     (Plant::LetsTheHaltedGo, &["halt"]),
+    (Plant::SignalsBeforeTheRecord, &["durable"]),
     (Plant::None, &[]),
 ];
 

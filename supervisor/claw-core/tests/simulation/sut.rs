@@ -213,7 +213,12 @@ impl Sut {
         for action in actions {
             self.spoil_action(now, action, &mut spoiled);
         }
-        if let (Plant::RestartsTheUnready, Some(instance)) = (self.plant, unready(event)) {
+        let signalled = match self.plant {
+            Plant::RestartsTheUnready => unready(event),
+            Plant::SignalsBeforeTheRecord => self.stopped(event),
+            _ => None,
+        };
+        if let Some(instance) = signalled {
             let signal = Order::Signal {
                 instance,
                 signal: 15,
@@ -224,6 +229,19 @@ impl Sut {
             self.spoil_shutdown(now, &mut spoiled);
         }
         spoiled
+    }
+
+    /// The newest instance of the agent that somebody stops.
+    fn stopped(&self, event: Option<&Event>) -> Option<InstanceId> {
+        let Some(Event::Command { command, .. }) = event else {
+            return None;
+        };
+        let Command::Stop { agent } = command else {
+            return None;
+        };
+        let generation = *self.newest.get(agent)?;
+        let agent = agent.clone();
+        Some(InstanceId { agent, generation })
     }
 
     fn spoil_shutdown(&self, now: Now, out: &mut Vec<Action>) {

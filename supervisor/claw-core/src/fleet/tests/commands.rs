@@ -1,13 +1,15 @@
 //! What is asked in which phase, and what is answered.
 
-use crate::action::Answer;
-use crate::event::{Command, Event, Freeze, ShutdownMode};
+use crate::action::{Action, Answer};
+use crate::event::{Command, Event, Fact, Freeze, ShutdownMode};
+use crate::record::{Record, RecordId};
 use crate::refusal::Refusal;
 use crate::spec::Overlap;
 use crate::status::PublicState::{self, Paused, Running, Stopped};
 
 use super::world::{
-    Journal, World, daemon, every, name, oneshot, orders, restart, secs, start, stop, trigger,
+    Journal, World, daemon, every, name, oneshot, orders, records, restart, secs, start, stop,
+    trigger,
 };
 
 fn pause(agent: &str) -> Command {
@@ -202,6 +204,64 @@ fn a_goal_is_promised_only_when_it_is_written_down() {
         );
         assert_eq!(world.face("a"), (Stopped, "asked"));
     }
+}
+
+#[test]
+fn a_stop_is_told_to_the_agent_when_it_is_written_down() {
+    let mut world = daemon_in("running");
+    world.journal = Journal::Silent;
+    world.ask_later(stop("a"));
+    let record = promised(&world.done);
+    assert!(!orders(&world.done).iter().any(|order| is_signal(order)));
+    world.exits("a", 1);
+    assert_eq!(world.face("a"), (Stopped, "asked"), "nothing new begins");
+
+    let mut world = daemon_in("running");
+    world.journal = Journal::Silent;
+    world.ask_later(stop("a"));
+    assert_eq!(promised(&world.done), record);
+    let actions = world.fact(Fact::Recorded(record));
+    assert_eq!(orders(&actions), ["signal 15 a#1"]);
+}
+
+#[test]
+fn a_journal_that_does_not_answer_delays_a_stop_and_does_not_prevent_it() {
+    for (journal, delay) in [(Journal::Fails, 0), (Journal::Silent, 5)] {
+        let mut world = daemon_in("running");
+        world.journal = journal;
+        let ticket = world.ask_later(stop("a"));
+        world.pass(secs(delay));
+        assert!(
+            orders(&world.done).iter().any(|order| is_signal(order)),
+            "{journal:?}"
+        );
+        assert_eq!(word(world.answer(ticket)), "journal_unavailable");
+    }
+}
+
+#[test]
+fn a_start_takes_back_a_stop_that_nobody_was_told_of() {
+    let mut world = daemon_in("running");
+    world.journal = Journal::Silent;
+    let stopped = world.ask_later(stop("a"));
+    world.ask_later(start("a"));
+    assert_eq!(word(world.answer(stopped)), "superseded");
+    world.pass(secs(60));
+    assert!(!orders(&world.done).iter().any(|order| is_signal(order)));
+    assert_eq!(world.face("a"), (Running, "up"));
+}
+
+fn is_signal(order: &str) -> bool {
+    order.starts_with("signal")
+}
+
+/// The record of a goal that was handed over last.
+fn promised(done: &[Action]) -> RecordId {
+    let memory = |(_, record): &(_, &Record)| matches!(record, Record::Memory { .. });
+    let mut memories = records(done).rev().filter(memory);
+    memories
+        .find_map(|(id, _)| id)
+        .expect("a goal is on its way")
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl Halts {
         Ok(())
     }
 
+    /// Whether somebody wants its halt to be lifted, and it may still be in force.
+    pub(crate) fn is_lifting(&self, agent: &AgentName) -> bool {
+        self.lifting.contains(agent)
+    }
+
     fn asked(&mut self, seen: &Seen<'_>, asked: Ticket, command: &Command) {
         let refused = seen.actions.iter().any(
             |action| matches!(action, Action::Reply { ticket, result: Err(_) } if *ticket == asked),

@@ -115,7 +115,8 @@ impl Watch {
             self.deliveries.check(seen, action, &self.instances)?;
             self.runs.check(seen, action, &self.instances)?;
             self.outages.check(seen, action, &self.instances)?;
-            self.instances.check(seen, action, &self.memories)?;
+            let known = (&self.memories, &self.halts);
+            self.instances.check(seen, action, known)?;
             self.rolls
                 .check(seen, action, (&self.instances, &self.memories))?;
         }

@@ -8,9 +8,10 @@ use claw_core::event::ShutdownMode;
 use claw_core::memory::{AgentMemory, Goal, Hold};
 use claw_core::spec::{AgentSpec, Check, Mode, Overlap};
 use claw_core::{
-    Action, AgentName, Event, Fact, HaltLevel, Hook, InstanceId, Order, ProbeKind, Record,
+    Action, AgentName, Command, Event, Fact, HaltLevel, Hook, InstanceId, Order, ProbeKind, Record,
 };
 
+use super::halts::Halts;
 use super::instances::{Known, Signalled};
 use super::{Instances, Seen, Verdict, must};
 
@@ -32,7 +33,7 @@ impl Instances {
         &mut self,
         seen: &Seen<'_>,
         action: &Action,
-        memories: &BTreeMap<AgentName, AgentMemory>,
+        (memories, halts): (&BTreeMap<AgentName, AgentMemory>, &Halts),
     ) -> Verdict {
         match action {
             Action::Record {
@@ -46,7 +47,7 @@ impl Instances {
                 record: Record::Outcome { instance, .. },
                 ..
             } => self.concludes(instance),
-            Action::Order(order) => self.orders(seen, order, memories),
+            Action::Order(order) => self.orders(seen, order, (memories, halts)),
             Action::AllStopped => self.all_stopped(),
             Action::Record { .. } | Action::Reply { .. } | Action::Announce(_) => Ok(()),
         }
@@ -83,7 +84,7 @@ impl Instances {
         &mut self,
         seen: &Seen<'_>,
         order: &Order,
-        memories: &BTreeMap<AgentName, AgentMemory>,
+        (memories, halts): (&BTreeMap<AgentName, AgentMemory>, &Halts),
     ) -> Verdict {
         must(self.shutdown != Some(ShutdownMode::Keep), "keep", || {
             format!("{order:?} after everything was to be kept")
@@ -99,7 +100,7 @@ impl Instances {
                 self.spawned(seen, id, spec)
             }
             Order::Signal { .. } => self.signals(seen, id),
-            Order::Kill { .. } => self.kills(seen, id, memories),
+            Order::Kill { .. } => self.kills(seen, id, (memories, halts)),
             Order::Freeze { .. } => {
                 self.known.entry(id.clone()).or_default().frozen = true;
                 Ok(())
@@ -212,6 +213,7 @@ impl Instances {
         must(!known.frozen, "frozen", || {
             format!("{id} is signalled while it is frozen and cannot hear it")
         })?;
+        signalled_on_record(seen, id)?;
         let grace = graces(seen, id, known);
         known.signalled.get_or_insert(Signalled {
             at: seen.time,
@@ -225,11 +227,12 @@ impl Instances {
         &mut self,
         seen: &Seen<'_>,
         id: &InstanceId,
-        memories: &BTreeMap<AgentName, AgentMemory>,
+        (memories, halts): (&BTreeMap<AgentName, AgentMemory>, &Halts),
     ) -> Verdict {
         let halt = memories.get(&id.agent).map(|memory| &memory.switch.halt);
         let halt = halt.and_then(Option::as_ref);
-        let halted = halt.is_some_and(|halt| halt.level >= HaltLevel::Freeze);
+        let halted =
+            halt.is_some_and(|halt| halt.level >= HaltLevel::Freeze) || halts.is_lifting(&id.agent);
         let hastened = self.shutdown == Some(ShutdownMode::Hasten);
         let Some(known) = self.known.get_mut(id) else {
             return must(false, "stale", || format!("{id} is killed and unknown"));
@@ -336,6 +339,19 @@ impl Instances {
             format!("all are stopped beside {rest:?}")
         })
     }
+}
+
+/// A stop is told to an agent when the goal is on record: the supervisor may die in between.
+fn signalled_on_record(seen: &Seen<'_>, id: &InstanceId) -> Verdict {
+    let Some(Event::Command { command, .. }) = seen.event else {
+        return Ok(());
+    };
+    let stopped = matches!(command, Command::Stop { agent } if *agent == id.agent);
+    let memory = seen.journal.contents.agents.get(&id.agent);
+    let on_record = memory.is_some_and(|memory| memory.goal == Goal::Down);
+    must(!stopped || on_record, "durable", || {
+        format!("{id} is signalled before the stop is written down")
+    })
 }
 
 /// The shortest and the longest grace that can be meant, whatever spec is in force.
