@@ -122,13 +122,14 @@ impl Agent {
 
     fn stop(&mut self, cx: &mut Context<'_>, ticket: Ticket) -> Result<(), Refusal> {
         let was = self.common.goal_in_force();
-        let changes = self.common.memory.goal == Goal::Up || self.common.memory.hold != Hold::None;
+        let hold = self.common.memory.hold;
+        let changes = self.common.memory.goal == Goal::Up || hold != Hold::None;
         self.common.memory.goal = Goal::Down;
         self.common.memory.hold = Hold::None;
         self.common.memory.next_start = None;
         let record = self.common.promise(cx, changes.into());
         if was == Goal::Up {
-            self.common.stopping.begin(cx, record);
+            self.common.stopping.begin(cx, record, hold);
         }
         self.wait(cx, ticket, Wish::Stop, record);
         self.machine.follow(&mut self.common, cx);

@@ -117,6 +117,10 @@ fn instance_face(instance: &Instance, common: &Common) -> (PublicState, Reason) 
     if is_held(common) && !matches!(standing, Standing::Ending(_)) {
         return held(common);
     }
+    if !common.stopping.is_settled() && !matches!(standing, Standing::Ending(_)) {
+        let cause = Cause::Asked;
+        return (PublicState::Stopping, Reason::Ending { cause });
+    }
     match standing {
         Standing::Recording | Standing::Spawning => (PublicState::Initializing, Reason::Spawning),
         Standing::PreStart => (PublicState::Initializing, Reason::PreStart),

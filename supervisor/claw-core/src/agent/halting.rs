@@ -124,11 +124,15 @@ impl Common {
             Course::Killed
         } else if must_end {
             Course::Ends
-        } else if stands_still || self.memory.hold == Hold::Frozen {
+        } else if stands_still || self.hold_in_force() == Hold::Frozen {
             Course::Frozen
         } else {
             Course::Runs
         }
+    }
+
+    fn hold_in_force(&self) -> Hold {
+        self.stopping.hold().unwrap_or(self.memory.hold)
     }
 
     /// Whether it must end for a stop alone that is not on record yet.

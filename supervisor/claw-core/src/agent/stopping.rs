@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::deadline::{Deadline, Why};
+use crate::memory::Hold;
 use crate::record::RecordId;
 
 use super::Agent;
@@ -26,20 +27,30 @@ pub(crate) enum Stopping {
     #[default]
     Settled,
     /// The goal is being written down.
-    Recording { record: RecordId, until: Mono },
+    Recording {
+        record: RecordId,
+        until: Mono,
+        /// The hold that it ends, which is in force until then.
+        hold: Hold,
+    },
 }
 
 impl Stopping {
     /// A stop was asked for; there is nothing to wait for when the journal knows it already. One
     /// that is asked for again waits no longer than the first.
-    pub(super) fn begin(&mut self, cx: &Context<'_>, record: Option<RecordId>) {
+    pub(super) fn begin(&mut self, cx: &Context<'_>, record: Option<RecordId>, hold: Hold) {
         *self = match (*self, record) {
             (_, None) => Self::Settled,
             (Self::Settled, Some(record)) => Self::Recording {
                 record,
                 until: cx.after(JOURNAL_WAIT),
+                hold,
             },
-            (Self::Recording { until, .. }, Some(record)) => Self::Recording { record, until },
+            (Self::Recording { until, hold, .. }, Some(record)) => Self::Recording {
+                record,
+                until,
+                hold,
+            },
         };
     }
 
@@ -52,6 +63,14 @@ impl Stopping {
         match self {
             Self::Settled => true,
             Self::Recording { .. } => false,
+        }
+    }
+
+    /// The hold in force, if it is not the one that is remembered.
+    pub(super) const fn hold(self) -> Option<Hold> {
+        match self {
+            Self::Settled => None,
+            Self::Recording { hold, .. } => Some(hold),
         }
     }
 
