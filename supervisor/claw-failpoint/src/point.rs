@@ -94,6 +94,8 @@ steps! {
     RunFinished = "run-finished",
     /// The journal commits that an agent has left the fleet.
     Removal = "removal",
+    /// The journal commits that a request with a key was seen.
+    Request = "request",
     /// The journal commits the answer to a request with a key.
     Answer = "answer",
     /// The journal is synced to the disk.

@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use claw_core::{AgentName, Answer, Command, RunId, RunOutcome, RunPhase};
+use claw_core::{AgentName, Answer, Command, RunId};
 use claw_store::bus::{Level, NewEvent, Publisher, Stored as StoredEvent};
 use http::HeaderMap;
-use sha2::{Digest, Sha256};
 
+use super::derived_run::{Derived, Seed};
 use super::extract::{HookIn, Whole, json_text};
 use super::params::Params;
 use super::problem::ApiError;
@@ -40,9 +40,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Calls with a bad signature that are written down in a minute, for each webhook.
 const BAD_PER_MINUTE: u32 = 10;
-
-/// How often a call makes a run anew whose run was called off before it began.
-const RUNS: u64 = 8;
 
 /// What is remembered of calls; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -304,15 +301,9 @@ async fn trigger(
         run: Some(run.to_string()),
         duplicate,
     };
-    let mut nth = 0;
-    let run = loop {
-        let run = signed.run(nth);
-        match state.ports.journal.run.call(run).await? {
-            None => break run,
-            // Its caller was told that it failed, as when the journal was late.
-            Some(found) if was_called_off(&found.phase) && nth < RUNS => nth += 1,
-            Some(found) => return Ok(taken(found.id, true)),
-        }
+    let run = match signed.seed().look(state).await? {
+        Derived::Anew(run) => run,
+        Derived::Before(run) => return Ok(taken(run.id, true)),
     };
     let command = Command::Trigger {
         agent: state.for_run(agent.clone()).await?,
@@ -328,32 +319,12 @@ async fn trigger(
     }
 }
 
-/// Whether a run was cancelled before it began.
-fn was_called_off(phase: &RunPhase) -> bool {
-    match phase {
-        RunPhase::Finished {
-            started: None,
-            outcome: RunOutcome::Cancelled { .. },
-            ..
-        } => true,
-        RunPhase::Queued
-        | RunPhase::Running { .. }
-        | RunPhase::Retrying { .. }
-        | RunPhase::Finished { .. } => false,
-    }
-}
-
 impl Signed {
-    /// The id of the run that the call makes, `nth` times anew.
-    fn run(&self, nth: u64) -> RunId {
-        let digest = Sha256::new()
-            .chain_update(&self.signature)
-            .chain_update(nth.to_be_bytes())
-            .finalize();
-        let random = digest[..16]
-            .iter()
-            .fold(0, |all, byte| all << 8 | u128::from(*byte));
-        RunId::new(self.at.unsigned_abs() * 1000, random)
+    fn seed(&self) -> Seed<'_> {
+        Seed {
+            unix_ms: self.at.unsigned_abs() * 1000,
+            call: &self.signature,
+        }
     }
 }
 

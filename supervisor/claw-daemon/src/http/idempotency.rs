@@ -11,6 +11,10 @@
 //! Kept are answers that tell of work: successes, and waits that timed out while the work goes
 //! on. A refusal has started nothing, so the same key may try again. Once begun, a request is
 //! carried out also when its caller hangs up, so that the answer is there for the next attempt.
+//!
+//! A supervisor that dies between the work and the answer has kept none. What is the same when it
+//! is done twice is done again then; a run is found by its id, which is derived from the key and
+//! from the time at which the key was first seen.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +28,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::derived_run::{Derived, Seed};
 use super::extract::Whole;
 use super::limits;
 use super::problem::ApiError;
@@ -48,6 +53,34 @@ pub struct Stored {
     pub body: String,
     /// The problem it is, if it is one.
     pub problem: Option<Problem>,
+}
+
+/// That a request has a key; for those who make something that must not be made twice.
+#[derive(Debug, Clone)]
+pub(super) struct Keyed {
+    key: String,
+    fingerprint: String,
+}
+
+impl Keyed {
+    /// The run that an earlier attempt at this request has made, or the id of the one to be made.
+    /// The time of the first attempt is on record then.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read or written.
+    pub(super) async fn run(&self, state: &ApiState) -> Result<Derived, ApiError> {
+        let now = state.now();
+        let first = state.ports.journal.first_seen.call((self.key.clone(), now));
+        let first = first.await?;
+        let at = if is_forgotten(first, now) { now } else { first };
+        let call = format!("{}\0{}", self.key, self.fingerprint);
+        let seed = Seed {
+            unix_ms: u64::try_from(at.as_millisecond()).unwrap_or_default(),
+            call: &call,
+        };
+        seed.look(state).await
+    }
 }
 
 /// The keys of requests under way, with their fingerprints; clones share them.
@@ -118,7 +151,11 @@ async fn answer_once(state: ApiState, request: Request, next: Next) -> Result<Re
     if let Some(stored) = recall(&state, &key).await? {
         return replay(stored, &fingerprint);
     }
-    let request = Request::from_parts(parts, Body::from(body));
+    let mut request = Request::from_parts(parts, Body::from(body));
+    request.extensions_mut().insert(Keyed {
+        key: key.clone(),
+        fingerprint: fingerprint.clone(),
+    });
     let work = tokio::spawn(async move {
         let response = next.run(request).await;
         let response = keep(&state, &key, fingerprint, response).await;
@@ -163,8 +200,13 @@ fn fingerprint(method: &Method, uri: &http::Uri, body: &[u8]) -> String {
 
 async fn recall(state: &ApiState, key: &str) -> Result<Option<Stored>, ApiError> {
     let found = state.ports.journal.recall.call(key.to_owned()).await?;
-    let oldest = state.now().checked_sub(limits::KEY_KEPT);
-    Ok(found.filter(|stored| oldest.as_ref().is_ok_and(|oldest| stored.at > *oldest)))
+    Ok(found.filter(|stored| !is_forgotten(stored.at, state.now())))
+}
+
+/// Whether what is known of a key since then does not count any more.
+fn is_forgotten(at: Time, now: Time) -> bool {
+    let oldest = now.checked_sub(limits::KEY_KEPT);
+    oldest.is_ok_and(|oldest| at <= oldest)
 }
 
 fn replay(stored: Stored, fingerprint: &str) -> Result<Response, ApiError> {

@@ -17,6 +17,7 @@ mod caller;
 mod config;
 mod connection;
 mod denials;
+mod derived_run;
 mod docs;
 mod envelope;
 mod events;

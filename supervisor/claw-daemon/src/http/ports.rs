@@ -150,6 +150,8 @@ pub struct JournalPorts {
     pub run: Port<RunId, Result<Option<Run>, JournalFailure>>,
     /// The newest transitions of an agent, newest first, at most so many.
     pub transitions: Port<(AgentName, u32), Result<Vec<Transition>, JournalFailure>>,
+    /// When a request was first seen under an idempotency key: now, unless it was before.
+    pub first_seen: Port<(String, Time), Result<Time, JournalFailure>>,
     /// The answer kept under an idempotency key.
     pub recall: Port<String, Result<Option<Stored>, JournalFailure>>,
     /// Keeps an answer under an idempotency key for 24 hours.

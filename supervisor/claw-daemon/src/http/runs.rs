@@ -1,13 +1,15 @@
 //! Runs: ask for one, look at them, cancel one.
 
-use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
-use claw_core::{Answer, Command, Refusal};
+use axum::{Extension, Json};
+use claw_core::{AgentName, Answer, Command, Refusal, RunId};
+use http::StatusCode;
 use http::header::LOCATION;
-use http::{HeaderMap, StatusCode};
 
+use super::derived_run::Derived;
 use super::extract::{Name, RunIn, Whole, content_type, json_text};
+use super::idempotency::Keyed;
 use super::limits;
 use super::outcome;
 use super::params::{self, Params};
@@ -42,23 +44,21 @@ pub(super) async fn trigger(
     State(state): State<ApiState>,
     Name(agent): Name,
     params: Params,
-    headers: HeaderMap,
-    Whole(body): Whole,
+    keyed: Option<Extension<Keyed>>,
+    Payload(payload): Payload,
 ) -> Result<Response, ApiError> {
     params.only(&["wait"])?;
     let wait = params.read("wait", params::wait)?;
-    let payload = payload(&headers, &body)?;
     // Listening begins before the run does, so that no outcome is missed.
     let events = wait.map(|_| (state.ports.events)(None));
     let deadline = wait.map(|wait| tokio::time::Instant::now() + wait);
-    let agent = state.for_run(agent).await?;
-    let command = Command::Trigger {
-        agent,
-        payload,
-        run: None,
+    let run = match &keyed {
+        None => ask_for_run(&state, agent, payload, None).await?,
+        Some(Extension(keyed)) => match keyed.run(&state).await? {
+            Derived::Anew(run) => ask_for_run(&state, agent, payload, Some(run)).await?,
+            Derived::Before(run) => run,
+        },
     };
-    let answer = state.ask(command).await?;
-    let run = accepted(answer)?;
     let location = [(LOCATION, routes::for_run(routes::RUN, run.id))];
     match events.zip(deadline) {
         None => Ok((StatusCode::ACCEPTED, location, Json(Run::from(&*run))).into_response()),
@@ -69,12 +69,35 @@ pub(super) async fn trigger(
     }
 }
 
-fn payload(headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, ApiError> {
-    if body.is_empty() {
-        return Ok(None);
+async fn ask_for_run(
+    state: &ApiState,
+    agent: AgentName,
+    payload: Option<String>,
+    run: Option<RunId>,
+) -> Result<Box<claw_core::Run>, ApiError> {
+    let command = Command::Trigger {
+        agent: state.for_run(agent).await?,
+        payload,
+        run,
+    };
+    accepted(state.ask(command).await?)
+}
+
+/// JSON for the run, if there is any.
+pub(super) struct Payload(Option<String>);
+
+impl<S: Send + Sync> FromRequest<S> for Payload {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let headers = request.headers().clone();
+        let Whole(body) = Whole::from_request(request, state).await?;
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        content_type(&headers, &["application/json"])?;
+        json_text(&body).map(|text| Self(Some(text)))
     }
-    content_type(headers, &["application/json"])?;
-    json_text(body).map(Some)
 }
 
 fn accepted(answer: Answer) -> Result<Box<claw_core::Run>, ApiError> {

@@ -5,16 +5,19 @@ use claw_store::journal::{
     CallError, IdempotencyKey, InstanceRow, Journal, ReadError, Reader, Remembered, SlotRow,
 };
 
-use crate::api::{Transition, TransitionKind};
+use crate::api::{Time, Transition, TransitionKind};
 use crate::http::Stored;
 use crate::http::ports::{JournalFailure, JournalPorts, Port, RunsQuestion};
 
 /// Keys count for the whole API: a client makes them unique.
-const SCOPE: &str = "api";
+const ANSWERED: &str = "api";
+
+/// What was seen, whatever became of it.
+const SEEN: &str = "api/seen";
 
 pub(super) fn ports(journal: &Journal) -> JournalPorts {
     let [runs, run, transitions, recall] = [(); 4].map(|()| journal.reader());
-    let keeper = journal.clone();
+    let [seer, keeper] = [(); 2].map(|()| journal.clone());
     JournalPorts {
         runs: Port::new(move |question: RunsQuestion| {
             let reader = runs.clone();
@@ -35,10 +38,17 @@ pub(super) fn ports(journal: &Journal) -> JournalPorts {
             let reader = transitions.clone();
             async move { newest(&reader, agent, limit).await.map_err(unreadable) }
         }),
+        first_seen: Port::new(move |(key, now): (String, Time)| {
+            let journal = seer.clone();
+            async move { first_seen(&journal, key, now).await }
+        }),
         recall: Port::new(move |key: String| {
             let reader = recall.clone();
             async move {
-                let found = reader.remembered(scoped(key)).await.map_err(unreadable)?;
+                let found = reader
+                    .remembered(scoped(ANSWERED, key))
+                    .await
+                    .map_err(unreadable)?;
                 Ok(found.and_then(|kept| serde_json::from_str(&kept.response).ok()))
             }
         }),
@@ -49,12 +59,23 @@ pub(super) fn ports(journal: &Journal) -> JournalPorts {
     }
 }
 
+async fn first_seen(journal: &Journal, key: String, now: Time) -> Result<Time, JournalFailure> {
+    let seen = Remembered {
+        key: scoped(SEEN, key),
+        request_hash: String::new(),
+        response: String::new(),
+        at: now,
+    };
+    let earlier = journal.remember(seen).await.map_err(unwritable)?;
+    Ok(earlier.map_or(now, |seen| seen.at))
+}
+
 async fn keep(journal: &Journal, key: String, stored: &Stored) -> Result<(), JournalFailure> {
     let response = serde_json::to_string(stored)
         .map_err(|error| JournalFailure(format!("cannot keep the answer: {error}")))?;
     let request_hash = stored.fingerprint.clone();
     let kept = Remembered {
-        key: scoped(key),
+        key: scoped(ANSWERED, key),
         request_hash,
         response,
         at: stored.at,
@@ -114,9 +135,9 @@ fn settled(row: &SlotRow) -> Transition {
     }
 }
 
-fn scoped(key: String) -> IdempotencyKey {
+fn scoped(scope: &str, key: String) -> IdempotencyKey {
     IdempotencyKey {
-        scope: SCOPE.to_owned(),
+        scope: scope.to_owned(),
         key,
     }
 }

@@ -8,7 +8,7 @@ use super::time;
 /// What a repeated request is recognised by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdempotencyKey {
-    /// Where the key counts: the route and the agent, such as `trigger/monitor`.
+    /// Where the key counts: a part of the API.
     pub scope: String,
     /// The key that the client chose.
     pub key: String,
@@ -21,7 +21,7 @@ pub struct Remembered {
     pub key: IdempotencyKey,
     /// The hash of the request; another request under the same key is a mistake of the client.
     pub request_hash: String,
-    /// The answer.
+    /// The answer; empty of a request that has none yet.
     pub response: String,
     /// When it was given; it is forgotten a day later.
     pub at: Wall,

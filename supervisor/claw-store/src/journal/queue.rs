@@ -179,6 +179,7 @@ impl What {
         let record = match self {
             Self::Record(record) => record,
             Self::Config(_) => return None,
+            Self::Remember(new) if new.response.is_empty() => return Some(Step::Request),
             Self::Remember(_) => return Some(Step::Answer),
         };
         Some(match record {

@@ -54,6 +54,7 @@ const fn battery_of(step: Step) -> Battery {
         | Step::RunBegun
         | Step::RunRetried
         | Step::RunFinished
+        | Step::Request
         | Step::Answer
         | Step::JournalSync => Battery::Runs,
         Step::StoreCommit | Step::StoreSync | Step::WorkDone => Battery::Work,
@@ -100,6 +101,7 @@ const fn victim_of(step: Step) -> Victim {
         | Step::RunBegun
         | Step::RunRetried
         | Step::RunFinished
+        | Step::Request
         | Step::Answer
         | Step::JournalSync
         | Step::StoreCommit

@@ -22,6 +22,7 @@ use super::samples::{
 };
 use crate::api::{
     self, Applied, Degraded, Event, FieldError, Lockdown, LogLine, LogStream, Part, ProcessSandbox,
+    Time,
 };
 use crate::http::idempotency::Stored;
 use crate::http::ports::{
@@ -46,6 +47,7 @@ pub(super) struct World {
     pub(super) asked: Mutex<Vec<Command>>,
     pub(super) runs: Mutex<BTreeMap<RunId, Run>>,
     pub(super) kept: Mutex<BTreeMap<String, Stored>>,
+    pub(super) seen: Mutex<BTreeMap<String, Time>>,
     pub(super) log: Mutex<Vec<LogLine>>,
     pub(super) journal: Mutex<Result<(), String>>,
     pub(super) stopped: watch::Sender<bool>,
@@ -59,6 +61,7 @@ impl Fleet {
             asked: Mutex::default(),
             runs: Mutex::new(BTreeMap::from([(OLD_RUN.parse().unwrap(), old_run())])),
             kept: Mutex::default(),
+            seen: Mutex::default(),
             log: Mutex::new(Vec::new()),
             journal: Mutex::new(Ok(())),
             stopped: watch::Sender::new(false),
@@ -79,7 +82,8 @@ impl Fleet {
         }
     }
 
-    /// Another supervisor in its place, which knows only what was written down of runs.
+    /// Another supervisor in its place, which knows what was written down of runs and when keys
+    /// were first seen, and of no answer.
     pub(super) fn restart(&mut self) {
         self.world.kept.lock().unwrap().clear();
         let data_dir = self.state.data_dir.to_path_buf();
@@ -272,7 +276,8 @@ fn events(world: &Arc<World>) -> crate::http::ports::Subscribe {
 }
 
 fn journal_ports(world: &Arc<World>) -> JournalPorts {
-    let (runs, run, recall, remember) = (
+    let (runs, run, first_seen, recall, remember) = (
+        Arc::clone(world),
         Arc::clone(world),
         Arc::clone(world),
         Arc::clone(world),
@@ -288,6 +293,10 @@ fn journal_ports(world: &Arc<World>) -> JournalPorts {
             async { Ok(found) }
         }),
         transitions: Port::new(|_question| async { Ok(vec![transition()]) }),
+        first_seen: Port::new(move |(key, now): (String, Time)| {
+            let first = *first_seen.seen.lock().unwrap().entry(key).or_insert(now);
+            async move { Ok(first) }
+        }),
         recall: Port::new(move |key: String| {
             let found = recall.kept.lock().unwrap().get(&key).cloned();
             async { Ok(found) }

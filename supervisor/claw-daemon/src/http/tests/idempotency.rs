@@ -28,6 +28,20 @@ async fn the_same_request_gets_the_same_answer_and_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_request_whose_answer_nobody_kept_finds_its_run() {
+    let mut fleet = Fleet::new();
+    let first = trigger("{}").send(&fleet).await;
+    fleet.restart();
+    let second = trigger("{}").send(&fleet).await;
+    assert_eq!((second.status, &second.body), (first.status, &first.body));
+    assert_eq!(second.header("location"), first.header("location"));
+    assert_eq!(fleet.asked().len(), 1);
+    fleet.restart();
+    trigger("[]").send(&fleet).await;
+    assert_eq!(fleet.asked().len(), 2, "another request makes another run");
+}
+
+#[tokio::test]
 async fn another_request_with_the_same_key_is_refused() {
     let fleet = Fleet::new();
     trigger("{}").send(&fleet).await;
@@ -117,8 +131,12 @@ async fn a_wait_that_timed_out_is_kept_because_its_run_goes_on() {
 async fn an_answer_is_forgotten_after_a_day() {
     let fleet = Fleet::new();
     trigger("{}").send(&fleet).await;
+    let yesterday = now() - jiff::SignedDuration::from_hours(25);
     for stored in fleet.world.kept.lock().unwrap().values_mut() {
-        stored.at = now() - jiff::SignedDuration::from_hours(25);
+        stored.at = yesterday;
+    }
+    for seen in fleet.world.seen.lock().unwrap().values_mut() {
+        *seen = yesterday;
     }
     trigger("[]").send(&fleet).await;
     assert_eq!(fleet.asked().len(), 2);
