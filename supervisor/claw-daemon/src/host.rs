@@ -100,13 +100,8 @@ impl Daemon {
         let (thread, driver) = start_drivers(&data_dir, facts, &loaded, ways).await?;
         let mut inheritance = inherit(&loaded, &thread, &driver, opened).await?;
         let feed = serve_agents(&agent_api, &mut inheritance, (clock, &thread)).await?;
-        let performer = Performer::new(
-            Arc::clone(&driver),
-            journal.clone(),
-            agent_api.clone(),
-            feed.clone(),
-            metrics.clone(),
-        );
+        let told = (agent_api.clone(), feed.clone(), metrics.clone());
+        let performer = Performer::new(Arc::clone(&driver), journal.clone(), told);
         let spec = Arc::new(loaded.fleet.clone());
         let (fleet, first) = Fleet::restore(spec, inheritance, seed(), clock.now());
         let supervising = supervise::supervise(fleet, first, inbox, performer, clock);
@@ -139,7 +134,12 @@ impl Daemon {
             upgrade: upgrades(options.watched, &data_dir, &driver, &handle),
             data_dir: data_dir.path().to_owned(),
         });
-        let server = answer(listeners, (ports, metrics), &data_dir, &handle);
+        let server = answer(
+            listeners,
+            (ports, metrics),
+            &data_dir,
+            watchdog::Watched::of(&handle, &agent_api),
+        );
         Ok(Self {
             handle,
             feed,
@@ -282,11 +282,11 @@ fn answer(
     listeners: Listeners,
     (ports, metrics): (Ports, Metrics),
     data_dir: &DataDir,
-    handle: &Handle,
+    threads: watchdog::Watched,
 ) -> http::Running {
-    let state = http::ApiState::new(ports, metrics, data_dir.path().to_owned());
+    let state = http::ApiState::new(ports, metrics.clone(), data_dir.path().to_owned());
     let server = http::serve(listeners, state);
-    tell_ready(handle);
+    tell_ready(threads, metrics);
     server
 }
 
@@ -370,10 +370,10 @@ fn upgrades(
 
 /// Tells who waits for the start that it is over, and the service manager from here on that we are
 /// well.
-fn tell_ready(handle: &Handle) {
+fn tell_ready(threads: watchdog::Watched, metrics: Metrics) {
     claw_failpoint::after(Step::Start);
     tell_manager(&[NotifyState::Ready]);
-    watchdog::start(handle.clone());
+    watchdog::start(threads, metrics);
 }
 
 /// Tells systemd, where it started us, how we are.

@@ -40,14 +40,12 @@ pub(crate) struct Performer<D> {
 }
 
 impl<D: Driver> Performer<D> {
-    /// Brings the owners together.
+    /// Brings the owners together: of what runs, of what is written, and of what is told.
     #[must_use]
     pub(crate) fn new(
         driver: Arc<D>,
         journal: Journal,
-        agent_api: AgentApi,
-        feed: Feed,
-        metrics: Metrics,
+        (agent_api, feed, metrics): (AgentApi, Feed, Metrics),
     ) -> Self {
         Self {
             driver,

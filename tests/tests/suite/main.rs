@@ -65,6 +65,7 @@ mod schedules;
 mod simulate;
 mod small_disk;
 mod soak_heavy;
+mod stalls;
 mod stopping;
 mod stored;
 mod takeover;

@@ -174,6 +174,14 @@ impl Shared {
 }
 
 impl Models {
+    /// Resolves when the thread for models has come to it; at once as long as there is none.
+    pub(crate) async fn answers(&self) {
+        if let Some(thread) = self.shared.thread.get() {
+            // A task that ends with its runtime was no answer, and nobody waits for another.
+            drop(thread.tasks().spawn(async {}).await);
+        }
+    }
+
     /// Opens nothing yet.
     pub(crate) fn new(data_dir: &Path, told: Told, answers: Answers) -> Self {
         Self::with_clock(data_dir, told, answers, Arc::new(SystemClock::start()))

@@ -32,6 +32,11 @@ pub(super) struct OfProbe {
     pub(super) probe: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OfPart {
+    pub(super) part: &'static str,
+}
+
 pub(super) fn of(agent: &AgentName) -> Of {
     Of {
         agent: agent.to_string(),

@@ -26,10 +26,11 @@ use prometheus_client::registry::{Registry, Unit};
 use super::exposition::Exposition;
 use super::journal_histogram::JournalCollector;
 pub use super::journal_histogram::{JournalLatency, JournalLoad};
-use super::labels::{Of, OfLevel, OfPhase, OfProbe, OfStatus, of, of_probe};
+use super::labels::{Of, OfLevel, OfPart, OfPhase, OfProbe, OfStatus, of, of_probe};
 use super::llm::LlmMetrics;
 use super::used::Used;
 use crate::api::{State, Time, seconds_between};
+use crate::watchdog::Part;
 
 /// Bounds of run durations, in seconds: from a quick script to a nightly job.
 const RUN_SECONDS: [f64; 14] = [
@@ -76,6 +77,7 @@ struct Counted {
     run_duration: Family<Of, Histogram, fn() -> Histogram>,
     probe_failures: Family<OfProbe, Counter>,
     stale_facts: Counter,
+    stalls: Family<OfPart, Counter>,
 }
 
 /// Set at each scrape.
@@ -303,6 +305,14 @@ impl Metrics {
         books.seen = present;
     }
 
+    /// A part of the supervisor itself does not answer.
+    pub(crate) fn stalled(&self, part: Part) {
+        let of = OfPart {
+            part: part.as_str(),
+        };
+        self.shared.counted.stalls.get_or_create(&of).inc();
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         self.shared
             .books
@@ -319,6 +329,7 @@ impl Counted {
             run_duration: Family::new_with_constructor(|| Histogram::new(RUN_SECONDS)),
             probe_failures: Family::default(),
             stale_facts: Counter::default(),
+            stalls: Family::default(),
         };
         let runs = "Runs that ended";
         registry.register("agent_runs", runs, counted.runs.clone());
@@ -331,6 +342,8 @@ impl Counted {
         registry.register("probe_failures", probes, counted.probe_failures.clone());
         let stale = "Reports that fitted nothing the supervisor knows";
         registry.register("stale_facts", stale, counted.stale_facts.clone());
+        let stalls = "How often a part of the supervisor itself did not answer for six seconds";
+        registry.register("stalls", stalls, counted.stalls.clone());
         counted
     }
 

@@ -153,13 +153,8 @@ fn supervised() -> Supervised {
     let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());
     let containers = Arc::new(ContainerDriver::start(config));
     let driver = Arc::new(Pretender { facts });
-    let performer = Performer::new(
-        Arc::clone(&driver),
-        journal.clone(),
-        agent_api.clone(),
-        feed.clone(),
-        metrics.clone(),
-    );
+    let told = (agent_api.clone(), feed.clone(), metrics.clone());
+    let performer = Performer::new(Arc::clone(&driver), journal.clone(), told);
     let spec = Arc::new(loaded.fleet.clone());
     let (fleet, first) = Fleet::restore(spec, Inheritance::default(), 1, clock.now());
     let supervision = tokio::spawn(supervise::supervise(fleet, first, inbox, performer, clock));
