@@ -79,6 +79,7 @@ pub mod llm;
 pub mod state;
 pub mod store;
 mod version;
+mod wal;
 
 pub use journal::{Ack, Entry, Journal, JournalError, Opened, Options, Reader};
 pub use store::{Store, StoreError, StoreOptions};

@@ -25,6 +25,9 @@ pub const OPEN_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the writer waits before it tries again to write what the disk refused.
 pub const RETRY: Duration = Duration::from_millis(500);
 
+/// After a failed sync, and after each attempt to make it good, the next attempt comes so much later.
+pub const MEND_AFTER: Duration = Duration::from_secs(10);
+
 /// Without an entry for this long, the writer is idle and tidies up.
 pub const IDLE: Duration = Duration::from_millis(200);
 

@@ -41,10 +41,12 @@
 //! # After a failed sync
 //!
 //! Linux marks the pages of a failed writeback clean, so a second `fdatasync` that succeeds proves
-//! nothing, and frames read back for a checkpoint may not be those that were written. The first
-//! failure is therefore final for this handle: records of class `PowerCut` are refused, nothing is
-//! checkpointed any more, the journal reports itself degraded. `OurDeath` records go on. A restart
-//! of the supervisor opens the file again and verifies it.
+//! nothing, and frames read back for a checkpoint may not be those that were written. A failure is
+//! therefore final for what was written before it: records of class `PowerCut` are refused, nothing
+//! is checkpointed any more, the journal reports itself degraded. `OurDeath` records go on. Every
+//! [`limits::MEND_AFTER`] the log is read back; when each of its frames is what was written, all of
+//! them are moved into the database, that is synced, and the journal is well again. A log that is
+//! not is left to the next start, which takes it as far as it goes.
 //!
 //! # Locks
 //!
@@ -96,4 +98,4 @@ pub use row::{Counts, Ended, InstanceRow, SlotRow};
 pub use stats::{Latency, Stats};
 
 pub(crate) use schema::SCHEMA;
-pub(crate) use sync::checkpoint;
+pub(crate) use sync::{Checkpointed, checkpoint};

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -12,8 +13,8 @@ use super::error::JournalError;
 use super::files::{self, Found, Log};
 use super::handle::Shared;
 use super::limits::{
-    BUSY_CHECKPOINT_PAGES, BUSY_TIMEOUT, CHECK_TIME, INLINE_CHECKPOINT_PAGES, OPEN_BUSY_TIMEOUT,
-    READERS,
+    BUSY_CHECKPOINT_PAGES, BUSY_TIMEOUT, CHECK_TIME, INLINE_CHECKPOINT_PAGES, MEND_AFTER,
+    OPEN_BUSY_TIMEOUT, READERS,
 };
 use super::load::{self, Opened};
 use super::mark::{self, Mark};
@@ -31,6 +32,7 @@ pub struct Options {
     /// Stored with each intent: the boot of the machine, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     fdatasync: SyncFn,
+    mend_after: Duration,
 }
 
 impl Options {
@@ -40,7 +42,14 @@ impl Options {
         Self {
             boot_id: boot_id.into(),
             fdatasync: Box::new(|file| Ok(rustix::fs::fdatasync(file)?)),
+            mend_after: MEND_AFTER,
         }
+    }
+
+    /// With another time between a failed sync and the attempt to make it good.
+    #[must_use]
+    pub fn with_mend_after(self, mend_after: Duration) -> Self {
+        Self { mend_after, ..self }
     }
 
     /// With another way to sync, so that a slow or failing disk can be shown.
@@ -199,6 +208,8 @@ fn start(
         meters: Arc::clone(&meters),
         wal,
         fdatasync: options.fdatasync,
+        mend_after: options.mend_after,
+        tried: Instant::now(),
         conn: sync_conn,
         ended,
     };

@@ -120,6 +120,14 @@ impl Meters {
         self.unsafe_disk.store(true, Relaxed);
     }
 
+    /// What was written is safe from a power cut after all.
+    pub(super) fn mended(&self) {
+        let mut degraded = self.degraded.lock().unwrap_or_else(PoisonError::into_inner);
+        *degraded = None;
+        self.unsafe_disk.store(false, Relaxed);
+        tracing::warn!("the journal was written anew, and promises durability again");
+    }
+
     pub(super) fn degraded(&self) -> Option<String> {
         if !self.unsafe_disk.load(Relaxed) {
             return None;

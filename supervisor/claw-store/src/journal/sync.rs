@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use claw_failpoint::Step;
 use rusqlite::Connection;
@@ -18,6 +18,7 @@ use super::error::CloseError;
 use super::handle::Ack;
 use super::queue::{Answer, Queue};
 use super::stats::Meters;
+use crate::wal::move_over;
 
 /// Receives what is answered.
 pub(super) type AckFn = Box<dyn Fn(Vec<Ack>) + Send>;
@@ -115,9 +116,15 @@ impl SyncQueue {
         }
     }
 
-    fn take(&self) -> Wishes {
+    /// Waits for a wish, for so long at most; for ever without a time.
+    fn take(&self, patience: Option<Duration>) -> Wishes {
         let mut wishes = self.lock();
         while wishes.is_empty() {
+            if let Some(patience) = patience {
+                let woken = self.wake.wait_timeout(wishes, patience);
+                wishes = woken.unwrap_or_else(PoisonError::into_inner).0;
+                break;
+            }
             let woken = self.wake.wait(wishes);
             wishes = woken.unwrap_or_else(PoisonError::into_inner);
         }
@@ -148,6 +155,9 @@ pub(super) struct Syncer {
     /// The `-wal` file, opened once: SQLite holds no locks on it.
     pub(super) wal: File,
     pub(super) fdatasync: SyncFn,
+    /// How long after a failed sync, or after an attempt to mend it, there is another one.
+    pub(super) mend_after: Duration,
+    pub(super) tried: Instant,
     /// For checkpoints only.
     pub(super) conn: Connection,
     pub(super) ended: Sender<Result<(), CloseError>>,
@@ -157,7 +167,9 @@ impl Syncer {
     /// Runs until the journal ends.
     pub(super) fn run(mut self) {
         loop {
-            let wishes = self.wishes.take();
+            let patience = self.meters.degraded().map(|_reason| self.mend_after);
+            let wishes = self.wishes.take(patience);
+            self.mend_if_due();
             self.refuse(wishes.refused);
             if !wishes.waiting.is_empty() {
                 self.sync(wishes.waiting);
@@ -198,7 +210,8 @@ impl Syncer {
         self.acks.deliver(acks);
     }
 
-    /// Makes everything that is committed durable; the first failure is for ever.
+    /// Makes everything that is committed durable. After a failure nothing is, until all of it has
+    /// been written anew.
     fn sync_once(&mut self) -> Result<(), String> {
         if let Some(reason) = self.meters.degraded() {
             return Err(reason);
@@ -213,6 +226,23 @@ impl Syncer {
             self.meters.degrade(reason.clone());
             reason
         })
+    }
+
+    fn mend_if_due(&mut self) {
+        if self.meters.degraded().is_none() {
+            self.tried = Instant::now();
+            return;
+        }
+        if self.tried.elapsed() < self.mend_after {
+            return;
+        }
+        self.tried = Instant::now();
+        let linked = still_linked(&self.wal).map_err(|error| error.to_string());
+        let moved = linked.and_then(|()| move_over(&self.wal, &self.conn, &mut self.fdatasync));
+        match moved {
+            Ok(()) => self.meters.mended(),
+            Err(reason) => tracing::debug!(reason, "the journal is not mended yet"),
+        }
     }
 
     /// Moves the log into the database, as far as nobody reads it, without waiting for anybody.

@@ -21,6 +21,7 @@ use super::schema::SCHEMA;
 use super::writer::{Log, Writer};
 use crate::bus::Bus;
 use crate::database;
+use crate::journal::limits::MEND_AFTER;
 use crate::state::{Cache, KeepPolicy, Spaces};
 
 /// How to open a store.
@@ -34,6 +35,7 @@ pub struct StoreOptions {
     /// Bytes of pages that each connection keeps in memory.
     page_cache: u32,
     fdatasync: SyncFn,
+    mend_after: Duration,
 }
 
 /// Bounds of events.
@@ -77,6 +79,7 @@ impl Default for StoreOptions {
             keep: KeepPolicy::default(),
             page_cache: PAGE_CACHE,
             fdatasync: Box::new(|file| Ok(rustix::fs::fdatasync(file)?)),
+            mend_after: MEND_AFTER,
         }
     }
 }
@@ -116,6 +119,12 @@ impl StoreOptions {
     #[must_use]
     pub fn with_page_cache(self, page_cache: u32) -> Self {
         Self { page_cache, ..self }
+    }
+
+    /// With another time between a failed sync and the attempt to make it good.
+    #[must_use]
+    pub fn with_mend_after(self, mend_after: Duration) -> Self {
+        Self { mend_after, ..self }
     }
 
     /// With another way to sync, so that a slow or failing disk and a power cut can be shown.
@@ -283,7 +292,8 @@ fn start(
     let signals = Arc::new(Signals::new(core.bus.head()));
     let (clock, cache) = (Arc::clone(&core.clock), Arc::clone(&core.cache));
     let (ended, hear_end) = mpsc::channel();
-    let log = Log::start(wal, options.fdatasync, beside).map_err(no_thread)?;
+    let log =
+        Log::start(wal, (options.fdatasync, options.mend_after), beside).map_err(no_thread)?;
     let writer = Writer::new(core, Arc::clone(&queue), Arc::clone(&signals), log);
     thread::Builder::new()
         .name("store-write".into())

@@ -26,6 +26,7 @@ use super::open::SyncFn;
 use super::queue::{Answer, Expected, Job, Queue, Taken};
 use crate::bus::Level;
 use crate::journal::checkpoint;
+use crate::wal::move_over;
 
 /// The thread's own things.
 pub(super) struct Writer {
@@ -100,6 +101,7 @@ impl Writer {
     }
 
     fn batch(&mut self, batch: Vec<Job>) {
+        self.log.mend_if_due(&self.core.conn);
         self.core.now = self.core.clock.now();
         self.core.broken = self.core.run("BEGIN IMMEDIATE").err();
         self.core.do_what_is_due();
@@ -200,7 +202,7 @@ impl Writer {
     }
 
     fn keep_log_small(&mut self) {
-        if self.log.pages >= INLINE_CHECKPOINT_PAGES {
+        if self.log.pages >= INLINE_CHECKPOINT_PAGES && self.log.failed.is_none() {
             self.log.restart(&self.core.conn);
         } else if self.log.pages >= self.log.checkpoint_at {
             self.log.checkpoint();
@@ -212,8 +214,10 @@ impl Writer {
 pub(super) struct Log {
     wal: File,
     fdatasync: SyncFn,
-    /// A failed sync cannot be made good by a second one: Linux has forgotten the pages.
-    failed: Option<String>,
+    /// A failed sync cannot be made good by a second one: Linux has forgotten the pages. Since
+    /// when, or since when it was tried last to write them anew.
+    failed: Option<(String, Instant)>,
+    mend_after: Duration,
     ask: SyncSender<()>,
     /// About the pages written since the log was begun anew, and how many are worth a checkpoint.
     pages: u64,
@@ -223,7 +227,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn start(wal: File, fdatasync: SyncFn, conn: Connection) -> std::io::Result<Self> {
+    pub(super) fn start(
+        wal: File,
+        (fdatasync, mend_after): (SyncFn, Duration),
+        conn: Connection,
+    ) -> std::io::Result<Self> {
         let (ask, asked) = sync_channel(1);
         thread::Builder::new()
             .name("store-log".into())
@@ -238,6 +246,7 @@ impl Log {
             wal,
             fdatasync,
             failed: None,
+            mend_after,
             ask,
             pages: 0,
             checkpoint_at: CHECKPOINT_PAGES,
@@ -253,21 +262,42 @@ impl Log {
 
     /// Why nothing can be promised to survive a power cut any more.
     fn refusal(&self) -> Option<StoreError> {
-        self.failed.clone().map(StoreError::Unavailable)
+        let failed = self.failed.as_ref();
+        failed.map(|(reason, _)| StoreError::Unavailable(reason.clone()))
     }
 
-    /// Makes everything that is committed durable; the first failure is for ever.
+    /// Makes everything that is committed durable. After a failure nothing is, until all of it has
+    /// been written anew.
     fn sync(&mut self) -> Result<(), StoreError> {
         let began = Instant::now();
         claw_failpoint::before(Step::StoreSync);
         if self.failed.is_none()
             && let Err(error) = (self.fdatasync)(&self.wal)
         {
-            self.failed = Some(format!("its log could not be synced to disk: {error}"));
+            let reason = format!("its log could not be synced to disk: {error}");
+            self.failed = Some((reason, Instant::now()));
         }
         claw_failpoint::after(Step::StoreSync);
         self.sync_time = began.elapsed();
         self.refusal().map_or(Ok(()), Err)
+    }
+
+    /// Before each batch: who asks finds out whether the disk takes anything again.
+    fn mend_if_due(&mut self, conn: &Connection) {
+        let Some((_, tried)) = &mut self.failed else {
+            return;
+        };
+        if tried.elapsed() < self.mend_after {
+            return;
+        }
+        *tried = Instant::now();
+        match move_over(&self.wal, conn, &mut self.fdatasync) {
+            Ok(()) => {
+                self.failed = None;
+                tracing::warn!("the store was written anew, and promises durability again");
+            }
+            Err(reason) => tracing::debug!(reason, "the store is not mended yet"),
+        }
     }
 
     /// Moves the log into the database beside the writer, as far as nobody reads it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -339,4 +340,28 @@ async fn after_a_failed_sync_nothing_is_promised_to_survive_a_power_cut_any_more
     publish(3, Level::Os).await.unwrap();
     let found = events(&store).await;
     assert!(found.contains(&3) && !found.contains(&2));
+}
+
+#[tokio::test]
+async fn what_a_failed_sync_has_left_is_written_anew_and_promised_again() {
+    let (_directory, path) = place();
+    let broken = Arc::new(AtomicBool::new(false));
+    let disk = Arc::clone(&broken);
+    let failing = move |_wal: &std::fs::File| {
+        if disk.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("the disk is broken"));
+        }
+        Ok(())
+    };
+    let options = options(&ManualClock::new(BEGAN), &limits()).with_fdatasync(failing);
+    let store = Store::open(&path, options.with_mend_after(Duration::ZERO)).unwrap();
+    let publish = |n, level| store.publish(vec![event("t", n)], level, Publisher::Outside);
+    publish(0, Level::Disk).await.unwrap();
+    broken.store(true, Ordering::Relaxed);
+    assert_eq!(code(publish(1, Level::Disk).await), "unavailable");
+    assert_eq!(code(publish(2, Level::Disk).await), "unavailable");
+    broken.store(false, Ordering::Relaxed);
+    publish(3, Level::Disk).await.unwrap();
+    assert!(events(&store).await.contains(&3));
+    store.close().unwrap();
 }

@@ -53,7 +53,7 @@ fn nothing_is_acknowledged_as_synced_before_the_sync() {
 }
 
 #[test]
-fn a_failed_sync_is_final_for_this_handle_and_supervision_goes_on() {
+fn a_failed_sync_is_final_for_what_was_written_and_supervision_goes_on() {
     let (_directory, path) = directory();
     let mut failures = 0;
     let options = Options::new(BOOT).with_fdatasync(move |_file| {
@@ -79,6 +79,30 @@ fn a_failed_sync_is_final_for_this_handle_and_supervision_goes_on() {
     bench.record(slot("a", 2)).unwrap();
     assert_eq!(bench.opened.open_instances, []);
     assert_eq!(bench.journal.stats().degraded, None);
+}
+
+#[test]
+fn what_a_failed_sync_has_left_is_written_anew_and_promised_again() {
+    let (_directory, path) = directory();
+    let mut syncs = 0;
+    let options = Options::new(BOOT).with_fdatasync(move |_file| {
+        syncs += 1;
+        match syncs {
+            2 | 3 => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(()),
+        }
+    });
+    let options = options.with_mend_after(Duration::from_millis(20));
+    let mut bench = Bench::open_with(&path, options).unwrap();
+    bench.record(slot("a", 0)).unwrap();
+    bench.record(slot("a", 1)).unwrap_err();
+    while bench.journal.stats().degraded.is_some() {
+        std::thread::yield_now();
+    }
+    bench.record(slot("a", 2)).unwrap();
+    bench.journal.close().unwrap();
+    let mut bench = Bench::open(&path);
+    bench.record(slot("a", 3)).unwrap();
 }
 
 #[test]
