@@ -71,6 +71,20 @@ pub(crate) fn version_of(conn: &Connection) -> Result<i64, rusqlite::Error> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// Has a database keep a write-ahead log: a new file and a copy of one are in rollback mode, and
+/// SQLite keeps the mode in the file. Where it could not change it, it says so in what it answers
+/// and nowhere else (<https://www.sqlite.org/pragma.html#pragma_journal_mode>).
+pub(crate) fn use_log(conn: &Connection) -> Result<(), rusqlite::Error> {
+    let pragma = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+    let mode: String = pragma?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+    let detail = format!("no write-ahead log can be had, it stays in the mode `{mode}`");
+    Err(rusqlite::Error::SqliteFailure(code, Some(detail)))
+}
+
 /// Writes what a connection sees to a file that is not there yet. It reads in one transaction, so
 /// the copy is of one moment, however long it takes
 /// (<https://www.sqlite.org/lang_vacuum.html#vacuuminto>).
@@ -186,5 +200,11 @@ mod tests {
         broken.migrate(&mut conn).unwrap_err();
         assert_eq!(version_of(&conn).unwrap(), 0);
         conn.execute_batch("CREATE TABLE a (x)").unwrap();
+    }
+
+    #[test]
+    fn a_database_that_gets_no_log_is_refused() {
+        let refused = use_log(&Connection::open_in_memory().unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("mode `memory`"), "{refused}");
     }
 }

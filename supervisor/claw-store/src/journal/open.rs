@@ -97,7 +97,7 @@ pub(super) fn open(
         (Mark::Closed, Log::Empty | Log::Filled) | (Mark::Open | Mark::Copy, Log::Filled) => {}
     }
     check(path, &conn, &mut notes)?;
-    use_log(&conn).map_err(failed("write"))?;
+    database::use_log(&conn).map_err(failed("write"))?;
     notes.extend(SCHEMA.keep_older(&conn, path));
     SCHEMA
         .migrate(&mut conn)
@@ -167,12 +167,6 @@ pub(super) fn check(
         }
         Err(error) => Err(JournalError::from_sqlite(path, "check", error)),
     }
-}
-
-/// A new file and a copy of one are in rollback mode; SQLite keeps the mode in the file.
-fn use_log(conn: &Connection) -> Result<(), rusqlite::Error> {
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-        .map(drop)
 }
 
 fn start(

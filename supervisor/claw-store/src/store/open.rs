@@ -149,8 +149,7 @@ pub(super) fn open(path: &Path, options: StoreOptions) -> Result<Shared, OpenErr
         check(path, &conn)?;
     }
     let failed = |doing| move |error: rusqlite::Error| from_sqlite(path, doing, error);
-    conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
-        .map_err(failed("write"))?;
+    database::use_log(&conn).map_err(failed("write"))?;
     if let Some(note) = SCHEMA.keep_older(&conn, path) {
         tracing::info!("{note}");
     }
