@@ -9,6 +9,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::fleet::{Fleet, Process, agent, program, until};
+use crate::webhooks::{SECRET, call, signature};
+use crate::workers::await_ready;
 
 /// A fleet in the background.
 fn background(agents: &str) -> Fleet {
@@ -107,6 +109,62 @@ fn another_executable_takes_over_and_no_agent_notices() {
         .map(|number| format!("line {number}"))
         .collect();
     assert_eq!(logged.lines().collect::<Vec<_>>(), numbered);
+    down(&fleet);
+}
+
+/// Is at work until somebody lets it come to an end.
+const WORKER: &str = r#"
+import asyncio
+import pathlib
+
+from openclaw import Agent
+
+
+class Worker(Agent):
+    async def run(self):
+        with open("begun", "a") as file:
+            file.write("begun\n")
+        while not pathlib.Path("go").exists():
+            await asyncio.sleep(0.02)
+        await self.state.set("done", await self.state.get("done", 0) + 1)
+"#;
+
+/// Row 5 of the fault matrix, for an agent that speaks with the supervisor all the time.
+#[test]
+fn a_worker_goes_on_with_its_run_and_a_call_from_outside_is_still_known() {
+    let mut fleet = Fleet::new("");
+    fs::write(fleet.path("worker.py"), WORKER).unwrap();
+    let hook = format!("webhooks:\n  work: {{agent: worker, secret: {SECRET}}}\n");
+    fleet.write("", &format!("  worker: {{source: worker.py}}\n{hook}"));
+    fleet.up_detached();
+    await_ready(&fleet, "worker");
+    let main = fleet.await_main("worker");
+    let body = "{}";
+    let signed = signature(jiff::Timestamp::now().as_second(), body, SECRET);
+    let (status, first) = call(&fleet, "work", body, &signed);
+    assert_eq!(status, 200, "{first}");
+    fleet.await_lines("begun", 1);
+
+    let binary = copy(&fleet);
+    let binary = binary.to_str().unwrap();
+    fleet.run(&["upgrade", "--binary", binary]).ok();
+
+    let (status, again) = call(&fleet, "work", body, &signed);
+    assert_eq!(status, 200, "{again}");
+    assert_eq!(
+        (&again["run"], &again["duplicate"]),
+        (&first["run"], &Value::from(true))
+    );
+    fs::write(fleet.path("go"), "").unwrap();
+    let run = until("the run is over", || {
+        let mut runs = fleet.runs("worker").into_iter();
+        runs.find(|run| run.state.is_final())
+    });
+    assert_eq!(Value::from(run.id.as_str()), first["run"]);
+    assert_eq!((run.state, run.attempts), (RunState::Succeeded, 1));
+    assert_eq!(fleet.stored("worker", "done"), Some(Value::from(1)));
+    assert_eq!(fleet.lines("begun").len(), 1);
+    assert_eq!(fleet.await_main("worker"), main);
     down(&fleet);
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fleet::Fleet;
 use crate::workers::await_ready;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Writes down the events that it hears and the runs that it is triggered for.
 const LISTENER: &str = r#"
@@ -26,7 +26,7 @@ class Listener(Agent):
 "#;
 
 /// The signature, made by somebody else's implementation.
-fn signature(time: i64, body: &str, secret: &str) -> String {
+pub(crate) fn signature(time: i64, body: &str, secret: &str) -> String {
     let program = "import hashlib, hmac, sys; t, body, secret = sys.argv[1:]; \
         mac = hmac.new(secret.encode(), f'{t}.{body}'.encode(), hashlib.sha256); \
         print(f't={t},v1={mac.hexdigest()}')";
@@ -36,7 +36,7 @@ fn signature(time: i64, body: &str, secret: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn call(fleet: &Fleet, hook: &str, body: &str, signature: &str) -> (u16, Value) {
+pub(crate) fn call(fleet: &Fleet, hook: &str, body: &str, signature: &str) -> (u16, Value) {
     let path = format!("/api/hooks/{hook}");
     let header = ("openclaw-signature", signature);
     fleet.api().post_with(&path, body, header)
