@@ -61,7 +61,7 @@ pub(crate) struct Books {
     owes_sync: bool,
     /// Ended instances whose `post_stop` hook runs.
     hooks: BTreeSet<InstanceId>,
-    /// Records that newer ones took the place of, and until when their answer may come.
+    /// Records without an answer that newer ones took the place of, and until when it may come.
     superseded: VecDeque<(Mono, RecordId)>,
 }
 
@@ -175,6 +175,7 @@ impl Books {
         result: &Result<(), String>,
     ) {
         let Some(key) = self.open.key_of(id).cloned() else {
+            self.forget_superseded(id);
             return;
         };
         if result.is_err() {
@@ -216,6 +217,14 @@ impl Books {
             self.superseded.push_back((old.again_at, old.id));
         }
         id
+    }
+
+    /// The journal answers in order, so it stands near the front.
+    fn forget_superseded(&mut self, id: RecordId) {
+        let place = self.superseded.iter().position(|(_, old)| *old == id);
+        if let Some(place) = place {
+            self.superseded.remove(place);
+        }
     }
 
     fn refused(&mut self, cx: &Context<'_>, key: &Key) {
@@ -265,5 +274,34 @@ impl Key {
             Self::Memory(agent) | Self::Run(agent, _) | Self::Slot(agent, _) => agent,
             Self::Outcome(instance) => &instance.agent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::Source;
+    use super::*;
+    use crate::clock::Now;
+
+    #[test]
+    fn nothing_is_left_of_a_record_that_was_superseded_and_answered() {
+        let agent: AgentName = "monitor".parse().unwrap();
+        let (mut books, mut source, mut out) = (Books::default(), Source::new(1), Vec::new());
+        let now = Now {
+            mono: Mono::default(),
+            wall: Wall::UNIX_EPOCH,
+        };
+        let mut cx = Context {
+            now,
+            out: &mut out,
+            source: &mut source,
+        };
+        for _ in 0..1_000 {
+            let first = books.synced_memory(&mut cx, &agent, AgentMemory::default());
+            let second = books.synced_memory(&mut cx, &agent, AgentMemory::default());
+            books.answered(&mut cx, first, &Ok(()));
+            books.answered(&mut cx, second, &Ok(()));
+        }
+        assert_eq!((books.open.len(), books.superseded.len()), (0, 0));
     }
 }

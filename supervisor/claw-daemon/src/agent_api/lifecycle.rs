@@ -75,7 +75,7 @@ async fn publish(store: &Store, events: Vec<NewEvent>) {
     if events.is_empty() {
         return;
     }
-    let published = store.publish(events, Level::Os, Publisher::Supervisor);
+    let published = store.publish(events, Level::Os, Publisher::SupervisorOnce);
     if let Err(error) = published.await {
         tracing::warn!(%error, "lifecycle events did not reach the bus");
     }

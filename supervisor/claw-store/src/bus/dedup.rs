@@ -12,6 +12,9 @@
 //! therefore in the table of events alone: when the store is opened they are read from there. Only
 //! when there are more than [`IDS`] of them do the oldest go to the table, sorted, so that
 //! neighbours share pages. Ids whose event goes before the window is over are written then.
+//!
+//! What its publisher publishes once only is not remembered: the supervisor's own news of a fleet
+//! that restarts all the time would fill the memory that agents' events need.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -28,9 +31,8 @@ use crate::store::{StoreError, UnixMs};
 pub(super) struct Window {
     /// How many are kept in memory.
     most: usize,
-    /// The hashes of all events from `first` on, one per number.
-    ring: VecDeque<i64>,
-    first: Seq,
+    /// The newest events that may be published again, in order.
+    ring: VecDeque<(Seq, i64)>,
     /// Until when the events up to a number count, in the order of both.
     until: VecDeque<(Seq, UnixMs)>,
     index: HashMap<i64, Seq, BuildHasherDefault<AsIs>>,
@@ -74,14 +76,9 @@ impl Window {
     /// An event that goes behind all others in the table of events.
     pub(super) fn remember(&mut self, hash: i64, seq: Seq, until: UnixMs) {
         if self.ring.is_empty() {
-            self.first = seq;
             self.until.clear();
         }
-        // What retention removed by force leaves a hole.
-        while self.first + (self.ring.len() as u64) < seq {
-            self.ring.push_back(0);
-        }
-        self.ring.push_back(hash);
+        self.ring.push_back((seq, hash));
         match self.until.back_mut() {
             Some((last, same)) if *same == until => *last = seq,
             Some(_) | None => self.until.push_back((seq, until)),
@@ -91,12 +88,10 @@ impl Window {
 
     /// The newest event is not published after all.
     pub(super) fn forget_newest(&mut self, seq: Seq) {
-        if self.first + self.ring.len() as u64 != seq + 1 {
+        let Some((_, hash)) = self.ring.pop_back_if(|(newest, _)| *newest == seq) else {
             return;
-        }
-        if let Some(hash) = self.ring.pop_back()
-            && self.index.get(&hash) == Some(&seq)
-        {
+        };
+        if self.index.get(&hash) == Some(&seq) {
             self.index.remove(&hash);
         }
         if let Some((last, _until)) = self.until.back_mut() {
@@ -185,10 +180,8 @@ impl Window {
     }
 
     fn oldest(&self, count: usize) -> Vec<(i64, Seq, UnixMs)> {
-        let numbered = (self.first..).zip(self.ring.iter().copied());
-        let known = numbered
-            .take(count)
-            .filter(|(seq, hash)| self.index.get(hash) == Some(seq));
+        let oldest = self.ring.iter().copied().take(count);
+        let known = oldest.filter(|(seq, hash)| self.index.get(hash) == Some(seq));
         let mut ids: Vec<_> = known
             .map(|(seq, hash)| (hash, seq, self.until_of(seq)))
             .collect();
@@ -224,13 +217,10 @@ impl Window {
     }
 
     fn drop_to(&mut self, last: Seq) {
-        while self.first <= last
-            && let Some(hash) = self.ring.pop_front()
-        {
-            if self.index.get(&hash) == Some(&self.first) {
+        while let Some((seq, hash)) = self.ring.pop_front_if(|(seq, _)| *seq <= last) {
+            if self.index.get(&hash) == Some(&seq) {
                 self.index.remove(&hash);
             }
-            self.first += 1;
         }
         while self.until.front().is_some_and(|(end, _)| *end <= last) {
             self.until.pop_front();

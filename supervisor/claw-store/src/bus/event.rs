@@ -158,6 +158,8 @@ pub enum Publisher {
     Outside,
     /// The supervisor itself.
     Supervisor,
+    /// The supervisor itself, under an id that it never uses again: nobody looks for a duplicate.
+    SupervisorOnce,
 }
 
 pub(crate) type SharedEvent = Arc<Event>;

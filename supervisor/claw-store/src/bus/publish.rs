@@ -59,7 +59,7 @@ pub(super) fn publish(
     take_rate(core, &events)?;
     let mut receipts = Vec::with_capacity(events.len());
     for event in events {
-        receipts.push(store(core, event)?);
+        receipts.push(store(core, event, publisher)?);
     }
     Ok(Publication::Stored(receipts))
 }
@@ -134,7 +134,16 @@ fn take_rate(core: &mut Core, events: &[NewEvent]) -> Result<(), StoreError> {
 }
 
 /// Stores one checked event.
-fn store(core: &mut Core, new: NewEvent) -> Result<Receipt, StoreError> {
+fn store(core: &mut Core, new: NewEvent, publisher: Publisher) -> Result<Receipt, StoreError> {
+    if publisher == Publisher::SupervisorOnce && new.delay.is_none() {
+        let seq = core.bus.next_seq();
+        let event = stored_form(new, seq, core.now);
+        append_once(core, event)?;
+        return Ok(Receipt {
+            seq: Some(seq),
+            stored: Stored::New,
+        });
+    }
     let hash = identity(&new.source, &new.id);
     let delay = new.delay;
     let seq = if delay.is_some() {
@@ -167,6 +176,14 @@ fn store(core: &mut Core, new: NewEvent) -> Result<Receipt, StoreError> {
 
 /// Writes an event behind the others and keeps it for the groups.
 pub(super) fn append(core: &mut Core, event: Event, hash: i64) -> Result<(), StoreError> {
+    let (seq, until) = (event.seq, core.now.after(core.limits.dedup_window));
+    append_once(core, event)?;
+    core.bus.dedup.remember(hash, seq, until);
+    Ok(())
+}
+
+/// The same, of an event that nobody publishes again.
+fn append_once(core: &mut Core, event: Event) -> Result<(), StoreError> {
     let sql = "INSERT INTO event (seq, id, source, topic, key, at, expires, attrs, data)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     core.conn.prepare_cached(sql)?.execute(params![
@@ -180,8 +197,6 @@ pub(super) fn append(core: &mut Core, event: Event, hash: i64) -> Result<(), Sto
         row::attributes(&event.attributes)?,
         event.data,
     ])?;
-    let until = core.now.after(core.limits.dedup_window);
-    core.bus.dedup.remember(hash, event.seq, until);
     core.bus.stage(Arc::new(event), &mut core.undo);
     Ok(())
 }

@@ -82,5 +82,7 @@ pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// Rows that one transaction of retention deletes.
 pub const PRUNE_ROWS: u32 = 100;
 
-/// Records about an agent after which its history is looked at again.
+/// Records about an agent after which its history is looked at again. A writer that is never idle
+/// makes one step of retention with each batch, and one more for so many records in it, so that
+/// histories exceed what is kept by little more than this.
 pub const PRUNE_EVERY: u32 = 32;

@@ -2,7 +2,7 @@
 //!
 //! Open runs and instances without an outcome are never deleted, nor the newest slot of an agent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use claw_core::{AgentName, Record, Wall};
 use rusqlite::{Connection, params};
@@ -14,74 +14,95 @@ use super::limits::{
 use super::queue::What;
 use super::time;
 
-/// Counts what is written and knows whose history has grown.
+/// Counts what is written and knows whose history has grown. Each subject stands here once,
+/// however long nothing is deleted.
 #[derive(Debug, Default)]
 pub(super) struct Retention {
-    grown: BTreeMap<AgentName, u32>,
-    due: Vec<AgentName>,
-    /// Configurations and idempotency keys.
-    shared: bool,
+    grown: BTreeMap<Subject, u32>,
+    due: BTreeSet<Subject>,
+}
+
+/// Whose history grows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Agent(AgentName),
+    /// Configurations and idempotency keys, which are nobody's.
+    Shared,
 }
 
 impl Retention {
     /// Everything is due: nothing is known about a file that was just opened.
     pub(super) fn all(agents: impl IntoIterator<Item = AgentName>) -> Self {
+        let agents = agents.into_iter().map(Subject::Agent);
         Self {
             grown: BTreeMap::new(),
-            due: agents.into_iter().collect(),
-            shared: true,
+            due: agents.chain([Subject::Shared]).collect(),
         }
     }
 
     /// Notes what was written.
     pub(super) fn note(&mut self, what: &What) {
-        let agent = match what {
+        let subject = match what {
             What::Record(Record::Intent { instance, .. } | Record::Outcome { instance, .. }) => {
-                &instance.agent
+                Subject::Agent(instance.agent.clone())
             }
-            What::Record(Record::Run(run)) => &run.agent,
-            What::Record(Record::Slot { agent, .. }) => agent,
+            What::Record(Record::Run(run)) => Subject::Agent(run.agent.clone()),
+            What::Record(Record::Slot { agent, .. }) => Subject::Agent(agent.clone()),
             What::Record(
                 Record::Started { .. } | Record::Memory { .. } | Record::Removed { .. },
             ) => return,
-            What::Config(_) | What::Remember(_) => {
-                self.shared = true;
-                return;
-            }
+            What::Config(_) | What::Remember(_) => Subject::Shared,
         };
-        if let Some(count) = self.grown.get_mut(agent) {
+        if let Some(count) = self.grown.get_mut(&subject) {
             *count += 1;
             if *count >= PRUNE_EVERY {
-                self.grown.remove(agent);
-                self.due.push(agent.clone());
+                self.grown.remove(&subject);
+                self.due.insert(subject);
             }
         } else {
-            self.grown.insert(agent.clone(), 1);
+            self.grown.insert(subject, 1);
         }
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.shared || !self.due.is_empty()
+        !self.due.is_empty()
     }
 
-    /// Deletes some rows in a transaction or two.
-    pub(super) fn step(&mut self, conn: &Connection, now: Wall) -> Result<(), rusqlite::Error> {
-        if self.shared {
-            self.shared = prune_shared(conn, now)?;
-            return Ok(());
+    /// Deletes some rows in a transaction or three, and says how many.
+    pub(super) fn step(&mut self, conn: &Connection, now: Wall) -> Result<usize, rusqlite::Error> {
+        // Taken off first: what cannot be deleted does not hold up all else.
+        let Some(subject) = self.due.pop_first() else {
+            return Ok(0);
+        };
+        let deleted = match &subject {
+            Subject::Agent(agent) => prune_agent(conn, agent.as_str(), now)?,
+            Subject::Shared => prune_shared(conn, now)?,
+        };
+        if deleted.most >= PRUNE_ROWS as usize {
+            self.due.insert(subject);
         }
-        // Taken off first: an agent whose rows cannot be deleted does not hold up the others.
-        if let Some(agent) = self.due.pop()
-            && prune_agent(conn, agent.as_str(), now)?
-        {
-            self.due.push(agent);
-        }
-        Ok(())
+        Ok(deleted.rows)
     }
 }
 
-/// Returns whether there is more to delete.
-fn prune_agent(conn: &Connection, agent: &str, now: Wall) -> Result<bool, rusqlite::Error> {
+/// What one step deleted.
+struct Deleted {
+    /// Rows of all kinds.
+    rows: usize,
+    /// Rows of the kind of which it deleted most.
+    most: usize,
+}
+
+impl Deleted {
+    fn of<const N: usize>(kinds: [usize; N]) -> Self {
+        Self {
+            rows: kinds.iter().sum(),
+            most: kinds.into_iter().max().unwrap_or(0),
+        }
+    }
+}
+
+fn prune_agent(conn: &Connection, agent: &str, now: Wall) -> Result<Deleted, rusqlite::Error> {
     let runs = conn
         .prepare_cached(RUNS)?
         .execute(params![agent, RUNS_KEPT, PRUNE_ROWS])?;
@@ -96,17 +117,18 @@ fn prune_agent(conn: &Connection, agent: &str, now: Wall) -> Result<bool, rusqli
         SLOTS_KEPT_COUNT,
         PRUNE_ROWS
     ])?;
-    let most = runs.max(instances).max(slots);
-    Ok(most >= PRUNE_ROWS as usize)
+    Ok(Deleted::of([runs, instances, slots]))
 }
 
-fn prune_shared(conn: &Connection, now: Wall) -> Result<bool, rusqlite::Error> {
-    conn.prepare_cached(CONFIGS)?.execute([CONFIGS_KEPT])?;
+fn prune_shared(conn: &Connection, now: Wall) -> Result<Deleted, rusqlite::Error> {
+    let configs = conn
+        .prepare_cached(CONFIGS)?
+        .execute(params![CONFIGS_KEPT, PRUNE_ROWS])?;
     let oldest = now.saturating_sub(IDEMPOTENCY_KEPT).unwrap_or(Wall::MIN);
     let keys = conn
         .prepare_cached(KEYS)?
         .execute(params![time::to_column(oldest), PRUNE_ROWS])?;
-    Ok(keys >= PRUNE_ROWS as usize)
+    Ok(Deleted::of([configs, keys]))
 }
 
 const RUNS: &str = "DELETE FROM run WHERE seq IN (
@@ -128,8 +150,10 @@ const SLOTS: &str = "DELETE FROM slot WHERE agent = ?1 AND planned IN (
         ORDER BY planned DESC LIMIT 1 OFFSET ?3 - 1), ?2))
     ORDER BY planned LIMIT ?4)";
 
-const CONFIGS: &str = "DELETE FROM config WHERE generation <= (
-    SELECT generation FROM config ORDER BY generation DESC LIMIT 1 OFFSET ?1)";
+const CONFIGS: &str = "DELETE FROM config WHERE generation IN (
+    SELECT generation FROM config WHERE generation <= (
+        SELECT generation FROM config ORDER BY generation DESC LIMIT 1 OFFSET ?1)
+    ORDER BY generation LIMIT ?2)";
 
 const KEYS: &str = "DELETE FROM idempotency WHERE (scope, key) IN (
     SELECT scope, key FROM idempotency WHERE at < ?1 LIMIT ?2)";

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::limits::{
     BUSY_CHECKPOINT_PAGES, IDLE, IDLE_CHECKPOINT_PAGES, INLINE_CHECKPOINT_PAGES,
-    INLINE_RETRY_PAGES, RETRY,
+    INLINE_RETRY_PAGES, PRUNE_EVERY, RETRY,
 };
 use super::mark;
 use super::queue::{Answer, Job, Queue, Taken, What};
@@ -92,7 +92,9 @@ impl Writer {
             match self.transact(&jobs) {
                 Written::Committed(results) => {
                     self.unblock();
-                    return self.answer(jobs, results);
+                    let entries = jobs.len();
+                    self.answer(jobs, results);
+                    return self.tidy_beside_work(entries);
                 }
                 Written::Locked if !self.queue.is_closed() => {
                     let reason = "another process holds a lock on it";
@@ -200,7 +202,6 @@ impl Writer {
         if !waiting.is_empty() {
             self.syncs.sync(waiting);
         }
-        self.keep_log_small();
     }
 
     /// What the waiter of a committed entry is told.
@@ -321,6 +322,18 @@ impl Writer {
         self.retention.is_due() || self.meters.wal_pages.load(Relaxed) >= IDLE_CHECKPOINT_PAGES
     }
 
+    /// What must not wait until nobody appends anything, because that may never be. Who waits for
+    /// the batch is answered; the next one waits for this.
+    fn tidy_beside_work(&mut self, entries: usize) {
+        let steps = 1 + entries / PRUNE_EVERY as usize;
+        for _ in 0..steps {
+            if !self.forget_some() {
+                break;
+            }
+        }
+        self.keep_log_small();
+    }
+
     /// Small steps, as long as nobody appends anything.
     fn tidy(&mut self) {
         if self.syncs.take_restartable() {
@@ -333,14 +346,27 @@ impl Writer {
             }
             self.meters.sync.record(began.elapsed());
         }
-        while self.queue.is_empty() && self.retention.is_due() {
-            if let Err(error) = self.retention.step(&self.conn, jiff::Timestamp::now()) {
-                tracing::warn!(%error, "old entries of the journal could not be deleted");
-                break;
-            }
-        }
+        while self.queue.is_empty() && self.forget_some() {}
         if self.meters.wal_pages.load(Relaxed) >= IDLE_CHECKPOINT_PAGES {
             self.syncs.checkpoint();
+        }
+    }
+
+    /// One step of retention; says whether another is worth while.
+    fn forget_some(&mut self) -> bool {
+        if !self.retention.is_due() {
+            return false;
+        }
+        match self.retention.step(&self.conn, jiff::Timestamp::now()) {
+            Ok(rows) => {
+                // A row has its leaf and those of its indexes.
+                self.meters.wal_pages.fetch_add(3 * rows as u64, Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "old entries of the journal could not be deleted");
+                false
+            }
         }
     }
 

@@ -77,8 +77,8 @@ pub const PULL_BYTES: usize = 16 * 1024 * 1024;
 pub const HOP_LIMIT: u32 = 32;
 
 /// Ids of recent events kept in memory to know duplicates; older ones of the window are in a table.
-/// About 12 MB, and ten minutes of 650 events a second.
-pub const DEDUP_IDS: usize = 400_000;
+/// About 9 MB, and ten minutes of 330 events a second.
+pub const DEDUP_IDS: usize = 200_000;
 
 /// Ids that one commit moves to that table, at least: bounds how long a request waits for it.
 pub const DEDUP_SLICE: usize = 1_024;

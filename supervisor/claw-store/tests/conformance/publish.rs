@@ -44,6 +44,25 @@ async fn statement_04_same_source_and_id_is_stored_once_within_the_window() {
 }
 
 #[tokio::test]
+async fn statement_04_the_id_of_news_that_is_told_once_is_not_remembered_and_all_others_are() {
+    let bench = Bench::new();
+    let agents = [event("t", 1), event("t", 2)];
+    for (n, known) in agents.iter().enumerate() {
+        bench.publish(vec![known.clone()]).await;
+        for _ in 0..2 {
+            let news = vec![event("openclaw.agent.started", 3)];
+            let once = Publisher::SupervisorOnce;
+            let receipts = bench.store.publish(news, Level::Os, once).await.unwrap();
+            assert_eq!(receipts[0].stored, Stored::New, "after {n}");
+        }
+    }
+    for (seq, known) in [1, 4].into_iter().zip(agents) {
+        let again = bench.publish(vec![known]).await[0];
+        assert_eq!((again.seq, again.stored), (Some(seq), Stored::Duplicate));
+    }
+}
+
+#[tokio::test]
 async fn statement_04_an_id_is_known_although_its_event_is_delayed_removed_or_imported() {
     let bench = Bench::with(EventLimits {
         retention_bytes: 0,

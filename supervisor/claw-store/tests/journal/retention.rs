@@ -1,5 +1,7 @@
 use claw_core::{Record, Wall, action::SlotFate};
 
+use claw_store::journal::limits::{INSTANCES_KEPT, PRUNE_EVERY, RUNS_KEPT};
+
 use crate::support::*;
 
 #[tokio::test]
@@ -51,4 +53,26 @@ async fn old_history_goes_and_what_is_open_or_newest_stays() {
     assert_eq!(runs[0], finished("a", 1_500));
     assert_eq!(reader.run(run_id(0)).await.unwrap(), Some(queued("a", 0)));
     assert_eq!(reader.run(run_id(500)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_history_of_an_agent_that_never_rests_is_bounded_while_it_grows() {
+    let (_directory, path) = directory();
+    let mut bench = Bench::open(&path);
+    let reader = bench.journal.reader();
+    for number in 1..=2_000 {
+        bench.record(run(finished("busy", number))).unwrap();
+        bench.record(outcome("busy", number, 0)).unwrap();
+        if number % 100 == 0 {
+            let counts = reader.counts().await.unwrap();
+            assert!(
+                counts.runs <= u64::from(RUNS_KEPT + PRUNE_EVERY),
+                "{counts:?}"
+            );
+            assert!(
+                counts.instances <= u64::from(INSTANCES_KEPT + PRUNE_EVERY),
+                "{counts:?}"
+            );
+        }
+    }
 }
