@@ -8,7 +8,6 @@ use std::time::Instant;
 use claw_core::{Record, RecordId};
 use tokio::sync::oneshot;
 
-use super::config::ConfigGeneration;
 use super::error::{CallError, CloseError, JournalError};
 use super::idempotency::Remembered;
 use super::limits::CLOSE_TIME;
@@ -79,17 +78,6 @@ impl Journal {
     pub fn append(&self, entry: Entry) {
         let answer = entry.id.map_or(Answer::Nobody, Answer::Ack);
         self.offer(What::Record(entry.record), answer);
-    }
-
-    /// Records a configuration that is being put in force; it survives a power cut then.
-    ///
-    /// # Errors
-    ///
-    /// The disk refused it, or the journal is closed.
-    pub async fn record_config(&self, config: ConfigGeneration) -> Result<(), CallError> {
-        let (waiter, answer) = oneshot::channel();
-        self.offer(What::Config(config), Answer::Done(waiter));
-        answer.await.unwrap_or(Err(CallError::Closed))
     }
 
     /// Remembers an answer under its key; it survives a power cut then. If there is one already,

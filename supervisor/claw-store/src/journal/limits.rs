@@ -73,9 +73,6 @@ pub const SLOTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Slots kept per agent: a month of a schedule that fires every four minutes.
 pub const SLOTS_KEPT_COUNT: u32 = 10_000;
 
-/// Configurations kept.
-pub const CONFIGS_KEPT: u32 = 50;
-
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 

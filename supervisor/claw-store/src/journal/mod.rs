@@ -66,7 +66,6 @@
 //! [`PowerCut`]: claw_core::Durability::PowerCut
 
 mod backup;
-mod config;
 mod error;
 mod files;
 mod handle;
@@ -87,7 +86,6 @@ mod time;
 mod writer;
 
 pub use backup::{Backup, accept_lost_log, back_up, backups, restore, verify};
-pub use config::ConfigGeneration;
 pub use error::{CallError, CloseError, JournalError, ReadError};
 pub use handle::{Ack, Entry, Journal};
 pub use idempotency::{IdempotencyKey, Remembered};

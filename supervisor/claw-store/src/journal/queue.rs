@@ -8,7 +8,6 @@ use claw_core::{Durability, Record, RecordId, RunPhase};
 use claw_failpoint::Step;
 use tokio::sync::oneshot;
 
-use super::config::ConfigGeneration;
 use super::error::CallError;
 use super::handle::Ack;
 use super::idempotency::Remembered;
@@ -18,7 +17,6 @@ use super::limits::{BATCH_ENTRIES, QUEUE_BYTES, QUEUE_ENTRIES, QUEUE_ENTRIES_HAR
 #[derive(Debug)]
 pub(super) enum What {
     Record(Record),
-    Config(ConfigGeneration),
     Remember(Remembered),
 }
 
@@ -27,7 +25,6 @@ pub(super) enum What {
 pub(super) enum Answer {
     Nobody,
     Ack(RecordId),
-    Done(oneshot::Sender<Result<(), CallError>>),
     /// With what was remembered under the same key before.
     Remembered(
         oneshot::Sender<Result<Option<Remembered>, CallError>>,
@@ -175,14 +172,13 @@ impl Queue {
 
 impl What {
     /// What a test calls the commit of it.
-    pub(super) fn step(&self) -> Option<Step> {
+    pub(super) fn step(&self) -> Step {
         let record = match self {
             Self::Record(record) => record,
-            Self::Config(_) => return None,
-            Self::Remember(new) if new.response.is_empty() => return Some(Step::Request),
-            Self::Remember(_) => return Some(Step::Answer),
+            Self::Remember(new) if new.response.is_empty() => return Step::Request,
+            Self::Remember(_) => return Step::Answer,
         };
-        Some(match record {
+        match record {
             Record::Intent { .. } => Step::Intent,
             Record::Started { .. } => Step::StartedRow,
             Record::Outcome { .. } => Step::Outcome,
@@ -196,7 +192,7 @@ impl What {
             },
             Record::Slot { .. } => Step::Slot,
             Record::Removed { .. } => Step::Removal,
-        })
+        }
     }
 }
 
@@ -214,7 +210,6 @@ impl Job {
                 | Record::Slot { .. }
                 | Record::Removed { .. },
             ) => 0,
-            What::Config(config) => config.text.len(),
             What::Remember(remembered) => remembered.response.len(),
         };
         FIXED + text
@@ -223,7 +218,7 @@ impl Job {
     pub(super) fn durability(&self) -> Durability {
         match &self.what {
             What::Record(record) => record.durability(),
-            What::Config(_) | What::Remember(_) => Durability::PowerCut,
+            What::Remember(_) => Durability::PowerCut,
         }
     }
 }
@@ -234,7 +229,6 @@ impl Answer {
         match self {
             Self::Nobody => {}
             Self::Ack(id) => acks.push(Ack { id, result }),
-            Self::Done(waiter) => drop(waiter.send(result.map_err(CallError::Failed))),
             Self::Remembered(waiter, before) => {
                 drop(waiter.send(result.map(|()| before).map_err(CallError::Failed)));
             }

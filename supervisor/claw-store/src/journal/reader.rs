@@ -9,7 +9,6 @@ use claw_core::{AgentName, Run, RunId};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use tokio::sync::oneshot;
 
-use super::config::{self, ConfigGeneration};
 use super::error::ReadError;
 use super::idempotency::{self, IdempotencyKey, Remembered};
 use super::limits::{READ_ROWS, READS_WAITING};
@@ -107,15 +106,6 @@ impl Reader {
             rows(conn, sql, values, row::slot)
         })
         .await
-    }
-
-    /// The configuration in force last.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReadError`].
-    pub async fn last_config(&self) -> Result<Option<ConfigGeneration>, ReadError> {
-        self.ask(config::last).await
     }
 
     /// The answer given under an idempotency key.

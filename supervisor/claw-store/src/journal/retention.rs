@@ -8,7 +8,7 @@ use claw_core::{AgentName, Record, Wall};
 use rusqlite::{Connection, params};
 
 use super::limits::{
-    CONFIGS_KEPT, IDEMPOTENCY_KEPT, INSTANCES_KEPT, PRUNE_EVERY, PRUNE_ROWS, RUNS_KEPT, SLOTS_KEPT,
+    IDEMPOTENCY_KEPT, INSTANCES_KEPT, PRUNE_EVERY, PRUNE_ROWS, RUNS_KEPT, SLOTS_KEPT,
     SLOTS_KEPT_COUNT,
 };
 use super::queue::What;
@@ -26,7 +26,7 @@ pub(super) struct Retention {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Agent(AgentName),
-    /// Configurations and idempotency keys, which are nobody's.
+    /// Idempotency keys, which are nobody's.
     Shared,
 }
 
@@ -51,7 +51,7 @@ impl Retention {
             What::Record(
                 Record::Started { .. } | Record::Memory { .. } | Record::Removed { .. },
             ) => return,
-            What::Config(_) | What::Remember(_) => Subject::Shared,
+            What::Remember(_) => Subject::Shared,
         };
         if let Some(count) = self.grown.get_mut(&subject) {
             *count += 1;
@@ -121,14 +121,11 @@ fn prune_agent(conn: &Connection, agent: &str, now: Wall) -> Result<Deleted, rus
 }
 
 fn prune_shared(conn: &Connection, now: Wall) -> Result<Deleted, rusqlite::Error> {
-    let configs = conn
-        .prepare_cached(CONFIGS)?
-        .execute(params![CONFIGS_KEPT, PRUNE_ROWS])?;
     let oldest = now.saturating_sub(IDEMPOTENCY_KEPT).unwrap_or(Wall::MIN);
     let keys = conn
         .prepare_cached(KEYS)?
         .execute(params![time::to_column(oldest), PRUNE_ROWS])?;
-    Ok(Deleted::of([configs, keys]))
+    Ok(Deleted::of([keys]))
 }
 
 const RUNS: &str = "DELETE FROM run WHERE seq IN (
@@ -149,11 +146,6 @@ const SLOTS: &str = "DELETE FROM slot WHERE agent = ?1 AND planned IN (
     AND planned < max(?2, ifnull((SELECT planned FROM slot WHERE agent = ?1
         ORDER BY planned DESC LIMIT 1 OFFSET ?3 - 1), ?2))
     ORDER BY planned LIMIT ?4)";
-
-const CONFIGS: &str = "DELETE FROM config WHERE generation IN (
-    SELECT generation FROM config WHERE generation <= (
-        SELECT generation FROM config ORDER BY generation DESC LIMIT 1 OFFSET ?1)
-    ORDER BY generation LIMIT ?2)";
 
 const KEYS: &str = "DELETE FROM idempotency WHERE (scope, key) IN (
     SELECT scope, key FROM idempotency WHERE at < ?1 LIMIT ?2)";

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::idempotency::Remembered;
 use super::queue::What;
-use super::{config, idempotency, time};
+use super::{idempotency, time};
 
 /// What became of an entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +32,6 @@ pub(super) enum Unwritten {
 pub(super) fn apply(conn: &Connection, boot_id: &str, what: &What) -> Result<Applied, Unwritten> {
     match what {
         What::Record(record) => apply_record(conn, boot_id, record),
-        What::Config(new) => Ok(config::put(conn, new).map(|()| Applied::Written)?),
         What::Remember(new) => {
             let known = idempotency::put(conn, new)?;
             Ok(known.map_or(Applied::Written, Applied::Known))

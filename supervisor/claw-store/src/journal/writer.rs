@@ -166,7 +166,7 @@ impl Writer {
                 Err(Unwritten::Broken(error)) => return Err(error),
             }
         }
-        let steps = || jobs.iter().filter_map(|job| job.what.step());
+        let steps = || jobs.iter().map(|job| job.what.step());
         steps().for_each(claw_failpoint::before);
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         steps().for_each(claw_failpoint::after);
@@ -220,7 +220,7 @@ impl Writer {
             }
             Ok(Applied::Known(before)) => match answer {
                 Answer::Remembered(waiter, _) => (Answer::Remembered(waiter, Some(before)), Ok(())),
-                other @ (Answer::Nobody | Answer::Ack(_) | Answer::Done(_)) => (other, Ok(())),
+                other @ (Answer::Nobody | Answer::Ack(_)) => (other, Ok(())),
             },
             Err(reason) => {
                 self.meters.failed.fetch_add(1, Relaxed);

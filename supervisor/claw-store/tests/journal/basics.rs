@@ -1,6 +1,6 @@
 use claw_core::action::SlotFate;
 use claw_core::{Cause, Generation, Image, Record, Run, Trigger, Wall};
-use claw_store::journal::{ConfigGeneration, Ended, IdempotencyKey, InstanceRow, Remembered};
+use claw_store::journal::{Ended, IdempotencyKey, InstanceRow, Remembered};
 use rusqlite::Connection;
 
 use crate::support::*;
@@ -265,41 +265,21 @@ async fn an_answer_is_remembered_under_its_key() {
 }
 
 #[tokio::test]
-async fn the_last_configuration_is_found_again() {
-    let (_directory, path) = directory();
-    let bench = Bench::open(&path);
-    let config = |generation| ConfigGeneration {
-        generation,
-        hash: format!("hash {generation}"),
-        at: at(0),
-        text: "agents: {}".into(),
-    };
-    for generation in 1..=3 {
-        bench
-            .journal
-            .record_config(config(generation))
-            .await
-            .unwrap();
-    }
-    bench.close();
-    let bench = Bench::open(&path);
-    let last = bench.journal.reader().last_config().await.unwrap();
-    assert_eq!(last, Some(config(3)));
-}
-
-#[tokio::test]
 async fn a_closed_journal_refuses() {
     let (_directory, path) = directory();
     let bench = Bench::open(&path);
     let clone = bench.journal.clone();
     bench.close();
-    let config = ConfigGeneration {
-        generation: 1,
-        hash: String::new(),
+    let new = Remembered {
+        key: IdempotencyKey {
+            scope: "trigger/a".into(),
+            key: "k".into(),
+        },
+        request_hash: String::new(),
+        response: "{}".into(),
         at: at(0),
-        text: String::new(),
     };
-    clone.record_config(config).await.unwrap_err();
+    clone.remember(new).await.unwrap_err();
     clone.close().unwrap();
 }
 
