@@ -72,11 +72,14 @@ pub(crate) fn version_of(conn: &Connection) -> Result<i64, rusqlite::Error> {
 }
 
 /// Has a database keep a write-ahead log: a new file and a copy of one are in rollback mode, and
-/// SQLite keeps the mode in the file. Where it could not change it, it says so in what it answers
-/// and nowhere else (<https://www.sqlite.org/pragma.html#pragma_journal_mode>).
+/// SQLite keeps the mode in the file. It answers with the new mode before that is in the file
+/// (<https://www.sqlite.org/pragma.html#pragma_journal_mode>), so it is asked once more, when it has
+/// read the file.
 pub(crate) fn use_log(conn: &Connection) -> Result<(), rusqlite::Error> {
-    let pragma = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
-    let mode: String = pragma?;
+    let answer = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", answer)?;
+    version_of(conn)?;
+    let mode = conn.pragma_query_value(None, "journal_mode", answer)?;
     if mode == "wal" {
         return Ok(());
     }
