@@ -250,14 +250,16 @@ impl Syncer {
         if self.meters.degraded().is_some() {
             return;
         }
+        let before = self.meters.wal_pages.load(Relaxed);
         match checkpoint(&self.conn, "PASSIVE") {
             // The writer makes one just now.
             Ok(None) => {}
             Ok(Some(found)) => {
-                let whole = found.in_log == found.moved;
-                let left = if whole { 0 } else { found.in_log };
-                self.meters.wal_pages.store(left, Relaxed);
-                self.wishes.restartable.store(whole, Relaxed);
+                let left = |after| found.left(before, after);
+                let pages = &self.meters.wal_pages;
+                let counted = pages.fetch_update(Relaxed, Relaxed, |after| Some(left(after)));
+                let empty = counted.is_ok_and(|after| left(after) == 0);
+                self.wishes.restartable.store(empty, Relaxed);
                 self.queue.poke();
             }
             Err(error) if is_sync_failure(&error) => {
@@ -288,6 +290,18 @@ impl Syncer {
 pub(crate) struct Checkpointed {
     pub(crate) in_log: u64,
     pub(crate) moved: u64,
+}
+
+impl Checkpointed {
+    /// About the pages in the log that nobody has moved, of which there were so many counted before
+    /// the checkpoint and so many after it. A log is begun anew only when all of it is moved, so
+    /// what a writer appended meanwhile keeps the rest of it, too.
+    fn left(&self, before: u64, after: u64) -> u64 {
+        match after.saturating_sub(before) {
+            0 if self.in_log == self.moved => 0,
+            grown => self.in_log + grown,
+        }
+    }
 }
 
 /// Checkpoints on the given connection. Nothing is found where another connection makes a
@@ -340,6 +354,21 @@ mod tests {
         let mode = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0";
         conn.execute_batch(mode).unwrap();
         conn
+    }
+
+    #[test]
+    fn a_log_to_which_was_appended_during_its_checkpoint_is_not_taken_for_empty() {
+        let whole = Checkpointed {
+            in_log: 8_000,
+            moved: 8_000,
+        };
+        assert_eq!(whole.left(8_100, 8_100), 0);
+        assert_eq!(whole.left(8_100, 8_103), 8_003);
+        let part = Checkpointed {
+            in_log: 8_000,
+            moved: 10,
+        };
+        assert_eq!(part.left(7_000, 7_000), 8_000);
     }
 
     /// The other one waits for a reader, and has the checkpoint for itself as long as it waits.
