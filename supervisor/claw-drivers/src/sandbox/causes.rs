@@ -79,7 +79,9 @@ const KINDS: [&str; 6] = ["user", "mnt", "pid", "ipc", "uts", "net"];
 
 /// A setting of the kernel's that forbids it.
 fn switched_off(privilege: Privilege) -> Option<String> {
-    let mut limits = KINDS.map(|kind| format!("max_{kind}_namespaces")).into_iter();
+    let mut limits = KINDS
+        .map(|kind| format!("max_{kind}_namespaces"))
+        .into_iter();
     if let Some(limit) = limits.find(|limit| is(&format!("user/{limit}"), "0")) {
         return Some(format!("`user.{limit}` is 0"));
     }
