@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import shutil
@@ -24,12 +25,13 @@ SKIP = re.compile(r"^\s*SKIP[: ]\s*(?P<what>[^\n]*)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, what is promised in it, and the tests that show it."""
+    """A fault, what is promised in it, and what shows it here and in a virtual machine."""
 
     number: int
     fault: str
     promise: str
     tests: tuple[str, ...]
+    vm: tuple[str, ...]
     open: str
     absent: str
 
@@ -52,6 +54,7 @@ def rows() -> list[Row]:
             fault=row["fault"],
             promise=row["promise"],
             tests=tuple(row["tests"]),
+            vm=tuple(row.get("vm", ())),
             open=row.get("open", ""),
             absent=row.get("absent", ""),
         )
@@ -96,6 +99,29 @@ def run(names: set[str], report: Path) -> None:
     made.rename(report)
 
 
+def run_in_vm(checks: set[str], report: Path) -> None:
+    """Runs the parts of `scripts/test-vm` that have these checks, and keeps what each came to."""
+    report.unlink(missing_ok=True)
+    report.parent.mkdir(parents=True, exist_ok=True)
+    parts = sorted({check.partition(": ")[0] for check in checks})
+    environment = {**os.environ, "CLAW_VM_REPORT": str(report)}
+    subprocess.run(["scripts/test-vm", *parts], cwd=ROOT, env=environment, check=False)
+
+
+def outcomes_in_vm(checks: set[str], report: Path) -> dict[str, Outcome]:
+    """What a report of `scripts/test-vm` tells; a check of which it says nothing failed."""
+    said: dict[str, Outcome] = {}
+    for line in report.read_text().splitlines():
+        state, check, why = line.split("\t")
+        if state == "ok":
+            said[check] = Outcome("passed", 0)
+        elif state == "SKIP":
+            said[check] = Outcome("skipped", 0, why.replace("|", "/"))
+    failed = Outcome("failed", 0)
+    # A part that was not run at all is skipped under its own name.
+    return {check: said.get(check, said.get(check.partition(": ")[0], failed)) for check in checks}
+
+
 def outcomes(report: Path) -> dict[str, Outcome]:
     """What a report in the form of JUnit tells of each test."""
     found = {}
@@ -124,21 +150,23 @@ def result(row: Row, found: dict[str, Outcome]) -> str:
     """What a row came to, in words of the table."""
     if row.absent:
         return f"not here: {row.absent}"
-    if not row.tests:
+    if not row.tests and not row.vm:
         return f"not proven yet: {row.open}"
-    of_row = [found.get(name) for name in row.tests]
+    named = [*row.tests, *row.vm]
     failed = [
-        name.split("::")[-1]
-        for name, outcome in zip(row.tests, of_row, strict=True)
-        if outcome and outcome.state == "failed"
+        re.split("::|: ", name)[-1]
+        for name in named
+        if name in found and found[name].state == "failed"
     ]
     if failed:
         return f"**fails**: {', '.join(failed)}"
-    if None in of_row:
+    if any(name not in found for name in named):
         return "not checked here: not all of its tests were run"
-    skipped = [outcome.why for outcome in of_row if outcome and outcome.state == "skipped"]
-    if skipped:
-        return f"not checked here: {skipped[0]}"
+    without_vm = "holds, as far as it is seen without a virtual machine"
+    for names, words in ((row.tests, "not checked here"), (row.vm, without_vm)):
+        skipped = [found[name].why for name in names if found[name].state == "skipped"]
+        if skipped:
+            return f"{words}: {skipped[0]}"
     return f"holds in part; not proven yet: {row.open}" if row.open else "holds"
 
 
@@ -151,17 +179,25 @@ def control_groups() -> str:
     return "version 2" if "cgroup2" in kinds else "none"
 
 
-def table(battery: list[Row], found: dict[str, Outcome]) -> str:
-    """The part of the README between its marks."""
-    names = {name for row in battery for name in row.tests}
+def counted(names: set[str], found: dict[str, Outcome]) -> str:
+    """How many of them came to what."""
     states = [found[name].state if name in found else "not run" for name in names]
-    counted = f"{len(names)} tests: {states.count('passed')} passed"
+    text = f"{states.count('passed')} passed"
     for state in ("failed", "skipped", "not run"):
         if state in states:
-            counted += f", {states.count(state)} {state}"
+            text += f", {states.count(state)} {state}"
+    return text
+
+
+def table(battery: list[Row], found: dict[str, Outcome]) -> str:
+    """The part of the README between its marks."""
+    tests = {name for row in battery for name in row.tests}
+    checks = {name for row in battery for name in row.vm}
     kernel = platform.release().split("-")[0]
+    here = f"Linux {kernel}, control groups of {control_groups()}"
     lines = [
-        f"{counted}. Linux {kernel}, control groups of {control_groups()}.",
+        f"{len(tests)} tests: {counted(tests, found)} ({here}). And {len(checks)} checks in a "
+        f"virtual machine with systemd and control groups of version 2: {counted(checks, found)}.",
         "",
         "| | fault | promise | result | s |",
         "|---|---|---|---|---|",
@@ -191,27 +227,39 @@ def main() -> int:
     parser.add_argument(
         "--package", action="append", help="only its tests; of others, what they came to last"
     )
+    parser.add_argument(
+        "--vm",
+        action="store_true",
+        help="only the checks in a virtual machine; others as they were",
+    )
     arguments = parser.parse_args()
     battery = rows()
     if arguments.row:
         battery = [row for row in battery if row.number in arguments.row]
     names = {name for row in battery for name in row.tests}
+    checks = {name for row in battery for name in row.vm}
     kept = target() / ("battery-row" if arguments.row else "battery")
-    if arguments.package:
-        for of in arguments.package:
-            run({name for name in names if package(name) == of}, kept / f"{of}.xml")
-    else:
+    whole = not arguments.package and not arguments.vm
+    if whole:
         shutil.rmtree(kept, ignore_errors=True)
-        run(names, kept / "all.xml")
+        if names:
+            run(names, kept / "all.xml")
+    for of in arguments.package or ():
+        run({name for name in names if package(name) == of}, kept / f"{of}.xml")
+    in_vm = kept / "vm.tsv"
+    if checks and (whole or arguments.vm):
+        run_in_vm(checks, in_vm)
     found = {}
     # Those of a package come after those of all, which are older.
     for report in sorted(kept.glob("*.xml")):
         found.update(outcomes(report))
+    if in_vm.exists():
+        found.update(outcomes_in_vm(checks, in_vm))
     text = table(battery, found)
     print(text)
     if not arguments.row:
         write(text)
-    missing = not arguments.package and any(name not in found for name in names)
+    missing = whole and any(name not in found for name in names | checks)
     return int("**fails**" in text or missing)
 
 

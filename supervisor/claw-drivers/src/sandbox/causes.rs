@@ -24,6 +24,18 @@ pub(super) fn lack(call: &str, errno: i32, privilege: Privilege) -> Lack {
     }
 }
 
+/// The setting that has the kernel make no namespaces, once it made none and said `errno`.
+pub(crate) fn setting_against_namespaces(errno: i32) -> Option<String> {
+    let privilege = if rustix::process::geteuid().is_root() {
+        Privilege::Root
+    } else {
+        Privilege::User
+    };
+    matches!(errno, libc::EPERM | libc::ENOSPC)
+        .then(|| switched_off(privilege))
+        .flatten()
+}
+
 fn cause(call: &str, errno: i32, privilege: Privilege) -> Option<String> {
     match (call, errno) {
         ("landlock_create_ruleset", libc::ENOSYS) => Some("this kernel has none".to_owned()),
@@ -61,10 +73,17 @@ fn cause(call: &str, errno: i32, privilege: Privilege) -> Option<String> {
     }
 }
 
+/// The kinds of namespaces that sandboxes are made of, each with a limit of its own
+/// (`namespaces(7)`).
+const KINDS: [&str; 6] = ["user", "mnt", "pid", "ipc", "uts", "net"];
+
 /// A setting of the kernel's that forbids it.
 fn switched_off(privilege: Privilege) -> Option<String> {
-    if is("user/max_user_namespaces", "0") {
-        return Some("`user.max_user_namespaces` is 0".to_owned());
+    let mut limits = KINDS
+        .map(|kind| format!("max_{kind}_namespaces"))
+        .into_iter();
+    if let Some(limit) = limits.find(|limit| is(&format!("user/{limit}"), "0")) {
+        return Some(format!("`user.{limit}` is 0"));
     }
     if privilege == Privilege::Root {
         return None;

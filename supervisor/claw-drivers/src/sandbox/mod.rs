@@ -37,6 +37,7 @@ pub use lockdown::lock_down;
 pub use network::{Captured, Listeners};
 pub use probe::probe;
 
+pub(crate) use causes::setting_against_namespaces;
 pub(crate) use confine::{Egress, NOTIFY, Notify, Request, confine};
 pub(crate) use confinement::{Confinement, Filter, Guest, Namespaces, Network, Walls};
 pub(crate) use fault::Fault;

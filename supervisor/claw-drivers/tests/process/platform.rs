@@ -11,6 +11,7 @@ use claw_drivers::process::{Enforcement, ProcessConfig, ProcessDriver};
 use tokio::sync::mpsc;
 
 use crate::conformance::stage::Platform;
+use crate::world::machine;
 
 /// Child processes, in the best cgroups there are.
 pub(crate) struct Processes;
@@ -22,8 +23,7 @@ impl Platform for Sandboxed {
     type Driver = ProcessDriver;
 
     async fn find() -> Result<Self, String> {
-        let abilities = claw_drivers::sandbox::probe(Path::new("/proc/self/exe"));
-        match plan(&Sandbox::default(), &abilities) {
+        match plan(&Sandbox::default(), &machine()) {
             Ok(_) => Ok(Self),
             Err(shortfall) => Err(shortfall.to_string()),
         }
@@ -69,6 +69,7 @@ impl Platform for Processes {
     async fn start(&self, data_dir: &Path) -> (ProcessDriver, mpsc::Receiver<Fact>) {
         let (sender, facts) = mpsc::channel(1024);
         let mut config = ProcessConfig::new(data_dir.to_owned(), sender);
+        config.abilities = Some(machine());
         config
             .control_env
             .insert("OPENCLAW_CONTROL".to_owned(), "there".to_owned());

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use claw_core::order::RunContext;
@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 use crate::conformance::spec;
 
-/// Nothing a test waits for takes this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing a test waits for takes this long, on a machine that is busy or emulated.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is different from the usual.
 #[derive(Clone)]
@@ -258,11 +258,20 @@ impl Drop for World {
     }
 }
 
+/// What this machine can do. It is tried out once for all tests of a process and not by each driver, which
+/// would take an emulated machine longer than most tests.
+pub(crate) fn machine() -> Abilities {
+    static MACHINE: OnceLock<Abilities> = OnceLock::new();
+    let look = || claw_drivers::sandbox::probe(Path::new("/proc/self/exe"));
+    MACHINE.get_or_init(look).clone()
+}
+
 async fn start(dir: &Path, set_up: &SetUp) -> (ProcessDriver, mpsc::Receiver<Fact>) {
     let (sender, facts) = mpsc::channel(1024);
     let mut config = ProcessConfig::new(dir.join("data"), sender);
     config.cgroups = set_up.choice;
-    config.abilities.clone_from(&set_up.abilities);
+    let abilities = set_up.abilities.clone().unwrap_or_else(machine);
+    config.abilities = Some(abilities);
     config.egress.clone_from(&set_up.egress);
     config
         .own_env

@@ -118,15 +118,26 @@ fn fork_patiently(entrances: &mut Entrances, group: &Group) -> Result<Forked, Sp
             fork::fork_plainly_into(KINDS)
         }
     })
-    .map_err(|mut error| {
-        if error.stage == SpawnStage::Fork
-            && !matches!(error.errno, libc::EAGAIN | libc::ENOMEM | libc::ENOSPC)
-        {
-            error.stage = SpawnStage::Sandbox;
-            error.detail = format!("cannot make namespaces for the sandbox: {}", error.detail);
-        }
-        error
-    })
+    .map_err(without_namespaces)
+}
+
+/// What a start fails with for which the kernel made no namespaces. At a limit of theirs there may be
+/// room the next time; a call that is forbidden stays so until somebody changes that.
+fn without_namespaces(mut error: SpawnError) -> SpawnError {
+    if error.stage != SpawnStage::Fork {
+        return error;
+    }
+    if let Some(setting) = sandbox::setting_against_namespaces(error.errno) {
+        error.stage = SpawnStage::Sandbox;
+        error.detail = format!(
+            "the kernel makes no namespaces for its sandbox any more: {setting}. Set it as it was, \
+             and start the agent again with `clawctl start`"
+        );
+    } else if !matches!(error.errno, libc::EAGAIN | libc::ENOMEM | libc::ENOSPC) {
+        error.stage = SpawnStage::Sandbox;
+        error.detail = format!("cannot make namespaces for the sandbox: {}", error.detail);
+    }
+    error
 }
 
 /// Gives the namespace its one user and group.

@@ -18,11 +18,11 @@ use claw_core::spec::container::Exec;
 use claw_core::spec::sandbox::Writable;
 use claw_core::{ExitStatus, InstanceId};
 
-use crate::world::{World, agent};
+use crate::world::{World, agent, machine};
 
 /// What this machine can do, if that is all of it; says so if not.
 pub(crate) fn whole(test: &str) -> Option<Abilities> {
-    let abilities = claw_drivers::sandbox::probe(std::path::Path::new("/proc/self/exe"));
+    let abilities = machine();
     match plan(&Sandbox::default(), &abilities) {
         Ok(plan) if plan.level == Level::Full => Some(abilities),
         Ok(_) => unreachable!("less is not accepted"),
