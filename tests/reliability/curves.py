@@ -268,7 +268,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0, help="for each kind at most")
     parser.add_argument("--only", choices=list(KINDS), action="append")
     parser.add_argument("--samples", type=Path, help="keep them here, and take those that are")
-    parser.add_argument("--svg", type=Path, default=ROOT / "docs/curves.svg")
+    parser.add_argument("--svg", type=Path, help="docs/curves.svg, where all kinds are there")
     arguments = parser.parse_args()
     kept: dict[str, list[list[float]]] = {}
     if arguments.samples and arguments.samples.exists():
@@ -285,12 +285,14 @@ def main() -> int:
         print(told(kind, samples, spent), file=sys.stderr, flush=True)
         if arguments.samples:
             arguments.samples.write_text(json.dumps(kept))
-    report(kept, arguments.svg)
+    # A picture of a part never replaces that of the whole by itself.
+    whole = ROOT / "docs/curves.svg" if kept.keys() >= KINDS.keys() else None
+    report(kept, arguments.svg or whole)
     return 0
 
 
-def report(kept: dict[str, list[list[float]]], svg: Path) -> None:
-    """Prints the table of all that was measured, and draws it."""
+def report(kept: dict[str, list[list[float]]], svg: Path | None) -> None:
+    """Prints the table of all that was measured, and draws it where it is told to."""
     print("| done | s | memory, MiB | descriptors | threads | data directory, MiB |")
     print("|---|---|---|---|---|---|")
     curves = []
@@ -300,7 +302,8 @@ def report(kept: dict[str, list[list[float]]], svg: Path) -> None:
         for title, of, unit in FIGURES:
             points = [(float(sample.done), of(sample) / unit) for sample in samples]
             curves.append(Curve(kind, title, points))
-    svg.write_text(draw(curves))
+    if svg:
+        svg.write_text(draw(curves))
 
 
 if __name__ == "__main__":
