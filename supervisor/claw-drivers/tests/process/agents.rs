@@ -35,7 +35,8 @@ pub(crate) fn reenter() {
         ["hog", bytes] => hog(bytes.parse().unwrap()),
         ["fork", count, file] => fork_many(count.parse().unwrap(), file),
         ["notify", ref texts @ ..] => notify(texts),
-        ["move-main", code, file] => move_main(code, file),
+        ["move-main", code, file] => move_main(code, file, |_child| {}),
+        ["move-main-and-wait", code, file] => move_main(code, file, |child| drop(child.wait())),
         ["lock-down"] => crate::lockdown::program(),
         _ => std::process::exit(99),
     }
@@ -127,7 +128,7 @@ fn notify(texts: &[&str]) {
 }
 
 /// Makes a child of a child the main process, which then exits with `code`; this process goes on.
-fn move_main(code: &str, file: &str) {
+fn move_main(code: &str, file: &str, wait: fn(&mut std::process::Child)) {
     // It ends when it is told to, which is after the shim was seen to follow it.
     let script = format!("until [ -e '{file}' ]; do sleep 0.02; done; exit {code}");
     let mut child = std::process::Command::new("/bin/sh")
@@ -135,7 +136,7 @@ fn move_main(code: &str, file: &str) {
         .spawn()
         .unwrap();
     send_notification(&format!("MAINPID={}", child.id()));
-    child.wait().unwrap();
+    wait(&mut child);
     loop {
         std::thread::park();
     }
