@@ -14,6 +14,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use crate::crash_points::remains::{
@@ -47,6 +49,9 @@ const EACH: u32 = 12;
 
 /// No thread makes so many calls of a kind in such a run.
 const MOST: u32 = 3000;
+
+/// Courses at once for each processor where all are tried.
+const AT_ONCE: usize = 3;
 
 /// How long something is given to go on after a call of it failed.
 const COURSE: Duration = Duration::from_secs(1);
@@ -235,25 +240,44 @@ fn failure(course: Course, number: u32) -> Result<Injected, String> {
     })
 }
 
-/// Everything up to that call.
-fn everything(most: u32) -> Vec<String> {
-    let mut failures = Vec::new();
-    for course in Course::all() {
-        let mut number = 1;
-        while number <= most {
-            match failure(course, number) {
-                Ok(Injected::None) => break,
-                Ok(Injected::Some) => {}
-                Err(error) => failures.push(error),
+/// Everything of a course up to that call.
+fn whole(course: Course, most: u32) -> Vec<String> {
+    let (mut failures, mut number) = (Vec::new(), 1);
+    while number <= most {
+        match failure(course, number) {
+            Ok(Injected::None) => break,
+            Ok(Injected::Some) => {}
+            Err(error) => {
+                eprintln!("{error}");
+                failures.push(error);
             }
-            number = next(number);
         }
-        eprintln!(
-            "{course:?}: up to call {number}, {} failures so far",
-            failures.len()
-        );
+        number = next(number);
     }
+    let failed = failures.len();
+    eprintln!("{course:?}: up to call {number}, {failed} failures");
     failures
+}
+
+/// Everything up to that call, some courses at a time: each mostly waits.
+fn everything(most: u32) -> Vec<String> {
+    let courses = Mutex::new(Course::all());
+    let next_course = || courses.lock().expect("no thread panics").pop();
+    let alone = || {
+        let mut failures = Vec::new();
+        while let Some(course) = next_course() {
+            failures.extend(whole(course, most));
+        }
+        failures
+    };
+    let count = AT_ONCE * thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(alone)).collect();
+        let joined = threads.into_iter().map(|one| one.join());
+        joined
+            .flat_map(|failures| failures.expect("no thread panics"))
+            .collect()
+    })
 }
 
 fn sample() -> Vec<String> {
