@@ -15,7 +15,7 @@ use claw_core::fleet::Fleet;
 use claw_core::memory::{AgentMemory, Inheritance};
 use claw_core::{AgentName, Fact, Wall};
 use claw_drivers::container::{ContainerConfig, ContainerDriver};
-use claw_drivers::process::{EgressChange, ProcessConfig, ProcessDriver};
+use claw_drivers::process::{self, EgressChange, ProcessConfig, ProcessDriver, boot_id};
 use claw_drivers::{Driver, Drivers, OpenInstance};
 use claw_failpoint::Step;
 use claw_gateway::egress::SystemResolver;
@@ -264,6 +264,7 @@ async fn start_drivers(
         egress: Some(ways),
         ..ContainerConfig::new(data_dir, facts)
     });
+    let containers = containers.map_err(|source| process::StartError::Boot { source })?;
     let drivers = Drivers::new(processes, Arc::new(containers));
     Ok((thread, Arc::new(drivers)))
 }
@@ -387,11 +388,12 @@ fn open_journal(
     data_dir: &DataDir,
     acks: mpsc::UnboundedSender<Vec<Ack>>,
 ) -> Result<(Journal, Opened), StartError> {
+    let boot_id = boot_id().map_err(|source| process::StartError::Boot { source })?;
     // The loop is gone only when the supervisor ends; nobody waits for an answer then.
     let answer = move |written: Vec<Ack>| drop(acks.send(written));
     Ok(Journal::open(
         &data_dir.journal(),
-        journal::Options::new(boot_id()),
+        journal::Options::new(boot_id),
         answer,
     )?)
 }
@@ -481,14 +483,6 @@ async fn inherit(
 
 fn ending(_gone: JoinError) -> StartError {
     StartError::Driver(claw_drivers::process::StartError::Runtime)
-}
-
-/// The id of this boot of the machine; a new one ends every process of the old one.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
-        |_unreadable| "unknown".to_owned(),
-        |text| text.trim().to_owned(),
-    )
 }
 
 fn seed() -> u64 {

@@ -65,7 +65,7 @@ async fn starts(address: &str, image: &str) {
     let (sender, mut facts) = mpsc::channel(1024);
     let mut config = ContainerConfig::new(dir.path().to_owned(), sender);
     config.engine = Some(address.to_owned());
-    let driver = ContainerDriver::start(config);
+    let driver = ContainerDriver::start(config).unwrap();
     let spec = contained(image);
     let mut spans = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {

@@ -8,15 +8,16 @@
 //! ```
 //!
 //! The calls are made to fail by `strace`, which counts them for each thread by itself. An ordinary
-//! run takes a sample; `CLAW_ANOMALIES=all` takes everything, and `CLAW_ANOMALIES=5` the first five.
+//! run takes a sample; `CLAW_ANOMALIES=all` takes everything, `CLAW_ANOMALIES=5` the first five, and
+//! `CLAW_ANOMALIES=openat:EIO:Fresh:33` that one alone, as a failure names it.
 
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use crate::crash_points::remains::{
     assert_no_leftovers, assert_one_copy, assert_one_outcome_each, make_marks, marks,
@@ -75,6 +76,17 @@ struct Course {
     calls: &'static str,
     error: &'static str,
     begin: Begin,
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            calls,
+            error,
+            begin,
+        } = self;
+        write!(to, "{calls}:{error}:{begin:?}")
+    }
 }
 
 /// Whether a call failed at all.
@@ -236,7 +248,7 @@ fn failure(course: Course, number: u32) -> Result<Injected, String> {
     let run = catch_unwind(AssertUnwindSafe(|| course.run(number)));
     run.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        format!("{course:?} at {number}: {}", text.unwrap_or_default())
+        format!("{course}:{number}: {}", text.unwrap_or_default())
     })
 }
 
@@ -255,7 +267,7 @@ fn whole(course: Course, most: u32) -> Vec<String> {
         number = next(number);
     }
     let failed = failures.len();
-    eprintln!("{course:?}: up to call {number}, {failed} failures");
+    eprintln!("{course}: up to call {number}, {failed} failures");
     failures
 }
 
@@ -280,6 +292,16 @@ fn everything(most: u32) -> Vec<String> {
     })
 }
 
+/// One course at one call, as a failure names it.
+fn one(named: &str) -> Vec<String> {
+    let (course, number) = named.rsplit_once(':').expect("a course and a number");
+    let mut courses = Course::all().into_iter();
+    let course = courses.find(|known| known.to_string() == course);
+    let number = number.parse().expect("the number of a call");
+    let failed = failure(course.expect("a course as a failure names it"), number);
+    failed.err().into_iter().collect()
+}
+
 fn sample() -> Vec<String> {
     let (mut dice, courses) = (Dice::usual(4711), Course::all());
     let mut failures = Vec::new();
@@ -289,7 +311,7 @@ fn sample() -> Vec<String> {
         // Small numbers are what most threads come to.
         let end = [3, 10, 40][usize::try_from(dice.below(3)).unwrap()];
         let number = u32::try_from(1 + dice.below(end)).unwrap();
-        eprintln!("{course:?} at call {number}");
+        eprintln!("{course}:{number}");
         failures.extend(failure(course, number).err());
     }
     failures
@@ -303,8 +325,42 @@ fn a_system_call_that_fails_once_harms_nothing_that_a_plain_start_does_not_mend(
     }
     let failures = match std::env::var("CLAW_ANOMALIES").as_deref() {
         Ok("all") => everything(MOST),
+        Ok(named) if named.contains(':') => one(named),
         Ok(most) => everything(most.parse().expect("`all` or a number")),
         Err(_) => sample(),
     };
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A supervisor that guessed would take what lives for what another boot has left.
+#[test]
+fn a_boot_that_cannot_be_read_ends_the_start_and_no_agent_gets_a_second_copy() {
+    if !can_inject("a_boot_that_cannot_be_read_ends_the_start_and_no_agent_gets_a_second_copy") {
+        return;
+    }
+    let mut fleet = Fleet::new("");
+    make_marks(&fleet);
+    fleet.write("", &agents(&fleet));
+    fleet.up();
+    fleet.await_main("steady");
+    fleet.kill();
+    let path = "/proc/sys/kernel/random/boot_id";
+    let options = ["-D", "-f", "-qq", "-o", "/dev/null", "-P", path];
+    let fault = [
+        "-e",
+        "trace=openat",
+        "-e",
+        "signal=none",
+        "-e",
+        "inject=openat:error=EIO",
+    ];
+    let words = ["strace"].into_iter().chain(options).chain(fault);
+    fleet.set_launcher(words.map(str::to_owned).collect());
+    fleet.start();
+    let status = until("it ends", || fleet.has_ended());
+    assert!(!status.success(), "{status}");
+    assert!(fleet.said().contains(path), "{}", fleet.said());
+    fleet.set_launcher(Vec::new());
+    fleet.up();
+    check(&mut fleet);
 }

@@ -151,7 +151,7 @@ fn supervised() -> Supervised {
     });
     let agent_api = agent_api.unwrap();
     let config = ContainerConfig::new(dir.path().to_owned(), facts.clone());
-    let containers = Arc::new(ContainerDriver::start(config));
+    let containers = Arc::new(ContainerDriver::start(config).unwrap());
     let driver = Arc::new(Pretender { facts });
     let told = (agent_api.clone(), feed.clone(), metrics.clone());
     let performer = Performer::new(Arc::clone(&driver), journal.clone(), told);

@@ -1,6 +1,7 @@
 //! The container driver itself: orders in, tasks started, nothing decided.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -111,14 +112,17 @@ impl ContainerDriver {
     /// Takes the configuration. Nothing is opened and no engine is asked before the first
     /// container; one that is missing or stuck fails the starts that need it. To be called in a
     /// runtime.
-    #[must_use]
-    pub fn start(config: ContainerConfig) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The id of this boot cannot be read.
+    pub fn start(config: ContainerConfig) -> io::Result<Self> {
         let inner = Inner {
             engine: Engine::new(config.engine),
             records: Records::new(&config.data_dir),
             project: config.project,
             control_env: config.control_env,
-            boot_id: boot_id(),
+            boot_id: boot_id()?,
             facts: config.facts,
             sight: watch::channel(Sight::Unknown).0,
             owners: Owners::default(),
@@ -130,9 +134,8 @@ impl ContainerDriver {
             runtime: Handle::current(),
             tasks: Mutex::new(Some(JoinSet::new())),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Arc::new(inner);
+        Ok(Self { inner })
     }
 
     /// What the engine is, for `clawctl doctor`. Asks it anew, and takes some seconds at most.

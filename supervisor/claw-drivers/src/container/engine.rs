@@ -51,6 +51,16 @@ pub(super) enum Make {
     Podman,
 }
 
+/// What the engine at this address is, as [`ContainerConfig::engine`](super::ContainerConfig::engine)
+/// names it, without a driver. Takes some seconds at most.
+///
+/// # Errors
+///
+/// There is none, it does not answer, or it cannot be used.
+pub async fn report(address: Option<String>) -> Result<EngineReport, EngineError> {
+    Engine::new(address).report().await
+}
+
 impl Engine {
     pub(super) const fn new(configured: Option<String>) -> Self {
         Self {

@@ -52,7 +52,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use config::ContainerConfig;
 pub use driver::ContainerDriver;
-pub use engine::EngineReport;
+pub use engine::{EngineReport, report};
 pub use fault::EngineError;
 
 /// Nothing that is done under the locks of this driver can panic half-way, so what they guard is

@@ -97,6 +97,15 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody can say what of the agents this boot has seen.
+    #[error(
+        "cannot read /proc/sys/kernel/random/boot_id, without which no agent that lives is told from one of another boot"
+    )]
+    Boot {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The fork server could not be started.
     #[error(transparent)]
     Link(#[from] LinkError),

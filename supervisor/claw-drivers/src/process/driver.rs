@@ -536,7 +536,7 @@ impl Prepared {
             paths: self.paths,
             cgroups: self.cgroups,
             run_dir_is_passable: self.run_dir_is_passable,
-            boot_id: procfs::boot_id(),
+            boot_id: procfs::boot_id().map_err(|source| StartError::Boot { source })?,
             facts: config.facts,
             own: Account::own(),
             live: Mutex::default(),

@@ -55,7 +55,7 @@ pub use driver::ProcessDriver;
 pub use entry::reenter;
 pub use execute::Executed;
 pub use link::LinkError;
-pub use procfs::is_confined;
+pub use procfs::{boot_id, is_confined};
 pub use succession::{Outcome, Successor};
 
 pub(crate) use cgroup::usage_of_process;
@@ -63,7 +63,7 @@ pub(crate) use driver::Inner;
 pub(crate) use execute::{Execution, Kind, connect, describe, execute};
 pub(crate) use fork::{Forked, fork_apart};
 pub(crate) use paths::{hash, log_dir, project as project_of};
-pub(crate) use procfs::{ProcessIdentity, boot_id, descendants};
+pub(crate) use procfs::{ProcessIdentity, descendants};
 pub(crate) use shim::reason;
 pub(crate) use signal::{KILL, pause, send as send_signal};
 pub(crate) use wire::ExecEnd;

@@ -38,7 +38,7 @@ impl Platform for Both {
         let mut config = ContainerConfig::new(data_dir.to_owned(), sender);
         assert_eq!(config.project, process.project());
         config.engine = Some(self.containers.engine.address.clone());
-        let containers = ContainerDriver::start(config);
+        let containers = ContainerDriver::start(config).unwrap();
         (Drivers::new(Arc::new(process), Arc::new(containers)), facts)
     }
 

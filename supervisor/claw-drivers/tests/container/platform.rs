@@ -69,7 +69,7 @@ impl Platform for Containers {
         config
             .control_env
             .insert("OPENCLAW_CONTROL".to_owned(), "there".to_owned());
-        (ContainerDriver::start(config), facts)
+        (ContainerDriver::start(config).unwrap(), facts)
     }
 
     fn adapt(&self, mut spec: AgentSpec, shared: &Path) -> AgentSpec {

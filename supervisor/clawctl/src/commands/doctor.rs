@@ -1,6 +1,6 @@
 //! `clawctl doctor`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use claw_core::sandbox::{Abilities, plan};
@@ -9,11 +9,10 @@ use claw_daemon::api::{
 };
 use claw_daemon::config::{self, Environment, Loaded};
 use claw_daemon::repair;
-use claw_drivers::container::{ContainerConfig, ContainerDriver};
+use claw_drivers::container;
 use claw_drivers::process::Capabilities;
 use owo_colors::OwoColorize;
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::repair::{DataReport, Mending, mend};
 use crate::args::{Global, Output};
@@ -67,7 +66,7 @@ pub(crate) async fn run(
             .map(|examination| DataReport::of(&data_dir, examination)),
         limits: Capabilities::probe(&data_dir),
         sandbox: (&machine).into(),
-        engine: engine(configured, data_dir.clone()).await,
+        engine: engine(configured).await,
     };
     if global.output != Output::Table {
         print::document(&found, global.output)?;
@@ -211,12 +210,6 @@ fn has_images(loaded: &Loaded) -> bool {
 }
 
 /// Asks the engine that the supervisor would use.
-async fn engine(configured: Option<String>, data_dir: PathBuf) -> Engine {
-    // It starts nothing, so there are no facts to hear.
-    let (facts, _unheard) = mpsc::channel(1);
-    let driver = ContainerDriver::start(ContainerConfig {
-        engine: configured,
-        ..ContainerConfig::new(data_dir, facts)
-    });
-    driver.engine().await.into()
+async fn engine(configured: Option<String>) -> Engine {
+    container::report(configured).await.into()
 }
